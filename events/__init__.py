@@ -1,0 +1,1 @@
+"""What happened: events, keys and routes. Pure, and the standard library only."""

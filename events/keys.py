@@ -1,0 +1,226 @@
+"""Ids and object keys: a batch's state can be read off its keys alone.
+
+======================================================  ===================================
+``archives/{batch_id}.tar``                             what was dropped
+``processed/{date}/{batch_id}-{n}.opus``                a recording, ready to be heard
+``processed/{date}/{batch_id}-{n}.transcript.json``     what was said in it
+``processed/{date}/{batch_id}.manifest.jsonl``          the archive is read: the batch is sealed
+``processed/{date}/{batch_id}.complete.json``           the last recording is done
+======================================================  ===================================
+
+Every key is a pure function of an id, and the id can be had back from the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+ARCHIVES = "archives/"
+PROCESSED = "processed/"
+
+OPUS = ".opus"
+TRANSCRIPT = ".transcript.json"
+MANIFEST = ".manifest.jsonl"
+COMPLETE = ".complete.json"
+
+RECORDING_SUFFIXES = (OPUS, TRANSCRIPT)
+BATCH_SUFFIXES = (MANIFEST, COMPLETE)
+
+#: The most members an archive can have: the width of `AudioId`'s ordinal.
+MAX_ORDINAL = 9_999_999
+
+_TIME_FORMAT = "%Y%m%d-%H%M%S"
+_BATCH = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}", re.ASCII)
+_AUDIO = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})-(\d{7})", re.ASCII)
+_PROCESSED = re.compile(r"processed/(\d{4}-\d{2}-\d{2})/([^/.]+)(\.[a-z.]+)", re.ASCII)
+
+
+class MalformedKeyError(ValueError):
+    """A key or an id that dropscribe did not make."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BatchId:
+    """One archive's id: ``YYYYMMDD-HHMMSS-xxxxxx`` (UTC, six hex digits).
+
+    Raises:
+        MalformedKeyError: ``value`` is not of that form, or no such time is.
+    """
+
+    value: str
+
+    def __post_init__(self) -> None:
+        match = _BATCH.fullmatch(self.value)
+        if match is None:
+            raise MalformedKeyError(
+                f"{self.value!r} is not a batch id (like 20250622-143052-a1b2c3)"
+            )
+        try:
+            _parse_time(match[1])
+        except ValueError as exc:
+            raise MalformedKeyError(f"batch id {self.value!r} names no time: {exc}") from exc
+
+    @classmethod
+    def new(cls, now: datetime, token: bytes) -> Self:
+        """Make an id for an archive that is dropped ``now``; ``token`` holds three random bytes."""
+        return cls(f"{_format_time(now)}-{token[:3].hex()}")
+
+    @classmethod
+    def derived(cls, last_modified: datetime, key: str, etag: str) -> Self:
+        """Make the id of an archive that was stored under a name that holds none.
+
+        The same object gives the same id each time: it is made of the object's
+        LastModified and of the SHA-256 over key and ETag.
+        """
+        digest = hashlib.sha256(f"{key}\n{etag}".encode()).hexdigest()
+        return cls(f"{_format_time(last_modified)}-{digest[:6]}")
+
+    @property
+    def time(self) -> datetime:
+        """When the batch was made, to the second, in UTC."""
+        return _parse_time(self.value[:15])
+
+    @property
+    def archive_key(self) -> str:
+        """Where `drop` stores the archive. The ending says nothing of its format."""
+        return f"{ARCHIVES}{self.value}.tar"
+
+    @property
+    def prefix(self) -> str:
+        """What all of the batch's objects begin with."""
+        return f"{PROCESSED}{self.time.date().isoformat()}/{self.value}"
+
+    @property
+    def manifest_key(self) -> str:
+        """The object that seals the batch."""
+        return self.prefix + MANIFEST
+
+    @property
+    def complete_key(self) -> str:
+        """The object that announces the batch's completion."""
+        return self.prefix + COMPLETE
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AudioId:
+    """One recording's id: its batch and its member's position in the archive, from 0.
+
+    Raises:
+        MalformedKeyError: ``ordinal`` does not fit in seven digits.
+    """
+
+    batch: BatchId
+    ordinal: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ordinal <= MAX_ORDINAL:
+            raise MalformedKeyError(f"ordinal {self.ordinal} is not within 0 and {MAX_ORDINAL}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``{batch_id}-{n}``.
+
+        Raises:
+            MalformedKeyError: ``text`` is not of that form.
+        """
+        match = _AUDIO.fullmatch(text)
+        if match is None:
+            raise MalformedKeyError(
+                f"{text!r} is not an audio id (like 20250622-143052-a1b2c3-0000001)"
+            )
+        return cls(BatchId(match[1]), int(match[2]))
+
+    @property
+    def opus_key(self) -> str:
+        """The recording itself."""
+        return f"{self._prefix}{OPUS}"
+
+    @property
+    def transcript_key(self) -> str:
+        """What was said in it."""
+        return f"{self._prefix}{TRANSCRIPT}"
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.batch.prefix}-{self.ordinal:07}"
+
+    def __str__(self) -> str:
+        return f"{self.batch}-{self.ordinal:07}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveKey:
+    """A dropped archive; ``batch`` is None where the name holds no batch id."""
+
+    key: str
+    batch: BatchId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingKey:
+    """An object of one recording; ``suffix`` is one of `RECORDING_SUFFIXES`."""
+
+    audio: AudioId
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """An object of a whole batch; ``suffix`` is one of `BATCH_SUFFIXES`."""
+
+    batch: BatchId
+    suffix: str
+
+
+def parse_key(key: str) -> ArchiveKey | RecordingKey | BatchKey:
+    """Read an object's key.
+
+    Raises:
+        MalformedKeyError: It is neither under ``archives/`` nor one of the keys
+            that dropscribe writes under ``processed/``.
+    """
+    if key.startswith(ARCHIVES):
+        return _parse_archive_key(key)
+    match = _PROCESSED.fullmatch(key)
+    if match is None:
+        raise MalformedKeyError(f"{key!r} is not a key of dropscribe's")
+    date, stem, suffix = match.groups()
+    parsed: RecordingKey | BatchKey
+    if suffix in RECORDING_SUFFIXES:
+        parsed = RecordingKey(AudioId.parse(stem), suffix)
+        batch = parsed.audio.batch
+    elif suffix in BATCH_SUFFIXES:
+        parsed = BatchKey(BatchId(stem), suffix)
+        batch = parsed.batch
+    else:
+        raise MalformedKeyError(f"{key!r} ends in no suffix of dropscribe's")
+    if batch.time.date().isoformat() != date:
+        raise MalformedKeyError(f"{key!r} stands under another date than its batch id's")
+    return parsed
+
+
+def _parse_archive_key(key: str) -> ArchiveKey:
+    name = key.removeprefix(ARCHIVES)
+    if not name or name.endswith("/"):
+        raise MalformedKeyError(f"{key!r} names a folder, not an archive")
+    try:
+        return ArchiveKey(key, BatchId(name.partition(".")[0]))
+    except MalformedKeyError:
+        return ArchiveKey(key, None)
+
+
+def _parse_time(text: str) -> datetime:
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def _format_time(time: datetime) -> str:
+    # Not strftime: it leaves the zeros out of years before 1000.
+    utc = time.astimezone(UTC)
+    return f"{utc.year:04}{utc:%m%d-%H%M%S}"

@@ -1,0 +1,179 @@
+"""Bucket notifications: five dialects, decoded once, here.
+
+============================  ==========================  ====================
+store                         told by                     key in the record
+============================  ==========================  ====================
+AWS S3 (to SQS; moto too)     ``eventSource: aws:s3``     form-encoded
+AWS S3 by EventBridge         ``source: aws.s3``          raw
+MinIO                         ``eventSource: minio:s3``   form-encoded
+RustFS                        ``eventSource: rustfs:s3``  form-encoded
+Ceph RADOS Gateway            ``eventSource: ceph:s3``    raw
+============================  ==========================  ====================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+from events.event import ObjectCreated
+
+_FORM_ENCODED = {"aws:s3": "aws", "minio:s3": "minio", "rustfs:s3": "rustfs"}
+_RAW = {"ceph:s3": "ceph"}
+
+#: SNS in front of a queue wraps a body once; more than that is no notification.
+_MAX_WRAPPERS = 2
+
+#: As many as 64 bits need.
+_DIGITS = re.compile(r"[0-9]{1,19}")
+
+_Json = dict[str, Any]
+
+
+class MalformedNotificationError(ValueError):
+    """A message that is no bucket notification in any dialect."""
+
+
+def decode(body: str | bytes) -> tuple[ObjectCreated, ...]:
+    """Read the events that a message announces.
+
+    Returns:
+        One event per record that tells of a created object. None for a store's
+        test message, and none for records of anything else (an object removed
+        or tagged), which a rule should not have sent.
+
+    Raises:
+        MalformedNotificationError: The message is no bucket notification.
+    """
+    message = _parse(body)
+    for _ in range(_MAX_WRAPPERS):
+        if "Message" not in message:
+            break
+        message = _parse(message["Message"])
+    if message.get("source") == "aws.s3":
+        return tuple(_eventbridge_events(message))
+    if message.get("Event") == "s3:TestEvent":
+        return ()
+    records = message.get("Records")
+    if not isinstance(records, list):
+        raise MalformedNotificationError("the message has no list of Records")
+    return tuple(event for record in records for event in _record_events(record))
+
+
+def _parse(body: object) -> _Json:
+    if not isinstance(body, str | bytes):
+        raise MalformedNotificationError(f"expected JSON text, got {type(body).__name__}")
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedNotificationError(f"the message is not JSON: {exc}") from exc
+    if not isinstance(message, dict):
+        raise MalformedNotificationError("the message is not a JSON object")
+    return message
+
+
+def _record_events(record: object) -> Iterator[ObjectCreated]:
+    if not isinstance(record, dict):
+        raise MalformedNotificationError("a record is not a JSON object")
+    name = _text(record, "eventName")
+    # AWS and Ceph leave the "s3:" out; MinIO and RustFS write it.
+    if not name.removeprefix("s3:").startswith("ObjectCreated:"):
+        return
+    source = _text(record, "eventSource")
+    s3 = _object(record, "s3")
+    stored = _object(s3, "object")
+    key = _text(stored, "key")
+    if source in _FORM_ENCODED:
+        key = _form_decoded(key)
+    elif source not in _RAW:
+        raise MalformedNotificationError(f"unknown eventSource {source!r}")
+    yield ObjectCreated(
+        bucket=_text(_object(s3, "bucket"), "name"),
+        key=key,
+        size=_size(stored.get("size")),
+        etag=_etag(stored.get("eTag")),
+        time=_time(record.get("eventTime")),
+        sequencer=_optional_text(stored.get("sequencer")),
+        source=(_FORM_ENCODED | _RAW)[source],
+    )
+
+
+def _eventbridge_events(message: _Json) -> Iterator[ObjectCreated]:
+    if message.get("detail-type") != "Object Created":
+        return
+    detail = _object(message, "detail")
+    stored = _object(detail, "object")
+    yield ObjectCreated(
+        bucket=_text(_object(detail, "bucket"), "name"),
+        key=_text(stored, "key"),
+        size=_size(stored.get("size")),
+        etag=_etag(stored.get("etag", stored.get("eTag"))),
+        time=_time(message.get("time")),
+        sequencer=_optional_text(stored.get("sequencer")),
+        source="eventbridge",
+    )
+
+
+def _object(parent: _Json, name: str) -> _Json:
+    value = parent.get(name)
+    if not isinstance(value, dict):
+        raise MalformedNotificationError(f"{name!r} is missing, or no JSON object")
+    return value
+
+
+def _text(parent: _Json, name: str) -> str:
+    value = parent.get(name)
+    if not isinstance(value, str) or not value:
+        raise MalformedNotificationError(f"{name!r} is missing, or no text")
+    return value
+
+
+def _form_decoded(key: str) -> str:
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError as exc:
+        raise MalformedNotificationError(f"key {key!r} is not UTF-8 once decoded") from exc
+
+
+def _optional_text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _etag(value: object) -> str | None:
+    text = _optional_text(value)
+    return text.strip('"') if text else None
+
+
+def _size(value: object) -> int | None:
+    """Read a size that can be missing (MinIO leaves 0 out) or text."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) and value >= 0:
+        return value
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    """Read a time; one that can't be read only costs the hint that it gives."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _from_timestamp(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _from_timestamp(value: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,60 @@
+"""The pipeline is one table.
+
+A row says of which created objects a consumer is told. The broker's queues,
+the bucket's notification rules and the registry of handlers are all made from
+these rows: a new stage is one row here and one module in ``consumers``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from events.keys import ARCHIVES, OPUS, PROCESSED
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which created objects a consumer is told of.
+
+    Attributes:
+        name: What people call it: ``dropscribe consume {name}``.
+        prefix: What the object's key begins with.
+        suffix: What it ends with.
+    """
+
+    name: str
+    prefix: str
+    suffix: str
+
+    def matches(self, key: str) -> bool:
+        """Tell whether an object created under ``key`` concerns this route."""
+        return key.startswith(self.prefix) and key.endswith(self.suffix)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("unpack", ARCHIVES, ""),
+    Route("transcribe", PROCESSED, OPUS),
+)
+
+
+def queue_name(prefix: str, route: Route) -> str:
+    """Name the queue on which the route's notifications arrive.
+
+    ``prefix`` keeps the deployments apart that share one broker. SQS allows
+    letters, digits, ``-`` and ``_`` only, so that is what the names are made of.
+    """
+    return f"{prefix}-{route.name}"
+
+
+def dead_letter_queue_name(prefix: str, route: Route) -> str:
+    """Name the queue that keeps what the route could not do."""
+    return f"{queue_name(prefix, route)}-dead"
+
+
+def rule_id(prefix: str, route: Route) -> str:
+    """Name the route's rule in the bucket's notification configuration.
+
+    It never changes: some stores add a rule under a new Id to the old one
+    rather than replace it, and every event would come twice.
+    """
+    return queue_name(prefix, route)
