@@ -1,0 +1,125 @@
+"""Ids and keys: each is a pure function of the other."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.keys import (
+    COMPLETE,
+    MANIFEST,
+    MAX_ORDINAL,
+    OPUS,
+    TRANSCRIPT,
+    ArchiveKey,
+    AudioId,
+    BatchId,
+    BatchKey,
+    MalformedKeyError,
+    RecordingKey,
+    parse_key,
+)
+
+BATCH = BatchId("20250622-143052-a1b2c3")
+
+times = st.datetimes(timezones=st.just(UTC))
+batches = st.builds(BatchId.new, times, st.binary(min_size=3, max_size=3))
+recordings = st.builds(AudioId, batches, st.integers(0, MAX_ORDINAL))
+
+
+def test_keys_of_a_batch() -> None:
+    assert BATCH.archive_key == "archives/20250622-143052-a1b2c3.tar"
+    assert BATCH.manifest_key == "processed/2025-06-22/20250622-143052-a1b2c3.manifest.jsonl"
+    assert BATCH.complete_key == "processed/2025-06-22/20250622-143052-a1b2c3.complete.json"
+
+
+def test_keys_of_a_recording() -> None:
+    audio = AudioId(BATCH, 41)
+    assert str(audio) == "20250622-143052-a1b2c3-0000041"
+    assert audio.opus_key == "processed/2025-06-22/20250622-143052-a1b2c3-0000041.opus"
+    assert audio.transcript_key == (
+        "processed/2025-06-22/20250622-143052-a1b2c3-0000041.transcript.json"
+    )
+
+
+@given(batches)
+def test_a_batch_id_can_be_had_back_from_each_of_its_keys(batch: BatchId) -> None:
+    assert parse_key(batch.archive_key) == ArchiveKey(batch.archive_key, batch)
+    assert parse_key(batch.manifest_key) == BatchKey(batch, MANIFEST)
+    assert parse_key(batch.complete_key) == BatchKey(batch, COMPLETE)
+
+
+@given(recordings)
+def test_an_audio_id_can_be_had_back_from_each_of_its_keys(audio: AudioId) -> None:
+    assert AudioId.parse(str(audio)) == audio
+    assert parse_key(audio.opus_key) == RecordingKey(audio, OPUS)
+    assert parse_key(audio.transcript_key) == RecordingKey(audio, TRANSCRIPT)
+
+
+@given(recordings, recordings)
+def test_keys_sort_as_their_ids_do(first: AudioId, second: AudioId) -> None:
+    assert (first < second) == (first.opus_key < second.opus_key)
+
+
+@given(recordings)
+def test_all_objects_of_a_batch_share_its_prefix(audio: AudioId) -> None:
+    assert audio.opus_key.startswith(audio.batch.prefix)
+    assert audio.batch.manifest_key.startswith(audio.batch.prefix)
+
+
+@given(st.text() | st.from_regex(r"(archives|processed)/[0-9/.a-z-]*", fullmatch=True))
+def test_no_key_whatever_raises_anything_else(key: str) -> None:
+    try:
+        parsed = parse_key(key)
+    except MalformedKeyError:
+        return
+    assert isinstance(parsed, ArchiveKey | RecordingKey | BatchKey)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "archives/",
+        "archives/folder/",
+        "other/20250622-143052-a1b2c3.tar",
+        "processed/20250622-143052-a1b2c3.opus",
+        "processed/2025-06-22/20250622-143052-a1b2c3.opus",
+        "processed/2025-06-22/20250622-143052-a1b2c3-41.opus",
+        "processed/2025-06-22/20250622-143052-a1b2c3-0000041.mp3",
+        "processed/2025-06-22/20250622-143052-A1B2C3-0000041.opus",
+        "processed/2025-06-22/20250622-143052-a1b2c3-0000041.manifest.jsonl",
+        "processed/2025-06-23/20250622-143052-a1b2c3-0000041.opus",
+        "processed/2025-13-45/20251345-143052-a1b2c3-0000041.opus",
+        "processed/2025-06-22/20250622-143052-a1b2c3-٠٠٠٠٠٤١.opus",
+    ],
+)
+def test_a_key_that_is_not_ours_is_malformed(key: str) -> None:
+    with pytest.raises(MalformedKeyError):
+        parse_key(key)
+
+
+@pytest.mark.parametrize("name", ["interviews.zip", "2025/calls.tar.gz", "a+b c.tar", "ü.tar"])
+def test_an_archive_may_have_any_name(name: str) -> None:
+    assert parse_key(f"archives/{name}") == ArchiveKey(f"archives/{name}", None)
+
+
+def test_the_same_object_always_gives_the_same_derived_id() -> None:
+    stored = datetime(2025, 6, 22, 14, 30, 52, 999999, tzinfo=UTC)
+    batch = BatchId.derived(stored, "archives/calls.zip", "336311a0")
+    assert batch == BatchId.derived(stored, "archives/calls.zip", "336311a0")
+    assert batch.time == stored.replace(microsecond=0)
+    assert batch != BatchId.derived(stored, "archives/calls.zip", "other")
+    assert batch != BatchId.derived(stored, "archives/other.zip", "336311a0")
+
+
+def test_ids_are_in_utc_wherever_they_are_made() -> None:
+    summer = datetime(2025, 6, 22, 16, 30, 52, tzinfo=timezone(timedelta(hours=2)))
+    assert BatchId.new(summer, b"\xa1\xb2\xc3") == BATCH
+
+
+@pytest.mark.parametrize("ordinal", [-1, MAX_ORDINAL + 1])
+def test_an_ordinal_fits_in_seven_digits(ordinal: int) -> None:
+    with pytest.raises(MalformedKeyError):
+        AudioId(BATCH, ordinal)

@@ -1,0 +1,57 @@
+"""The route table, and the names that are derived from it."""
+
+import itertools
+import re
+
+from hypothesis import given
+
+from events.keys import AudioId
+from events.routes import (
+    ROUTES,
+    dead_letter_queue_name,
+    queue_name,
+    rule_id,
+)
+from tests.unit.test_keys import recordings
+
+
+def matching(key: str) -> list[str]:
+    return [route.name for route in ROUTES if route.matches(key)]
+
+
+def test_an_archive_goes_to_unpack_only() -> None:
+    assert matching("archives/calls.zip") == ["unpack"]
+
+
+@given(recordings)
+def test_each_object_of_a_recording_goes_to_one_route_at_most(audio: AudioId) -> None:
+    assert matching(audio.opus_key) == ["transcribe"]
+    assert matching(audio.transcript_key) == []
+    assert matching(audio.batch.manifest_key) == []
+    assert matching(audio.batch.complete_key) == []
+
+
+def test_no_two_rules_overlap_as_stores_refuse_that() -> None:
+    for first, second in itertools.combinations(ROUTES, 2):
+        prefixes = (first.prefix, second.prefix)
+        suffixes = (first.suffix, second.suffix)
+        share_prefix = any(a.startswith(b) for a, b in itertools.permutations(prefixes))
+        share_suffix = any(a.endswith(b) for a, b in itertools.permutations(suffixes))
+        assert not (share_prefix and share_suffix)
+
+
+def test_queue_names_are_distinct_and_what_sqs_allows() -> None:
+    names = [
+        name("dropscribe", route)
+        for route in ROUTES
+        for name in (queue_name, dead_letter_queue_name)
+    ]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) for name in names)
+
+
+def test_a_rule_keeps_its_id() -> None:
+    assert [rule_id("dropscribe", route) for route in ROUTES] == [
+        "dropscribe-unpack",
+        "dropscribe-transcribe",
+    ]
