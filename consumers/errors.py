@@ -1,0 +1,32 @@
+"""The kinds of error that the consumers know: transient and permanent.
+
+Every adapter translates its library's exceptions into one of these, once
+(``raise ... from exc``); the rest of the code never names a library's error.
+An instance's message is shown to people: it says what is wrong with what.
+"""
+
+from __future__ import annotations
+
+
+class TransientError(Exception):
+    """Something is away or busy; the same delivery can succeed later."""
+
+
+class PermanentError(Exception):
+    """The input itself is at fault; trying again cannot help."""
+
+
+class BadArchiveError(PermanentError):
+    """The archive cannot be read, or not to its end."""
+
+
+class BadAudioError(PermanentError):
+    """One recording cannot be decoded; the rest of its batch is not concerned."""
+
+
+class BusyError(TransientError):
+    """Another worker has the same work in hand; look again when it is done."""
+
+
+class ConfigurationError(Exception):
+    """The settings, or what is installed, do not allow it; the message says what to do."""
