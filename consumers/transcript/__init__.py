@@ -1,0 +1,43 @@
+"""What was said in one recording: as a value, as JSON, and as captions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from consumers.transcript.captions import srt, vtt
+from consumers.transcript.value import (
+    MalformedTranscriptError,
+    Segment,
+    State,
+    Transcript,
+    Word,
+)
+
+__all__ = [
+    "Format",
+    "MalformedTranscriptError",
+    "Segment",
+    "State",
+    "Transcript",
+    "Word",
+    "render",
+]
+
+Format = Literal["json", "srt", "vtt", "txt"]
+
+
+def render(transcript: Transcript, format: Format) -> str:  # noqa: A002
+    """The transcript as a text file of the given format.
+
+    Plain text is one segment a line; captions are empty where nothing was said.
+    """
+    match format:
+        case "json":
+            return transcript.to_json().decode()
+        case "srt":
+            return srt(transcript.segments)
+        case "vtt":
+            return vtt(transcript.segments)
+        case "txt":
+            lines = (" ".join(segment.text.split()) for segment in transcript.segments)
+            return "".join(line + "\n" for line in lines if line)
