@@ -1,0 +1,152 @@
+"""Word times: each segment's text laid over its sound by a wav2vec2 model.
+
+Alignment is a refinement. Whatever it lacks, the transcript stays, with its
+segments' own times, and says what it lacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.speech.faults import is_device_fault
+from consumers.speech.libraries import Libraries
+from consumers.speech.models import find_alignment
+from consumers.transcript import Segment, Word
+
+# A model with its metadata, as WhisperX's load_align_model gives them and align takes them.
+AlignModel: TypeAlias = tuple[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Segments after alignment; ``model`` is None where it did not take place."""
+
+    segments: tuple[Segment, ...]
+    model: str | None
+    reason: str | None
+
+
+class CannotAlignError(Exception):
+    """Segments keep their times, for the reason given."""
+
+
+class Aligner:
+    """Alignment models by language, each loaded when it is first needed, and kept."""
+
+    def __init__(self, libraries: Libraries, models_root: Path, device: str) -> None:
+        self._libraries = libraries
+        self._models_root = models_root
+        self._device = device
+        self._models: dict[str, AlignModel | CannotAlignError] = {}
+
+    def align(
+        self, samples: NDArray[np.float32], language: str, segments: tuple[Segment, ...]
+    ) -> Alignment:
+        """Give words to one recording's segments, or the reason why they have none.
+
+        Aligned segments are sentences: a segment with several is cut between them.
+
+        Raises:
+            RuntimeError: the device failed, not the alignment.
+        """
+        try:
+            model = self._model(language)
+            self._check_sentence_data(language)
+            aligned = self._aligned(samples, model, segments)
+        except CannotAlignError as exc:
+            return Alignment(segments, None, f"{exc}: segment times only")
+        without = sum(not segment.words for segment in aligned)
+        reason = f"{without} of {len(aligned)} segments could not be aligned" if without else None
+        return Alignment(aligned, f"align/{language}", reason)
+
+    def _model(self, language: str) -> AlignModel:
+        folder = find_alignment(language, self._models_root)
+        if folder is None:
+            raise CannotAlignError(f"no alignment model for {language!r}")
+        if language not in self._models:
+            self._models[language] = self._load(language, folder)
+        model = self._models[language]
+        if isinstance(model, CannotAlignError):
+            raise model
+        return model
+
+    def _load(self, language: str, folder: Path) -> AlignModel | CannotAlignError:
+        try:
+            model: AlignModel = self._libraries.alignment.load_align_model(
+                language, self._device, model_name=str(folder), model_cache_only=True
+            )
+        except Exception as exc:
+            if is_device_fault(exc):
+                raise
+            # WhisperX raises its own words, in handling the error that tells what is wrong.
+            cause = exc.__context__ or exc
+            return CannotAlignError(f"the alignment model {folder} cannot be loaded ({cause})")
+        return model
+
+    def _check_sentence_data(self, language: str) -> None:
+        """WhisperX downloads what it does not find, so that it must find it."""
+        name = self._libraries.punkt_languages.get(language, "english")
+        nltk_data = self._models_root / "nltk_data"
+        # NLTK's search path is the process's; no other place than this is meant.
+        self._libraries.nltk_data.path[:] = [str(nltk_data)]
+        try:
+            self._libraries.nltk_data.load(f"tokenizers/punkt_tab/{name}.pickle")
+        except (LookupError, OSError, ValueError) as exc:
+            folder = nltk_data / "tokenizers" / "punkt_tab" / name
+            raise CannotAlignError(f"no sentence data for alignment in {folder}") from exc
+
+    def _aligned(
+        self, samples: NDArray[np.float32], model: AlignModel, segments: tuple[Segment, ...]
+    ) -> tuple[Segment, ...]:
+        given = [
+            {"start": s.start, "end": s.end, "text": s.text, "avg_logprob": s.avg_logprob}
+            for s in segments
+        ]
+        try:
+            result = self._libraries.alignment.align(given, *model, samples, self._device)
+        except Exception as exc:
+            if is_device_fault(exc):
+                raise
+            raise CannotAlignError(f"alignment failed ({type(exc).__name__}: {exc})") from exc
+        aligned = tuple(map(_segment, result["segments"]))
+        # WhisperX groups sentences by their times and so drops one that has none.
+        if _letters(aligned) != _letters(segments):
+            raise CannotAlignError("alignment lost a part of the text")
+        if not any(segment.words for segment in aligned):
+            raise CannotAlignError("no segment could be aligned")
+        return aligned
+
+
+def _segment(item: Mapping[str, Any]) -> Segment:
+    return Segment(
+        start=float(item["start"]),
+        end=float(item["end"]),
+        text=item["text"].strip(),
+        avg_logprob=_number(item.get("avg_logprob")),
+        words=tuple(map(_word, item["words"])),
+    )
+
+
+def _word(item: Mapping[str, Any]) -> Word:
+    return Word(
+        item["word"],
+        _number(item.get("start")),
+        _number(item.get("end")),
+        _number(item.get("score")),
+    )
+
+
+def _number(value: float | None) -> float | None:
+    """NumPy's numbers as Python's; NaN is how pandas writes that there is none."""
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _letters(segments: Sequence[Segment]) -> str:
+    return "".join("".join(segment.text.split()) for segment in segments)

@@ -1,0 +1,89 @@
+"""WhisperX and what it brings along, imported late, kept quiet and off the network.
+
+Between them they print, warn, log to standard output, and report their use to
+their makers. All of that is turned off here, and errors are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from consumers.speech.models import INSTALL_SPEECH, SpeechSetupError
+
+NOISY_LOGGERS = (
+    "faster_whisper",
+    "lightning.fabric",
+    "lightning.pytorch",
+    "pyannote",
+    "pytorch_lightning",
+    "transformers",
+    "whisperx",
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """The modules that recognition works with, ready for use."""
+
+    alignment: ModuleType
+    asr: ModuleType
+    nltk_data: ModuleType
+    punkt_languages: dict[str, str]
+    tokenizer: Callable[..., Any]
+    torch: ModuleType
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back Python warnings, which these libraries raise at import, load and use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def import_libraries() -> Libraries:
+    """Import everything, once; it takes some ten seconds.
+
+    Raises:
+        SpeechSetupError: WhisperX or a part of it is not installed.
+    """
+    # With a handler of its own WhisperX does not add one for standard output.
+    logging.getLogger("whisperx").addHandler(logging.NullHandler())
+    with quiet():
+        try:
+            libraries = Libraries(
+                alignment=import_module("whisperx.alignment"),
+                asr=import_module("whisperx.asr"),
+                nltk_data=import_module("nltk.data"),
+                punkt_languages=import_module("whisperx.utils").PUNKT_LANGUAGES,
+                tokenizer=import_module("faster_whisper.tokenizer").Tokenizer,
+                torch=import_module("torch"),
+            )
+            telemetry = import_module("pyannote.audio.telemetry")
+            ctranslate2 = import_module("ctranslate2")
+        except ImportError as exc:
+            raise SpeechSetupError(
+                f"speech recognition needs WhisperX, and it cannot be imported ({exc}): "
+                f"{INSTALL_SPEECH}"
+            ) from exc
+    # pyannote.audio reports each file that it is given, with its length, to its makers.
+    telemetry.set_telemetry_metrics(enabled=False)
+    ctranslate2.set_log_level(logging.ERROR)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # WhisperX prints the errors that it raises; a module's own name hides the built-in one.
+    vars(libraries.alignment)["print"] = _log_instead
+    return libraries
+
+
+def _log_instead(*words: object) -> None:
+    log.debug(" ".join(map(str, words)))

@@ -1,0 +1,77 @@
+"""WhisperX's pipeline, loaded: the model on a device, and the voice detection before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consumers.speech.libraries import Libraries, quiet
+from consumers.speech.models import SpeechSetupError, WhisperWeights
+from consumers.speech.voice import VAD_OFFSET, VAD_ONSET
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the model runs on: ``cpu`` or ``cuda``, CTranslate2's type, threads of the CPU."""
+
+    device: str
+    compute_type: str
+    threads: int
+
+    @classmethod
+    def chosen(
+        cls, device: str, compute_type: str | None, threads: int, libraries: Libraries
+    ) -> Engine:
+        """Fill in what was left open: the GPU if there is one, and the type that suits.
+
+        Raises:
+            SpeechSetupError: there is no such device.
+        """
+        has_gpu: bool = libraries.torch.cuda.is_available()
+        if device == "auto":
+            device = "cuda" if has_gpu else "cpu"
+        if device not in {"cpu", "cuda"}:
+            raise SpeechSetupError(f"the device is auto, cpu or cuda, and not {device!r}")
+        if device == "cuda" and not has_gpu:
+            raise SpeechSetupError("the device is cuda, and PyTorch sees no GPU that it can use")
+        return cls(device, compute_type or ("float16" if device == "cuda" else "int8"), threads)
+
+
+def load_pipeline(
+    libraries: Libraries, weights: WhisperWeights, models_root: Path, engine: Engine
+) -> Any:
+    """A ``FasterWhisperPipeline`` with pyannote's voice detection, whose weights WhisperX carries.
+
+    Raises:
+        SpeechSetupError: the weights cannot be had, or not be loaded on this device.
+    """
+    try:
+        with quiet():
+            pipeline = libraries.asr.load_model(
+                weights.source,
+                engine.device,
+                compute_type=engine.compute_type,
+                vad_method="pyannote",
+                vad_options={"vad_onset": VAD_ONSET, "vad_offset": VAD_OFFSET},
+                download_root=str(models_root),
+                local_files_only=weights.is_local,
+                threads=engine.threads,
+            )
+    except Exception as exc:
+        raise SpeechSetupError(
+            f"the model {weights.source} (WHISPER_MODEL; MODELS_ROOT is {models_root}) cannot be "
+            f"loaded on {engine.device} as {engine.compute_type}: {exc}"
+        ) from exc
+    _check_mel_bands(pipeline.model, weights)
+    return pipeline
+
+
+def _check_mel_bands(whisper: Any, weights: WhisperWeights) -> None:
+    """large-v3 hears 128 bands, and only preprocessor_config.json says so."""
+    assumed = whisper.feat_kwargs.get("feature_size", 80)
+    if whisper.model.n_mels != assumed:
+        raise SpeechSetupError(
+            f"the model {weights.source} (WHISPER_MODEL) hears {whisper.model.n_mels} mel bands, "
+            f"and {assumed} are assumed: put its preprocessor_config.json into its folder"
+        )

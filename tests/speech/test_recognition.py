@@ -1,0 +1,286 @@
+"""Whisper tiny.en hears what was said, whoever else is in the group."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consumers.errors import BadAudioError, PermanentError, TransientError
+from consumers.speech.models import PACKAGED
+from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Recogniser, Waveform
+from consumers.speech.voice import find_speech
+from consumers.speech.whisper import WhisperXRecogniser
+from consumers.transcript import Transcript
+
+# Words wrong of words said: one slip in all of the sample.
+WORD_ERRORS = 0.05
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def word_errors(said: str, heard: str) -> float:
+    """Word error rate: the fewest insertions, deletions and changes, per word that was said."""
+    row = list(range(len(words(heard)) + 1))
+    for i, expected in enumerate(words(said), 1):
+        diagonal, row[0] = row[0], i
+        for j, found in enumerate(words(heard), 1):
+            cost = min(row[j] + 1, row[j - 1] + 1, diagonal + (expected != found))
+            diagonal, row[j] = row[j], cost
+    return row[-1] / len(words(said))
+
+
+def transcripts(outcomes: Sequence[Outcome]) -> list[Transcript]:
+    assert all(isinstance(outcome, Transcript) for outcome in outcomes), outcomes
+    return [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
+
+
+def silence(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+def noise(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    size = round(seconds * SAMPLE_RATE)
+    return np.random.default_rng(7).normal(0, 0.1, size).astype(np.float32)
+
+
+def test_word_errors_are_counted() -> None:
+    assert word_errors("one two three four", "One, two three: four!") == 0
+    assert word_errors("one two three four", "one three for") == 0.5
+    assert word_errors("one two", "one and two and") == 1
+
+
+def test_the_samples_words_are_recognised(
+    recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
+) -> None:
+    heard = transcripts(recogniser.transcribe([sample[path] for path in script]))
+
+    errors = word_errors(" ".join(script.values()), " ".join(one.text for one in heard))
+    assert errors <= WORD_ERRORS, [one.text for one in heard]
+
+
+def test_a_transcript_says_where_it_comes_from(
+    recogniser: Recogniser, sample: dict[str, Waveform]
+) -> None:
+    waveform = sample["interviews/01 river.mp3"]
+
+    (heard,) = transcripts(recogniser.transcribe([waveform]))
+
+    assert heard.audio_id == waveform.audio_id
+    assert heard.state == "transcribed"
+    assert heard.duration == pytest.approx(5.4, abs=0.1)
+    assert heard.model == recogniser.name == "packaged:tiny.en"
+    # The model knows English only: the language was not detected, and has no probability.
+    assert (heard.language, heard.language_probability) == ("en", None)
+    assert all(0 <= s.start < s.end <= heard.duration for s in heard.segments)
+    assert all(s.avg_logprob is not None and -2 < s.avg_logprob < 0 for s in heard.segments)
+    assert all(s.text == s.text.strip() for s in heard.segments)
+    assert Transcript.from_json(heard.to_json()) == heard
+
+
+def test_a_group_is_heard_as_each_of_it_alone(
+    recogniser: Recogniser, sample: dict[str, Waveform]
+) -> None:
+    group = list(sample.values())
+
+    together = transcripts(recogniser.transcribe(group))
+    alone = transcripts([recogniser.transcribe([one])[0] for one in group])
+
+    assert [one.audio_id for one in together] == [one.audio_id for one in group]
+    assert [one.text for one in together] == [one.text for one in alone]
+    times = [[(s.start, s.end) for s in one.segments] for one in together]
+    assert times == [[(s.start, s.end) for s in one.segments] for one in alone]
+
+
+def test_batches_of_one_give_the_same_words(
+    sample: dict[str, Waveform], recogniser: Recogniser, tmp_path: Path
+) -> None:
+    group = [sample["voicemail/café.wav"], sample["interviews/02 railway.wav"]]
+    one_at_a_time = WhisperXRecogniser(PACKAGED, tmp_path, device="cpu", batch_size=1)
+
+    heard = transcripts(one_at_a_time.transcribe(group))
+
+    assert [one.text for one in heard] == [
+        one.text for one in transcripts(recogniser.transcribe(group))
+    ]
+
+
+def test_a_long_recording_is_heard_to_its_end(
+    recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
+) -> None:
+    parts = [part for path in script for part in (sample[path].samples, silence(2))]
+    long = Waveform("long", np.concatenate([*parts, *parts]))
+    said = " ".join([*script.values(), *script.values()])
+
+    (heard,) = transcripts(recogniser.transcribe([long]))
+
+    assert len(heard.segments) > 1
+    edges = [edge for segment in heard.segments for edge in (segment.start, segment.end)]
+    assert edges == sorted(edges)
+    assert all(segment.end - segment.start <= 30.1 for segment in heard.segments)
+    assert word_errors(said, heard.text) <= 2 * WORD_ERRORS, heard.text
+
+
+def test_speech_is_found_in_windows_as_in_one_go(
+    recogniser: WhisperXRecogniser, sample: dict[str, Waveform], script: dict[str, str]
+) -> None:
+    """Ten hours are looked at in parts; here, a minute: a part ends inside a sentence."""
+    spoken = np.concatenate([sample[path].samples for path in script])
+    sound = np.concatenate([silence(25), spoken, silence(25), spoken])
+
+    at_once = find_speech(recogniser._pipeline.vad_model, sound)
+    in_parts = find_speech(recogniser._pipeline.vad_model, sound, window_seconds=35)
+
+    assert seconds_with(in_parts) == seconds_with(at_once)
+    assert len(in_parts) == len(at_once)
+
+
+def seconds_with(stretches: list[tuple[float, float]]) -> set[int]:
+    """The whole seconds in whose middle somebody speaks."""
+    return {s for s in range(100) if any(start < s + 0.5 < end for start, end in stretches)}
+
+
+@pytest.mark.parametrize("samples", [silence(3), noise(3), silence(0.01), silence(1 / SAMPLE_RATE)])
+def test_where_nobody_speaks_nothing_is_made_up(
+    recogniser: Recogniser, samples: np.ndarray[Any, np.dtype[np.float32]]
+) -> None:
+    (heard,) = transcripts(recogniser.transcribe([Waveform("quiet", samples)]))
+
+    assert heard.segments == ()
+    assert (heard.state, heard.reason) == ("transcribed", "no speech found")
+
+
+def test_bad_recordings_do_not_cost_their_group(
+    recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
+) -> None:
+    good = sample["interviews/02 railway.wav"]
+    holed = good.samples.copy()
+    holed[1000] = np.nan
+    group = [
+        Waveform("empty", np.zeros(0, np.float32)),
+        Waveform("holed", holed),
+        good,
+        Waveform("short", silence(0.01)),
+        Waveform("infinite", np.full(SAMPLE_RATE, np.inf, np.float32)),
+        Waveform("stereo", np.zeros((2, SAMPLE_RATE), np.float32)),
+    ]
+
+    empty, with_nan, heard, short, infinite, stereo = recogniser.transcribe(group)
+
+    assert isinstance(heard, Transcript)
+    assert word_errors(script[good.audio_id], heard.text) <= WORD_ERRORS
+    assert isinstance(short, Transcript)
+    for error, name in [(empty, "empty"), (with_nan, "holed"), (infinite, "inf"), (stereo, "ster")]:
+        assert isinstance(error, BadAudioError)
+        assert str(error).startswith(name)
+
+
+class Torn(np.ndarray[Any, np.dtype[np.float32]]):
+    """Samples that can be read once, for voice detection, and fail in the batch."""
+
+    error: Exception | None = None
+    was_read = False
+
+    def __getitem__(self, key: Any) -> Any:
+        if self.was_read and self.error:
+            raise self.error
+        self.was_read = True
+        return super().__getitem__(key)
+
+
+def torn(waveform: Waveform, error: Exception) -> Waveform:
+    samples = waveform.samples.copy().view(Torn)
+    samples.error = error
+    return Waveform("torn", samples)
+
+
+def test_what_fails_in_a_batch_fails_alone(
+    recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
+) -> None:
+    first, last = sample["interviews/02 railway.wav"], sample["voicemail/café.wav"]
+    bad = torn(first, OSError("stale file handle"))
+
+    before, error, after = recogniser.transcribe([first, bad, last])
+
+    assert isinstance(before, Transcript)
+    assert word_errors(script[first.audio_id], before.text) <= WORD_ERRORS
+    assert isinstance(after, Transcript)
+    assert word_errors(script[last.audio_id], after.text) <= WORD_ERRORS
+    assert isinstance(error, PermanentError)
+    assert str(error) == "torn cannot be recognised: OSError: stale file handle"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED"),
+        MemoryError(),
+    ],
+)
+def test_what_fails_for_want_of_memory_can_be_tried_again(
+    recogniser: Recogniser, sample: dict[str, Waveform], error: Exception
+) -> None:
+    good = sample["voicemail/café.wav"]
+
+    outcomes = recogniser.transcribe([good, torn(good, error)])
+
+    assert all(isinstance(outcome, TransientError) for outcome in outcomes)
+
+
+LOUD = """
+import os, socket
+from pathlib import Path
+import numpy as np
+def connect(self, address):
+    os._exit(3)
+socket.socket.connect = connect
+from consumers.speech.recogniser import Waveform
+from consumers.speech.whisper import WhisperXRecogniser
+recogniser = WhisperXRecogniser("packaged:tiny.en", Path("nowhere"), device="cpu")
+noise = np.random.default_rng(7).normal(0, 0.1, 16_000).astype(np.float32)
+recogniser.transcribe([Waveform("noise", noise)])
+from pyannote.audio.telemetry.metrics import is_metrics_enabled
+assert not is_metrics_enabled()
+"""
+
+MISSING = """
+import sys
+from pathlib import Path
+sys.modules["whisperx"] = None  # an import of it fails, as where it is not installed
+import consumers.speech
+from consumers.speech.models import SpeechSetupError
+from consumers.speech.whisper import WhisperXRecogniser
+try:
+    WhisperXRecogniser("packaged:tiny.en", Path("nowhere"))
+except SpeechSetupError as error:
+    print(error)
+"""
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_fresh_process_stays_quiet_and_off_the_network() -> None:
+    done = run(LOUD)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_without_whisperx_it_says_what_to_install() -> None:
+    done = run(MISSING)
+
+    assert "pip install 'dropscribe[speech]'" in done.stdout
+    assert done.stderr == ""
