@@ -1,0 +1,1 @@
+"""The sample archive that ``dropscribe try`` drops, and the script that makes it."""
