@@ -1,0 +1,1 @@
+"""Postgres: a projection of the bucket's keys, and what decides completion."""

@@ -1,0 +1,73 @@
+"""The pool of connections, and what Postgres' errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from consumers.errors import PermanentError, TransientError
+
+Connection = psycopg.Connection[dict[str, object]]
+Pool = ConnectionPool[Connection]
+
+#: Seconds to wait for a connection before the work is put off.
+_PATIENCE = 30.0
+
+
+def open_pool(url: str, *, size: int, name: str) -> Pool:
+    """Open a pool of at most ``size`` connections.
+
+    They are in autocommit, so that one which only holds a lock is never idle
+    in a transaction. Each is checked as it is handed out: one that died while
+    nobody used it costs nothing.
+
+    Raises:
+        TransientError: No connection can be made.
+    """
+    pool: Pool = ConnectionPool(
+        url,
+        connection_class=psycopg.Connection[dict[str, object]],
+        kwargs={
+            "autocommit": True,
+            "row_factory": dict_row,
+            "application_name": name,
+            "connect_timeout": 10,
+        },
+        min_size=1,
+        max_size=size,
+        timeout=_PATIENCE,
+        check=ConnectionPool.check_connection,
+        name=name,
+        open=False,
+    )
+    try:
+        with translated():
+            pool.open(wait=True, timeout=_PATIENCE)
+    except BaseException:
+        pool.close()
+        raise
+    return pool
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors into the two kinds that the consumers know.
+
+    Raises:
+        TransientError: Postgres is away, restarting, or gave up on a conflict.
+        PermanentError: It refuses the data, or the query as such.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
+        raise TransientError(f"the database can't be reached: {exc}") from exc
+    except psycopg.errors.UndefinedTable as exc:
+        raise TransientError(
+            f"the database has no schema, run 'dropscribe bootstrap': {exc}"
+        ) from exc
+    except psycopg.Error as exc:
+        raise PermanentError(f"the database refused: {exc}") from exc

@@ -1,0 +1,217 @@
+"""Every query that dropscribe runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from consumers.database.connect import Connection, Pool, translated
+from consumers.database.queries import queries
+from consumers.database.rows import FINISHED, Archive, Batch, Hit, Recording, overwritten
+from consumers.transcript import Transcript
+from events.keys import AudioId, BatchId
+
+
+class Locks:
+    """Advisory locks of one connection; they end with it, whatever happens.
+
+    They spare work that another worker has in hand. Correctness never depends
+    on them: a cut connection gives them up while the work goes on.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def acquire(self, name: str) -> bool:
+        """Take the lock ``name``; False where another holds it."""
+        with translated():
+            row = self._connection.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", [name]
+            ).fetchone()
+        return row is not None and bool(row["taken"])
+
+
+class Database:
+    """The tables. Safe to use from many threads.
+
+    Every method raises `TransientError` where Postgres is away.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._sql = queries()
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.close()
+
+    @contextmanager
+    def locks(self) -> Iterator[Locks]:
+        """Lend a connection that holds locks until the block ends."""
+        with translated():
+            connection = self._pool.getconn()
+        try:
+            yield Locks(connection)
+        finally:
+            self._unlock(connection)
+
+    def _unlock(self, connection: Connection) -> None:
+        try:
+            with translated():
+                connection.execute("SELECT pg_advisory_unlock_all()")
+        finally:
+            # The pool throws a broken connection away, and its locks with it.
+            self._pool.putconn(connection)
+
+    def register(self, archive: Archive) -> None:
+        """Make the batch's row.
+
+        Raises:
+            PermanentError: The batch id stands for other content already.
+        """
+        parameters = {
+            "batch_id": str(archive.batch),
+            "archive_key": archive.key,
+            "etag": archive.etag,
+            "size": archive.size,
+            "original_name": archive.original_name,
+            "dropped_at": archive.dropped_at,
+        }
+        with self._transaction() as connection:
+            connection.execute(self._sql["register_batch"], parameters)
+            row = connection.execute(self._sql["batch_etag"], parameters).fetchone()
+        if row is None or row["etag"] != archive.etag:
+            raise overwritten(archive)
+
+    def put_recording(self, recording: Recording) -> None:
+        """Write a recording's row; a finished one stays as it is."""
+        with self._transaction() as connection:
+            self._put_recording(connection, recording)
+
+    def put_transcript(self, recording: Recording, transcript: Transcript) -> None:
+        """Write a recording's row and its transcript's."""
+        with self._transaction() as connection:
+            self._put_recording(connection, recording)
+            connection.execute(
+                self._sql["put_transcript"],
+                {
+                    **_id_parameters(recording.audio),
+                    "language": transcript.language,
+                    "language_probability": transcript.language_probability,
+                    # Postgres' text holds every character but this one.
+                    "text": transcript.text.replace("\x00", "\ufffd"),
+                    "segments": Jsonb([asdict(segment) for segment in transcript.segments]),
+                    "model": transcript.model,
+                    "alignment": transcript.alignment,
+                },
+            )
+
+    def _put_recording(self, connection: Connection, recording: Recording) -> None:
+        audio = recording.audio
+        connection.execute(self._sql["ensure_batch"], {"batch_id": str(audio.batch)})
+        connection.execute(
+            self._sql["put_recording"],
+            {
+                **_id_parameters(audio),
+                "state": recording.state,
+                "path": recording.path,
+                "reason": recording.reason,
+                "duration": recording.duration,
+                "codec": recording.codec,
+                "sample_rate": recording.sample_rate,
+                "channels": recording.channels,
+                "loudness_dbfs": recording.loudness_dbfs,
+                "source_sha256": recording.source_sha256,
+                "opus_key": recording.opus_key,
+                "transcript_key": recording.transcript_key,
+                "finished": recording.state in FINISHED,
+            },
+        )
+
+    def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
+        """Say that no recording can be added to the batch any more."""
+        self._execute(
+            "seal_batch",
+            {
+                "batch_id": str(batch),
+                "rejected": rejected,
+                "ignored": ignored,
+                "failure": failure,
+            },
+        )
+
+    def complete(self, batch: BatchId) -> bool:
+        """Complete the batch if its last recording is done.
+
+        To be called after the finisher's own row is committed.
+
+        Returns:
+            Whether the batch is complete and waits to be announced: by this
+            call, or by a worker that died before it said so.
+        """
+        parameters = {"batch_id": str(batch)}
+        with translated(), self._pool.connection() as connection:
+            connection.execute(self._sql["complete_batch"], parameters)
+            row = connection.execute(self._sql["unannounced_batch"], parameters).fetchone()
+        return row is not None
+
+    def announced(self, batch: BatchId, counts: Mapping[str, int]) -> None:
+        """Put on record that the batch's completion is announced."""
+        self._execute("announce_batch", {"batch_id": str(batch), "counts": Jsonb(dict(counts))})
+
+    def stall_batch(self, batch: BatchId, error: str) -> None:
+        """Put on record why the batch does not go on by itself."""
+        self._execute("stall_batch", {"batch_id": str(batch), "stalled": error})
+
+    def stall_recording(self, audio: AudioId, error: str) -> None:
+        """Put on record why the recording does not go on by itself."""
+        self._execute("stall_recording", {**_id_parameters(audio), "stalled": error})
+
+    def counts(self, batch: BatchId) -> dict[str, int]:
+        """Count the batch's recordings by state."""
+        rows = self._rows("count_recordings", {"batch_id": str(batch)})
+        return {row["state"]: row["number"] for row in rows}
+
+    def batch(self, batch: BatchId) -> Batch | None:
+        """Read a batch's row; None where there is none (yet)."""
+        rows = self._rows("batch", {"batch_id": str(batch)})
+        return Batch.from_row(rows[0]) if rows else None
+
+    def batches(self, limit: int) -> list[Batch]:
+        """Read the youngest batches."""
+        return [Batch.from_row(row) for row in self._rows("recent_batches", {"limit": limit})]
+
+    def recordings(self, batch: BatchId) -> list[Recording]:
+        """Read all rows of a batch, in the archive's order."""
+        rows = self._rows("recordings_of_batch", {"batch_id": str(batch)})
+        return [Recording.from_row(row) for row in rows]
+
+    def stalled_recordings(self, batch: BatchId) -> int:
+        """Count the recordings that do not go on by themselves."""
+        number: int = self._rows("stalled_recordings", {"batch_id": str(batch)})[0]["number"]
+        return number
+
+    def search(self, text: str, limit: int) -> list[Hit]:
+        """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
+        return [Hit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(), self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    def _execute(self, name: str, parameters: Mapping[str, object]) -> None:
+        with translated(), self._pool.connection() as connection:
+            connection.execute(self._sql[name], parameters)
+
+    def _rows(self, name: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+        with translated(), self._pool.connection() as connection:
+            return connection.execute(self._sql[name], parameters).fetchall()
+
+
+def _id_parameters(audio: AudioId) -> dict[str, object]:
+    return {"batch_id": str(audio.batch), "ordinal": audio.ordinal}

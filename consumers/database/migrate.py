@@ -1,0 +1,70 @@
+"""Forward-only migrations: ``migrations/NNNN_what.sql``, each run once, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import LiteralString
+
+import psycopg
+
+from consumers.database.connect import translated
+
+#: Two hosts that bootstrap at once take turns by this advisory lock.
+_LOCK = 0x64726F70
+
+_LEDGER: LiteralString = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        version     integer PRIMARY KEY,
+        name        text NOT NULL,
+        applied_at  timestamptz NOT NULL DEFAULT now()
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema."""
+
+    version: int
+    name: str
+    sql: LiteralString
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Read all migrations, in order."""
+    folder = files("consumers.database") / "migrations"
+    paths = sorted((path for path in folder.iterdir()), key=lambda path: path.name)
+    return tuple(
+        Migration(
+            version=int(path.name[:4]),
+            name=path.name[5:].removesuffix(".sql"),
+            # Our own files, so psycopg may take their text for literal SQL.
+            sql=path.read_text(encoding="utf-8"),
+        )
+        for path in paths
+        if path.name.endswith(".sql")
+    )
+
+
+def migrate(url: str) -> tuple[Migration, ...]:
+    """Bring the schema up to date, in one transaction.
+
+    Returns:
+        The migrations that were run now; none where the schema was up to date.
+
+    Raises:
+        TransientError: The database can't be reached.
+    """
+    with translated(), psycopg.connect(url, connect_timeout=10) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute(_LEDGER)
+        applied = {row[0] for row in connection.execute("SELECT version FROM schema_migrations")}
+        missing = tuple(step for step in migrations() if step.version not in applied)
+        for step in missing:
+            connection.execute(step.sql)
+            connection.execute(
+                "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)",
+                [step.version, step.name],
+            )
+    return missing

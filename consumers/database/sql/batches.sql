@@ -1,0 +1,67 @@
+-- name: register_batch
+-- A row that a recording's event had to make first has no archive yet.
+INSERT INTO batches (batch_id, archive_key, etag, size, original_name, dropped_at)
+VALUES (%(batch_id)s, %(archive_key)s, %(etag)s, %(size)s, %(original_name)s, %(dropped_at)s)
+ON CONFLICT (batch_id) DO UPDATE
+    SET archive_key = excluded.archive_key,
+        etag = excluded.etag,
+        size = excluded.size,
+        original_name = excluded.original_name,
+        dropped_at = excluded.dropped_at
+    WHERE batches.etag IS NULL
+
+-- name: batch_etag
+SELECT etag FROM batches WHERE batch_id = %(batch_id)s
+
+-- name: seal_batch
+UPDATE batches
+SET sealed_at = coalesce(sealed_at, now()),
+    rejected = %(rejected)s,
+    ignored = %(ignored)s,
+    failure = %(failure)s,
+    stalled = NULL
+WHERE batch_id = %(batch_id)s
+
+-- name: complete_batch
+-- Run in a statement of its own after the finisher's row is committed: the one
+-- whose commit comes last sees every other, so somebody completes the batch;
+-- the row's lock and completed_at make it one.
+UPDATE batches
+SET completed_at = now()
+WHERE batch_id = %(batch_id)s
+  AND sealed_at IS NOT NULL
+  AND completed_at IS NULL
+  AND NOT EXISTS (
+      SELECT FROM recordings
+      WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
+  )
+
+-- name: unannounced_batch
+SELECT completed_at
+FROM batches
+WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS NULL
+
+-- name: announce_batch
+UPDATE batches
+SET announced_at = coalesce(announced_at, now()), counts = %(counts)s
+WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL
+
+-- name: stall_batch
+-- A row may not be there yet where not even HEAD succeeded.
+INSERT INTO batches (batch_id, stalled)
+VALUES (%(batch_id)s, %(stalled)s)
+ON CONFLICT (batch_id) DO UPDATE
+    SET stalled = excluded.stalled
+    WHERE batches.sealed_at IS NULL
+
+-- name: count_recordings
+SELECT state, count(*) AS number
+FROM recordings
+WHERE batch_id = %(batch_id)s
+GROUP BY state
+
+-- name: batch
+SELECT * FROM batches WHERE batch_id = %(batch_id)s
+
+-- name: recent_batches
+SELECT * FROM batches ORDER BY dropped_at DESC NULLS FIRST, batch_id DESC LIMIT %(limit)s

@@ -1,0 +1,71 @@
+-- name: ensure_batch
+-- A recording's event can outlive the batch's row (a database that was restored).
+INSERT INTO batches (batch_id) VALUES (%(batch_id)s) ON CONFLICT DO NOTHING
+
+-- name: put_recording
+-- States only move forward: a finished row stays as it is.
+INSERT INTO recordings (
+    batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
+    loudness_dbfs, source_sha256, opus_key, transcript_key, finished_at
+)
+VALUES (
+    %(batch_id)s, %(ordinal)s, %(state)s, %(path)s, %(reason)s, %(duration)s, %(codec)s,
+    %(sample_rate)s, %(channels)s, %(loudness_dbfs)s, %(source_sha256)s, %(opus_key)s,
+    %(transcript_key)s, CASE WHEN %(finished)s THEN now() END
+)
+ON CONFLICT (batch_id, ordinal) DO UPDATE
+    SET state = excluded.state,
+        -- An object's metadata may hold a path that was cut to fit.
+        path = CASE
+            WHEN length(excluded.path) < length(recordings.path) THEN recordings.path
+            ELSE excluded.path
+        END,
+        reason = coalesce(excluded.reason, recordings.reason),
+        duration = excluded.duration,
+        codec = excluded.codec,
+        sample_rate = excluded.sample_rate,
+        channels = excluded.channels,
+        loudness_dbfs = excluded.loudness_dbfs,
+        source_sha256 = excluded.source_sha256,
+        opus_key = excluded.opus_key,
+        transcript_key = excluded.transcript_key,
+        stalled = NULL,
+        finished_at = excluded.finished_at
+    WHERE recordings.finished_at IS NULL
+
+-- name: put_transcript
+INSERT INTO transcripts (
+    batch_id, ordinal, language, language_probability, text, segments, model, alignment
+)
+VALUES (
+    %(batch_id)s, %(ordinal)s, %(language)s, %(language_probability)s, %(text)s, %(segments)s,
+    %(model)s, %(alignment)s
+)
+ON CONFLICT (batch_id, ordinal) DO NOTHING
+
+-- name: stall_recording
+UPDATE recordings
+SET stalled = %(stalled)s
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND finished_at IS NULL
+
+-- name: recordings_of_batch
+SELECT recordings.*, transcripts.language, transcripts.text
+FROM recordings
+LEFT JOIN transcripts USING (batch_id, ordinal)
+WHERE recordings.batch_id = %(batch_id)s
+ORDER BY ordinal
+
+-- name: stalled_recordings
+SELECT count(*) AS number FROM recordings
+WHERE batch_id = %(batch_id)s AND stalled IS NOT NULL AND finished_at IS NULL
+
+-- name: search
+SELECT batch_id, ordinal, path, language,
+       ts_headline('simple', text, query, 'StartSel=[, StopSel=], MaxFragments=2') AS passage,
+       ts_rank_cd(search, query) AS rank
+FROM transcripts
+JOIN recordings USING (batch_id, ordinal),
+     websearch_to_tsquery('simple', %(text)s) AS query
+WHERE search @@ query
+ORDER BY rank DESC, batch_id DESC, ordinal
+LIMIT %(limit)s
