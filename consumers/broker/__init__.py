@@ -1,0 +1,1 @@
+"""The broker, through kombu. The loop and the handlers know none of its kinds."""

@@ -1,0 +1,107 @@
+"""SQS: Amazon's, or the embedded stack's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+from kombu import Connection
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.inbox import ATTEMPT, BrokerLostError, Delivery, Inbox
+from consumers.verdict import Retry
+from events.routes import Route, queue_name
+
+#: Seconds until SQS delivers again what a consumer took and did not settle. A
+#: living consumer asks for more in time, so this only bounds how long the work
+#: of a dead one rests.
+VISIBILITY = 60
+
+#: Seconds that one request waits for messages on the server.
+_LONG_POLL = 1
+
+#: The most that SQS can delay a message, in seconds.
+_MAX_DELAY = 900
+
+
+class SqsInbox(Inbox):
+    """An inbox on SQS.
+
+    Deliveries are on loan: SQS gives them to another consumer when their
+    visibility timeout ends, so `keep` asks for more while work goes on.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._lent_until: dict[Delivery, float] = {}
+        super().__init__(*args, **kwargs)
+        # kombu would send back by itself what is unsettled at close; it can't
+        # do so with messages that it has not published (a store's).
+        self._channel.do_restore = False
+
+    def keep(self) -> None:
+        """Ask for more time for what is in hand, well before it is up."""
+        now = time.monotonic()
+        for delivery in self._lent_until.keys() - self.in_hand:
+            del self._lent_until[delivery]
+        for delivery in self.in_hand:
+            until = self._lent_until.setdefault(delivery, now + VISIBILITY)
+            if until - now < VISIBILITY * 2 / 3:
+                self._lend(delivery, VISIBILITY)
+                self._lent_until[delivery] = now + VISIBILITY
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let SQS deliver it again at once."""
+        self._lend(delivery, 0)
+        self.in_hand.discard(delivery)
+
+    def _lend(self, delivery: Delivery, seconds: int) -> None:
+        info = delivery.message.delivery_info
+        with self._translated():
+            try:
+                self._channel.sqs().change_message_visibility(
+                    QueueUrl=info["sqs_queue"],
+                    ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
+                    VisibilityTimeout=seconds,
+                )
+            except ClientError as exc:
+                raise BrokerLostError(f"the queue refuses more time: {exc}") from exc
+
+    def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
+        self._publish(
+            delivery.body,
+            queue_name(self._prefix, self._route),
+            headers={ATTEMPT: delivery.attempt + verdict.counts},
+            delay_seconds=min(int(verdict.after), _MAX_DELAY),
+        )
+
+
+def open_sqs_inbox(
+    address: BrokerAddress,
+    route: Route,
+    *,
+    prefetch: int,
+    receive: Callable[[Delivery], None],
+) -> SqsInbox:
+    """Connect, and begin to consume.
+
+    Raises:
+        BrokerLostError: SQS can't be reached, or refuses.
+    """
+    connection = Connection(
+        # The endpoint stays in the URL, where kombu looks for it.
+        address.url.replace("sqs+tls://", "sqs://", 1),
+        transport_options={
+            "region": address.region,
+            "is_secure": address.endpoint is None or address.scheme == "sqs+tls",
+            "visibility_timeout": VISIBILITY,
+            "wait_time_seconds": _LONG_POLL,
+            "polling_interval": 0.1,
+            "queue_name_prefix": "",
+        },
+    )
+    try:
+        return SqsInbox(connection, route, address.prefix, prefetch=prefetch, receive=receive)
+    except ClientError as exc:
+        raise BrokerLostError(f"the queue can't be opened: {exc}") from exc

@@ -1,0 +1,243 @@
+"""A consumer: deliveries in, verdicts out.
+
+The thread that owns the broker's connection does no work, and the threads that
+work do no broker I/O: long work would starve the connection, and kombu's
+connections belong to one thread. Finished deliveries are handed back to the
+connection's thread, which ends each by one broker action.
+
+Nothing escapes from a callback or a work thread: kombu takes a handler's
+TimeoutError for an idle tick and its OSError for a lost connection.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from consumers.broker.inbox import Delivery, Inbox
+from consumers.errors import TransientError
+from consumers.handler import Handler
+from consumers.verdict import RETRY_DELAYS, DeadLetter, Verdict, combined, verdict_for
+from events.event import ObjectCreated
+from events.notification import MalformedNotificationError, decode
+from events.routes import Route
+
+#: Opens an inbox whose deliveries go to the given function, at most so many at a time.
+OpenInbox = Callable[[int, Callable[[Delivery], None]], Inbox]
+
+#: Seconds that the connection's thread waits for deliveries before it looks for verdicts.
+_POLL = 0.2
+
+#: Seconds to wait for more deliveries to fill a group.
+_LINGER = 0.2
+
+#: Seconds between attempts to connect: doubled each time, up to the last.
+_BACKOFF = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a consumer is asked to end.
+
+    Attributes:
+        asked: Take nothing new; finish what is in hand.
+        now: Give back what is in hand, too.
+    """
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    now: threading.Event = field(default_factory=threading.Event)
+
+
+class Loop:
+    """Feeds one route's handler until it is asked to stop.
+
+    Args:
+        route: Whose deliveries.
+        handler: Does the work.
+        open_inbox: Connects to the broker.
+        log: A structlog logger.
+        workers: How many threads call the handler.
+        drain_seconds: How long work in hand may take to finish once asked to stop.
+        delays: Seconds to wait after each failed attempt.
+    """
+
+    def __init__(
+        self,
+        *,
+        route: Route,
+        handler: Handler,
+        open_inbox: OpenInbox,
+        log: Any,
+        workers: int = 1,
+        drain_seconds: float = 30.0,
+        delays: tuple[float, ...] = RETRY_DELAYS,
+    ) -> None:
+        self._route = route
+        self._handler = handler
+        self._open_inbox = open_inbox
+        self._log = log.bind(route=route.name)
+        self._workers = workers
+        self._drain_seconds = drain_seconds
+        self._delays = delays
+        self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[Delivery, Verdict]] = queue.SimpleQueue()
+
+    def run(self, stop: Stop) -> None:
+        """Consume until ``stop`` is asked for; reconnect as often as it takes."""
+        threads = [
+            # Daemons: a handler that hangs must not keep the process alive.
+            threading.Thread(target=self._work, name=f"{self._route.name}-{n}", daemon=True)
+            for n in range(self._workers)
+        ]
+        for thread in threads:
+            thread.start()
+        pause = _BACKOFF[0]
+        while not stop.asked.is_set():
+            try:
+                self._consume(stop)
+                pause = _BACKOFF[0]
+            except TransientError as exc:
+                self._log.warning("broker lost", error=str(exc), retry_in=pause)
+                stop.asked.wait(pause)
+                pause = min(pause * 2, _BACKOFF[1])
+        for _ in threads:
+            self._arrived.put(None)
+
+    def _consume(self, stop: Stop) -> None:
+        prefetch = self._workers * self._handler.group
+        inbox = self._open_inbox(prefetch, self._arrived.put)
+        self._log.info("consuming", prefetch=prefetch)
+        try:
+            while not stop.asked.is_set():
+                self._settle_finished(inbox)
+                inbox.keep()
+                inbox.drain(_POLL)
+            self._wind_down(inbox, stop)
+        finally:
+            self._close(inbox)
+
+    def _close(self, inbox: Inbox) -> None:
+        try:
+            inbox.close()
+        except TransientError as exc:
+            self._log.info("broker lost while closing", error=str(exc))
+
+    def _settle_finished(self, inbox: Inbox) -> None:
+        while True:
+            try:
+                delivery, verdict = self._finished.get_nowait()
+            except queue.Empty:
+                return
+            # A delivery of a connection that broke comes again on the new one.
+            if delivery in inbox.in_hand:
+                inbox.settle(delivery, verdict, datetime.now(UTC))
+
+    def _wind_down(self, inbox: Inbox, stop: Stop) -> None:
+        """Finish what is begun, give back what is not, in bounded time."""
+        inbox.cancel()
+        for delivery in self._not_begun():
+            inbox.give_back(delivery)
+        deadline = time.monotonic() + self._drain_seconds
+        while inbox.in_hand and time.monotonic() < deadline and not stop.now.wait(0.05):
+            self._settle_finished(inbox)
+            inbox.keep()
+        for delivery in tuple(inbox.in_hand):
+            inbox.give_back(delivery)
+
+    def _not_begun(self) -> Iterator[Delivery]:
+        while True:
+            try:
+                delivery = self._arrived.get_nowait()
+            except queue.Empty:
+                return
+            if delivery is not None:
+                yield delivery
+
+    def _work(self) -> None:
+        while (group := self._next_group()) is not None:
+            for delivery, verdict in self._judged(group):
+                self._finished.put((delivery, verdict))
+
+    def _next_group(self) -> list[Delivery] | None:
+        first = self._arrived.get()
+        if first is None:
+            return None
+        group = [first]
+        deadline = time.monotonic() + _LINGER
+        while len(group) < self._handler.group:
+            try:
+                more = self._arrived.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if more is None:
+                self._arrived.put(None)
+                break
+            group.append(more)
+        return group
+
+    def _judged(self, group: Sequence[Delivery]) -> Iterator[tuple[Delivery, Verdict]]:
+        """Do a group's work; one verdict for each delivery, whatever happens."""
+        started = time.monotonic()
+        verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
+        work: list[tuple[Delivery, ObjectCreated]] = []
+        for delivery in group:
+            try:
+                work += [(delivery, event) for event in decode(delivery.body)]
+            except MalformedNotificationError as exc:
+                verdicts[delivery].append(DeadLetter("malformed", str(exc)))
+        size = self._handler.group
+        for begin in range(0, len(work), size):
+            chunk = work[begin : begin + size]
+            errors = self._handled([event for _, event in chunk])
+            for (delivery, event), error in zip(chunk, errors, strict=True):
+                verdict = verdict_for(error, delivery.attempt, self._delays)
+                verdicts[delivery].append(verdict)
+                self._record(delivery, event, verdict, error, time.monotonic() - started)
+        for delivery in group:
+            verdict = combined(verdicts[delivery])
+            if isinstance(verdict, DeadLetter) and verdict.reason == "malformed":
+                self._log.error("delivery", verdict="DeadLetter", error=verdict.error)
+            yield delivery, verdict
+
+    def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """Call the handler; an error of the call itself is isolated to its event."""
+        try:
+            return self._handler.handle(events)
+        except Exception as exc:
+            if len(events) == 1:
+                return [exc]
+            self._log.warning("group failed, one by one", size=len(events), exc_info=True)
+            return [error for event in events for error in self._handled([event])]
+
+    def _record(
+        self,
+        delivery: Delivery,
+        event: ObjectCreated,
+        verdict: Verdict,
+        error: Exception | None,
+        seconds: float,
+    ) -> None:
+        """Write the delivery's one log line, and tell people of what is dead."""
+        line = self._log.bind(
+            key=event.key,
+            verdict=type(verdict).__name__,
+            attempt=delivery.attempt,
+            seconds=round(seconds, 3),
+        )
+        if error is None:
+            line.info("delivery")
+            return
+        # Our own errors say it in words; of anything else the trace is wanted.
+        known = isinstance(verdict, DeadLetter) and verdict.reason != "unexpected"
+        trace = None if known or isinstance(error, TransientError) else error
+        line.warning("delivery", error=str(error), exc_info=trace)
+        if isinstance(verdict, DeadLetter):
+            try:
+                self._handler.give_up(event, verdict.error)
+            except Exception:
+                line.exception("could not put the dead letter on record")

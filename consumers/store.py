@@ -1,0 +1,279 @@
+"""The bucket: every S3 call that dropscribe makes, and what its errors mean."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, BinaryIO
+from urllib.parse import quote, unquote
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
+
+from consumers.errors import PermanentError, TransientError
+
+#: Answers that another try can't change.
+_FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "Forbidden"}
+_ABSENT = {"NoSuchKey", "NotFound", "404", "NoSuchBucket"}
+
+#: How often a download that broke off is taken up again where it stopped.
+_RESUMES = 5
+
+
+class ObjectGoneError(TransientError):
+    """The object is not there (any more, or yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store says of an object.
+
+    Attributes:
+        key: Its key.
+        size: Bytes.
+        etag: Its ETag without quotes.
+        last_modified: When it was stored (aware).
+        metadata: User metadata, names in lower case, values decoded.
+    """
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+    metadata: Mapping[str, str]
+
+
+class Store:
+    """One bucket. Safe to use from many threads.
+
+    Every method raises `TransientError` where the store is away, slow or
+    refuses for the moment, and `PermanentError` where it forbids.
+    """
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    def head(self, key: str) -> StoredObject | None:
+        """Ask what is stored under ``key`` now; None where nothing is."""
+        try:
+            with _translated(key):
+                answer = self._client.head_object(Bucket=self.bucket, Key=key)
+        except ObjectGoneError:
+            return None
+        return StoredObject(
+            key=key,
+            size=answer["ContentLength"],
+            etag=answer["ETag"].strip('"'),
+            last_modified=answer["LastModified"],
+            metadata=decoded_metadata(answer.get("Metadata", {})),
+        )
+
+    def read(self, key: str) -> bytes:
+        """Read a small object whole.
+
+        Raises:
+            ObjectGoneError: Nothing is stored under ``key``.
+        """
+        with _translated(key):
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            with answer["Body"] as body:
+                content: bytes = body.read()
+                return content
+
+    def download(self, key: str, file: IO[bytes]) -> None:
+        """Read an object whole into ``file``.
+
+        Raises:
+            ObjectGoneError: Nothing is stored under ``key``.
+        """
+        stored = self.head(key)
+        if stored is None:
+            raise ObjectGoneError(f"{key}: no such object")
+        with self.stream(stored) as body:
+            shutil.copyfileobj(body, file, 1 << 20)
+
+    def read_range(self, stored: StoredObject, start: int, length: int) -> bytes:
+        """Read ``length`` bytes from ``start`` of the very object that HEAD described."""
+        if length <= 0 or start >= stored.size:
+            return b""
+        last = min(start + length, stored.size) - 1
+        with _translated(stored.key):
+            answer = self._client.get_object(
+                Bucket=self.bucket,
+                Key=stored.key,
+                Range=f"bytes={start}-{last}",
+                IfMatch=stored.etag,
+            )
+            with answer["Body"] as body:
+                content: bytes = body.read()
+                return content
+
+    def stream(self, stored: StoredObject) -> BinaryIO:
+        """Read an object from its start; a download that breaks off is taken up again."""
+        return io.BufferedReader(_Download(self, stored), buffer_size=1 << 20)
+
+    def write(
+        self,
+        key: str,
+        content: bytes | BinaryIO,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store an object; its notification is what tells the next stage."""
+        with _translated(key):
+            self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=content,
+                ContentType=content_type,
+                Metadata=encoded_metadata(metadata or {}),
+            )
+
+    def keys(self, prefix: str, *, per_request: int = 1000) -> Iterator[str]:
+        """List the keys under ``prefix``, in order, so many per request."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": per_request}
+        )
+        with _translated(prefix):
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"]
+
+    def open_range(self, stored: StoredObject, start: int) -> Any:
+        """Begin a download at byte ``start``; returns botocore's body."""
+        with _translated(stored.key):
+            return self._client.get_object(
+                Bucket=self.bucket,
+                Key=stored.key,
+                Range=f"bytes={start}-",
+                IfMatch=stored.etag,
+            )["Body"]
+
+
+class _Download(io.RawIOBase):
+    """A forward read of one object that outlives its connections."""
+
+    def __init__(self, store: Store, stored: StoredObject) -> None:
+        self._store = store
+        self._stored = stored
+        self._position = 0
+        self._resumes = 0
+        self._body: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while self._position < self._stored.size:
+            try:
+                chunk = self._read(len(buffer))
+            except TransientError:
+                self._drop()
+                self._resumes += 1
+                if self._resumes > _RESUMES:
+                    raise
+                continue
+            self._position += len(chunk)
+            buffer[: len(chunk)] = chunk
+            return len(chunk)
+        return 0
+
+    def _read(self, size: int) -> bytes:
+        with _translated(self._stored.key):
+            if self._body is None:
+                self._body = self._store.open_range(self._stored, self._position)
+            chunk: bytes = self._body.read(size)
+        if not chunk:
+            raise TransientError(f"{self._stored.key}: the store ended the download early")
+        return chunk
+
+    def _drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as exc:
+        code = str(exc.response.get("Error", {}).get("Code", ""))
+        if code in _ABSENT:
+            raise ObjectGoneError(f"{key}: no such object") from exc
+        if code in _FORBIDDEN:
+            raise PermanentError(f"{key}: the store forbids it ({code})") from exc
+        raise TransientError(f"{key}: the store refused ({code})") from exc
+    except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
+        raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
+
+
+def connect_store(
+    *,
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    region: str,
+    bucket: str,
+    connections: int = 32,
+) -> Store:
+    """Make the bucket's adapter; nothing is asked of the store yet.
+
+    Without an endpoint it is AWS itself; without keys, botocore looks for
+    credentials where it always does (an instance's role, a shared file).
+    """
+    return Store(
+        s3_client(
+            endpoint=endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            region=region,
+            connections=connections,
+        ),
+        bucket,
+    )
+
+
+def s3_client(
+    *,
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    region: str,
+    connections: int = 32,
+) -> Any:
+    """Make a boto3 client for the store."""
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=connections,
+        retries={"mode": "standard", "max_attempts": 4},
+        # Every store but AWS may be reached by an address without wildcard DNS.
+        s3={"addressing_style": "auto" if endpoint is None else "path"},
+    )
+    session = boto3.session.Session(
+        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+    )
+    return session.client("s3", endpoint_url=endpoint, config=config)
+
+
+def encoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Percent-encode what HTTP headers can't carry: S3 metadata is ASCII."""
+    return {name: quote(value, safe=" /:;,.=+()'!@[]{}|*&$") for name, value in metadata.items()}
+
+
+def decoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Undo `encoded_metadata`."""
+    return {name.lower(): unquote(value) for name, value in metadata.items()}
