@@ -1,0 +1,126 @@
+"""Decompression of what may be a bomb: bounded memory, and no end that was not marked.
+
+Pieces are at most 256 KiB long, whatever the compressed data says. One compressed stream may
+follow another (parallel compressors and ``cat`` write several); zero bytes between and after
+them are padding.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from consumers.archive.formats import Format
+from consumers.archive.members import KIB, MIB
+from consumers.archive.pieces import SourceStream
+from consumers.archive.zstd_frames import decompress_zstd
+from consumers.errors import BadArchiveError
+
+PIECE_BYTES = 256 * KIB
+# What is left of the input is copied at the end of each stream, and a stream can take 14 bytes.
+_READ_BYTES = 32 * KIB
+XZ_MEMORY_BYTES = 128 * MIB
+"""``xz -9`` needs 65 MiB to decompress (xz(1))."""
+
+
+def decompressed(stored: SourceStream, compression: Format) -> Iterator[bytes]:
+    """Yield the decompressed data in pieces.
+
+    Args:
+        stored: the archive as it is stored.
+        compression: any format but zip; for tar the bytes come as they are.
+
+    Raises:
+        BadArchiveError: the data is damaged, cut off, or wants too much memory.
+    """
+    if compression is Format.TAR:
+        return _as_stored(stored)
+    if compression is Format.ZSTD:
+        return decompress_zstd(stored)
+    return _decompressed(stored, compression.value, _DECOMPRESSORS[compression])
+
+
+class _Decompressor(Protocol):
+    """What ``bz2`` and ``lzma`` offer: unread input stays inside, output is bounded."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
+
+
+class _Gunzip:
+    """One gzip member behind the interface that ``bz2`` and ``lzma`` share."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inflate.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inflate.unused_data
+
+    def decompress(self, data: bytes, max_length: int = PIECE_BYTES) -> bytes:
+        piece = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
+        self.needs_input = not self._inflate.unconsumed_tail
+        return piece
+
+
+def _unxz() -> _Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+
+
+_DECOMPRESSORS: dict[Format, Callable[[], _Decompressor]] = {
+    Format.GZIP: _Gunzip,
+    Format.BZIP2: bz2.BZ2Decompressor,
+    Format.XZ: _unxz,
+}
+
+
+def _as_stored(stored: SourceStream) -> Iterator[bytes]:
+    while data := stored.read(PIECE_BYTES):
+        yield data
+
+
+def _decompressed(
+    stored: SourceStream, name: str, new: Callable[[], _Decompressor]
+) -> Iterator[bytes]:
+    data = stored.read(_READ_BYTES)
+    while data:
+        decompressor = new()
+        while not decompressor.eof:
+            if decompressor.needs_input and not data:
+                data = stored.read(_READ_BYTES)
+                if not data:
+                    raise BadArchiveError(f"the archive is cut off: its {name} data has no end")
+            piece = _decompress(decompressor, data, name)
+            data = b""
+            if piece:
+                yield piece
+        data = _past_padding(decompressor.unused_data, stored)
+
+
+def _decompress(decompressor: _Decompressor, data: bytes, name: str) -> bytes:
+    # Around this call alone: an OSError of the store is none of bz2's.
+    try:
+        return decompressor.decompress(data, PIECE_BYTES)
+    except (zlib.error, lzma.LZMAError, OSError, ValueError) as exc:
+        raise BadArchiveError(f"the archive's {name} data is damaged ({exc})") from exc
+
+
+def _past_padding(data: bytes, stored: SourceStream) -> bytes:
+    while not (rest := data.lstrip(b"\x00")):
+        data = stored.read(_READ_BYTES)
+        if not data:
+            break
+    return rest

@@ -1,0 +1,227 @@
+"""The headers of one tar member: a block, and the extended headers before it.
+
+``tarfile`` checks and decodes the single 512-byte block (``TarInfo.frombuf``). Its reader of whole
+archives is not for hostile ones: before Python 3.11.10 and 3.12.6 a pax header of 64 KiB costs it
+1 GiB of memory and seconds, growing with the square; a damaged header ends the archive as if it
+were complete; global pax headers pile up. Here every length is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from consumers.archive.members import in_units
+from consumers.archive.pieces import PieceReader
+from consumers.errors import BadArchiveError
+
+BLOCK_BYTES = tarfile.BLOCKSIZE
+
+_GNU_MAGIC = b"ustar  \x00"
+_POSIX_MAGIC = b"ustar"
+_SPARSE_KEYS = (b"GNU.sparse.", b"SCHILY.realsize")
+_LONGEST_NUMBER = 20
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENDED_TYPES = (
+    *_PAX_TYPES,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_TYPES_WITHOUT_DATA = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TarHeader:
+    """What the headers say of one member.
+
+    Attributes:
+        name: as recorded, in no known encoding.
+        kind: the type flag, one byte.
+        size: of the data that follows in the archive, in bytes without the padding.
+        sparse: the data is a map of holes and what lies between them.
+    """
+
+    name: bytes
+    kind: bytes
+    size: int
+    sparse: bool
+
+    @property
+    def stored(self) -> int:
+        """Bytes from here to the next header."""
+        if self.kind in _TYPES_WITHOUT_DATA:
+            return 0
+        return _in_blocks(self.size)
+
+
+def read_header(archive: PieceReader, header_bytes: int) -> TarHeader | None:
+    """Read all headers of the next member.
+
+    Args:
+        archive: at the beginning of a header.
+        header_bytes: the most that the headers may take together.
+
+    Returns:
+        ``None`` at the end of the archive: a block of zeros, or no more bytes.
+
+    Raises:
+        BadArchiveError: a header is damaged, cut off or too large.
+    """
+    blocks = _Blocks(archive, header_bytes)
+    extended = _Extended()
+    while True:
+        block = blocks.header()
+        if block is None:
+            if extended.found:
+                raise BadArchiveError("the archive is cut off: no member follows a long header")
+            return None
+        info = _decoded(block)
+        if info.type not in _EXTENDED_TYPES:
+            return _member(block, info, extended, blocks)
+        extended.add(info.type, blocks.payload(info.size))
+
+
+class _Blocks:
+    """Reads blocks of one member's headers as long as they fit into the budget."""
+
+    def __init__(self, archive: PieceReader, budget: int) -> None:
+        self._archive = archive
+        self._budget = budget
+        self._left = budget
+
+    def header(self) -> bytes | None:
+        block = self._read(BLOCK_BYTES)
+        return block if any(block) else None
+
+    def payload(self, size: int) -> bytes:
+        data = self._read(_in_blocks(size))
+        if len(data) < size:
+            raise BadArchiveError("the archive is cut off in the middle of a long header")
+        return data[:size]
+
+    def _read(self, length: int) -> bytes:
+        self._left -= length
+        if self._left < 0:
+            raise BadArchiveError(
+                f"the headers of one member take more than the {in_units(self._budget)} allowed"
+            )
+        data = self._archive.read(length)
+        if data and len(data) < length:
+            raise BadArchiveError("the archive is cut off in the middle of a header")
+        return data
+
+
+@dataclass(slots=True)
+class _Extended:
+    """What extended headers say of the member that follows them."""
+
+    found: bool = False
+    sparse: bool = False
+    size: int | None = None
+    long_name: bytes | None = None
+    pax_name: bytes | None = None
+    sparse_name: bytes | None = None
+
+    def add(self, kind: bytes, payload: bytes) -> None:
+        # Global headers are read over: what they may say (a comment, a default owner) is not
+        # about any one member, and one name or size for all members would make no sense.
+        if kind == tarfile.XGLTYPE:
+            return
+        self.found = True
+        if kind == tarfile.GNUTYPE_LONGNAME:
+            self.long_name = payload.partition(b"\x00")[0]
+        elif kind in _PAX_TYPES:
+            for keyword, value in _pax_records(payload):
+                self._add_record(keyword, value)
+
+    def name_over(self, block_name: bytes) -> bytes:
+        """Return the name that counts, given the one in the member's own block."""
+        return self.sparse_name or self.pax_name or self.long_name or block_name
+
+    def _add_record(self, keyword: bytes, value: bytes) -> None:
+        # Only what is needed is kept: many small records would take far more than their bytes.
+        if keyword.startswith(_SPARSE_KEYS):
+            self.sparse = True
+        # An empty value takes a record back (POSIX pax).
+        if keyword == b"GNU.sparse.name":
+            self.sparse_name = value
+        elif keyword == b"path":
+            self.pax_name = value
+        elif keyword == b"size":
+            self.size = _number(value) if value else None
+
+
+def _member(block: bytes, info: tarfile.TarInfo, extended: _Extended, blocks: _Blocks) -> TarHeader:
+    sparse = info.type == tarfile.GNUTYPE_SPARSE
+    if sparse:
+        _skip_sparse_map(block, blocks)
+    return TarHeader(
+        name=extended.name_over(_block_name(block)),
+        kind=info.type if info.type != tarfile.AREGTYPE else tarfile.REGTYPE,
+        size=info.size if extended.size is None else extended.size,
+        sparse=sparse or extended.sparse,
+    )
+
+
+def _decoded(block: bytes) -> tarfile.TarInfo:
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as exc:
+        raise BadArchiveError(f"a header is damaged ({exc})") from exc
+    if info.size < 0:
+        raise BadArchiveError("a header is damaged (negative size)")
+    # A trailing slash makes frombuf call an old-style file a directory; its data is there still.
+    info.type = block[156:157]
+    return info
+
+
+def _block_name(block: bytes) -> bytes:
+    name = _until_nul(block[0:100])
+    # GNU keeps times where POSIX keeps the beginning of a long name.
+    is_posix = block[257:262] == _POSIX_MAGIC and block[257:265] != _GNU_MAGIC
+    prefix = _until_nul(block[345:500]) if is_posix else b""
+    return prefix + b"/" + name if prefix else name
+
+
+def _skip_sparse_map(block: bytes, blocks: _Blocks) -> None:
+    """Pass over the blocks that go on with an old GNU sparse map."""
+    more = block[482]
+    while more:
+        more = blocks.payload(BLOCK_BYTES)[504]
+
+
+def _pax_records(payload: bytes) -> Iterator[tuple[bytes, bytes]]:
+    r"""Yield keyword and value of each record ``LENGTH KEYWORD=VALUE\n`` (POSIX pax)."""
+    position = 0
+    while position < len(payload) and payload[position]:
+        space = payload.find(b" ", position, position + _LONGEST_NUMBER + 1)
+        end = position + _number(payload[position:space]) if space > position else 0
+        record = payload[space + 1 : end]
+        keyword, equals, value = record.partition(b"=")
+        if end > len(payload) or not (keyword and equals and value.endswith(b"\n")):
+            raise BadArchiveError("a header is damaged (pax record)")
+        yield keyword, value[:-1]
+        position = end
+
+
+def _number(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > _LONGEST_NUMBER:
+        raise BadArchiveError("a header is damaged (pax number)")
+    return int(digits)
+
+
+def _until_nul(field_bytes: bytes) -> bytes:
+    return field_bytes.partition(b"\x00")[0]
+
+
+def _in_blocks(size: int) -> int:
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
