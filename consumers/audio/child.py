@@ -1,0 +1,128 @@
+"""The child's entry: ``python -m consumers.audio.child FD``, FD being its end of the channel.
+
+The parent's first message says how to work and how much it may take. The child
+confines itself, transcodes a moment of known sound to see that this works inside
+its confinement (or every recording would seem broken), and says so. From then on
+each message is one file: its demuxer, and two descriptors, to read from and to
+write to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from consumers.audio.channel import Channel, ChannelClosedError
+from consumers.audio.confine import confine, die_with_parent, start_cpu_budget
+from consumers.audio.media import MediaLimits, OpusSettings
+from consumers.audio.transcode import Job, transcode
+from consumers.errors import BadAudioError, TransientError
+
+_FILES_OF_A_JOB = 2
+_PROGRESS_SECONDS = 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Serve jobs until the parent closes the channel."""
+    with Channel(socket.socket(fileno=int(arguments[0]))) as channel:
+        try:
+            job = _begin(channel)
+            while True:
+                _serve(channel, job)
+        except ChannelClosedError:
+            return 0
+
+
+def _begin(channel: Channel) -> Job:
+    setup: dict[str, Any] = channel.receive()
+    job = Job(
+        demuxer="wav",
+        opus=OpusSettings(**setup["opus"]),
+        limits=MediaLimits(**setup["limits"]),
+        silence_dbfs=setup["silence_dbfs"],
+    )
+    die_with_parent(setup["parent"])
+    source, output = os.memfd_create("known"), os.memfd_create("opus")
+    os.write(source, _known_sound())
+    # Python and PyAV import on first use, which has to be before no file can be
+    # opened any more.
+    _try_out(source, output, job)
+    confinement = confine(job.limits)
+    _try_out(source, output, job)
+    os.close(source)
+    os.close(output)
+    gc.collect()
+    gc.freeze()
+    channel.send({"ready": confinement})
+    return job
+
+
+def _try_out(source: int, output: int, job: Job) -> None:
+    os.lseek(source, 0, os.SEEK_SET)
+    transcode(source, output, job, progress=lambda _: None)
+
+
+def _serve(channel: Channel, job: Job) -> None:
+    message, files = channel.receive_with_files(_FILES_OF_A_JOB)
+    try:
+        source, output = files
+        job = dataclasses.replace(job, demuxer=str(message["demuxer"]))
+        answer = _answer(source, output, job, _Progress(channel, time.monotonic))
+    finally:
+        for file in files:
+            os.close(file)
+    # PyAV 19 has filter graphs in reference cycles; what they hold does not
+    # count for Python, which would leave many of them behind.
+    gc.collect()
+    channel.send(answer)
+
+
+def _answer(
+    source: int, output: int, job: Job, progress: Callable[[float], None]
+) -> Mapping[str, object]:
+    start_cpu_budget(job.limits.cpu_seconds)
+    try:
+        transcoded = transcode(source, output, job, progress)
+    except BadAudioError as exc:
+        return {"bad": str(exc)}
+    except TransientError as exc:
+        return {"transient": str(exc)}
+    except MemoryError:
+        return {"bad": f"it takes more than {job.limits.memory_bytes >> 20} MiB of memory"}
+    finally:
+        start_cpu_budget(0)
+    return {"transcoded": dataclasses.asdict(transcoded)}
+
+
+class _Progress:
+    """Tells the parent how far decoding is, once a second at most."""
+
+    def __init__(self, channel: Channel, clock: Callable[[], float]) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._told = clock()
+
+    def __call__(self, seconds: float) -> None:
+        now = self._clock()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self._channel.send({"seconds": seconds})
+
+
+def _known_sound() -> bytes:
+    """Half a second of a square wave, as a WAV file of 8 kHz, 16 bits."""
+    pcm = struct.pack("<16h", *[3000] * 8, *[-3000] * 8) * 250
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16)
+    data = struct.pack("<4sI", b"data", len(pcm)) + pcm
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(form) + len(data), b"WAVE") + form + data
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Turn decoded frames of any kind into mono frames of one sample rate and format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from av.audio.frame import AudioFrame
+from av.filter import Graph
+from av.filter.context import FilterContext
+
+# How FFmpeg names channels of which it knows only how many they are.
+_UNLABELLED = re.compile(r"(\d+) channels")
+_STEREO = 2
+
+
+class Downmix:
+    """Resamples and mixes; a stream whose format changes on its way is taken as it comes."""
+
+    def __init__(self, sample_rate: int, sample_format: str) -> None:
+        self._sample_rate = sample_rate
+        self._sample_format = sample_format
+        self._graph: Graph | None = None
+        self._shape: tuple[str, str, int] | None = None
+
+    def convert(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
+        """Convert one frame, or give out the rest for None.
+
+        Yields:
+            Mono frames of one second; shorter where the format changes and at the end.
+        """
+        shape = _shape(frame) if frame is not None else None
+        if self._graph is not None and shape != self._shape:
+            self._graph.push(None)
+            yield from self._finished()
+            self._graph = None
+        if frame is None:
+            return
+        if self._graph is None:
+            self._graph = self._built(frame)
+            self._shape = shape
+        self._graph.push(frame)
+        yield from self._finished()
+
+    def _finished(self) -> Iterator[AudioFrame]:
+        while self._graph is not None:
+            try:
+                frame = self._graph.pull()
+            except (BlockingIOError, EOFError):
+                return
+            if isinstance(frame, AudioFrame):
+                yield frame
+
+    def _built(self, frame: AudioFrame) -> Graph:
+        graph = Graph()
+        # Not a thread per processor. PyAV 15 cannot be told.
+        if hasattr(graph, "threads"):
+            graph.threads = 1
+        source = graph.add(
+            "abuffer",
+            sample_rate=str(frame.sample_rate),
+            sample_fmt=frame.format.name,
+            channel_layout=frame.layout.name,
+            time_base=f"1/{frame.sample_rate}",
+        )
+        target = graph.add(
+            "aformat",
+            sample_rates=str(self._sample_rate),
+            sample_fmts=self._sample_format,
+            channel_layouts="mono",
+        )
+        nodes = [source, *_even_mix(graph, frame), target, graph.add("abuffersink")]
+        graph.link_nodes(*nodes).configure()
+        graph.set_audio_frame_size(self._sample_rate)
+        return graph
+
+
+def _shape(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _even_mix(graph: Graph, frame: AudioFrame) -> list[FilterContext]:
+    """Mix unlabelled channels evenly.
+
+    FFmpeg would take three of them for 2.1 and leave the third out: a recorder's
+    third microphone is no subwoofer.
+    """
+    unlabelled = _UNLABELLED.fullmatch(frame.layout.name)
+    if unlabelled is None or int(unlabelled[1]) <= _STEREO:
+        return []
+    channels = "+".join(f"c{index}" for index in range(int(unlabelled[1])))
+    return [graph.add("pan", f"mono|c0<{channels}")]

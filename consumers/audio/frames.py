@@ -1,0 +1,140 @@
+"""Find raw streams of frames (MPEG audio, AAC, AC-3) by their headers.
+
+One header is two or three bytes of magic, which random bytes hold by chance;
+what counts is that each frame is followed by another of its kind.
+"""
+
+# ruff: noqa: PLR2004 - bit fields have the values that the standards give them
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from consumers.audio.signatures import AAC, AC3, EAC3, LATM, MP3, MPEG_AUDIO, Sniffed
+
+_FRAMES_IN_A_ROW = 3
+_SEARCHED_BYTES = 1 << 14
+
+# Bits per second over 1000, by index, from ISO/IEC 11172-3 and 13818-3.
+_MPEG_1_RATES = {
+    1: (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    2: (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+}
+_MPEG_2_RATES = {
+    1: (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    3: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MPEG_SAMPLE_RATES = (44_100, 48_000, 32_000)
+_MPEG_DIVISORS = {3: 1, 2: 2, 0: 4}  # of the sample rate, by version: MPEG 1, 2 and 2.5
+# The same by half the code, from ATSC A/52, table 5.18.
+_AC3_RATES = (
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    112,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    448,
+    512,
+    576,
+    640,
+)
+_AC3_SAMPLE_RATES = (48_000, 44_100, 32_000)
+_AC3_VERSIONS = range(11)
+_EAC3_VERSIONS = range(11, 17)
+_HEADER_BYTES = 6
+
+
+def find_frames(head: bytes) -> Sniffed | None:
+    """Find a stream of frames that begins at the start of a file, or shortly after.
+
+    Args:
+        head: The first bytes of the file, 64 KiB if it has them.
+    """
+    for start in range(min(len(head), _SEARCHED_BYTES)):
+        if head[start] == 0xFF:
+            if _follow(head, start, _mpeg_audio_size):
+                return MP3 if _mpeg_layer(head[start + 1]) == 3 else MPEG_AUDIO
+            if _follow(head, start, _adts_size):
+                return AAC
+        elif head[start] == 0x56 and _follow(head, start, _loas_size):
+            return LATM
+        elif head[start] == 0x0B and _follow(head, start, _ac3_size):
+            return EAC3 if head[start + 5] >> 3 in _EAC3_VERSIONS else AC3
+    return None
+
+
+def _follow(head: bytes, start: int, size_of: Callable[[bytes], int]) -> bool:
+    """Whether frames follow each other from there on; a short file needs but be full of them."""
+    found = 0
+    while found < _FRAMES_IN_A_ROW:
+        header = head[start : start + _HEADER_BYTES]
+        if not header:
+            break
+        size = size_of(header) if len(header) == _HEADER_BYTES else 0
+        if not size:
+            return False
+        found += 1
+        start += size
+    return found > 1
+
+
+def _mpeg_layer(byte: int) -> int:
+    return 4 - (byte >> 1 & 3)
+
+
+def _mpeg_audio_size(header: bytes) -> int:
+    """Bytes of a frame of MPEG audio, or 0: no such header."""
+    layer, version = _mpeg_layer(header[1]), header[1] >> 3 & 3
+    rate, frequency, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if header[0] != 0xFF or header[1] < 0xE0 or layer == 4 or version == 1:
+        return 0
+    if rate in (0, 15) or frequency == 3:
+        return 0
+    bits = (_MPEG_1_RATES if version == 3 else _MPEG_2_RATES)[layer][rate] * 1000
+    samples = _MPEG_SAMPLE_RATES[frequency] // _MPEG_DIVISORS[version]
+    if layer == 1:
+        return (12 * bits // samples + padding) * 4
+    slots = 72 if layer == 3 and version != 3 else 144
+    return slots * bits // samples + padding
+
+
+def _adts_size(header: bytes) -> int:
+    """Bytes of a frame of AAC in ADTS, or 0: no such header (ISO/IEC 14496-3, 1.A.2)."""
+    if header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
+        return 0
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if size > 7 else 0
+
+
+def _loas_size(header: bytes) -> int:
+    """Bytes of a frame of AAC in LOAS, or 0: no such header (ISO/IEC 14496-3, 1.7.2)."""
+    if header[0] != 0x56 or header[1] & 0xE0 != 0xE0:
+        return 0
+    return ((header[1] & 0x1F) << 8 | header[2]) + 3
+
+
+def _ac3_size(header: bytes) -> int:
+    """Bytes of a frame of AC-3 or E-AC-3, or 0: no such header (ATSC A/52)."""
+    version, frequency, code = header[5] >> 3, header[4] >> 6, header[4] & 63
+    if header[:2] != b"\x0b\x77":
+        return 0
+    if version in _EAC3_VERSIONS:
+        return (((header[2] & 7) << 8 | header[3]) + 1) * 2
+    if version not in _AC3_VERSIONS or frequency == 3 or code >> 1 >= len(_AC3_RATES):
+        return 0
+    sample_rate = _AC3_SAMPLE_RATES[frequency]
+    words = _AC3_RATES[code >> 1] * 1000 * 1536 // sample_rate // 16
+    odd = code & 1 if sample_rate == 44_100 else 0
+    return (words + odd) * 2

@@ -1,0 +1,78 @@
+"""Open untrusted media with FFmpeg: one demuxer, audio decoders only, and nothing else to open."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from consumers.errors import BadAudioError
+
+_TOLERANT_PYAV = 19
+
+
+def open_media(source: int, demuxer: str) -> InputContainer:
+    """Open a file for its sound.
+
+    Args:
+        source: Descriptor to read and seek in; stays open.
+        demuxer: FFmpeg's name of the one demuxer that may read it.
+
+    Raises:
+        av.FFmpegError: It is not what the demuxer reads.
+    """
+    container: InputContainer = av.open(
+        io.FileIO(source, closefd=False),
+        "r",
+        format=demuxer,
+        # Not options=, which PyAV also applies to the streams it sees at first:
+        # PyAV 15.0 crashes where more of them turn up later.
+        container_options={"protocol_whitelist": "pipe", "codec_whitelist": _audio_decoders()},
+        io_open=_refuse,
+        **_tolerance(),
+    )
+    return container
+
+
+def best_stream(container: InputContainer) -> AudioStream:
+    """Choose the audio stream that FFmpeg would play.
+
+    Raises:
+        BadAudioError: There is none, or none that can be decoded.
+    """
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream):
+        raise BadAudioError("there is no sound in it")
+    if stream.codec_context is None:
+        raise BadAudioError("its sound is in a coding that cannot be decoded")
+    # A decoder's threads cost memory, and the child may start none.
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _tolerance() -> dict[str, Any]:
+    """Have tags that are not UTF-8 tolerated, which PyAV does unasked from 19 on."""
+    before = int(av.__version__.partition(".")[0]) < _TOLERANT_PYAV
+    return {"metadata_errors": "replace"} if before else {}
+
+
+@functools.cache
+def _audio_decoders() -> str:
+    return ",".join(sorted(filter(_decodes_audio, av.codecs_available)))
+
+
+def _decodes_audio(name: str) -> bool:
+    try:
+        return av.Codec(name, "r").type == "audio"
+    except ValueError:  # an encoder's name
+        return False
+
+
+def _refuse(url: str, flags: int, options: Mapping[str, str]) -> NoReturn:
+    del flags, options
+    raise BadAudioError(f"it refers to another file, which is not followed: {url!r:.80}")

@@ -1,0 +1,198 @@
+"""The parent's view of one child: start it, hand it a file, wait for its answer, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from consumers.audio.channel import Channel, ChannelClosedError
+from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.errors import BadAudioError, TransientError
+
+_START_SECONDS = 60.0
+_END_SECONDS = 5.0
+_IMPORT_ROOT = Path(__file__).parents[2]
+_REASON_CHARACTERS = 300
+
+
+class TranscoderProcess:
+    """One child, for one thread at a time. The thread that makes it must outlive it."""
+
+    def __init__(
+        self,
+        opus: OpusSettings,
+        limits: MediaLimits,
+        silence_dbfs: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start a child and wait until it is confined and ready.
+
+        Raises:
+            TransientError: It cannot be started, or cannot confine itself.
+        """
+        self.jobs = 0
+        """Files that it was given."""
+        self._limits = limits
+        self._clock = clock
+        try:
+            self._channel, self._process = _spawned()
+        except OSError as exc:
+            raise TransientError(f"no decoder process can be started: {exc}") from exc
+        setup = {
+            "parent": os.getpid(),
+            "opus": dataclasses.asdict(opus),
+            "limits": dataclasses.asdict(limits),
+            "silence_dbfs": silence_dbfs,
+        }
+        try:
+            self._channel.send(setup)
+            self._channel.receive(timeout=_START_SECONDS)
+        except (ChannelClosedError, TimeoutError, ValueError) as exc:
+            reason = self._last_words()
+            raise TransientError(f"no decoder process can be started: {reason}") from exc
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def exited(self) -> bool:
+        """Whether it is gone, for whatever reason."""
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """End it at once, whatever it does; for any thread."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it, and let go of all that it took here."""
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+
+    def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
+        """Have it transcode one open file into another; after an error it is of no more use.
+
+        Raises:
+            BadAudioError: The media is at fault.
+            TransientError: The machine is.
+        """
+        self.jobs += 1
+        try:
+            self._hand_over(source, demuxer, output)
+        except (ChannelClosedError, OSError) as exc:
+            raise TransientError(f"a recording cannot be handed to a decoder: {exc}") from exc
+        try:
+            return self._result(self._answer(), os.fstat(output.fileno()).st_size)
+        except ChannelClosedError as exc:
+            self._process.wait()
+            raise BadAudioError(self._fate()) from exc
+        except ValueError as exc:
+            raise BadAudioError("the decoder broke down: it answers nonsense") from exc
+
+    def _hand_over(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> None:
+        source.flush()
+        output.truncate(0)
+        with _reopened(source, os.O_RDONLY) as read, _reopened(output, os.O_WRONLY) as written:
+            self._channel.send({"demuxer": demuxer}, [read, written])
+
+    def _answer(self) -> Mapping[str, object]:
+        """Wait for the answer, while progress is reported and the job's time lasts."""
+        end = self._clock() + self._limits.wall_seconds
+        while True:
+            left = end - self._clock()
+            if left <= 0:
+                raise BadAudioError(f"it takes more than {self._limits.wall_seconds:g} s to decode")
+            try:
+                message = self._channel.receive(timeout=min(left, self._limits.stall_seconds))
+            except TimeoutError:
+                if left < self._limits.stall_seconds:
+                    continue
+                seconds = self._limits.stall_seconds
+                raise BadAudioError(f"the decoder hung: no progress for {seconds:g} s") from None
+            if "seconds" not in message:
+                return message
+
+    @staticmethod
+    def _result(answer: Mapping[str, object], size: int) -> Transcoded:
+        match answer:
+            case {"transcoded": dict(facts)}:
+                return Transcoded.from_message(facts, size)
+            case {"bad": str(reason)}:
+                raise BadAudioError(_printable(reason))
+            case {"transient": str(reason)}:
+                raise TransientError(_printable(reason))
+        raise ValueError(f"no answer to a job: {answer!r:.80}")
+
+    def _fate(self) -> str:
+        """What became of a child that ended without an answer."""
+        code = self._process.returncode
+        if code == -signal.SIGPROF:
+            return f"it takes more than {self._limits.cpu_seconds:g} s of processor time to decode"
+        if code < 0:
+            return f"the decoder crashed (signal {-code})"
+        return f"the decoder crashed (exit status {code})"
+
+    def _last_words(self) -> str:
+        """End a child that did not start and say why: the last line of its traceback."""
+        self._channel.close()
+        try:
+            _, stderr = self._process.communicate(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            _, stderr = self._process.communicate()
+        lines = stderr.decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+
+
+def _spawned() -> tuple[Channel, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.ExitStack() as unwind, theirs:
+        unwind.callback(ours.close)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "consumers.audio.child", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            cwd="/",
+            env=_environment(),
+            start_new_session=True,
+        )
+        unwind.pop_all()
+    return Channel(ours), process
+
+
+def _environment() -> dict[str, str]:
+    """Where Python and this package are, and nothing else of ours."""
+    environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": str(_IMPORT_ROOT)}
+    # Some Pythons find their own libpython by it.
+    if libraries := os.environ.get("LD_LIBRARY_PATH"):
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment
+
+
+@contextlib.contextmanager
+def _reopened(file: BinaryIO, mode: int) -> Iterator[int]:
+    """Open a file again, unnamed ones too: for one direction, and with an offset of its own."""
+    descriptor = os.open(f"/proc/self/fd/{file.fileno()}", mode | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _printable(reason: str) -> str:
+    """A child's words, fit for a log and a terminal."""
+    return "".join(c if c.isprintable() else " " for c in reason[:_REASON_CHARACTERS])

@@ -1,0 +1,102 @@
+"""Say what a file is by its first bytes, never by its name."""
+
+from __future__ import annotations
+
+import codecs
+from typing import BinaryIO
+
+from consumers.audio.frames import find_frames
+from consumers.audio.signatures import (
+    BRANDS,
+    EMPTY,
+    MP3,
+    MP4,
+    MPEG_TS,
+    SIGNATURES,
+    TEXT,
+    UNKNOWN,
+    Sniffed,
+)
+
+__all__ = ["HEAD_BYTES", "Sniffed", "sniff"]
+
+HEAD_BYTES = 1 << 16
+
+_ID3_HEADER_BYTES = 10
+_ID3_TAGS = 8
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes, and where the sync byte is
+_TS_IN_A_ROW = 4
+_TS_SYNC = 0x47
+_WHITE_SPACE = frozenset(b"\t\n\v\f\r\x1b")
+_CONTROLS = bytes(set(range(32)) - _WHITE_SPACE) + b"\x7f"
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+def sniff(file: BinaryIO) -> Sniffed:
+    """Look at a seekable file, and leave it at its start."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if not head:
+        return EMPTY
+    start = _after_id3(file, head)
+    if start:
+        file.seek(start)
+        sniffed = _sniffed(file.read(HEAD_BYTES))
+        # FFmpeg reads such a tag before any format; without more it is an MP3's.
+        sniffed = sniffed if sniffed is not None and sniffed.kind == "audio" else MP3
+    else:
+        sniffed = _sniffed(head) or (TEXT if _is_text(head) else UNKNOWN)
+    file.seek(0)
+    return sniffed
+
+
+def _sniffed(head: bytes) -> Sniffed | None:
+    for signature in SIGNATURES:
+        if signature.matches(head):
+            return signature.sniffed
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], MP4)
+    if _is_transport_stream(head):
+        return MPEG_TS
+    return find_frames(head)
+
+
+def _after_id3(file: BinaryIO, head: bytes) -> int:
+    """Where the ID3v2 tags at a file's start end (https://id3.org/id3v2.4.0-structure, 3.1)."""
+    end = 0
+    header = head[:_ID3_HEADER_BYTES]
+    for _ in range(_ID3_TAGS):
+        if len(header) < _ID3_HEADER_BYTES or header[:3] != b"ID3" or not header[6:].isascii():
+            break
+        has_footer = header[5] & 0x10
+        size = header[6] << 21 | header[7] << 14 | header[8] << 7 | header[9]
+        end += size + _ID3_HEADER_BYTES * (2 if has_footer else 1)
+        file.seek(end)
+        header = file.read(_ID3_HEADER_BYTES)
+    return end
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    return any(
+        len(head) > size * (_TS_IN_A_ROW - 1) + first
+        and all(head[first + size * index] == _TS_SYNC for index in range(_TS_IN_A_ROW))
+        for size, first in _TS_PACKETS
+    )
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether it is UTF-8, UTF-16 with its mark, or an older encoding that is mostly ASCII."""
+    if encoding := _BYTE_ORDER_MARKS.get(head[:2]):
+        return _decodes(head, encoding)
+    if any(byte in _CONTROLS for byte in head):
+        return False
+    return _decodes(head, "utf-8") or len(head.decode("ascii", "ignore")) > 0.9 * len(head)
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        # The head can end within a character.
+        codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True

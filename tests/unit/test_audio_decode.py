@@ -1,0 +1,71 @@
+"""Our own Opus, as the recogniser gets it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.audio.decode import decode_opus
+from consumers.errors import BadAudioError
+from tests.unit.sounds import Recipe, dbfs, made, voice
+
+OPUS = made(Recipe("ogg", "libopus", 16_000, "mono"), voice(3.21))
+
+
+class Pipe(io.BytesIO):
+    """A body that comes over a network: it cannot be sought in."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_opus_becomes_mono_floats_at_16_khz() -> None:
+    file = io.BytesIO(OPUS)
+
+    sound = decode_opus(file)
+
+    assert sound.dtype == np.float32
+    assert sound.shape == (round(3.21 * 16_000),)
+    assert dbfs(sound) == pytest.approx(-20, abs=0.5)
+    assert not file.closed
+
+
+def test_a_body_that_cannot_be_sought_in_is_read() -> None:
+    assert np.array_equal(decode_opus(Pipe(OPUS)), decode_opus(io.BytesIO(OPUS)))
+
+
+def test_sound_stays_within_full_scale() -> None:
+    square = np.sign(voice(2)).astype(np.float32)
+    sound = decode_opus(io.BytesIO(made(Recipe("ogg", "libopus", 16_000, "mono"), square)))
+    assert np.abs(sound).max() == 1.0
+
+
+@pytest.mark.parametrize(
+    "media",
+    [b"", b"OggS", b"no sound at all" * 100, OPUS[:200], made(Recipe("flac", "flac"))],
+    ids=["empty", "a magic", "text", "headers only", "flac"],
+)
+def test_what_is_not_ogg_opus_is_refused(media: bytes) -> None:
+    with pytest.raises(BadAudioError, match="Opus"):
+        decode_opus(io.BytesIO(media))
+
+
+def test_another_codec_in_ogg_is_refused() -> None:
+    with pytest.raises(BadAudioError, match="not Ogg Opus"):
+        decode_opus(io.BytesIO(made(Recipe("ogg", "flac"))))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, len(OPUS)), st.binary(max_size=40))
+def test_damage_is_refused_or_decoded_and_nothing_else(offset: int, junk: bytes) -> None:
+    damaged = OPUS[:offset] + junk + OPUS[offset + len(junk) :]
+    try:
+        sound = decode_opus(io.BytesIO(damaged))
+    except BadAudioError:
+        return
+    assert 0 < len(sound) <= 4 * 16_000
+    assert np.isfinite(sound).all()

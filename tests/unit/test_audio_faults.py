@@ -1,0 +1,188 @@
+"""Broken and hostile files cost themselves a clear error, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.audio.opened import open_media
+from consumers.audio.pool import TranscoderPool
+from consumers.audio.transcode import Job, transcode
+from consumers.errors import BadAudioError, TransientError
+from tests.unit.sounds import (
+    Recipe,
+    chunk,
+    flac_with_covers,
+    made,
+    silence,
+    transcoded,
+    voice,
+    wav,
+)
+
+CASES = {
+    "mp3": Recipe("mp3", "libmp3lame"),
+    "wav": Recipe("wav", "pcm_s16le"),
+    "flac": Recipe("flac", "flac"),
+    "ogg": Recipe("ogg", "libopus", 48_000),
+    "aac": Recipe("adts", "aac"),
+    "mov": Recipe("mp4", "aac", options={"movflags": "frag_keyframe+empty_moov"}),
+    "matroska": Recipe("matroska", "flac"),
+}
+FILES = {demuxer: made(recipe) for demuxer, recipe in CASES.items()}
+HLS = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n%s\n#EXT-X-ENDLIST\n"
+CONCAT = b"ffconcat version 1.0\nfile '%s'\n"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[TranscoderPool]:
+    with TranscoderPool(1, OpusSettings(), MediaLimits()) as pool:
+        yield pool
+
+
+def as_demuxer(pool: TranscoderPool, media: bytes, demuxer: str) -> Transcoded:
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(media)
+        return pool.transcode(source, demuxer, output)
+
+
+@pytest.mark.parametrize("demuxer", FILES)
+@pytest.mark.parametrize("junk", [b"", b"\x00", bytes(100_000), b"All work and no play. " * 999])
+def test_junk_is_refused_by_every_demuxer(pool: TranscoderPool, demuxer: str, junk: bytes) -> None:
+    with pytest.raises(BadAudioError):
+        as_demuxer(pool, junk, demuxer)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(sorted(FILES)), st.floats(0, 1))
+def test_what_can_be_decoded_of_a_truncated_file_is_kept(
+    pool: TranscoderPool, demuxer: str, part: float
+) -> None:
+    media = FILES[demuxer]
+    try:
+        facts = as_demuxer(pool, media[: int(part * len(media))], demuxer)
+    except BadAudioError:
+        assert part < 0.6  # a fragmented MP4 of two seconds has but one or two fragments
+    else:
+        assert 0.05 <= facts.duration <= 2 * part + 0.2
+
+
+@pytest.mark.parametrize("demuxer", sorted(set(FILES) - {"mov"}))
+def test_half_a_file_is_half_a_recording(pool: TranscoderPool, demuxer: str) -> None:
+    facts = as_demuxer(pool, FILES[demuxer][: len(FILES[demuxer]) // 2], demuxer)
+    assert facts.duration == pytest.approx(1.0, abs=0.4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(FILES)),
+    st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=20),
+)
+def test_flipped_bytes_are_survived(
+    pool: TranscoderPool, demuxer: str, flips: list[tuple[float, int]]
+) -> None:
+    media = bytearray(FILES[demuxer])
+    for place, value in flips:
+        media[int(place * len(media))] = value
+    refusal = ""
+    try:
+        as_demuxer(pool, bytes(media), demuxer)
+    except BadAudioError as exc:
+        refusal = str(exc)
+    assert "crashed" not in refusal
+
+
+def test_damaged_packets_are_counted_and_left_out(pool: TranscoderPool) -> None:
+    media = bytearray(FILES["aac"])
+    middle = len(media) // 2
+    media[middle : middle + 2000] = bytes(2000)
+
+    facts = as_demuxer(pool, bytes(media), "aac")
+
+    assert facts.damaged > 0
+    assert 1.0 < facts.duration < 2.1
+
+
+@pytest.mark.parametrize("demuxer", ["mp3", "wav", "mov", "matroska", "ogg"])
+@pytest.mark.parametrize("script", [HLS, CONCAT], ids=["hls", "concat"])
+def test_a_script_that_refers_to_a_file_is_not_followed(
+    pool: TranscoderPool, tmp_path: Path, demuxer: str, script: bytes
+) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(wav(voice()))
+    with pytest.raises(BadAudioError):
+        as_demuxer(pool, script % bytes(secret), demuxer)
+
+
+@pytest.mark.parametrize("demuxer", ["hls", "concat", "lavfi", "sdp", "", "mp3,hls", "mp3:hls"])
+def test_other_demuxers_cannot_be_asked_for(pool: TranscoderPool, demuxer: str) -> None:
+    with pytest.raises(ValueError, match="not a demuxer"):
+        as_demuxer(pool, FILES["mp3"], demuxer)
+
+
+def test_pictures_are_never_decoded() -> None:
+    with tempfile.TemporaryFile() as source:
+        source.write(made(Recipe("avi", "libmp3lame", video="mpeg4")))
+        source.seek(0)
+        with open_media(source.fileno(), "avi") as container:
+            # FFmpeg learns how the picture is stored by decoding one.
+            assert container.streams.video[0].codec_context.pix_fmt is None
+
+
+def test_a_file_without_sound_says_so(pool: TranscoderPool) -> None:
+    without = chunk(b"fmt ", bytes(16))
+    media = b"RIFF" + (4 + len(without)).to_bytes(4, "little") + b"WAVE" + without
+    with pytest.raises(BadAudioError):
+        transcoded(pool, media)
+
+
+def test_a_blink_of_sound_is_no_recording(pool: TranscoderPool) -> None:
+    with pytest.raises(BadAudioError, match="no sound in it can be decoded"):
+        transcoded(pool, wav(voice(0.04)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "media", "message"),
+    [
+        (MediaLimits(duration_seconds=36), wav(silence(38, 8_000), 8_000), "than 0.01 hours"),
+        (MediaLimits(output_bytes=10_000), wav(voice(10)), "larger than 10000 bytes"),
+        (MediaLimits(memory_bytes=256 << 20), flac_with_covers(10), "256 MiB of memory"),
+        (
+            MediaLimits(cpu_seconds=0.3),
+            wav(silence(1800, 8_000), 8_000),
+            "0.3 s of processor time",
+        ),
+        (
+            MediaLimits(wall_seconds=0.5),
+            wav(silence(1800, 8_000), 8_000),
+            "more than 0.5 s to decode",
+        ),
+    ],
+    ids=["duration", "output", "memory", "processor time", "time"],
+)
+def test_a_file_over_a_limit_is_refused_and_the_next_is_not(
+    limits: MediaLimits, media: bytes, message: str
+) -> None:
+    with TranscoderPool(1, OpusSettings(), limits) as pool:
+        with pytest.raises(BadAudioError, match=message):
+            transcoded(pool, media)
+
+        facts, _ = transcoded(pool, wav(voice(1)))
+        assert facts.duration == 1.0
+
+
+def test_a_full_disk_is_not_the_recordings_fault() -> None:
+    job = Job("wav", OpusSettings(), MediaLimits(), -60.0)
+    with tempfile.TemporaryFile() as source, Path("/dev/full").open("wb") as full:
+        source.write(wav(voice()))
+        source.flush()
+        os.lseek(source.fileno(), 0, os.SEEK_SET)
+        with pytest.raises(TransientError, match="No space left"):
+            transcode(source.fileno(), full.fileno(), job, lambda _: None)
