@@ -14,6 +14,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from consumers.errors import TransientError
 from consumers.handler import Handler
 from consumers.verdict import RETRY_DELAYS, DeadLetter, Verdict, combined, verdict_for
 from events.event import ObjectCreated
+from events.keys import batch_of
 from events.notification import MalformedNotificationError, decode
 from events.routes import Route
 
@@ -103,6 +105,8 @@ class Loop:
                 pause = _BACKOFF[0]
             except TransientError as exc:
                 self._log.warning("broker lost", error=str(exc), retry_in=pause)
+                # What is not begun comes again on the next connection.
+                deque(self._not_begun(), maxlen=0)
                 stop.asked.wait(pause)
                 pause = min(pause * 2, _BACKOFF[1])
         for _ in threads:
@@ -223,8 +227,10 @@ class Loop:
         seconds: float,
     ) -> None:
         """Write the delivery's one log line, and tell people of what is dead."""
+        batch = batch_of(event.key)
         line = self._log.bind(
             key=event.key,
+            batch=None if batch is None else str(batch),
             verdict=type(verdict).__name__,
             attempt=delivery.attempt,
             seconds=round(seconds, 3),

@@ -206,6 +206,15 @@ def parse_key(key: str) -> ArchiveKey | RecordingKey | BatchKey:
     return parsed
 
 
+def batch_of(key: str) -> BatchId | None:
+    """Give the batch that an object's key names; None where it names none."""
+    try:
+        parsed = parse_key(key)
+    except MalformedKeyError:
+        return None
+    return parsed.audio.batch if isinstance(parsed, RecordingKey) else parsed.batch
+
+
 def _parse_archive_key(key: str) -> ArchiveKey:
     name = key.removeprefix(ARCHIVES)
     if not name or name.endswith("/"):

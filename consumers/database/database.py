@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from consumers.database.connect import Connection, Pool, translated
 from consumers.database.queries import queries
 from consumers.database.rows import FINISHED, Archive, Batch, Hit, Recording, overwritten
+from consumers.errors import TransientError
 from consumers.transcript import Transcript
 from events.keys import AudioId, BatchId
 
@@ -60,12 +61,10 @@ class Database:
             self._unlock(connection)
 
     def _unlock(self, connection: Connection) -> None:
-        try:
-            with translated():
-                connection.execute("SELECT pg_advisory_unlock_all()")
-        finally:
-            # The pool throws a broken connection away, and its locks with it.
-            self._pool.putconn(connection)
+        # A broken connection has given up its locks, and the pool throws it away.
+        with suppress(TransientError), translated():
+            connection.execute("SELECT pg_advisory_unlock_all()")
+        self._pool.putconn(connection)
 
     def register(self, archive: Archive) -> None:
         """Make the batch's row.

@@ -1,0 +1,52 @@
+"""Completing a batch: once, by whoever finishes its last recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from consumers.database.database import Database
+from consumers.store import Store
+from events.keys import BatchId
+
+
+class Completion:
+    """Asks Postgres whether a batch is done, and announces it in the bucket."""
+
+    def __init__(self, store: Store, database: Database, log: Any) -> None:
+        self._store = store
+        self._database = database
+        self._log = log
+
+    def look(self, batch: BatchId) -> None:
+        """Complete the batch if nothing of it is left to do.
+
+        To be called after a row that could be the last is committed, any
+        number of times. The first to find the last one done stores
+        ``.complete.json``; should it die before that, the next to look does.
+        """
+        if not self._database.complete(batch):
+            return
+        counts = self._database.counts(batch)
+        self._store.write(
+            batch.complete_key,
+            self._document(batch, counts),
+            content_type="application/json",
+        )
+        self._database.announced(batch, counts)
+        self._log.info("batch complete", batch=str(batch), **counts)
+
+    def _document(self, batch: BatchId, counts: Mapping[str, int]) -> bytes:
+        row = self._database.batch(batch)
+        failure = row.failure if row else None
+        completed_at = row.completed_at if row else None
+        document = {
+            "version": 1,
+            "batch_id": str(batch),
+            "state": "failed" if failure else "complete",
+            "failure": failure,
+            "completed_at": completed_at.isoformat() if completed_at else None,
+            "counts": counts,
+        }
+        return json.dumps(document, ensure_ascii=False).encode()

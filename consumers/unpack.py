@@ -1,0 +1,257 @@
+"""The route ``unpack``: an archive in, a recording's Opus object for each member out.
+
+All at once: the archive is read from the store while earlier members are
+converted and stored, so the first Opus object appears long before the archive
+is read, and neither memory nor scratch grows with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from consumers.absence import check_deleted
+from consumers.archive import ArchiveLimits, Member, read_archive
+from consumers.completion import Completion
+from consumers.convert import Converter
+from consumers.database.database import Database
+from consumers.database.rows import Archive, overwritten
+from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
+from consumers.manifest import Entry, Head, ManifestWriter, read_manifest
+from consumers.scratch import Scratch
+from consumers.store import Store, StoredObject
+from events.event import ObjectCreated
+from events.keys import ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """An archive's bytes, in the store."""
+
+    store: Store
+    stored: StoredObject
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stored.size
+
+    def stream(self) -> BinaryIO:
+        """Read from the start."""
+        return self.store.stream(self.stored)
+
+    def read_range(self, start: int, length: int) -> bytes:
+        """Read a part."""
+        return self.store.read_range(self.stored, start, length)
+
+
+class Unpack:
+    """Does the route's work."""
+
+    #: An archive is work enough for one call.
+    group = 1
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        completion: Completion,
+        converter: Converter,
+        scratch: Scratch,
+        limits: ArchiveLimits,
+        threads: int,
+        clock: Callable[[], datetime],
+        log: Any,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._completion = completion
+        self._converter = converter
+        self._scratch = scratch
+        self._limits = limits
+        self._threads = threads
+        self._clock = clock
+        self._log = log.bind(route="unpack")
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """Unpack each event's archive. See `consumers.handler.Handler`."""
+        return [self._outcome(event) for event in events]
+
+    def give_up(self, event: ObjectCreated, error: str) -> None:
+        """Put on the batch's row why it does not go on."""
+        key = _archive_key(event)
+        stored = self._store.head(key.key)
+        batch = key.batch if stored is None else identify(key, stored)
+        if batch is not None:
+            self._database.stall_batch(batch, error)
+
+    def _outcome(self, event: ObjectCreated) -> Exception | None:
+        try:
+            self._unpack(event)
+        except (PermanentError, TransientError) as exc:
+            return exc
+        return None
+
+    def _unpack(self, event: ObjectCreated) -> None:
+        key = _archive_key(event)
+        stored = self._store.head(key.key)
+        if stored is None:
+            self._gone(event)
+            return
+        archive = describe(key, stored)
+        self._database.register(archive)
+        row = self._database.batch(archive.batch)
+        if row is not None and row.sealed_at is not None:
+            self._completion.look(archive.batch)
+            return
+        with self._database.locks() as locks:
+            if not locks.acquire(f"unpack {archive.batch}"):
+                raise BusyError(f"another worker is unpacking {archive.batch}")
+            head = self._manifest(archive) or self._write_objects(archive, stored)
+            self._seal(head)
+        if head.failure is not None:
+            raise BadArchiveError(head.failure)
+
+    def _gone(self, event: ObjectCreated) -> None:
+        check_deleted(event, self._clock())
+        self._log.info("archive is gone, nothing to do", key=event.key)
+
+    def _manifest(self, archive: Archive) -> Head | None:
+        """Write the rows of an archive that was read before; None where it was not."""
+        if self._store.head(archive.batch.manifest_key) is None:
+            return None
+        with self._scratch.file() as file:
+            self._store.download(archive.batch.manifest_key, file)
+            file.seek(0)
+            head, entries = read_manifest(cast("BinaryIO", file))
+            if head.archive.etag != archive.etag:
+                raise overwritten(archive)
+            for entry in entries:
+                self._put_row(archive.batch, entry)
+        return head
+
+    def _write_objects(self, archive: Archive, stored: StoredObject) -> Head:
+        """Read the archive, write its Opus objects and rows, and the manifest last."""
+        with self._scratch.file() as lines, self._scratch.file() as whole:
+            manifest = ManifestWriter(cast("BinaryIO", lines))
+            failure = None
+            try:
+                for entry in self._entries(archive.batch, stored):
+                    manifest.add(entry)
+            except BadArchiveError as exc:
+                failure = str(exc)
+                self._log.warning("archive failed", batch=str(archive.batch), error=failure)
+            head = manifest.finish(archive, failure, cast("BinaryIO", whole))
+            self._store.write(
+                archive.batch.manifest_key,
+                cast("BinaryIO", whole),
+                content_type="application/x-ndjson",
+            )
+        return head
+
+    def _entries(self, batch: BatchId, stored: StoredObject) -> Iterator[Entry]:
+        """Give each member's entry, in order, with its object stored and its row written.
+
+        Raises:
+            BadArchiveError: After the entries of all members that could be read.
+        """
+        done = self._stored_before(batch)
+        pending: deque[Future[Entry]] = deque()
+        with ExitStack() as stack:
+            executor = stack.enter_context(ThreadPoolExecutor(self._threads, "convert"))
+            stack.callback(_cancel, pending)
+            failure: BadArchiveError | None = None
+            try:
+                for member in self._members(stored):
+                    pending.append(self._submit(executor, batch, member, done))
+                    while len(pending) > self._threads * 2 or (pending and pending[0].done()):
+                        yield pending.popleft().result()
+            except BadArchiveError as exc:
+                failure = exc
+            while pending:
+                yield pending.popleft().result()
+        if failure is not None:
+            raise failure
+
+    def _members(self, stored: StoredObject) -> Iterator[Member]:
+        """Read the archive's members, of which there has to be one."""
+        is_empty = True
+        for member in read_archive(StoredArchive(self._store, stored), self._limits):
+            is_empty = False
+            yield member
+        if is_empty:
+            raise BadArchiveError("the archive is empty: there is nothing in it")
+
+    def _submit(
+        self, executor: ThreadPoolExecutor, batch: BatchId, member: Member, done: Set[int]
+    ) -> Future[Entry]:
+        job = self._converter.prepare(batch, member, done)
+        return executor.submit(self._finish, batch, job)
+
+    def _finish(self, batch: BatchId, job: Callable[[], Entry]) -> Entry:
+        entry = job()
+        self._put_row(batch, entry)
+        return entry
+
+    def _put_row(self, batch: BatchId, entry: Entry) -> None:
+        recording = entry.recording(batch)
+        if recording is not None:
+            self._database.put_recording(recording)
+
+    def _stored_before(self, batch: BatchId) -> frozenset[int]:
+        """List what an earlier attempt at this batch stored, so it is not done again."""
+        return frozenset(
+            parsed.audio.ordinal
+            for key in self._store.keys(f"{batch.prefix}-")
+            if key.endswith(".opus") and isinstance(parsed := parse_key(key), RecordingKey)
+        )
+
+    def _seal(self, head: Head) -> None:
+        self._database.seal(
+            head.archive.batch,
+            rejected=head.totals["rejected"],
+            ignored=head.totals["ignored"],
+            failure=head.failure,
+        )
+        self._completion.look(head.archive.batch)
+
+
+def identify(key: ArchiveKey, stored: StoredObject) -> BatchId:
+    """Give the batch that an archive stands for: from its name, or from what HEAD says."""
+    if key.batch is not None:
+        return key.batch
+    return BatchId.derived(stored.last_modified, stored.key, stored.etag)
+
+
+def describe(key: ArchiveKey, stored: StoredObject) -> Archive:
+    """Give the batch's row, from what HEAD says."""
+    return Archive(
+        batch=identify(key, stored),
+        key=stored.key,
+        etag=stored.etag,
+        size=stored.size,
+        original_name=stored.metadata.get("original-name") or PurePosixPath(stored.key).name,
+        dropped_at=stored.last_modified,
+    )
+
+
+def _archive_key(event: ObjectCreated) -> ArchiveKey:
+    try:
+        key = parse_key(event.key)
+    except MalformedKeyError as exc:
+        raise PermanentError(str(exc)) from exc
+    if not isinstance(key, ArchiveKey):
+        raise PermanentError(f"{event.key} is no archive's key")
+    return key
+
+
+def _cancel(pending: deque[Future[Entry]]) -> None:
+    for future in pending:
+        future.cancel()

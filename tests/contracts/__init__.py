@@ -1,0 +1,1 @@
+"""What several implementations of one Protocol have to keep, fake and real alike."""

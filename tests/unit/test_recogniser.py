@@ -1,0 +1,12 @@
+"""The tests' own recogniser keeps the contract of the real one."""
+
+import pytest
+
+from tests.contracts.recogniser import RecogniserContract
+from tests.recogniser import LengthRecogniser
+
+
+class TestLengthRecogniser(RecogniserContract):
+    @pytest.fixture
+    def recogniser(self) -> LengthRecogniser:
+        return LengthRecogniser()
