@@ -48,7 +48,7 @@ SPOKEN = (
         "interviews/01 river.mp3",
         44_100,
         "stereo",
-        "The river was very quiet this morning, and we walked along the bank until noon.",
+        "The river was very quiet this morning, and we walked home along the water.",
     ),
     Spoken(
         "interviews/02 railway.wav",

@@ -1,0 +1,77 @@
+"""``dropscribe drop``: upload archives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from consumers.errors import PermanentError
+from events.keys import BatchId
+from ops.composition import open_database, utc_now
+from ops.drop import Dropper
+from ops.environment import Environment
+from ops.output import batch_bar, print_json, progress_as_json, upload_bar
+from ops.watch import Progress, watch
+
+
+@click.command()
+@click.argument(
+    "archives",
+    nargs=-1,
+    required=True,
+    metavar="ARCHIVE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--wait", is_flag=True, help="Wait until the batches are done.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_json: bool) -> None:
+    """Upload each ARCHIVE into the bucket as a batch, and print the batches' ids.
+
+    With --wait the exit code is 0 only if every batch is complete.
+
+    Settings: S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION;
+    with --wait also DATABASE_URL.
+    """
+    environment = Environment(os.environ)
+    dropper = Dropper(environment, utc_now, socket.gethostname())
+    batches: dict[Path, BatchId] = {}
+    failed: list[str] = []
+    for archive in archives:
+        try:
+            with upload_bar(archive.name, archive.stat().st_size) as sent:
+                batches[archive] = dropper.drop(archive, sent)
+        except PermanentError as exc:
+            failed.append(str(exc))
+            continue
+        if not as_json:
+            click.echo(str(batches[archive]))
+    waited = _wait(environment, batches) if wait else {}
+    if as_json:
+        print_json({"batches": [_as_json(path, batch, waited) for path, batch in batches.items()]})
+    for error in failed:
+        click.echo(f"Error: {error}", err=True)
+    if failed or any(progress.state != "complete" for progress in waited.values()):
+        context.exit(1)
+
+
+def _wait(environment: Environment, batches: dict[Path, BatchId]) -> dict[BatchId, Progress]:
+    waited = {}
+    with open_database(environment) as database:
+        for archive, batch in batches.items():
+            with batch_bar() as show:
+                waited[batch] = watch(database, batch, show)
+            click.echo(f"{archive.name}: {waited[batch].state}", err=True)
+    return waited
+
+
+def _as_json(archive: Path, batch: BatchId, waited: dict[BatchId, Progress]) -> dict[str, object]:
+    progress = waited.get(batch)
+    return {
+        "archive": str(archive),
+        "batch_id": str(batch),
+        **(progress_as_json(progress) if progress else {}),
+    }

@@ -1,0 +1,127 @@
+"""``dropscribe try``: the main job on one machine, with nothing set up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import ExitStack
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from consumers.database.rows import Recording
+from ops.composition import make_store, open_database, utc_now
+from ops.drop import Dropper
+from ops.embedded.stack import EmbeddedStack, run_stack
+from ops.output import (
+    batch_bar,
+    print_json,
+    progress_as_json,
+    recording_as_json,
+    recordings_table,
+    upload_bar,
+    waiting_for,
+)
+from ops.results import TranscriptFolder, read_transcripts
+from ops.watch import Progress, watch
+
+
+@click.command("try")
+@click.argument(
+    "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each recording's transcript (.json .srt .vtt .txt) under this folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_json: bool) -> None:
+    r"""Transcribe ARCHIVE on this machine, with nothing set up.
+
+    Starts an object store, a queue, a database and the consumers, drops ARCHIVE
+    (a tar, tar.gz, tar.bz2, tar.xz, tar.zst or zip of sound recordings) into the
+    bucket, waits until its last recording is done, shows the transcripts, and
+    ends everything again. Without ARCHIVE a small sample is used.
+
+    Transcripts are by Whisper tiny.en (English) unless WHISPER_MODEL names
+    another model.
+
+    \b
+      dropscribe try
+      dropscribe try interviews.zip --out transcripts/
+      WHISPER_MODEL=large-v3 dropscribe try radio.tar.gz --json
+    """
+    signal.signal(signal.SIGTERM, _end_by_sigterm)
+    with as_file(files("ops") / "sample" / "sample.tar") as sample:
+        progress, recordings = _run(archive or sample, out)
+    if as_json:
+        print_json(
+            {
+                **progress_as_json(progress),
+                "recordings": [recording_as_json(recording) for recording in recordings],
+            }
+        )
+    else:
+        _show(progress, recordings, out)
+    if progress.state != "complete":
+        context.exit(1)
+
+
+def _run(archive: Path, out: Path | None) -> tuple[Progress, list[Recording]]:
+    with ExitStack() as running:
+        with waiting_for("starting the embedded stack"):
+            stack = running.enter_context(run_stack(os.environ))
+        return _drop_and_wait(stack, archive, out)
+
+
+def _drop_and_wait(
+    stack: EmbeddedStack, archive: Path, out: Path | None
+) -> tuple[Progress, list[Recording]]:
+    dropper = Dropper(stack.environment, utc_now, socket.gethostname())
+    with upload_bar(archive.name, archive.stat().st_size) as sent:
+        batch = dropper.drop(archive, sent)
+    with open_database(stack.environment) as database:
+        with batch_bar() as show:
+
+            def look(progress: Progress) -> None:
+                show(progress)
+                stack.check()
+
+            progress = watch(database, batch, look)
+        recordings = database.recordings(batch)
+    if out is not None:
+        folder = TranscriptFolder(out, ("json", "srt", "vtt", "txt"))
+        for recording, transcript in read_transcripts(make_store(stack.environment), recordings):
+            folder.write(recording, transcript)
+    return progress, recordings
+
+
+def _show(progress: Progress, recordings: list[Recording], out: Path | None) -> None:
+    console = Console()
+    console.print(recordings_table(recordings))
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(progress.counts.items()))
+    ignored = progress.row.ignored if progress.row else 0
+    console.print(
+        Text(
+            f"\nbatch {progress.batch} is {progress.state}: {counts or 'no recordings'}"
+            + (f", {ignored} other files ignored" if ignored else "")
+        )
+    )
+    if progress.row and (reason := progress.row.failure or progress.row.stalled):
+        console.print(Text(reason))
+    if out is not None:
+        console.print(Text(f"transcripts are in {out}"))
+
+
+def _end_by_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwind as Ctrl-C does, so that every process is ended."""
+    del frame
+    raise SystemExit(128 + signum)

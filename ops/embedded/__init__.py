@@ -1,0 +1,5 @@
+"""The whole pipeline on one machine, from Python packages alone.
+
+moto's S3 and SQS with real bucket notifications, real PostgreSQL, and the same
+consumers as everywhere. It keeps nothing: its bucket is gone when it ends.
+"""

@@ -1,0 +1,212 @@
+"""All settings, by the variables that hold them. Each command reads what it needs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from consumers.broker.address import BrokerAddress
+from ops.environment import Environment, SettingError
+
+#: What `WHISPER_MODEL` is on the embedded stack: tiny.en, from a Python package.
+PACKAGED_MODEL = "packaged:tiny.en"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The bucket.
+
+    ==================  ======================================================
+    ``S3_ENDPOINT``     the store's URL; not set: AWS
+    ``S3_ACCESS_KEY``   and ``S3_SECRET_KEY`` (or ``S3_SECRET_KEY_FILE``); not
+                        set, on AWS: an instance's role, or AWS' own variables
+    ``S3_BUCKET``       the bucket (``audio-pipeline``)
+    ``S3_REGION``       its region (``us-east-1``)
+    ==================  ======================================================
+    """
+
+    endpoint: str | None
+    access_key: str | None
+    secret_key: str | None = field(repr=False)
+    bucket: str
+    region: str
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variables.
+
+        Raises:
+            SettingError: One is missing or can't be.
+        """
+        endpoint = environment.optional("S3_ENDPOINT")
+        access_key = environment.optional("S3_ACCESS_KEY")
+        secret_key = environment.secret("S3_SECRET_KEY")
+        if endpoint is not None:
+            _check_url("S3_ENDPOINT", endpoint)
+            for name, value in (("S3_ACCESS_KEY", access_key), ("S3_SECRET_KEY", secret_key)):
+                if value is None:
+                    raise SettingError(f"{name} is not set, but S3_ENDPOINT is")
+        if (access_key is None) != (secret_key is None):
+            raise SettingError("S3_ACCESS_KEY and S3_SECRET_KEY go together: only one is set")
+        return cls(
+            endpoint=endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            bucket=environment.text("S3_BUCKET", "audio-pipeline"),
+            region=environment.text("S3_REGION", "us-east-1"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Postgres.
+
+    ==================  ======================================================
+    ``DATABASE_URL``    ``postgresql://USER:PASSWORD@HOST/NAME`` (or
+                        ``DATABASE_URL_FILE``)
+    ==================  ======================================================
+    """
+
+    url: str = field(repr=False)
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variable.
+
+        Raises:
+            SettingError: It is missing or can't be.
+        """
+        url = environment.required_secret("DATABASE_URL", "postgresql://user@host/dropscribe")
+        if urlsplit(url).scheme not in {"postgresql", "postgres"}:
+            raise SettingError("DATABASE_URL does not begin with postgresql://")
+        return cls(url)
+
+
+def read_broker_address(environment: Environment) -> BrokerAddress:
+    """Read where the broker is.
+
+    =====================  ===================================================
+    ``BROKER_URL``         ``sqs://`` for AWS, ``sqs://KEY:SECRET@HOST:PORT``
+                           for another SQS (or ``BROKER_URL_FILE``)
+    ``BROKER_PREFIX``      what the queues' names begin with (``dropscribe``)
+    =====================  ===================================================
+
+    Raises:
+        SettingError: One is missing or can't be.
+    """
+    return BrokerAddress(
+        url=environment.required_secret("BROKER_URL", "sqs://"),
+        region=environment.text("S3_REGION", "us-east-1"),
+        prefix=environment.text("BROKER_PREFIX", "dropscribe"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackSettings:
+    """How archives are unpacked.
+
+    =====================  ===================================================
+    ``SCRATCH_ROOT``       a folder for files in work (the system's temporary
+                           folder); each is gone when its recording is stored
+    ``UNPACK_PROCESSES``   transcoding processes (one per core)
+    ``OPUS_BIT_RATE``      bits per second (24000)
+    ``SILENCE_DBFS``       a recording without a second louder than this is
+                           silent (-60)
+    =====================  ===================================================
+    """
+
+    scratch_root: Path
+    processes: int
+    opus_bit_rate: int
+    silence_dbfs: float
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variables.
+
+        Raises:
+            SettingError: One can't be.
+        """
+        return cls(
+            scratch_root=read_scratch_root(environment),
+            processes=environment.integer("UNPACK_PROCESSES", _cores()),
+            opus_bit_rate=environment.integer("OPUS_BIT_RATE", 24_000, least=6_000),
+            silence_dbfs=environment.number("SILENCE_DBFS", -60.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSettings:
+    """How recordings are transcribed.
+
+    ========================  ================================================
+    ``WHISPER_MODEL``         a name (``large-v3``), a path, a folder under
+                              ``MODELS_ROOT``, or ``packaged:tiny.en``
+    ``MODELS_ROOT``           where models lie, and are downloaded to
+                              (``~/.local/share/dropscribe/models``)
+    ``WHISPER_DEVICE``        ``auto``, ``cpu`` or ``cuda`` (auto)
+    ``WHISPER_COMPUTE_TYPE``  CTranslate2's (int8 on a CPU, float16 on a GPU)
+    ``WHISPER_BATCH_SIZE``    windows per batch (16)
+    ``WHISPER_THREADS``       of the CPU (one per core)
+    ``TRANSCRIBE_GROUP``      recordings per group (32)
+    ========================  ================================================
+    """
+
+    scratch_root: Path
+    model: str
+    models_root: Path
+    device: str
+    compute_type: str | None
+    batch_size: int
+    threads: int
+    group: int
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variables.
+
+        Raises:
+            SettingError: One can't be.
+        """
+        device = environment.text("WHISPER_DEVICE", "auto")
+        if device not in {"auto", "cpu", "cuda"}:
+            raise SettingError(f"WHISPER_DEVICE={device!r} is not auto, cpu or cuda")
+        return cls(
+            scratch_root=read_scratch_root(environment),
+            model=environment.text("WHISPER_MODEL", "large-v3"),
+            models_root=environment.path("MODELS_ROOT")
+            or Path("~/.local/share/dropscribe/models").expanduser(),
+            device=device,
+            compute_type=environment.optional("WHISPER_COMPUTE_TYPE"),
+            batch_size=environment.integer("WHISPER_BATCH_SIZE", 16),
+            threads=environment.integer("WHISPER_THREADS", _cores()),
+            group=environment.integer("TRANSCRIBE_GROUP", 32),
+        )
+
+
+def read_scratch_root(environment: Environment) -> Path:
+    """Read where files in work go.
+
+    Raises:
+        SettingError: It is no folder that can be written to.
+    """
+    root = environment.path("SCRATCH_ROOT") or Path(tempfile.gettempdir())
+    if not root.is_dir():
+        raise SettingError(f"SCRATCH_ROOT={str(root)!r} is not a folder")
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise SettingError(f"SCRATCH_ROOT={str(root)!r} can't be written to")
+    return root
+
+
+def _check_url(name: str, value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingError(f"{name}={value!r} is not an http:// or https:// URL")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
