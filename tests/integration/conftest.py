@@ -1,0 +1,226 @@
+"""The embedded servers, and a bucket, queues and a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+import structlog
+from psycopg import sql
+
+from consumers.archive import ArchiveLimits
+from consumers.audio.media import MediaLimits, OpusSettings
+from consumers.audio.pool import TranscoderPool
+from consumers.completion import Completion
+from consumers.convert import Converter
+from consumers.database.database import Database
+from consumers.database.migrate import migrate
+from consumers.loop import Loop, Stop
+from consumers.scratch import Scratch
+from consumers.store import Store
+from consumers.transcribe import Transcribe
+from consumers.unpack import Unpack
+from events.keys import BatchId
+from ops.bootstrap import bootstrap
+from ops.composition import make_store, open_database, open_inbox, route_named, utc_now
+from ops.drop import Dropper
+from ops.embedded.stack import servers
+from ops.environment import Environment
+from ops.watch import Progress, look
+from tests.recogniser import LengthRecogniser
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[dict[str, str]]:
+    """Moto's S3 and SQS, and PostgreSQL."""
+    with servers(os.environ) as running:
+        variables = dict(running.variables)
+        with psycopg.connect(variables["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template_dropscribe")
+        migrate(_database_url(variables["DATABASE_URL"], "template_dropscribe"))
+        yield variables
+
+
+def _database_url(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?", 1)
+
+
+@pytest.fixture
+def variables(embedded: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Settings that reach a bucket, queues and a database of this test's own."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    database = sql.Identifier(name)
+    with psycopg.connect(embedded["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template_dropscribe").format(database)
+        )
+        yield {
+            **embedded,
+            "S3_BUCKET": name,
+            "BROKER_PREFIX": name,
+            "DATABASE_URL": _database_url(embedded["DATABASE_URL"], name),
+        }
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+@pytest.fixture
+def environment(variables: dict[str, str]) -> Environment:
+    """The same, bootstrapped."""
+    environment = Environment(variables)
+    list(bootstrap(environment))
+    return environment
+
+
+@pytest.fixture
+def store(environment: Environment) -> Store:
+    """The bucket."""
+    return make_store(environment)
+
+
+@pytest.fixture
+def database(environment: Environment) -> Iterator[Database]:
+    """The tables."""
+    with open_database(environment, connections=16) as database:
+        yield database
+
+
+@pytest.fixture
+def scratch_root(tmp_path: Path) -> Path:
+    """Scratch space; nothing must be left in it."""
+    root = tmp_path / "scratch"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture(scope="session")
+def transcoders() -> Iterator[TranscoderPool]:
+    """Warm transcoding processes."""
+    with TranscoderPool(2, OpusSettings(), MediaLimits()) as pool:
+        yield pool
+
+
+class Pipeline:
+    """Consumers in threads of this process, and what they work on."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        store: Store,
+        database: Database,
+        transcoders: TranscoderPool,
+        scratch_root: Path,
+    ) -> None:
+        self.environment = environment
+        self.store = store
+        self.database = database
+        self.scratch_root = scratch_root
+        self.transcoders = transcoders
+        self.recogniser = LengthRecogniser()
+        self.limits = ArchiveLimits()
+        # Standard output is what commands print to.
+        self.log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.__stderr__))
+        self._stop = Stop()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def completion(self) -> Completion:
+        return Completion(self.store, self.database, self.log)
+
+    def unpack(self) -> Unpack:
+        """Make the route's handler."""
+        scratch = Scratch(self.scratch_root)
+        return Unpack(
+            store=self.store,
+            database=self.database,
+            completion=self.completion,
+            converter=Converter(self.store, self.transcoders, scratch),
+            scratch=scratch,
+            limits=self.limits,
+            threads=2,
+            clock=utc_now,
+            log=self.log,
+        )
+
+    def transcribe(self, group: int = 8) -> Transcribe:
+        """Make the route's handler."""
+        return Transcribe(
+            store=self.store,
+            database=self.database,
+            completion=self.completion,
+            recogniser=self.recogniser,
+            scratch=Scratch(self.scratch_root),
+            group=group,
+            clock=utc_now,
+            log=self.log,
+        )
+
+    def start(self, *, unpackers: int = 1, transcribers: int = 1) -> None:
+        """Run consumers."""
+        loops = [("unpack", self.unpack()) for _ in range(unpackers)]
+        loops += [("transcribe", self.transcribe()) for _ in range(transcribers)]  # type: ignore[misc]
+        for name, handler in loops:
+            loop = Loop(
+                route=route_named(name),
+                handler=handler,
+                open_inbox=open_inbox(self.environment, route_named(name)),
+                log=self.log,
+                delays=(1.0, 1.0, 1.0),
+            )
+            thread = threading.Thread(target=loop.run, args=(self._stop,))
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End them."""
+        self._stop.asked.set()
+        for thread in self._threads:
+            thread.join()
+
+    def drop(self, archive: Path) -> BatchId:
+        """Drop an archive into the bucket."""
+        return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
+
+    def run(self, archive: Path) -> Progress:
+        """Drop an archive, and wait until nothing more happens to its batch."""
+        return self.wait(self.drop(archive))
+
+    def wait(self, batch: BatchId, seconds: float = 60.0) -> Progress:
+        """Wait until nothing more happens to a batch."""
+        return eventually(
+            lambda: progress if (progress := look(self.database, batch)).is_over else None, seconds
+        )
+
+
+@pytest.fixture
+def pipeline(
+    environment: Environment,
+    store: Store,
+    database: Database,
+    transcoders: TranscoderPool,
+    scratch_root: Path,
+) -> Iterator[Pipeline]:
+    """A pipeline that is ready to be started."""
+    with ExitStack() as stack:
+        pipeline = Pipeline(environment, store, database, transcoders, scratch_root)
+        stack.callback(pipeline.stop)
+        yield pipeline
+
+
+def eventually(look: Callable[[], T | None], seconds: float = 60.0) -> T:
+    """Look again and again until there is something to be seen."""
+    waiting = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if (seen := look()) is not None:
+            return seen
+        waiting.wait(0.05)
+    raise AssertionError(f"nothing was seen within {seconds} s")

@@ -1,0 +1,166 @@
+"""The commands, on the embedded servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from consumers.database.database import Database
+from ops.cli import main
+from tests.integration.conftest import Pipeline, eventually
+from tests.integration.test_pipeline import MP3, RECORDINGS, WAV, archive
+from tests.unit.archives import tar_of
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(variables: dict[str, str]) -> Run:
+    """Run ``dropscribe`` with this test's settings."""
+
+    def run(*arguments: str, **others: str) -> Result:
+        return CliRunner().invoke(main, arguments, env={**variables, **others})
+
+    return run
+
+
+def printed(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_help_names_every_command(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for name in ("try", "up", "bootstrap", "consume", "drop", "status", "transcripts", "search"):
+        assert name in result.stdout
+        assert run(name, "--help").exit_code == 0
+
+
+def test_bootstrap_says_what_it_did(run: Run, variables: dict[str, str]) -> None:
+    first, second = printed(run("bootstrap", "--json")), printed(run("bootstrap", "--json"))
+    bucket = variables["S3_BUCKET"]
+    assert {"what": f"bucket {bucket}", "changed": True} in first["steps"]
+    assert not any(step["changed"] for step in second["steps"])
+    assert f"present  bucket {bucket}" in run("bootstrap").stdout
+
+
+def test_a_drop_can_be_waited_for(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    path = archive(tmp_path, tar_of(RECORDINGS))
+    answer = printed(run("drop", "--wait", "--json", str(path)))
+    (batch,) = answer["batches"]
+    assert batch["state"] == "complete"
+    assert batch["counts"] == {"transcribed": 3, "ignored": 0}
+    assert batch["original_name"] == "calls.tar"
+
+
+def test_several_archives_are_several_batches(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    paths = [archive(tmp_path, tar_of({"a.wav": WAV}), name) for name in ("a.tar", "b.tar")]
+    result = run("drop", *map(str, paths))
+    assert result.exit_code == 0
+    assert len(set(result.stdout.split())) == 2
+    assert list(pipeline.store.keys("archives/")) == sorted(
+        f"archives/{batch}.tar" for batch in result.stdout.split()
+    )
+
+
+def test_waiting_for_a_bad_archive_fails_and_says_why(
+    run: Run, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    pipeline.start()
+    result = run("drop", "--wait", "--json", str(archive(tmp_path, b"no archive")))
+    assert result.exit_code == 1
+    (batch,) = json.loads(result.stdout)["batches"]
+    assert batch["state"] == "failed"
+    assert batch["reason"]
+
+
+def test_status_tells_how_far_batches_are(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    members = {**RECORDINGS, "bad.mp3": bytes(99)}
+    batch = pipeline.run(archive(tmp_path, tar_of(members))).batch
+    (listed,) = printed(run("status", "--json"))["batches"]
+    assert listed["batch_id"] == str(batch)
+    assert listed["counts"] == {"transcribed": 3, "rejected": 1, "ignored": 0}
+    shown = printed(run("status", str(batch), "--json"))
+    assert [entry["path"] for entry in shown["recordings"]] == list(members)
+    assert "calls/one.mp3" in run("status", str(batch)).stdout
+    assert str(batch) in run("status").stdout
+
+
+def test_status_names_a_recording_that_does_not_go_on(
+    run: Run, pipeline: Pipeline, database: Database, tmp_path: Path
+) -> None:
+    pipeline.start(transcribers=0)
+    batch = pipeline.drop(archive(tmp_path, tar_of({"a.wav": WAV})))
+    eventually(lambda: pipeline.store.head(batch.manifest_key))
+    (recording,) = eventually(lambda: database.recordings(batch) or None)
+    database.stall_recording(recording.audio, "the model is not there")
+    shown = printed(run("status", str(batch), "--json"))
+    assert shown["state"] == "stalled"
+    assert shown["recordings"][0]["stalled"] == "the model is not there"
+
+
+@pytest.mark.parametrize("form", ["txt", "srt", "vtt", "json"])
+def test_transcripts_can_be_printed_and_written(
+    run: Run, pipeline: Pipeline, tmp_path: Path, form: str
+) -> None:
+    pipeline.start()
+    batch = pipeline.run(archive(tmp_path, tar_of({"calls/a.mp3": MP3}))).batch
+    shown = run("transcripts", str(batch), "--format", form)
+    assert shown.exit_code == 0
+    assert "2 seconds of sound" in shown.stdout
+    out = tmp_path / "out"
+    assert run("transcripts", str(batch), "--format", form, "--out", str(out)).exit_code == 0
+    assert "2 seconds of sound" in (out / "calls" / f"a.mp3.{form}").read_text()
+
+
+def test_search_finds_what_was_said(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    pipeline.run(archive(tmp_path, tar_of({"calls/a.mp3": MP3})))
+    (hit,) = printed(run("search", '"seconds of" -minutes', "--json"))["hits"]
+    assert hit["path"] == "calls/a.mp3"
+    assert "[seconds]" in hit["passage"]
+    assert "calls/a.mp3" in run("search", "sound").stdout
+    nothing = run("search", "aubergine")
+    assert nothing.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status", "20250622-143052-a1b2c3"), "no batch"),
+        (("status", "yesterday"), "not a batch id"),
+        (("transcripts", "20250622-143052-a1b2c3"), "no batch"),
+        (("drop", "/none/such.tar"), "does not exist"),
+        (("consume", "everything"), "everything"),
+    ],
+)
+@pytest.mark.usefixtures("environment")
+def test_an_error_is_a_line_of_words(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", ""), ("S3_SECRET_KEY", ""), ("S3_ENDPOINT", "nowhere")],
+)
+def test_a_setting_that_is_wrong_is_named(run: Run, name: str, value: str) -> None:
+    result = run("bootstrap", **{name: value})
+    assert result.exit_code != 0
+    assert name in result.stderr
+
+
+def test_without_a_schema_it_says_what_to_do(run: Run, embedded: dict[str, str]) -> None:
+    result = run("status", DATABASE_URL=embedded["DATABASE_URL"])
+    assert result.exit_code == 1
+    assert "dropscribe bootstrap" in result.stderr

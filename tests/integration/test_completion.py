@@ -1,0 +1,183 @@
+"""A batch completes exactly once, whoever finishes last and whatever died on the way."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from consumers.database.database import Database
+from consumers.database.rows import Archive, Recording
+from consumers.errors import PermanentError
+from events.keys import AudioId, BatchId
+from tests.integration.conftest import Pipeline
+from tests.integration.test_pipeline import RECORDINGS, archive, event_for
+from tests.unit.archives import tar_of
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+def registered(database: Database, number: int = 0, etag: str = "e1") -> BatchId:
+    batch = BatchId.new(NOW, number.to_bytes(3, "big"))
+    database.register(Archive(batch, batch.archive_key, etag, 10, "calls.tar", NOW))
+    return batch
+
+
+def finished(audio: AudioId) -> Recording:
+    return Recording(audio, "transcribed", "a.wav", opus_key=audio.opus_key)
+
+
+def converted(audio: AudioId) -> Recording:
+    return Recording(audio, "converted", "a.wav", opus_key=audio.opus_key)
+
+
+def test_nothing_completes_before_the_batch_is_sealed(database: Database) -> None:
+    batch = registered(database)
+    database.put_recording(finished(AudioId(batch, 0)))
+    assert not database.complete(batch)
+    database.seal(batch, rejected=0, ignored=0, failure=None)
+    assert database.complete(batch)
+
+
+def test_nothing_completes_while_one_recording_is_left(database: Database) -> None:
+    batch = registered(database)
+    database.put_recording(finished(AudioId(batch, 0)))
+    database.put_recording(converted(AudioId(batch, 1)))
+    database.seal(batch, rejected=0, ignored=0, failure=None)
+    assert not database.complete(batch)
+    database.put_recording(finished(AudioId(batch, 1)))
+    assert database.complete(batch)
+
+
+def test_until_it_is_announced_whoever_looks_is_asked_to(database: Database) -> None:
+    """Who completed the batch may have died before it said so."""
+    batch = registered(database)
+    database.seal(batch, rejected=0, ignored=0, failure=None)
+    assert database.complete(batch)
+    assert database.complete(batch)
+    database.announced(batch, {})
+    assert not database.complete(batch)
+
+
+@pytest.mark.timeout(120)
+def test_of_many_workers_that_finish_at_once_exactly_one_completes_the_batch(
+    database: Database,
+) -> None:
+    """Each batch is announced by whoever is answered; nobody being answered would hang it."""
+    workers, rounds = 8, 60
+    barrier = threading.Barrier(workers)
+    batches = [registered(database, number) for number in range(rounds)]
+    for batch in batches:
+        for ordinal in range(workers):
+            database.put_recording(converted(AudioId(batch, ordinal)))
+        database.seal(batch, rejected=0, ignored=0, failure=None)
+
+    def work(ordinal: int) -> list[bool]:
+        answers = []
+        for batch in batches:
+            barrier.wait(30)
+            database.put_recording(finished(AudioId(batch, ordinal)))
+            answers.append(database.complete(batch))
+        return answers
+
+    with ThreadPoolExecutor(workers) as executor:
+        answers = list(executor.map(work, range(workers)))
+    for number, batch in enumerate(batches):
+        row = database.batch(batch)
+        assert row is not None
+        assert row.completed_at is not None
+        assert any(answer[number] for answer in answers)
+
+
+def test_a_state_only_moves_forward(database: Database) -> None:
+    batch = registered(database)
+    audio = AudioId(batch, 0)
+    database.put_recording(finished(audio))
+    database.put_recording(converted(audio))
+    assert [recording.state for recording in database.recordings(batch)] == ["transcribed"]
+
+
+def test_a_recording_can_be_on_record_before_its_batch(database: Database) -> None:
+    audio = AudioId(BatchId.new(NOW, b"abc"), 0)
+    database.put_recording(finished(audio))
+    registered_later = Archive(audio.batch, "archives/x.tar", "e1", 10, "x.tar", NOW)
+    database.register(registered_later)
+    row = database.batch(audio.batch)
+    assert row is not None
+    assert row.original_name == "x.tar"
+
+
+def test_a_batch_id_stands_for_one_content(database: Database) -> None:
+    registered(database, etag="e1")
+    registered(database, etag="e1")
+    with pytest.raises(PermanentError, match="overwritten"):
+        registered(database, etag="e2")
+
+
+def test_a_lock_is_held_by_one_and_ends_with_its_block(database: Database) -> None:
+    with database.locks() as mine, database.locks() as other:
+        assert mine.acquire("unpack x")
+        assert not other.acquire("unpack x")
+        assert other.acquire("unpack y")
+    with database.locks() as later:
+        assert later.acquire("unpack x")
+
+
+def test_a_worker_that_died_after_the_rows_costs_nothing(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """Its events come again: nothing is done twice, and the batch is announced."""
+    batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
+    unpack, transcribe = pipeline.unpack(), pipeline.transcribe()
+    event = event_for(batch.archive_key)
+    assert unpack.handle([event]) == [None]
+    sounds = [event_for(AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
+    announced = pipeline.store.head(batch.complete_key)
+    assert announced is None
+    assert transcribe.handle(sounds) == [None] * 3
+    first = pipeline.store.head(batch.complete_key)
+    assert first is not None
+    assert unpack.handle([event]) == [None]
+    assert transcribe.handle(sounds) == [None] * 3
+    assert pipeline.store.head(batch.complete_key) == first
+    assert pipeline.recogniser.groups == [3]
+
+
+def test_a_lost_database_is_written_again_from_the_bucket(
+    pipeline: Pipeline, tmp_path: Path, database: Database
+) -> None:
+    batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
+    unpack, transcribe = pipeline.unpack(), pipeline.transcribe()
+    event = event_for(batch.archive_key)
+    sounds = [event_for(AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
+    unpack.handle([event])
+    transcribe.handle(sounds)
+    before = database.recordings(batch)
+    with database._transaction() as connection:
+        connection.execute("DELETE FROM batches")
+    assert transcribe.handle(sounds) == [None] * 3
+    assert unpack.handle([event]) == [None]
+    assert database.recordings(batch) == before
+    assert pipeline.wait(batch).state == "complete"
+    assert pipeline.recogniser.groups == [3]
+
+
+def test_an_unpacking_that_was_cut_short_goes_on_where_it_stopped(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
+    event = event_for(batch.archive_key)
+    pipeline.unpack().handle([event])
+    # As if it had died before the last object, the manifest and its rows.
+    for key in (batch.manifest_key, AudioId(batch, 2).opus_key):
+        pipeline.store._client.delete_object(Bucket=pipeline.store.bucket, Key=key)
+    first = pipeline.store.head(AudioId(batch, 0).opus_key)
+    with pipeline.database._transaction() as connection:
+        connection.execute("DELETE FROM batches")
+    assert pipeline.unpack().handle([event]) == [None]
+    assert pipeline.store.head(AudioId(batch, 0).opus_key) == first
+    assert pipeline.store.head(AudioId(batch, 2).opus_key) is not None
+    assert [each.state for each in pipeline.database.recordings(batch)] == ["converted"] * 3

@@ -1,0 +1,175 @@
+"""Each bad thing ends as a rejected member or a failed batch, in words; the good goes on."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from consumers.archive import ArchiveLimits
+from tests.integration.conftest import Pipeline
+from tests.integration.test_pipeline import (
+    MP3,
+    RECORDINGS,
+    WAV,
+    archive,
+    by_path,
+    compressed_tar,
+    states,
+    zip_of,
+)
+from tests.unit.archives import entry, tar_of, tar_of_entries
+
+
+def member(
+    name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object
+) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, kind, size=len(data), **fields), data
+
+
+HOSTILE = {
+    "a link": (member("link.wav", kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "link"),
+    "a hard link": (member("hard.wav", kind=tarfile.LNKTYPE, linkname="one.wav"), "link"),
+    "a device": (member("disk.wav", kind=tarfile.BLKTYPE), "device"),
+    "a fifo": (member("pipe.wav", kind=tarfile.FIFOTYPE), ""),
+    "an absolute path": (member("/abs/x.wav", WAV), "absolute"),
+    "a path that leads out": (member("a/../../x.wav", WAV), ".."),
+    "0 bytes": (member("nothing.mp3"), "empty"),
+    "garbage": (member("garbage.mp3", bytes(range(256)) * 40), "not a recording"),
+    "text": (member("text.wav", b"This is not a recording.\n" * 40), "text"),
+    "a cut MP3 header": (member("cut.mp3", MP3[:40]), ""),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_bad_member_is_rejected_with_a_reason_and_the_others_are_transcribed(
+    pipeline: Pipeline, tmp_path: Path, what: str
+) -> None:
+    bad, words = HOSTILE[what]
+    members = [member("one.wav", WAV), bad, member("two.mp3", MP3)]
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of_entries(members)))
+    assert progress.state == "complete"
+    assert list(states(pipeline.database, progress.batch).values()) == [
+        "transcribed",
+        "rejected",
+        "transcribed",
+    ]
+    rejected = pipeline.database.recordings(progress.batch)[1]
+    assert rejected.reason
+    assert words in rejected.reason
+    assert rejected.opus_key is None
+    assert list(pipeline.scratch_root.iterdir()) == []
+    assert not (tmp_path / "x.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        (b"caf\xe9.wav".decode(errors="surrogateescape"), "not UTF-8"),
+        ("n" * 300 + ".wav", "304 characters"),
+        ("\x1b[2Jred.wav", None),
+    ],
+    ids=["not UTF-8", "300 characters", "a terminal's control characters"],
+)
+def test_a_name_never_costs_a_good_recording(
+    pipeline: Pipeline, tmp_path: Path, name: str, note: str | None
+) -> None:
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of({name: WAV, "two.mp3": MP3})))
+    assert progress.counts == {"transcribed": 2}
+    recording = pipeline.database.recordings(progress.batch)[0]
+    assert recording.path.isprintable()
+    if note is not None:
+        assert recording.reason
+        assert note in recording.reason
+
+
+def sevenzip() -> bytes:
+    return b"7z\xbc\xaf\x27\x1c" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (bytes(10240), "empty"),
+        (zip_of({}), "empty"),
+        (WAV, "archive"),
+        (b"Dear archive, please find attached ...", "archive"),
+        (sevenzip(), "7z"),
+        (compressed_tar("gz")[:20], "cut off"),
+    ],
+    ids=["0 bytes", "an empty tar", "an empty zip", "a recording", "text", "7z", "a cut header"],
+)
+def test_what_cannot_be_read_as_an_archive_is_a_failed_batch_that_says_why(
+    pipeline: Pipeline, tmp_path: Path, data: bytes, words: str
+) -> None:
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, data))
+    assert progress.state == "failed"
+    assert progress.row is not None
+    assert progress.row.failure
+    assert words in progress.row.failure
+    assert progress.counts == {}
+
+
+@pytest.mark.parametrize("mode", ["", "gz", "xz"])
+def test_of_a_truncated_archive_what_is_whole_is_transcribed(
+    pipeline: Pipeline, tmp_path: Path, mode: str
+) -> None:
+    whole = compressed_tar(mode)
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, whole[: len(whole) * 2 // 3]))
+    assert progress.state == "failed"
+    assert progress.row is not None
+    assert "cut off" in (progress.row.failure or "")
+    found = states(pipeline.database, progress.batch)
+    assert found["calls/one.mp3"] == "transcribed"
+    assert list(found.values()).count("rejected") <= 1
+
+
+def test_each_member_of_an_encrypted_zip_is_rejected(pipeline: Pipeline, tmp_path: Path) -> None:
+    data = bytearray(zip_of(RECORDINGS))
+    # The bit that says so, in each local header and in the directory.
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(signature)
+        while at >= 0:
+            (flags,) = struct.unpack_from("<H", data, at + offset)
+            struct.pack_into("<H", data, at + offset, flags | 1)
+            at = data.find(signature, at + 4)
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, bytes(data), "calls.zip"))
+    assert progress.counts == {"rejected": 3}
+    reasons = {each.reason or "" for each in by_path(pipeline.database, progress.batch).values()}
+    assert all("encrypted" in reason for reason in reasons)
+
+
+def test_a_zip_bomb_costs_itself_only(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.limits = ArchiveLimits(ratio=100, ratio_floor=1 << 20)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("one.wav", WAV)
+        bomb.writestr("bomb.wav", WAV[:44] + bytes(32 << 20))
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, file.getvalue(), "bomb.zip"))
+    assert progress.is_over
+    found = by_path(pipeline.database, progress.batch)
+    why = found["bomb.wav"].reason if "bomb.wav" in found else progress.row and progress.row.failure
+    assert why
+    assert list(pipeline.scratch_root.iterdir()) == []
+
+
+def test_a_member_that_breaks_its_decoder_off_is_not_lost(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """What decodes of a damaged recording is kept, and it says so."""
+    damaged = bytearray(MP3)
+    damaged[len(MP3) // 2 : len(MP3) // 2 + 200] = bytes(200)
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of({"damaged.mp3": bytes(damaged)})))
+    assert progress.counts == {"transcribed": 1}
