@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,10 +23,8 @@ from typing import Any
 from consumers.broker.inbox import Delivery, Inbox
 from consumers.errors import TransientError
 from consumers.handler import Handler
-from consumers.verdict import RETRY_DELAYS, DeadLetter, Verdict, combined, verdict_for
-from events.event import ObjectCreated
-from events.keys import batch_of
-from events.notification import MalformedNotificationError, decode
+from consumers.verdict import RETRY_DELAYS, Verdict
+from consumers.worker import Worker
 from events.routes import Route
 
 #: Opens an inbox whose deliveries go to the given function, at most so many at a time.
@@ -85,12 +83,18 @@ class Loop:
         self._log = log.bind(route=route.name)
         self._workers = workers
         self._drain_seconds = drain_seconds
-        self._delays = delays
+        self._worker = Worker(handler=handler, log=self._log, delays=delays)
         self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[Delivery, Verdict]] = queue.SimpleQueue()
+        self._broken: BaseException | None = None
 
     def run(self, stop: Stop) -> None:
-        """Consume until ``stop`` is asked for; reconnect as often as it takes."""
+        """Consume until ``stop`` is asked for; reconnect as often as it takes.
+
+        Raises:
+            BaseException: What ended a work thread: a fault of this program's,
+                after which only a new process can be trusted.
+        """
         threads = [
             # Daemons: a handler that hangs must not keep the process alive.
             threading.Thread(target=self._work, name=f"{self._route.name}-{n}", daemon=True)
@@ -100,10 +104,12 @@ class Loop:
             thread.start()
         pause = _BACKOFF[0]
         while not stop.asked.is_set():
+            connected = time.monotonic()
             try:
                 self._consume(stop)
-                pause = _BACKOFF[0]
             except TransientError as exc:
+                if time.monotonic() - connected > _BACKOFF[1]:
+                    pause = _BACKOFF[0]
                 self._log.warning("broker lost", error=str(exc), retry_in=pause)
                 # What is not begun comes again on the next connection.
                 deque(self._not_begun(), maxlen=0)
@@ -132,6 +138,8 @@ class Loop:
             self._log.info("broker lost while closing", error=str(exc))
 
     def _settle_finished(self, inbox: Inbox) -> None:
+        if self._broken is not None:
+            raise self._broken
         while True:
             try:
                 delivery, verdict = self._finished.get_nowait()
@@ -145,7 +153,8 @@ class Loop:
         """Finish what is begun, give back what is not, in bounded time."""
         inbox.cancel()
         for delivery in self._not_begun():
-            inbox.give_back(delivery)
+            if delivery in inbox.in_hand:
+                inbox.give_back(delivery)
         deadline = time.monotonic() + self._drain_seconds
         while inbox.in_hand and time.monotonic() < deadline and not stop.now.wait(0.05):
             self._settle_finished(inbox)
@@ -163,9 +172,13 @@ class Loop:
                 yield delivery
 
     def _work(self) -> None:
-        while (group := self._next_group()) is not None:
-            for delivery, verdict in self._judged(group):
-                self._finished.put((delivery, verdict))
+        try:
+            while (group := self._next_group()) is not None:
+                for delivery, verdict in self._worker.judged(group):
+                    self._finished.put((delivery, verdict))
+        except BaseException as exc:
+            # The connection's thread raises it, rather than wait for verdicts for ever.
+            self._broken = exc
 
     def _next_group(self) -> list[Delivery] | None:
         first = self._arrived.get()
@@ -183,67 +196,3 @@ class Loop:
                 break
             group.append(more)
         return group
-
-    def _judged(self, group: Sequence[Delivery]) -> Iterator[tuple[Delivery, Verdict]]:
-        """Do a group's work; one verdict for each delivery, whatever happens."""
-        started = time.monotonic()
-        verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
-        work: list[tuple[Delivery, ObjectCreated]] = []
-        for delivery in group:
-            try:
-                work += [(delivery, event) for event in decode(delivery.body)]
-            except MalformedNotificationError as exc:
-                verdicts[delivery].append(DeadLetter("malformed", str(exc)))
-        size = self._handler.group
-        for begin in range(0, len(work), size):
-            chunk = work[begin : begin + size]
-            errors = self._handled([event for _, event in chunk])
-            for (delivery, event), error in zip(chunk, errors, strict=True):
-                verdict = verdict_for(error, delivery.attempt, self._delays)
-                verdicts[delivery].append(verdict)
-                self._record(delivery, event, verdict, error, time.monotonic() - started)
-        for delivery in group:
-            verdict = combined(verdicts[delivery])
-            if isinstance(verdict, DeadLetter) and verdict.reason == "malformed":
-                self._log.error("delivery", verdict="DeadLetter", error=verdict.error)
-            yield delivery, verdict
-
-    def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        """Call the handler; an error of the call itself is isolated to its event."""
-        try:
-            return self._handler.handle(events)
-        except Exception as exc:
-            if len(events) == 1:
-                return [exc]
-            self._log.warning("group failed, one by one", size=len(events), exc_info=True)
-            return [error for event in events for error in self._handled([event])]
-
-    def _record(
-        self,
-        delivery: Delivery,
-        event: ObjectCreated,
-        verdict: Verdict,
-        error: Exception | None,
-        seconds: float,
-    ) -> None:
-        """Write the delivery's one log line, and tell people of what is dead."""
-        batch = batch_of(event.key)
-        line = self._log.bind(
-            key=event.key,
-            batch=None if batch is None else str(batch),
-            verdict=type(verdict).__name__,
-            attempt=delivery.attempt,
-            seconds=round(seconds, 3),
-        )
-        if error is None:
-            line.info("delivery")
-            return
-        # Our own errors say it in words; of anything else the trace is wanted.
-        known = isinstance(verdict, DeadLetter) and verdict.reason != "unexpected"
-        trace = None if known or isinstance(error, TransientError) else error
-        line.warning("delivery", error=str(error), exc_info=trace)
-        if isinstance(verdict, DeadLetter):
-            try:
-                self._handler.give_up(event, verdict.error)
-            except Exception:
-                line.exception("could not put the dead letter on record")

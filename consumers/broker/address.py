@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from typing import Self
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from consumers.errors import ConfigurationError
+
+_SCHEMES = {"sqs": "http", "sqs+tls": "https"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,45 +16,52 @@ class BrokerAddress:
     """Where the broker is, and how dropscribe's queues are called there.
 
     Attributes:
-        url: ``sqs://`` for AWS itself, ``sqs://KEY:SECRET@HOST:PORT`` for another SQS
-            (``sqs+tls://`` by TLS). Never logged: it can hold a password.
+        endpoint: The queue service's URL; None for AWS itself.
+        access_key: Its key id; None where botocore is to find credentials.
+        secret_key: Its secret.
         region: SQS' region.
         prefix: What the queues' names begin with.
     """
 
-    url: str = field(repr=False)
+    endpoint: str | None
+    access_key: str | None
+    secret_key: str | None = field(repr=False)
     region: str
     prefix: str
 
-    def __post_init__(self) -> None:
-        if self.scheme not in {"sqs", "sqs+tls"}:
+    @classmethod
+    def parse(cls, url: str, *, region: str, prefix: str) -> Self:
+        """Read ``sqs://``, ``sqs://KEY:SECRET@HOST:PORT`` or, by TLS, ``sqs+tls://...``.
+
+        Raises:
+            ConfigurationError: It is of no such form. The URL is not in the
+                message, as it holds a secret.
+        """
+        parts, netloc = _split(url)
+        if parts.scheme not in _SCHEMES:
             raise ConfigurationError(
-                f"BROKER_URL begins with {self.scheme!r}: a broker by sqs:// is what is spoken"
+                "BROKER_URL does not begin with sqs:// or sqs+tls://: no other broker is spoken"
             )
+        return cls(
+            endpoint=f"{_SCHEMES[parts.scheme]}://{netloc}" if netloc else None,
+            access_key=unquote(parts.username) if parts.username else None,
+            secret_key=unquote(parts.password) if parts.password else None,
+            region=region,
+            prefix=prefix,
+        )
 
-    @property
-    def scheme(self) -> str:
-        """The URL's scheme."""
-        return urlsplit(self.url).scheme
 
-    @property
-    def endpoint(self) -> str | None:
-        """The SQS endpoint; None for AWS itself."""
-        parts = urlsplit(self.url)
-        if not parts.hostname:
-            return None
-        protocol = "https" if self.scheme == "sqs+tls" else "http"
-        port = f":{parts.port}" if parts.port else ""
-        return f"{protocol}://{parts.hostname}{port}"
-
-    @property
-    def access_key(self) -> str | None:
-        """The key id in the URL, if it holds one."""
-        user = urlsplit(self.url).username
-        return unquote(user) if user else None
-
-    @property
-    def secret_key(self) -> str | None:
-        """The secret in the URL, if it holds one."""
-        password = urlsplit(self.url).password
-        return unquote(password) if password else None
+def _split(url: str) -> tuple[SplitResult, str | None]:
+    """Split a URL; also gives its host and port."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # What urllib says would quote a part of the secret.
+        raise ConfigurationError(
+            "BROKER_URL can't be read: / + @ : in its key or secret have to be percent-encoded "
+            "(%2F %2B %40 %3A)"
+        ) from None
+    if not parts.hostname or port is None:
+        return parts, parts.hostname
+    return parts, f"{parts.hostname}:{port}"

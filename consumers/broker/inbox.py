@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kombu import Connection, Consumer, Producer, Queue
+from kombu.exceptions import KombuError
 
 from consumers.errors import TransientError
 from consumers.verdict import Ack, DeadLetter, Retry, Verdict
@@ -172,12 +173,21 @@ class Inbox:
             **properties,
         )
 
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """Whatever the broker's library raises where it does not answer as it should."""
+        errors: tuple[type[Exception], ...] = (
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+            KombuError,
+        )
+        return errors
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        errors = self._connection.connection_errors + self._connection.channel_errors
         try:
             yield
-        except errors as exc:
+        except self._errors as exc:
             raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
 
 

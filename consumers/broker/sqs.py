@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from kombu import Connection
+from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
+from consumers.aws import proxies_for
 from consumers.broker.address import BrokerAddress
-from consumers.broker.inbox import ATTEMPT, BrokerLostError, Delivery, Inbox
+from consumers.broker.inbox import ATTEMPT, Delivery, Inbox
+from consumers.broker.transport import Transport
 from consumers.verdict import Retry
 from events.routes import Route, queue_name
 
@@ -36,9 +40,10 @@ class SqsInbox(Inbox):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lent_until: dict[Delivery, float] = {}
         super().__init__(*args, **kwargs)
-        # kombu would send back by itself what is unsettled at close; it can't
-        # do so with messages that it has not published (a store's).
-        self._channel.do_restore = False
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (*super()._errors, BotoCoreError, ClientError, AccessDeniedQueueException)
 
     def keep(self) -> None:
         """Ask for more time for what is in hand, well before it is up."""
@@ -59,14 +64,11 @@ class SqsInbox(Inbox):
     def _lend(self, delivery: Delivery, seconds: int) -> None:
         info = delivery.message.delivery_info
         with self._translated():
-            try:
-                self._channel.sqs().change_message_visibility(
-                    QueueUrl=info["sqs_queue"],
-                    ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
-                    VisibilityTimeout=seconds,
-                )
-            except ClientError as exc:
-                raise BrokerLostError(f"the queue refuses more time: {exc}") from exc
+            self._channel.sqs().change_message_visibility(
+                QueueUrl=info["sqs_queue"],
+                ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
+                VisibilityTimeout=seconds,
+            )
 
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
         self._publish(
@@ -89,19 +91,20 @@ def open_sqs_inbox(
     Raises:
         BrokerLostError: SQS can't be reached, or refuses.
     """
+    parts = urlsplit(address.endpoint or "")
     connection = Connection(
-        # The endpoint stays in the URL, where kombu looks for it.
-        address.url.replace("sqs+tls://", "sqs://", 1),
+        hostname=parts.hostname,
+        port=parts.port,
+        userid=address.access_key,
+        password=address.secret_key,
+        transport=Transport,
         transport_options={
             "region": address.region,
-            "is_secure": address.endpoint is None or address.scheme == "sqs+tls",
+            "is_secure": parts.scheme != "http",
             "visibility_timeout": VISIBILITY,
             "wait_time_seconds": _LONG_POLL,
             "polling_interval": 0.1,
-            "queue_name_prefix": "",
+            "client-config": {"proxies": proxies_for(address.endpoint)},
         },
     )
-    try:
-        return SqsInbox(connection, route, address.prefix, prefetch=prefetch, receive=receive)
-    except ClientError as exc:
-        raise BrokerLostError(f"the queue can't be opened: {exc}") from exc
+    return SqsInbox(connection, route, address.prefix, prefetch=prefetch, receive=receive)

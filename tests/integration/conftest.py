@@ -55,6 +55,14 @@ def _database_url(url: str, name: str) -> str:
     return url.replace("/postgres?", f"/{name}?", 1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_polls() -> Iterator[None]:
+    """Ask the queues often rather than wait at them: a consumer ends a second sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("consumers.broker.sqs._LONG_POLL", 0)
+        yield
+
+
 @pytest.fixture
 def variables(embedded: dict[str, str]) -> Iterator[dict[str, str]]:
     """Settings that reach a bucket, queues and a database of this test's own."""

@@ -1,0 +1,49 @@
+"""botocore clients, for AWS' own services and for what speaks their protocols."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+
+def make_client(
+    service: str,
+    *,
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    region: str,
+    connections: int = 10,
+) -> Any:
+    """Make a client; nothing is asked of the service yet.
+
+    Without an endpoint it is AWS itself; without keys, botocore looks for
+    credentials where it always does (an instance's role, a shared file).
+    """
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=connections,
+        retries={"mode": "standard", "max_attempts": 4},
+        # Other stores than AWS may be reached by an address without wildcard DNS.
+        s3={"addressing_style": "auto" if endpoint is None else "path"},
+        proxies=proxies_for(endpoint),
+    )
+    session = boto3.session.Session(
+        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+    )
+    return session.client(service, endpoint_url=endpoint, config=config)
+
+
+def proxies_for(endpoint: str | None) -> dict[str, str] | None:
+    """Say which proxies lead to an endpoint: none to this machine, else the environment's."""
+    host = urlsplit(endpoint or "").hostname or ""
+    try:
+        is_local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost"
+    return {} if is_local else None

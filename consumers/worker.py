@@ -1,0 +1,97 @@
+"""Doing the work of deliveries: events to the handler, errors to verdicts, one log line each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from consumers.broker.inbox import Delivery
+from consumers.errors import TransientError
+from consumers.handler import Handler
+from consumers.verdict import DeadLetter, Verdict, combined, verdict_for
+from events.event import ObjectCreated
+from events.keys import batch_of
+from events.notification import MalformedNotificationError, decode
+
+
+class Worker:
+    """Gives each delivery its verdict, whatever its handler does.
+
+    Args:
+        handler: Does the work.
+        log: A structlog logger.
+        delays: Seconds to wait after each failed attempt.
+    """
+
+    def __init__(self, *, handler: Handler, log: Any, delays: tuple[float, ...]) -> None:
+        self._handler = handler
+        self._log = log
+        self._delays = delays
+
+    def judged(self, group: Sequence[Delivery]) -> Iterator[tuple[Delivery, Verdict]]:
+        """Do a group's work; one verdict for each delivery, whatever happens."""
+        started = time.monotonic()
+        verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
+        work: list[tuple[Delivery, ObjectCreated]] = []
+        for delivery in group:
+            try:
+                work += [(delivery, event) for event in decode(delivery.body)]
+            except MalformedNotificationError as exc:
+                verdicts[delivery].append(DeadLetter("malformed", str(exc)))
+        size = self._handler.group
+        for begin in range(0, len(work), size):
+            chunk = work[begin : begin + size]
+            errors = self._handled([event for _, event in chunk])
+            for (delivery, event), error in zip(chunk, errors, strict=True):
+                verdict = verdict_for(error, delivery.attempt, self._delays)
+                verdicts[delivery].append(verdict)
+                self._record(delivery, event, verdict, error, time.monotonic() - started)
+        for delivery in group:
+            verdict = combined(verdicts[delivery])
+            if isinstance(verdict, DeadLetter) and verdict.reason == "malformed":
+                self._log.error("delivery", verdict="DeadLetter", error=verdict.error)
+            yield delivery, verdict
+
+    def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """Call the handler; an error of the call itself is isolated to its event."""
+        try:
+            return self._handler.handle(events)
+        except TransientError as exc:
+            # What is away is away for all of them.
+            return [exc] * len(events)
+        except Exception as exc:
+            if len(events) == 1:
+                return [exc]
+            self._log.warning("group failed, one by one", size=len(events), exc_info=True)
+            return [error for event in events for error in self._handled([event])]
+
+    def _record(
+        self,
+        delivery: Delivery,
+        event: ObjectCreated,
+        verdict: Verdict,
+        error: Exception | None,
+        seconds: float,
+    ) -> None:
+        """Write the delivery's one log line, and tell people of what is dead."""
+        batch = batch_of(event.key)
+        line = self._log.bind(
+            key=event.key,
+            batch=None if batch is None else str(batch),
+            verdict=type(verdict).__name__,
+            attempt=delivery.attempt,
+            seconds=round(seconds, 3),
+        )
+        if error is None:
+            line.info("delivery")
+            return
+        # Our own errors say it in words; of anything else the trace is wanted.
+        known = isinstance(verdict, DeadLetter) and verdict.reason != "unexpected"
+        trace = None if known or isinstance(error, TransientError) else error
+        line.warning("delivery", error=str(error), exc_info=trace)
+        if isinstance(verdict, DeadLetter):
+            try:
+                self._handler.give_up(event, verdict.error)
+            except Exception:
+                line.exception("could not put the dead letter on record")
