@@ -4,7 +4,10 @@ The parent's first message says how to work and how much it may take. The child
 confines itself, transcodes a moment of known sound to see that this works inside
 its confinement (or every recording would seem broken), and says so. From then on
 each message is one file: its demuxer, and two descriptors, to read from and to
-write to.
+write to. The child says that it took the file before it looks at it.
+
+It is born with SIGTERM, SIGINT and SIGHUP blocked: what ends it is the end of the
+channel or a SIGKILL, the parent's or the kernel's when the parent ends.
 """
 
 from __future__ import annotations
@@ -73,6 +76,7 @@ def _serve(channel: Channel, job: Job) -> None:
     message, files = channel.receive_with_files(_FILES_OF_A_JOB)
     try:
         source, output = files
+        channel.send({"taken": True})
         job = dataclasses.replace(job, demuxer=str(message["demuxer"]))
         answer = _answer(source, output, job, _Progress(channel, time.monotonic))
     finally:

@@ -73,8 +73,9 @@ class TranscoderPool:
         Raises:
             BadAudioError: The media is at fault: it cannot be decoded, holds no
                 sound, goes over a limit, or the decoder crashed or hung over it.
-            TransientError: No child can be started, our disk is full or failing,
-                or the pool is closed.
+            TransientError: No child can be started, the child was told to end or
+                ended before it took the file, our disk is full or failing, or the
+                pool is closed.
         """
         if demuxer not in DEMUXERS:
             raise ValueError(f"not a demuxer that may be used: {demuxer!r}")

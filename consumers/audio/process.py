@@ -22,6 +22,9 @@ _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 _IMPORT_ROOT = Path(__file__).parents[2]
 _REASON_CHARACTERS = 300
+# A service manager and a terminal send these to every process of a service, the
+# children too; what is under way is for the parent to finish or to give up.
+_SHUTDOWN_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class TranscoderProcess:
@@ -91,13 +94,14 @@ class TranscoderProcess:
         self.jobs += 1
         try:
             self._hand_over(source, demuxer, output)
-        except (ChannelClosedError, OSError) as exc:
+        except ChannelClosedError as exc:
+            raise TransientError("a decoder ended before it took a recording") from exc
+        except (OSError, ValueError) as exc:
             raise TransientError(f"a recording cannot be handed to a decoder: {exc}") from exc
         try:
             return self._result(self._answer(), os.fstat(output.fileno()).st_size)
         except ChannelClosedError as exc:
-            self._process.wait()
-            raise BadAudioError(self._fate()) from exc
+            raise self._fate() from exc
         except ValueError as exc:
             raise BadAudioError("the decoder broke down: it answers nonsense") from exc
 
@@ -106,6 +110,10 @@ class TranscoderProcess:
         output.truncate(0)
         with _reopened(source, os.O_RDONLY) as read, _reopened(output, os.O_WRONLY) as written:
             self._channel.send({"demuxer": demuxer}, [read, written])
+        # Until the child says so, nothing that becomes of it is the recording's fault.
+        answer = self._channel.receive(timeout=self._limits.stall_seconds)
+        if "taken" not in answer:
+            raise ValueError(f"it does not take it: {answer!r:.80}")
 
     def _answer(self) -> Mapping[str, object]:
         """Wait for the answer, while progress is reported and the job's time lasts."""
@@ -135,14 +143,17 @@ class TranscoderProcess:
                 raise TransientError(_printable(reason))
         raise ValueError(f"no answer to a job: {answer!r:.80}")
 
-    def _fate(self) -> str:
-        """What became of a child that ended without an answer."""
-        code = self._process.returncode
+    def _fate(self) -> BadAudioError | TransientError:
+        """What became of a child that ended without an answer to the file that it took."""
+        code = self._process.wait()
+        if -code in _SHUTDOWN_SIGNALS:
+            return TransientError(f"the decoder was told to end (signal {-code})")
         if code == -signal.SIGPROF:
-            return f"it takes more than {self._limits.cpu_seconds:g} s of processor time to decode"
+            seconds = self._limits.cpu_seconds
+            return BadAudioError(f"it takes more than {seconds:g} s of processor time to decode")
         if code < 0:
-            return f"the decoder crashed (signal {-code})"
-        return f"the decoder crashed (exit status {code})"
+            return BadAudioError(f"the decoder crashed (signal {-code})")
+        return BadAudioError(f"the decoder crashed (exit status {code})")
 
     def _last_words(self) -> str:
         """End a child that did not start and say why: the last line of its traceback."""
@@ -160,18 +171,29 @@ def _spawned() -> tuple[Channel, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.ExitStack() as unwind, theirs:
         unwind.callback(ours.close)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "consumers.audio.child", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
-            cwd="/",
-            env=_environment(),
-            start_new_session=True,
-        )
+        with _shutdown_signals_blocked():
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "consumers.audio.child", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,
+            )
         unwind.pop_all()
     return Channel(ours), process
+
+
+@contextlib.contextmanager
+def _shutdown_signals_blocked() -> Iterator[None]:
+    """Block them in this thread alone; a child that it starts keeps them blocked, from birth on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SHUTDOWN_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment() -> dict[str, str]:

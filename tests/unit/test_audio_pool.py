@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
+from consumers.audio import process
 from consumers.audio.channel import Channel
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.pool import TranscoderPool
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 SHORT = wav(voice(0.5))
 LONG = wav(silence(3600, 8_000), 8_000)
 LIMITS = MediaLimits()
+SHUTDOWN_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 @pytest.fixture
@@ -40,14 +42,14 @@ def pool() -> Iterator[TranscoderPool]:
 
 
 @contextmanager
-def busy(pool: TranscoderPool) -> Iterator[tuple[int, Future[Transcoded]]]:
+def busy(pool: TranscoderPool, media: bytes = LONG) -> Iterator[tuple[int, Future[Transcoded]]]:
     """A pool whose only child is in the middle of a long recording: its pid, and what will be."""
     with (
         tempfile.TemporaryFile() as source,
         tempfile.TemporaryFile() as output,
         ThreadPoolExecutor(1) as thread,
     ):
-        source.write(LONG)
+        source.write(media)
         future = thread.submit(pool.transcode, source, "wav", output)
         eventually(lambda: written(output) > 0)
         (pid,) = pool.pids()
@@ -137,6 +139,78 @@ def test_a_child_that_crashes_costs_its_recording(
 
     transcoded(pool, SHORT)
     assert child not in pool.pids()
+
+
+@pytest.mark.parametrize("signal_number", SHUTDOWN_SIGNALS)
+def test_a_signal_to_the_whole_service_does_not_end_what_is_under_way(
+    pool: TranscoderPool, signal_number: signal.Signals
+) -> None:
+    with busy(pool, wav(silence(300, 8_000), 8_000)) as (child, future):
+        assert not future.done()
+        for pid in pool.pids():
+            os.kill(pid, signal_number)
+
+        assert future.result().duration == 300
+    assert pool.pids() == {child}
+
+
+@pytest.mark.parametrize("signal_number", SHUTDOWN_SIGNALS)
+def test_a_child_that_is_only_being_started_survives_the_signal_too(
+    signal_number: signal.Signals,
+) -> None:
+    channel, child = process._spawned()
+    with child, channel:
+        os.kill(child.pid, signal_number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=1)
+
+        channel.close()
+
+        assert child.wait(timeout=20) == 0
+
+
+def test_starting_a_child_leaves_the_threads_own_signals_as_they_were() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    child = TranscoderProcess(OpusSettings(), LIMITS, -60.0)
+    child.close()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_child_that_is_told_to_end_after_all_is_not_the_recordings_fault(
+    pool: TranscoderPool, monkeypatch: pytest.MonkeyPatch, signal_number: signal.Signals
+) -> None:
+    # A child without its protection: it is born with nothing blocked.
+    monkeypatch.setattr(process, "_shutdown_signals_blocked", nullcontext)
+    with busy(pool) as (child, future):
+        os.kill(child, signal_number)
+        with pytest.raises(TransientError, match=rf"told to end \(signal {signal_number:d}\)"):
+            future.result()
+    monkeypatch.undo()
+
+    transcoded(pool, SHORT)
+    assert child not in pool.pids()
+
+
+def test_a_child_that_ends_before_it_takes_a_recording_is_not_its_fault() -> None:
+    child = TranscoderProcess(OpusSettings(), LIMITS, -60.0)
+    with closing(child), tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(SHORT)
+        os.kill(child.pid, signal.SIGSTOP)
+        end = threading.Timer(0.3, child.kill)
+        end.start()
+        with pytest.raises(TransientError, match="ended before it took a recording"):
+            child.transcode(source, "wav", output)
+        end.join()
+
+
+def test_a_child_that_takes_no_recording_in_time_is_not_its_fault() -> None:
+    child = TranscoderProcess(OpusSettings(), replace(LIMITS, stall_seconds=0.3), -60.0)
+    with closing(child), tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(SHORT)
+        os.kill(child.pid, signal.SIGSTOP)
+        with pytest.raises(TransientError, match="cannot be handed to a decoder"):
+            child.transcode(source, "wav", output)
 
 
 def test_a_child_that_dies_between_recordings_costs_none(pool: TranscoderPool) -> None:
