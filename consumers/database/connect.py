@@ -18,6 +18,10 @@ Pool = ConnectionPool[Connection]
 _PATIENCE = 30.0
 
 
+class TextTooLongError(PermanentError):
+    """A text has more different words than Postgres can index."""
+
+
 def open_pool(url: str, *, size: int, name: str) -> Pool:
     """Open a pool of at most ``size`` connections.
 
@@ -63,6 +67,10 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
+    except psycopg.errors.ProgramLimitExceeded as exc:
+        raise TextTooLongError(f"the database refused: {exc}") from exc
+    except psycopg.errors.ReadOnlySqlTransaction as exc:
+        raise TransientError(f"the database is a standby: {exc}") from exc
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
         raise TransientError(f"the database can't be reached: {exc}") from exc
     except psycopg.errors.UndefinedTable as exc:

@@ -9,12 +9,18 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.connect import Connection, Pool, translated
+from consumers.database.connect import Connection, Pool, TextTooLongError, translated
 from consumers.database.queries import queries
 from consumers.database.rows import FINISHED, Archive, Batch, Hit, Recording, overwritten
 from consumers.errors import TransientError
 from consumers.transcript import Transcript
 from events.keys import AudioId, BatchId
+
+#: Characters of a text that search looks through: more than anybody says.
+_INDEXED = 100_000_000
+
+#: As many as always fit in the 1 MiB that Postgres allows for a tsvector.
+_INDEXED_AT_LEAST = 200_000
 
 
 class Locks:
@@ -93,11 +99,18 @@ class Database:
 
     def put_transcript(self, recording: Recording, transcript: Transcript) -> None:
         """Write a recording's row and its transcript's."""
+        try:
+            self._put_transcript(recording, transcript, _INDEXED)
+        except TextTooLongError:
+            self._put_transcript(recording, transcript, _INDEXED_AT_LEAST)
+
+    def _put_transcript(self, recording: Recording, transcript: Transcript, indexed: int) -> None:
         with self._transaction() as connection:
             self._put_recording(connection, recording)
             connection.execute(
                 self._sql["put_transcript"],
                 {
+                    "indexed": indexed,
                     **_id_parameters(recording.audio),
                     "language": transcript.language,
                     "language_probability": transcript.language_probability,
@@ -167,8 +180,12 @@ class Database:
         self._execute("stall_batch", {"batch_id": str(batch), "stalled": error})
 
     def stall_recording(self, audio: AudioId, error: str) -> None:
-        """Put on record why the recording does not go on by itself."""
-        self._execute("stall_recording", {**_id_parameters(audio), "stalled": error})
+        """Put on record why the recording, or its batch's end, does not go on by itself."""
+        parameters = {**_id_parameters(audio), "stalled": error}
+        with self._transaction() as connection:
+            connection.execute(self._sql["ensure_batch"], parameters)
+            connection.execute(self._sql["stall_recording"], parameters)
+            connection.execute(self._sql["stall_announcement"], parameters)
 
     def counts(self, batch: BatchId) -> dict[str, int]:
         """Count the batch's recordings by state."""

@@ -12,7 +12,9 @@ import pytest
 from consumers.database.database import Database
 from consumers.database.rows import Archive, Recording
 from consumers.errors import PermanentError
+from consumers.transcript import Segment, Transcript
 from events.keys import AudioId, BatchId
+from ops.watch import look
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import RECORDINGS, archive, event_for
 from tests.unit.archives import tar_of
@@ -100,6 +102,44 @@ def test_a_state_only_moves_forward(database: Database) -> None:
     assert [recording.state for recording in database.recordings(batch)] == ["transcribed"]
 
 
+def test_why_a_recording_stalls_is_kept_until_it_is_done(database: Database) -> None:
+    batch = registered(database)
+    audio = AudioId(batch, 0)
+    # Its event can become a dead letter before the row of its object is written.
+    database.stall_recording(audio, "the model is away")
+    database.put_recording(converted(audio))
+    assert database.recordings(batch)[0].stalled == "the model is away"
+    assert database.recordings(batch)[0].path == "a.wav"
+    assert database.stalled_recordings(batch) == 1
+    database.put_recording(finished(audio))
+    assert database.recordings(batch)[0].stalled is None
+
+
+def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: Database) -> None:
+    batch = registered(database)
+    audio = AudioId(batch, 0)
+    database.put_recording(finished(audio))
+    database.seal(batch, rejected=0, ignored=0, failure=None)
+    assert database.complete(batch)
+    database.stall_recording(audio, "the store forbids it")
+    assert look(database, batch).state == "stalled"
+    database.announced(batch, {"transcribed": 1})
+    assert look(database, batch).state == "complete"
+
+
+def test_a_text_with_more_words_than_an_index_takes_is_stored_all_the_same(
+    database: Database,
+) -> None:
+    batch = registered(database)
+    audio = AudioId(batch, 0)
+    words = " ".join(f"w{number:07}" for number in range(150_000))
+    segments = (Segment(0.0, 1.0, words, None, ()),)
+    transcript = Transcript(str(audio), "transcribed", None, 1.0, "en", None, "m", None, segments)
+    database.put_transcript(finished(audio), transcript)
+    assert database.recordings(batch)[0].text == words
+    assert [hit.audio for hit in database.search("w0000001", 5)] == [audio]
+
+
 def test_a_recording_can_be_on_record_before_its_batch(database: Database) -> None:
     audio = AudioId(BatchId.new(NOW, b"abc"), 0)
     database.put_recording(finished(audio))
@@ -132,9 +172,9 @@ def test_a_worker_that_died_after_the_rows_costs_nothing(
     """Its events come again: nothing is done twice, and the batch is announced."""
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     unpack, transcribe = pipeline.unpack(), pipeline.transcribe()
-    event = event_for(batch.archive_key)
+    event = event_for(pipeline, batch.archive_key)
     assert unpack.handle([event]) == [None]
-    sounds = [event_for(AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
+    sounds = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
     announced = pipeline.store.head(batch.complete_key)
     assert announced is None
     assert transcribe.handle(sounds) == [None] * 3
@@ -151,8 +191,8 @@ def test_a_lost_database_is_written_again_from_the_bucket(
 ) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     unpack, transcribe = pipeline.unpack(), pipeline.transcribe()
-    event = event_for(batch.archive_key)
-    sounds = [event_for(AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
+    event = event_for(pipeline, batch.archive_key)
+    sounds = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in range(3)]
     unpack.handle([event])
     transcribe.handle(sounds)
     before = database.recordings(batch)
@@ -169,7 +209,7 @@ def test_an_unpacking_that_was_cut_short_goes_on_where_it_stopped(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
-    event = event_for(batch.archive_key)
+    event = event_for(pipeline, batch.archive_key)
     pipeline.unpack().handle([event])
     # As if it had died before the last object, the manifest and its rows.
     for key in (batch.manifest_key, AudioId(batch, 2).opus_key):

@@ -63,9 +63,7 @@ CREATE TABLE transcripts (
     model                 text,
     alignment             text,
     created_at            timestamptz NOT NULL DEFAULT now(),
-    -- 'simple' stems nothing: archives hold many languages.
-    search                tsvector NOT NULL
-        GENERATED ALWAYS AS (to_tsvector('simple', text)) STORED,
+    search                tsvector NOT NULL,
     PRIMARY KEY (batch_id, ordinal),
     FOREIGN KEY (batch_id, ordinal) REFERENCES recordings ON DELETE CASCADE
 );

@@ -43,7 +43,7 @@ WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS N
 
 -- name: announce_batch
 UPDATE batches
-SET announced_at = coalesce(announced_at, now()), counts = %(counts)s
+SET announced_at = coalesce(announced_at, now()), counts = %(counts)s, stalled = NULL
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL
 
 -- name: stall_batch
@@ -53,6 +53,12 @@ VALUES (%(batch_id)s, %(stalled)s)
 ON CONFLICT (batch_id) DO UPDATE
     SET stalled = excluded.stalled
     WHERE batches.sealed_at IS NULL
+       OR (batches.completed_at IS NOT NULL AND batches.announced_at IS NULL)
+
+-- name: stall_announcement
+UPDATE batches
+SET stalled = %(stalled)s
+WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS NULL
 
 -- name: count_recordings
 SELECT state, count(*) AS number

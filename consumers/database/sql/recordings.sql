@@ -29,24 +29,28 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
         source_sha256 = excluded.source_sha256,
         opus_key = excluded.opus_key,
         transcript_key = excluded.transcript_key,
-        stalled = NULL,
+        stalled = CASE WHEN excluded.finished_at IS NULL THEN recordings.stalled END,
         finished_at = excluded.finished_at
     WHERE recordings.finished_at IS NULL
 
 -- name: put_transcript
+-- 'simple' stems nothing: archives hold many languages.
 INSERT INTO transcripts (
-    batch_id, ordinal, language, language_probability, text, segments, model, alignment
+    batch_id, ordinal, language, language_probability, text, segments, model, alignment, search
 )
 VALUES (
     %(batch_id)s, %(ordinal)s, %(language)s, %(language_probability)s, %(text)s, %(segments)s,
-    %(model)s, %(alignment)s
+    %(model)s, %(alignment)s, to_tsvector('simple', left(%(text)s, %(indexed)s))
 )
 ON CONFLICT (batch_id, ordinal) DO NOTHING
 
 -- name: stall_recording
-UPDATE recordings
-SET stalled = %(stalled)s
-WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND finished_at IS NULL
+-- Its row may not be written yet, as its object is stored before.
+INSERT INTO recordings (batch_id, ordinal, state, path, stalled)
+VALUES (%(batch_id)s, %(ordinal)s, 'converted', '', %(stalled)s)
+ON CONFLICT (batch_id, ordinal) DO UPDATE
+    SET stalled = excluded.stalled
+    WHERE recordings.finished_at IS NULL
 
 -- name: recordings_of_batch
 SELECT recordings.*, transcripts.language, transcripts.text
