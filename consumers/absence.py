@@ -1,15 +1,28 @@
-"""When an event's object is not there: too early, or too late."""
+"""When an event's object is not there: too early, too late, or in another bucket."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from consumers.errors import TransientError
+from consumers.errors import PermanentError, TransientError
 from events.event import ObjectCreated
 
 #: An event can come before its object can be read: some stores announce the
-#: start of a multipart upload. After this long, the object was deleted.
-GRACE = timedelta(minutes=15)
+#: start of a multipart upload. After this long, the object was deleted. It has
+#: to be over before the last retry.
+GRACE = timedelta(minutes=5)
+
+
+def check_bucket(event: ObjectCreated, bucket: str) -> None:
+    """Make sure that an event is about the bucket that is worked on.
+
+    Raises:
+        PermanentError: It is not; HEAD would take its object for deleted.
+    """
+    if event.bucket != bucket:
+        raise PermanentError(
+            f"the event is about bucket {event.bucket!r}, but S3_BUCKET is {bucket!r}"
+        )
 
 
 def check_deleted(event: ObjectCreated, now: datetime) -> None:

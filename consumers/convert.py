@@ -13,7 +13,7 @@ from consumers.archive import Member, MemberError
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
-from consumers.errors import BadArchiveError, BadAudioError
+from consumers.errors import BadArchiveError, BadAudioError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import Entry, Outcome
 from consumers.scratch import Scratch
@@ -116,7 +116,7 @@ class Converter:
         """Take the facts from the object that an earlier attempt stored."""
         stored = self._store.head(audio.opus_key)
         if stored is None:
-            raise BadAudioError(f"{audio.opus_key} was deleted while its archive was read")
+            raise TransientError(f"{audio.opus_key} was deleted while its archive was read")
         facts = Facts.from_metadata(stored.metadata)
         return _entry(member, "accepted", _note(member, facts), facts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,19 +12,21 @@ from datetime import datetime
 from typing import IO, Any, BinaryIO
 from urllib.parse import quote, unquote
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
 
+from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
 
 #: Answers that another try can't change.
 _FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "Forbidden"}
-_ABSENT = {"NoSuchKey", "NotFound", "404", "NoSuchBucket"}
+_ABSENT = {"NoSuchKey", "NotFound", "404"}
 
-#: How often a download that broke off is taken up again where it stopped.
+#: How often in a row a download that broke off is taken up again where it stopped.
 _RESUMES = 5
+
+#: Seconds to wait before that.
+_RESUME_PAUSE = 1.0
 
 
 class ObjectGoneError(TransientError):
@@ -180,7 +183,9 @@ class _Download(io.RawIOBase):
                 self._resumes += 1
                 if self._resumes > _RESUMES:
                     raise
+                time.sleep(_RESUME_PAUSE)
                 continue
+            self._resumes = 0
             self._position += len(chunk)
             buffer[: len(chunk)] = chunk
             return len(chunk)
@@ -229,13 +234,10 @@ def connect_store(
     bucket: str,
     connections: int = 32,
 ) -> Store:
-    """Make the bucket's adapter; nothing is asked of the store yet.
-
-    Without an endpoint it is AWS itself; without keys, botocore looks for
-    credentials where it always does (an instance's role, a shared file).
-    """
+    """Make the bucket's adapter. For the parameters see `consumers.aws.make_client`."""
     return Store(
-        s3_client(
+        make_client(
+            "s3",
             endpoint=endpoint,
             access_key=access_key,
             secret_key=secret_key,
@@ -244,29 +246,6 @@ def connect_store(
         ),
         bucket,
     )
-
-
-def s3_client(
-    *,
-    endpoint: str | None,
-    access_key: str | None,
-    secret_key: str | None,
-    region: str,
-    connections: int = 32,
-) -> Any:
-    """Make a boto3 client for the store."""
-    config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=connections,
-        retries={"mode": "standard", "max_attempts": 4},
-        # Every store but AWS may be reached by an address without wildcard DNS.
-        s3={"addressing_style": "auto" if endpoint is None else "path"},
-    )
-    session = boto3.session.Session(
-        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
-    )
-    return session.client("s3", endpoint_url=endpoint, config=config)
 
 
 def encoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

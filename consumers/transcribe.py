@@ -6,24 +6,28 @@ a time. Each has its own outcome all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, BinaryIO, cast
 
-from consumers.absence import check_deleted
+from consumers.absence import check_bucket, check_deleted
 from consumers.audio.decode import decode_opus
 from consumers.completion import Completion
 from consumers.database.database import Database, Locks
-from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
+from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import converted
 from consumers.scratch import Scratch
 from consumers.speech.recogniser import Recogniser, Waveform
 from consumers.store import Store, StoredObject
-from consumers.transcript import Transcript
+from consumers.transcript import State, Transcript
 from events.event import ObjectCreated
 from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_key
+
+#: Seconds of sound that are decoded, heard and stored together: an hour of
+#: samples takes 230 MB, and no more than an hour's work is ever lost.
+_TOGETHER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +38,18 @@ class Task:
         audio: Its id.
         path: The member's path.
         facts: What is known of its sound.
-        waveform: What the recogniser is to hear; None where there is no need.
         transcript: What is known without hearing it.
+        is_stored: Whether that is in the bucket already.
     """
 
     audio: AudioId
     path: str
     facts: Facts
-    waveform: Waveform | None = None
     transcript: Transcript | None = None
     is_stored: bool = False
+
+
+Outcome = Exception | None
 
 
 class Transcribe:
@@ -70,23 +76,25 @@ class Transcribe:
         self._clock = clock
         self._log = log.bind(route="transcribe")
 
-    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Transcribe each event's recording. See `consumers.handler.Handler`."""
         with self._database.locks() as locks:
-            tasks = [self._prepared(event, locks) for event in events]
-            heard = self._heard([task for task in tasks if isinstance(task, Task)])
-            return [
-                self._finished(heard[task.audio]) if isinstance(task, Task) else task
-                for task in tasks
-            ]
+            tasks = [self._task(event, locks) for event in events]
+            outcomes = self._done({task.audio: task for task in tasks if isinstance(task, Task)})
+        return [outcomes[task.audio] if isinstance(task, Task) else task for task in tasks]
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
         """Put on the recording's row why it does not go on."""
-        self._database.stall_recording(_audio_id(event), error)
+        try:
+            audio = _audio_id(event)
+        except PermanentError:
+            return
+        self._database.stall_recording(audio, error)
 
-    def _prepared(self, event: ObjectCreated, locks: Locks) -> Task | Exception | None:
+    def _task(self, event: ObjectCreated, locks: Locks) -> Task | Outcome:
         """Find out what an event asks for: a task, nothing, or how that failed."""
         try:
+            check_bucket(event, self._store.bucket)
             audio = _audio_id(event)
             stored = self._store.head(audio.opus_key)
             if stored is None:
@@ -94,61 +102,80 @@ class Transcribe:
                 return None
             if not locks.acquire(f"transcribe {audio}"):
                 return BusyError(f"another worker is transcribing {audio}")
-            return self._task(audio, stored)
+            return self._known(audio, stored)
         except (PermanentError, TransientError) as exc:
             return exc
 
-    def _task(self, audio: AudioId, stored: StoredObject) -> Task:
+    def _known(self, audio: AudioId, stored: StoredObject) -> Task:
         facts = Facts.from_metadata(stored.metadata)
         task = Task(audio, stored.metadata.get("path", str(audio)), facts)
         if self._store.head(audio.transcript_key) is not None:
-            known = Transcript.from_json(self._store.read(audio.transcript_key))
-            return replace(task, transcript=known, is_stored=True)
+            transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+            return replace(task, transcript=transcript, is_stored=True)
         if facts.silent:
             return replace(
                 task, transcript=_without_words(task, "silent", "nothing is to be heard")
             )
-        try:
-            return replace(task, waveform=Waveform(str(audio), self._samples(audio)))
-        except BadAudioError as exc:
-            return replace(task, transcript=_without_words(task, "rejected", str(exc)))
-
-    def _samples(self, audio: AudioId) -> Any:
-        with self._scratch.file() as file:
-            self._store.download(audio.opus_key, cast("BinaryIO", file))
-            file.seek(0)
-            return decode_opus(cast("BinaryIO", file))
+        return task
 
     def _gone(self, event: ObjectCreated) -> None:
         check_deleted(event, self._clock())
         self._log.info("recording is gone, nothing to do", key=event.key)
 
-    def _heard(self, tasks: Sequence[Task]) -> dict[AudioId, Task | Exception]:
-        """Transcribe those tasks that need it, all at once."""
-        outcomes: dict[AudioId, Task | Exception] = {task.audio: task for task in tasks}
-        waiting = [task for task in outcomes.values() if isinstance(task, Task) and task.waveform]
-        if waiting:
-            waveforms = [task.waveform for task in waiting if task.waveform]
-            results = self._recogniser.transcribe(waveforms)
-            for task, result in zip(waiting, results, strict=True):
-                outcomes[task.audio] = _with_result(task, result)
+    def _done(self, tasks: Mapping[AudioId, Task]) -> dict[AudioId, Outcome]:
+        """Do the tasks, those that have to be heard an hour of sound at a time."""
+        outcomes: dict[AudioId, Outcome] = {}
+        to_hear = []
+        for task in tasks.values():
+            if task.transcript is None:
+                to_hear.append(task)
+            else:
+                outcomes[task.audio] = self._finished(task, task.transcript)
+        for together in _in_portions(to_hear):
+            outcomes |= self._heard(together)
         return outcomes
 
-    def _finished(self, task: Task | Exception) -> Exception | None:
-        """Store the transcript, then its rows, then look whether it was the last."""
-        if isinstance(task, Exception):
-            return task
+    def _heard(self, tasks: Sequence[Task]) -> dict[AudioId, Outcome]:
+        """Transcribe recordings together; each has an outcome of its own."""
+        sounds = [(task, self._waveform(task)) for task in tasks]
+        waveforms = [sound for _, sound in sounds if isinstance(sound, Waveform)]
+        results = iter(self._recogniser.transcribe(waveforms) if waveforms else ())
+        return {
+            task.audio: self._settled(task, next(results) if isinstance(sound, Waveform) else sound)
+            for task, sound in sounds
+        }
+
+    def _waveform(self, task: Task) -> Waveform | PermanentError | TransientError:
         try:
-            self._put(task)
+            with self._scratch.file() as file:
+                self._store.download(task.audio.opus_key, file)
+                file.seek(0)
+                samples = decode_opus(cast("BinaryIO", file))
+        except (PermanentError, TransientError) as exc:
+            return exc
+        return Waveform(str(task.audio), samples)
+
+    def _settled(self, task: Task, result: Transcript | PermanentError | TransientError) -> Outcome:
+        match result:
+            case Transcript():
+                return self._finished(task, result)
+            case PermanentError():
+                # Trying again can't help: that is the recording's outcome, and
+                # its batch is not to wait for it.
+                return self._finished(task, _without_words(task, "rejected", str(result)))
+            case _:
+                return result
+
+    def _finished(self, task: Task, transcript: Transcript) -> Outcome:
+        """Store the transcript, then its rows, then look whether it was the last."""
+        try:
+            self._put(task, transcript)
             self._completion.look(task.audio.batch)
         except (PermanentError, TransientError) as exc:
             return exc
         return None
 
-    def _put(self, task: Task) -> None:
-        transcript = task.transcript
-        if transcript is None:
-            raise TransientError(f"{task.audio} was not transcribed")
+    def _put(self, task: Task, transcript: Transcript) -> None:
         if not task.is_stored:
             self._store.write(
                 task.audio.transcript_key,
@@ -163,19 +190,21 @@ class Transcribe:
         self._database.put_transcript(recording, transcript)
 
 
-def _with_result(task: Task, result: Transcript | Exception) -> Task | Exception:
-    match result:
-        case Transcript():
-            return replace(task, waveform=None, transcript=result)
-        case PermanentError():
-            # Trying again can't help: that is the recording's outcome, and the
-            # batch is not to wait for it.
-            return replace(task, transcript=_without_words(task, "rejected", str(result)))
-        case _:
-            return result
+def _in_portions(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Split tasks by their sound's length; one that is longer goes alone."""
+    portion: list[Task] = []
+    seconds = 0.0
+    for task in tasks:
+        if portion and seconds + task.facts.duration > _TOGETHER:
+            yield portion
+            portion, seconds = [], 0.0
+        portion.append(task)
+        seconds += task.facts.duration
+    if portion:
+        yield portion
 
 
-def _without_words(task: Task, state: Any, reason: str) -> Transcript:
+def _without_words(task: Task, state: State, reason: str) -> Transcript:
     return Transcript(
         audio_id=str(task.audio),
         state=state,

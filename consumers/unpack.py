@@ -8,7 +8,7 @@ is read, and neither memory nor scratch grows with it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from consumers.absence import check_deleted
+from consumers.absence import check_bucket, check_deleted
 from consumers.archive import ArchiveLimits, Member, read_archive
 from consumers.completion import Completion
 from consumers.convert import Converter
@@ -27,7 +27,18 @@ from consumers.manifest import Entry, Head, ManifestWriter, read_manifest
 from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
-from events.keys import ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import OPUS, ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
+
+#: Bytes of members that may lie in scratch, besides one of any size.
+_AHEAD = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A member whose entry is being made; ``size`` bytes of it lie in scratch."""
+
+    entry: Future[Entry]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +97,17 @@ class Unpack:
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
         """Put on the batch's row why it does not go on."""
-        key = _archive_key(event)
-        stored = self._store.head(key.key)
-        batch = key.batch if stored is None else identify(key, stored)
+        batch = self._batch_of(event)
         if batch is not None:
             self._database.stall_batch(batch, error)
+
+    def _batch_of(self, event: ObjectCreated) -> BatchId | None:
+        try:
+            key = _archive_key(event)
+        except PermanentError:
+            return None
+        stored = self._store.head(key.key)
+        return key.batch if stored is None else identify(key, stored)
 
     def _outcome(self, event: ObjectCreated) -> Exception | None:
         try:
@@ -100,6 +117,10 @@ class Unpack:
         return None
 
     def _unpack(self, event: ObjectCreated) -> None:
+        check_bucket(event, self._store.bucket)
+        if event.key.endswith("/"):
+            # What S3 consoles make of "create folder".
+            return
         key = _archive_key(event)
         stored = self._store.head(key.key)
         if stored is None:
@@ -163,7 +184,7 @@ class Unpack:
             BadArchiveError: After the entries of all members that could be read.
         """
         done = self._stored_before(batch)
-        pending: deque[Future[Entry]] = deque()
+        pending: deque[Pending] = deque()
         with ExitStack() as stack:
             executor = stack.enter_context(ThreadPoolExecutor(self._threads, "convert"))
             stack.callback(_cancel, pending)
@@ -171,12 +192,12 @@ class Unpack:
             try:
                 for member in self._members(stored):
                     pending.append(self._submit(executor, batch, member, done))
-                    while len(pending) > self._threads * 2 or (pending and pending[0].done()):
-                        yield pending.popleft().result()
+                    while pending and (self._is_far_ahead(pending) or pending[0].entry.done()):
+                        yield pending.popleft().entry.result()
             except BadArchiveError as exc:
                 failure = exc
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft().entry.result()
         if failure is not None:
             raise failure
 
@@ -191,9 +212,13 @@ class Unpack:
 
     def _submit(
         self, executor: ThreadPoolExecutor, batch: BatchId, member: Member, done: Set[int]
-    ) -> Future[Entry]:
+    ) -> Pending:
         job = self._converter.prepare(batch, member, done)
-        return executor.submit(self._finish, batch, job)
+        return Pending(executor.submit(self._finish, batch, job), member.size)
+
+    def _is_far_ahead(self, pending: Sequence[Pending]) -> bool:
+        """Tell whether enough lies in scratch, in members or in bytes."""
+        return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
     def _finish(self, batch: BatchId, job: Callable[[], Entry]) -> Entry:
         entry = job()
@@ -207,11 +232,8 @@ class Unpack:
 
     def _stored_before(self, batch: BatchId) -> frozenset[int]:
         """List what an earlier attempt at this batch stored, so it is not done again."""
-        return frozenset(
-            parsed.audio.ordinal
-            for key in self._store.keys(f"{batch.prefix}-")
-            if key.endswith(".opus") and isinstance(parsed := parse_key(key), RecordingKey)
-        )
+        keys = self._store.keys(f"{batch.prefix}-")
+        return frozenset(_ordinals(key for key in keys if key.endswith(OPUS)))
 
     def _seal(self, head: Head) -> None:
         self._database.seal(
@@ -252,6 +274,17 @@ def _archive_key(event: ObjectCreated) -> ArchiveKey:
     return key
 
 
-def _cancel(pending: deque[Future[Entry]]) -> None:
-    for future in pending:
-        future.cancel()
+def _ordinals(keys: Iterable[str]) -> Iterator[int]:
+    """Give the recordings that keys name, passing over what others stored beside them."""
+    for key in keys:
+        try:
+            parsed = parse_key(key)
+        except MalformedKeyError:
+            continue
+        if isinstance(parsed, RecordingKey):
+            yield parsed.audio.ordinal
+
+
+def _cancel(pending: Iterable[Pending]) -> None:
+    for each in pending:
+        each.entry.cancel()

@@ -133,7 +133,7 @@ def test_a_4_gib_archive_of_small_files_takes_no_more_than_its_largest(
         clock=utc_now,
         log=pipeline.log,
     )
-    assert unpack.handle([event_for(BATCH.archive_key)]) == [None]
+    assert unpack.handle([event_for(pipeline, BATCH.archive_key)]) == [None]
     recordings = database.recordings(BATCH)
     assert len(recordings) == -(-MEMBERS // RECORDING_EACH)
     assert {recording.state for recording in recordings} == {"converted"}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import tarfile
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,13 @@ HOSTILE = {
     "a link": (member("link.wav", kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "link"),
     "a hard link": (member("hard.wav", kind=tarfile.LNKTYPE, linkname="one.wav"), "link"),
     "a device": (member("disk.wav", kind=tarfile.BLKTYPE), "device"),
-    "a fifo": (member("pipe.wav", kind=tarfile.FIFOTYPE), ""),
+    "a fifo": (member("pipe.wav", kind=tarfile.FIFOTYPE), "pipe"),
     "an absolute path": (member("/abs/x.wav", WAV), "absolute"),
     "a path that leads out": (member("a/../../x.wav", WAV), ".."),
     "0 bytes": (member("nothing.mp3"), "empty"),
     "garbage": (member("garbage.mp3", bytes(range(256)) * 40), "not a recording"),
     "text": (member("text.wav", b"This is not a recording.\n" * 40), "text"),
-    "a cut MP3 header": (member("cut.mp3", MP3[:40]), ""),
+    "a cut MP3": (member("cut.mp3", MP3[:40]), "cannot be decoded"),
 }
 
 
@@ -149,19 +148,30 @@ def test_each_member_of_an_encrypted_zip_is_rejected(pipeline: Pipeline, tmp_pat
     assert all("encrypted" in reason for reason in reasons)
 
 
-def test_a_zip_bomb_costs_itself_only(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused_before_it_goes_off(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.limits = ArchiveLimits(ratio=100, ratio_floor=1 << 20)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bomb:
-        bomb.writestr("one.wav", WAV)
-        bomb.writestr("bomb.wav", WAV[:44] + bytes(32 << 20))
+    bomb = zip_of({"one.wav": WAV, "bomb.wav": WAV[:44] + bytes(32 << 20)})
     pipeline.start()
-    progress = pipeline.run(archive(tmp_path, file.getvalue(), "bomb.zip"))
-    assert progress.is_over
-    found = by_path(pipeline.database, progress.batch)
-    why = found["bomb.wav"].reason if "bomb.wav" in found else progress.row and progress.row.failure
-    assert why
+    progress = pipeline.run(archive(tmp_path, bomb, "bomb.zip"))
+    assert progress.state == "failed"
+    assert progress.row is not None
+    assert "100 times its size" in (progress.row.failure or "")
     assert list(pipeline.scratch_root.iterdir()) == []
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of])
+def test_a_member_that_is_too_large_costs_itself_only(
+    pipeline: Pipeline, tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes]
+) -> None:
+    pipeline.limits = ArchiveLimits(member_bytes=1 << 20)
+    members = {"one.wav": WAV, "huge.wav": WAV[:44] + bytes(2 << 20), "two.mp3": MP3}
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, pack(members)))
+    assert states(pipeline.database, progress.batch) == {
+        "one.wav": "transcribed",
+        "huge.wav": "rejected",
+        "two.mp3": "transcribed",
+    }
 
 
 def test_a_member_that_breaks_its_decoder_off_is_not_lost(

@@ -7,7 +7,7 @@ import json
 import tarfile
 import time
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -16,9 +16,12 @@ import zstandard
 
 from consumers.database.database import Database
 from consumers.database.rows import Recording
+from consumers.errors import PermanentError, TransientError
+from consumers.handler import Handler
 from consumers.manifest import read_manifest
 from consumers.store import Store
 from consumers.transcript import Transcript
+from consumers.verdict import RETRY_DELAYS
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
 from events.routes import queue_name
@@ -218,7 +221,7 @@ def test_an_event_delivered_five_times_at_once_makes_one_batch(
     written = {key: store.head(key) for key in store.keys("processed/")}
     assert len(written) == 3 + 3 + 2
     # All five are used up, and the late ones changed nothing.
-    eventually(lambda: _is_empty(sqs, url) or None, seconds=40)
+    eventually(lambda: (_is_empty(sqs, url) and _is_empty(sqs, url)) or None, seconds=40)
     assert {key: store.head(key) for key in store.keys("processed/")} == written
     assert sum(pipeline.recogniser.groups) == 3
 
@@ -236,14 +239,66 @@ def test_an_overwritten_archive_is_refused(pipeline: Pipeline, tmp_path: Path) -
     before = list(pipeline.store.keys("processed/"))
     other = pipeline.unpack()
     pipeline.store.write(batch.archive_key, tar_of({"x.wav": WAV}), content_type="x")
-    (error,) = other.handle([event_for(batch.archive_key)])
+    (error,) = other.handle([event_for(pipeline, batch.archive_key)])
     assert "overwritten with other content" in str(error)
     assert list(pipeline.store.keys("processed/")) == before
 
 
-def event_for(key: str) -> ObjectCreated:
-    """The event of an object that was created just now."""
-    return ObjectCreated("bucket", key, None, None, datetime.now(UTC), None, "aws")
+def event_for(
+    pipeline: Pipeline, key: str, *, bucket: str | None = None, ago: timedelta = timedelta()
+) -> ObjectCreated:
+    """The event of an object that was created just now, or some time ago."""
+    name = bucket or pipeline.store.bucket
+    return ObjectCreated(name, key, None, None, datetime.now(UTC) - ago, None, "aws")
+
+
+ARCHIVE = "archives/20250622-143052-a1b2c3.tar"
+OPUS = "processed/2025-06-22/20250622-143052-a1b2c3-0000000.opus"
+
+
+@pytest.mark.parametrize(("route", "key"), [("unpack", ARCHIVE), ("transcribe", OPUS)])
+def test_an_event_can_come_before_its_object_and_after_its_end(
+    pipeline: Pipeline, route: str, key: str
+) -> None:
+    handler: Handler = pipeline.unpack() if route == "unpack" else pipeline.transcribe()
+    early = event_for(pipeline, key)
+    late = event_for(pipeline, key, ago=timedelta(seconds=sum(RETRY_DELAYS)))
+    assert [type(error) for error in handler.handle([early])] == [TransientError]
+    # By the last retry it is known that the object is gone, and there is nothing to do.
+    assert handler.handle([late]) == [None]
+
+
+@pytest.mark.parametrize(("route", "key"), [("unpack", ARCHIVE), ("transcribe", OPUS)])
+def test_an_event_of_another_bucket_is_refused(pipeline: Pipeline, route: str, key: str) -> None:
+    handler: Handler = pipeline.unpack() if route == "unpack" else pipeline.transcribe()
+    (error,) = handler.handle([event_for(pipeline, key, bucket="another")])
+    assert isinstance(error, PermanentError)
+    assert "another" in str(error)
+
+
+def test_a_folder_that_an_s3_console_made_is_no_archive(pipeline: Pipeline) -> None:
+    assert pipeline.unpack().handle([event_for(pipeline, "archives/tapes/")]) == [None]
+
+
+def test_other_objects_beside_a_batchs_own_do_not_matter(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = pipeline.drop(archive(tmp_path, tar_of({"a.wav": WAV})))
+    pipeline.store.write(f"{batch.prefix}-notes.opus", b"x", content_type="audio/ogg")
+    pipeline.start()
+    assert pipeline.wait(batch).counts == {"transcribed": 1}
+
+
+def test_long_recordings_are_not_held_in_memory_together(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.transcribe._TOGETHER", 5.0)
+    batch = pipeline.drop(archive(tmp_path, tar_of({f"{n}.wav": WAV for n in range(5)})))
+    pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
+    sounds = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in range(5)]
+    assert pipeline.transcribe().handle(sounds) == [None] * 5
+    # Two seconds each: two together, never three.
+    assert pipeline.recogniser.groups == [2, 2, 1]
 
 
 def test_scratch_is_empty_afterwards(pipeline: Pipeline, tmp_path: Path) -> None:
