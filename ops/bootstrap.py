@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consumers.broker.address import BrokerAddress
+from consumers.aws import make_client
 from consumers.broker.sqs import VISIBILITY
 from consumers.database.migrate import migrate
 from consumers.errors import ConfigurationError, TransientError
-from consumers.store import s3_client
 from events.routes import ROUTES, Route, dead_letter_queue_name, queue_name, rule_id
 from ops.environment import Environment
 from ops.settings import DatabaseSettings, StoreSettings, read_broker_address
@@ -58,14 +56,21 @@ def bootstrap(environment: Environment) -> Iterator[Step]:
     address = read_broker_address(environment)
     database = DatabaseSettings.read(environment)
     try:
-        sqs = _sqs_client(address)
+        sqs = make_client(
+            "sqs",
+            endpoint=address.endpoint,
+            access_key=address.access_key,
+            secret_key=address.secret_key,
+            region=address.region,
+        )
         for route in ROUTES:
-            yield from _make_queues(sqs, address.prefix, route)
+            yield from _make_queues(sqs, address.prefix, route, store.bucket)
         arns = {
-            route.name: _allow_bucket(sqs, queue_name(address.prefix, route), store.bucket)
+            route.name: _attributes(sqs, queue_name(address.prefix, route))["QueueArn"]
             for route in ROUTES
         }
-        client = s3_client(
+        client = make_client(
+            "s3",
             endpoint=store.endpoint,
             access_key=store.access_key,
             secret_key=store.secret_key,
@@ -81,70 +86,72 @@ def bootstrap(environment: Environment) -> Iterator[Step]:
     yield Step("database schema", bool(applied))
 
 
-def _sqs_client(address: BrokerAddress) -> Any:
-    session = boto3.session.Session(
-        aws_access_key_id=address.access_key,
-        aws_secret_access_key=address.secret_key,
-        region_name=address.region,
-    )
-    return session.client("sqs", endpoint_url=address.endpoint)
-
-
-def _make_queues(sqs: Any, prefix: str, route: Route) -> Iterator[Step]:
+def _make_queues(sqs: Any, prefix: str, route: Route, bucket: str) -> Iterator[Step]:
     """Make the route's dead-letter queue, then its queue, from which poison goes there."""
-    dead = dead_letter_queue_name(prefix, route)
-    yield Step(f"queue {dead}", _make_queue(sqs, dead, {}))
+    dead, name = dead_letter_queue_name(prefix, route), queue_name(prefix, route)
+    yield _make_queue(sqs, dead, {})
     redrive = {
         "deadLetterTargetArn": _attributes(sqs, dead)["QueueArn"],
         "maxReceiveCount": _MAX_RECEIVES,
     }
-    name = queue_name(prefix, route)
-    yield Step(f"queue {name}", _make_queue(sqs, name, {"RedrivePolicy": json.dumps(redrive)}))
+    yield _make_queue(sqs, name, {"RedrivePolicy": json.dumps(redrive)})
+    yield _allow_bucket(sqs, name, bucket)
 
 
-def _make_queue(sqs: Any, name: str, others: dict[str, str]) -> bool:
+def _make_queue(sqs: Any, name: str, others: dict[str, str]) -> Step:
+    wanted = {
+        "VisibilityTimeout": str(VISIBILITY),
+        # Fourteen days, the most that SQS allows: time to look at a dead letter.
+        "MessageRetentionPeriod": "1209600",
+        **others,
+    }
+    what = f"queue {name}"
     try:
-        sqs.get_queue_url(QueueName=name)
+        present = _attributes(sqs, name)
     except sqs.exceptions.QueueDoesNotExist:
-        attributes = {
-            "VisibilityTimeout": str(VISIBILITY),
-            # Fourteen days, the most that SQS allows: time to look at a dead letter.
-            "MessageRetentionPeriod": "1209600",
-        }
-        sqs.create_queue(QueueName=name, Attributes={**attributes, **others})
-        return True
-    return False
+        sqs.create_queue(QueueName=name, Attributes=wanted)
+        return Step(what, changed=True)
+    if all(_same(present.get(key), value) for key, value in wanted.items()):
+        return Step(what, changed=False)
+    sqs.set_queue_attributes(QueueUrl=_url(sqs, name), Attributes=wanted)
+    return Step(what, changed=True)
+
+
+def _url(sqs: Any, name: str) -> str:
+    url: str = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    return url
 
 
 def _attributes(sqs: Any, name: str) -> dict[str, str]:
-    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "Policy"])
+    answer = sqs.get_queue_attributes(QueueUrl=_url(sqs, name), AttributeNames=["All"])
     attributes: dict[str, str] = answer["Attributes"]
     return attributes
 
 
-def _allow_bucket(sqs: Any, name: str, bucket: str) -> str:
-    """Let the bucket's notifications into the queue; returns the queue's ARN."""
+def _same(present: str | None, wanted: str) -> bool:
+    """Compare attributes, of which some are JSON."""
+    return present is not None and json.loads(present) == json.loads(wanted)
+
+
+def _allow_bucket(sqs: Any, name: str, bucket: str) -> Step:
+    """Let the bucket's notifications into the queue; other statements of its policy stay."""
+    what = f"policy of queue {name}"
     attributes = _attributes(sqs, name)
-    arn = attributes["QueueArn"]
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "dropscribe-notifications",
-                "Effect": "Allow",
-                "Principal": {"Service": "s3.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
-            }
-        ],
+    statement = {
+        "Sid": "dropscribe-notifications",
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": attributes["QueueArn"],
+        "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
     }
-    present = attributes.get("Policy")
-    if present is None or json.loads(present) != policy:
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
-    return arn
+    policy = json.loads(attributes.get("Policy") or '{"Version": "2012-10-17", "Statement": []}')
+    if statement in policy["Statement"]:
+        return Step(what, changed=False)
+    others = [each for each in policy["Statement"] if each.get("Sid") != statement["Sid"]]
+    policy["Statement"] = [*others, statement]
+    sqs.set_queue_attributes(QueueUrl=_url(sqs, name), Attributes={"Policy": json.dumps(policy)})
+    return Step(what, changed=True)
 
 
 def _make_bucket(client: Any, bucket: str, region: str) -> Step:

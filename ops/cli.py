@@ -1,34 +1,48 @@
-"""The command line."""
+"""The command line. A command's module is imported when it is asked for."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from ops.commands.bootstrap import bootstrap_command
-from ops.commands.consume import consume
-from ops.commands.drop import drop
-from ops.commands.search import search
-from ops.commands.status import status
-from ops.commands.transcripts import transcripts
-from ops.commands.try_ import try_
-from ops.commands.up import up
+
+#: Where each command is, in the order of their use.
+COMMANDS: Mapping[str, str] = {
+    "try": "ops.commands.try_:try_",
+    "up": "ops.commands.up:up",
+    "bootstrap": "ops.commands.bootstrap:bootstrap_command",
+    "consume": "ops.commands.consume:consume",
+    "drop": "ops.commands.drop:drop",
+    "status": "ops.commands.status:status",
+    "transcripts": "ops.commands.transcripts:transcripts",
+    "search": "ops.commands.search:search",
+}
 
 
 class _Commands(click.Group):
-    """Shows errors as a line of words, and lists the commands in the order of their use."""
+    """Loads commands as they are needed, and shows errors as a line of words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (ConfigurationError, PermanentError, TransientError) as exc:
             raise click.ClickException(str(exc)) from exc
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(self.commands)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +61,3 @@ def main() -> None:
       dropscribe drop --wait my-recordings.tar.gz
       dropscribe transcripts BATCH --out transcripts/
     """
-
-
-for _command in (try_, up, bootstrap_command, consume, drop, status, transcripts, search):
-    main.add_command(_command)

@@ -12,8 +12,9 @@ from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
-from consumers.store import encoded_metadata, s3_client
+from consumers.store import encoded_metadata
 from events.keys import BatchId
 from ops.environment import Environment
 from ops.settings import StoreSettings
@@ -36,7 +37,8 @@ class Dropper:
         self._bucket = settings.bucket
         self._clock = clock
         self._host = host
-        self._client: Any = s3_client(
+        self._client: Any = make_client(
+            "s3",
             endpoint=settings.endpoint,
             access_key=settings.access_key,
             secret_key=settings.secret_key,

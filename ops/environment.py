@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +31,17 @@ class Environment:
         """Read a text that need not be set."""
         return self._variables.get(name) or None
 
+    def matching(self, name: str, default: str, pattern: re.Pattern[str]) -> str:
+        """Read a text of a given form.
+
+        Raises:
+            SettingError: It is of another.
+        """
+        text = self.text(name, default)
+        if not pattern.fullmatch(text):
+            raise SettingError(f"{name}={text!r} is not of the form {pattern.pattern}")
+        return text
+
     def secret(self, name: str) -> str | None:
         """Read a secret from ``name``, or from the file that ``{name}_FILE`` names.
 
@@ -54,11 +67,11 @@ class Environment:
             raise SettingError(f"{name} is not set (for example {example})")
         return value
 
-    def integer(self, name: str, default: int, *, least: int = 1) -> int:
+    def integer(self, name: str, default: int, *, least: int = 1, most: int = 1_000_000_000) -> int:
         """Read a whole number.
 
         Raises:
-            SettingError: It is none, or less than ``least``.
+            SettingError: It is none, or not within ``least`` and ``most``.
         """
         text = self.optional(name)
         if text is None:
@@ -67,8 +80,8 @@ class Environment:
             value = int(text)
         except ValueError as exc:
             raise SettingError(f"{name}={text!r} is not a whole number") from exc
-        if value < least:
-            raise SettingError(f"{name}={text} is less than {least}")
+        if not least <= value <= most:
+            raise SettingError(f"{name}={text} is not within {least} and {most}")
         return value
 
     def number(self, name: str, default: float) -> float:
@@ -79,9 +92,12 @@ class Environment:
         """
         text = self.optional(name)
         try:
-            return default if text is None else float(text)
+            value = default if text is None else float(text)
         except ValueError as exc:
             raise SettingError(f"{name}={text!r} is not a number") from exc
+        if not math.isfinite(value):
+            raise SettingError(f"{name}={text!r} is not a number")
+        return value
 
     def path(self, name: str) -> Path | None:
         """Read an absolute path.

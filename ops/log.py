@@ -11,6 +11,11 @@ import structlog
 #: Libraries that tell their users' story at INFO, once per request.
 _TALKATIVE = ("botocore", "boto3", "kombu", "urllib3", "s3transfer", "psycopg.pool")
 
+#: Without local variables: they hold secrets and what people said.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def configure_log(stream: TextIO | None = None) -> Any:
     """Set up structlog, and what libraries log, to ``stream`` (standard error).
@@ -26,9 +31,9 @@ def configure_log(stream: TextIO | None = None) -> Any:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     render: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if is_terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from consumers.database.rows import Recording
@@ -39,38 +42,60 @@ class TranscriptFolder:
         self._formats = formats
         self._taken: set[Path] = set()
 
+    def make(self) -> None:
+        """Make the folder, and make sure that it can be written to.
+
+        Raises:
+            PermanentError: It can't.
+        """
+        with _translated(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._root):
+                pass
+
     def write(self, recording: Recording, transcript: Transcript) -> list[Path]:
         """Write one recording's files; returns where they are.
 
         Raises:
             PermanentError: The folder can't be written to.
         """
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            stem = self._stem(recording)
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            written = []
-            for form in self._formats:
-                path = stem.with_name(f"{stem.name}.{form}")
-                self._check_inside(path)
+        paths = next(filter(self._is_free, self._candidates(recording)))
+        self._taken.update(paths)
+        with _translated(self._root):
+            for path, form in zip(paths, self._formats, strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(render(transcript, form), encoding="utf-8")
-                written.append(path)
-        except OSError as exc:
-            raise PermanentError(f"{exc.filename or self._root}: {exc.strerror or exc}") from exc
-        return written
+        return paths
 
-    def _stem(self, recording: Recording) -> Path:
-        path = self._root.joinpath(*safe_parts(recording.path))
-        ordinal = recording.audio.ordinal
-        if path in self._taken or not _can_be_folder(self._root, path.parent):
-            path = self._root / f"{ordinal:07}-{path.name}"
-        self._taken.add(path)
-        return path
+    def _candidates(self, recording: Recording) -> Iterator[list[Path]]:
+        """Give the files' paths: by the recording's own, then by its ordinal at the top."""
+        parts = safe_parts(recording.path)
+        yield self._named(self._root.joinpath(*parts))
+        for number in itertools.count():
+            mark = f"{recording.audio.ordinal:07}" + (f"-{number}" if number else "")
+            yield self._named(self._root / f"{mark}-{parts[-1]}")
 
-    def _check_inside(self, path: Path) -> None:
-        """Follow the links that stand in the folder; nothing is written through one to outside."""
-        if not path.resolve().is_relative_to(self._root.resolve()):
-            raise PermanentError(f"{path} leads out of {self._root} by a link")
+    def _named(self, stem: Path) -> list[Path]:
+        return [stem.with_name(f"{stem.name}.{form}") for form in self._formats]
+
+    def _is_free(self, paths: Sequence[Path]) -> bool:
+        """Tell whether files can be written there, within the folder, over none of this run."""
+        root = self._root.resolve()
+        return all(
+            path not in self._taken
+            and not path.is_dir()
+            and path.resolve().is_relative_to(root)
+            and _can_be_folder(root, path.parent.resolve())
+            for path in paths
+        )
+
+
+@contextmanager
+def _translated(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise PermanentError(f"{exc.filename or root}: {exc.strerror or exc}") from exc
 
 
 def safe_parts(path: str) -> list[str]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from consumers.broker.address import BrokerAddress
 from ops.environment import Environment, SettingError
+
+#: Amazon S3 user guide, "Bucket naming rules".
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+_REGION = re.compile(r"[a-z0-9-]+")
+_QUEUE_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?/?", re.ASCII)
 
 #: What `WHISPER_MODEL` is on the embedded stack: tiny.en, from a Python package.
 PACKAGED_MODEL = "packaged:tiny.en"
@@ -56,8 +66,8 @@ class StoreSettings:
             endpoint=endpoint,
             access_key=access_key,
             secret_key=secret_key,
-            bucket=environment.text("S3_BUCKET", "audio-pipeline"),
-            region=environment.text("S3_REGION", "us-east-1"),
+            bucket=environment.matching("S3_BUCKET", "audio-pipeline", _BUCKET),
+            region=_read_region(environment),
         )
 
 
@@ -81,8 +91,16 @@ class DatabaseSettings:
             SettingError: It is missing or can't be.
         """
         url = environment.required_secret("DATABASE_URL", "postgresql://user@host/dropscribe")
-        if urlsplit(url).scheme not in {"postgresql", "postgres"}:
+        if not url.startswith(("postgresql://", "postgres://")):
             raise SettingError("DATABASE_URL does not begin with postgresql://")
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # What libpq says would quote the password.
+            raise SettingError(
+                "DATABASE_URL can't be read: / % @ : in its password have to be percent-encoded "
+                "(%2F %25 %40 %3A)"
+            ) from None
         return cls(url)
 
 
@@ -98,10 +116,10 @@ def read_broker_address(environment: Environment) -> BrokerAddress:
     Raises:
         SettingError: One is missing or can't be.
     """
-    return BrokerAddress(
-        url=environment.required_secret("BROKER_URL", "sqs://"),
-        region=environment.text("S3_REGION", "us-east-1"),
-        prefix=environment.text("BROKER_PREFIX", "dropscribe"),
+    return BrokerAddress.parse(
+        environment.required_secret("BROKER_URL", "sqs://"),
+        region=_read_region(environment),
+        prefix=environment.matching("BROKER_PREFIX", "dropscribe", _QUEUE_PREFIX),
     )
 
 
@@ -134,7 +152,7 @@ class UnpackSettings:
         return cls(
             scratch_root=read_scratch_root(environment),
             processes=environment.integer("UNPACK_PROCESSES", _cores()),
-            opus_bit_rate=environment.integer("OPUS_BIT_RATE", 24_000, least=6_000),
+            opus_bit_rate=environment.integer("OPUS_BIT_RATE", 24_000, least=6_000, most=256_000),
             silence_dbfs=environment.number("SILENCE_DBFS", -60.0),
         )
 
@@ -202,9 +220,12 @@ def read_scratch_root(environment: Environment) -> Path:
     return root
 
 
+def _read_region(environment: Environment) -> str:
+    return environment.matching("S3_REGION", "us-east-1", _REGION)
+
+
 def _check_url(name: str, value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _URL.fullmatch(value):
         raise SettingError(f"{name}={value!r} is not an http:// or https:// URL")
 
 

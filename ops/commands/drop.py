@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from consumers.errors import PermanentError
+from consumers.errors import PermanentError, TransientError
 from events.keys import BatchId
 from ops.composition import open_database, utc_now
 from ops.drop import Dropper
@@ -44,12 +44,16 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
         try:
             with upload_bar(archive.name, archive.stat().st_size) as sent:
                 batches[archive] = dropper.drop(archive, sent)
-        except PermanentError as exc:
+        except (PermanentError, TransientError) as exc:
             failed.append(str(exc))
             continue
         if not as_json:
             click.echo(str(batches[archive]))
-    waited = _wait(environment, batches) if wait else {}
+    try:
+        waited = _wait(environment, batches) if wait else {}
+    except TransientError as exc:
+        failed.append(str(exc))
+        waited = {}
     if as_json:
         print_json({"batches": [_as_json(path, batch, waited) for path, batch in batches.items()]})
     for error in failed:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -36,47 +37,53 @@ def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bo
 
     Setting: DATABASE_URL.
     """
+    if keep_looking and as_json:
+        raise click.UsageError("--watch is for people and --json for programs: choose one")
     with open_database(Environment(os.environ)) as database:
-        if batch is not None:
-            _show_batch(database, batch, as_json=as_json)
-        elif keep_looking and not as_json:
-            _keep_showing(database, limit)
+
+        def shown() -> RenderableType:
+            return _one(database, batch) if batch else _table(_look_at_all(database, limit))
+
+        if as_json:
+            print_json(_one_as_json(database, batch) if batch else _all_as_json(database, limit))
+        elif keep_looking:
+            _keep_showing(shown)
         else:
-            _show_batches(database, limit, as_json=as_json)
+            Console().print(shown())
 
 
-def _show_batch(database: Database, batch: BatchId, *, as_json: bool) -> None:
+def _look_at(database: Database, batch: BatchId) -> Progress:
     progress = look(database, batch)
     if progress.row is None:
         raise click.ClickException(f"there is no batch {batch} (yet)")
-    recordings = database.recordings(batch)
-    if as_json:
-        entries = [
-            {**recording_as_json(recording), "stalled": recording.stalled}
-            for recording in recordings
-        ]
-        print_json({**progress_as_json(progress), "recordings": entries})
-        return
-    console = Console()
-    console.print(_table([progress]))
-    console.print()
-    console.print(recordings_table(recordings))
+    return progress
 
 
-def _show_batches(database: Database, limit: int, *, as_json: bool) -> None:
+def _one(database: Database, batch: BatchId) -> RenderableType:
+    table = _table([_look_at(database, batch)])
+    return Group(table, "", recordings_table(database.recordings(batch)))
+
+
+def _one_as_json(database: Database, batch: BatchId) -> dict[str, object]:
+    progress = _look_at(database, batch)
+    entries = [
+        {**recording_as_json(recording), "stalled": recording.stalled}
+        for recording in database.recordings(batch)
+    ]
+    return {**progress_as_json(progress), "recordings": entries}
+
+
+def _all_as_json(database: Database, limit: int) -> dict[str, object]:
     batches = _look_at_all(database, limit)
-    if as_json:
-        print_json({"batches": [progress_as_json(progress) for progress in batches]})
-    else:
-        Console().print(_table(batches))
+    return {"batches": [progress_as_json(progress) for progress in batches]}
 
 
-def _keep_showing(database: Database, limit: int) -> None:
-    with Live(_table(_look_at_all(database, limit)), console=Console()) as live:
+def _keep_showing(shown: Callable[[], RenderableType]) -> None:
+    with Live(shown(), console=Console()) as live:
         try:
             while True:
                 time.sleep(_INTERVAL)
-                live.update(_table(_look_at_all(database, limit)))
+                live.update(shown())
         except KeyboardInterrupt:
             return
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from consumers.transcript import Format, render
+from consumers.database.rows import Recording
+from consumers.transcript import Format, Transcript, render
 from events.keys import BatchId
 from ops.commands.parameters import BATCH
 from ops.composition import make_store, open_database
 from ops.environment import Environment
+from ops.output import print_json
 from ops.results import TranscriptFolder, read_transcripts
 
 
@@ -30,10 +34,11 @@ from ops.results import TranscriptFolder, read_transcripts
     type=click.Path(file_okay=False, path_type=Path),
     help="Write a file per recording under this folder rather than print.",
 )
-def transcripts(batch: BatchId, form: Format, out: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all of them.")
+def transcripts(batch: BatchId, form: Format, out: Path | None, *, as_json: bool) -> None:
     """Print the transcripts of BATCH, or write them into a folder.
 
-    With --format json each recording is one line.
+    With --format json each recording is one line, as it is stored.
 
     Settings: DATABASE_URL, S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET.
     """
@@ -42,15 +47,30 @@ def transcripts(batch: BatchId, form: Format, out: Path | None) -> None:
         if database.batch(batch) is None:
             raise click.ClickException(f"there is no batch {batch}")
         recordings = database.recordings(batch)
-    folder = TranscriptFolder(out, (form,)) if out is not None else None
-    written = 0
-    for recording, transcript in read_transcripts(make_store(environment), recordings):
-        if folder is not None:
-            written += len(folder.write(recording, transcript))
-            continue
-        if form == "json":
-            click.echo(render(transcript, form), nl=False)
-        else:
-            click.echo(f"# {recording.path}\n{render(transcript, form)}")
-    if folder is not None:
-        click.echo(f"{written} files in {out}", err=True)
+    found = read_transcripts(make_store(environment), recordings)
+    if out is not None:
+        _write(found, out, form)
+    elif as_json:
+        print_json({"batch_id": str(batch), "transcripts": [_as_json(*each) for each in found]})
+    else:
+        _print(found, form)
+
+
+_Found = Iterator[tuple[Recording, Transcript]]
+
+
+def _write(found: _Found, out: Path, form: Format) -> None:
+    folder = TranscriptFolder(out, (form,))
+    folder.make()
+    written = sum(len(folder.write(*each)) for each in found)
+    click.echo(f"{written} files in {out}", err=True)
+
+
+def _print(found: _Found, form: Format) -> None:
+    for recording, transcript in found:
+        heading = "" if form == "json" else f"# {recording.path}\n"
+        click.echo(heading + render(transcript, form), nl=form != "json")
+
+
+def _as_json(recording: Recording, transcript: Transcript) -> dict[str, object]:
+    return {"path": recording.path, **json.loads(transcript.to_json())}

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from consumers.database.rows import Recording
+from consumers.errors import PermanentError
 from ops.composition import make_store, open_database, utc_now
 from ops.drop import Dropper
 from ops.embedded.stack import EmbeddedStack, run_stack
@@ -60,8 +61,11 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
       WHISPER_MODEL=large-v3 dropscribe try radio.tar.gz --json
     """
     signal.signal(signal.SIGTERM, _end_by_sigterm)
+    folder = TranscriptFolder(out, ("json", "srt", "vtt", "txt")) if out is not None else None
+    if folder is not None:
+        folder.make()
     with as_file(files("ops") / "sample" / "sample.tar") as sample:
-        progress, recordings = _run(archive or sample, out)
+        progress, recordings, unwritten = _run(archive or sample, folder)
     if as_json:
         print_json(
             {
@@ -71,20 +75,23 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
         )
     else:
         _show(progress, recordings, out)
-    if progress.state != "complete":
+    if unwritten is not None:
+        click.echo(f"Error: {unwritten}", err=True)
+    if progress.state != "complete" or unwritten is not None:
         context.exit(1)
 
 
-def _run(archive: Path, out: Path | None) -> tuple[Progress, list[Recording]]:
+_Result = tuple[Progress, list[Recording], PermanentError | None]
+
+
+def _run(archive: Path, folder: TranscriptFolder | None) -> _Result:
     with ExitStack() as running:
         with waiting_for("starting the embedded stack"):
             stack = running.enter_context(run_stack(os.environ))
-        return _drop_and_wait(stack, archive, out)
+        return _drop_and_wait(stack, archive, folder)
 
 
-def _drop_and_wait(
-    stack: EmbeddedStack, archive: Path, out: Path | None
-) -> tuple[Progress, list[Recording]]:
+def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder | None) -> _Result:
     dropper = Dropper(stack.environment, utc_now, socket.gethostname())
     with upload_bar(archive.name, archive.stat().st_size) as sent:
         batch = dropper.drop(archive, sent)
@@ -97,11 +104,21 @@ def _drop_and_wait(
 
             progress = watch(database, batch, look)
         recordings = database.recordings(batch)
-    if out is not None:
-        folder = TranscriptFolder(out, ("json", "srt", "vtt", "txt"))
+    return progress, recordings, _write(stack, recordings, folder)
+
+
+def _write(
+    stack: EmbeddedStack, recordings: list[Recording], folder: TranscriptFolder | None
+) -> PermanentError | None:
+    """Write the transcripts; should that fail, what was heard is still to be shown."""
+    if folder is None:
+        return None
+    try:
         for recording, transcript in read_transcripts(make_store(stack.environment), recordings):
             folder.write(recording, transcript)
-    return progress, recordings
+    except PermanentError as exc:
+        return exc
+    return None
 
 
 def _show(progress: Progress, recordings: list[Recording], out: Path | None) -> None:

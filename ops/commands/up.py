@@ -11,11 +11,12 @@ from contextlib import ExitStack
 import click
 
 from ops.embedded.stack import run_stack
-from ops.output import waiting_for
+from ops.output import print_json, waiting_for
 
 
 @click.command()
-def up() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
+def up(*, as_json: bool) -> None:
     r"""Run the embedded stack until Ctrl-C.
 
     Prints the settings under which the other commands reach it, as lines for a
@@ -32,8 +33,11 @@ def up() -> None:
     with ExitStack() as running:
         with waiting_for("starting the embedded stack"):
             stack = running.enter_context(run_stack(os.environ))
-        for name, value in stack.variables.items():
-            click.echo(f"export {name}={shlex.quote(value)}")
+        if as_json:
+            print_json(dict(stack.variables))
+        else:
+            for name, value in stack.variables.items():
+                click.echo(f"export {name}={shlex.quote(value)}")
         click.echo(
             "# The stack is up until Ctrl-C. Its bucket and its database are gone then.", err=True
         )

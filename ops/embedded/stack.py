@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -31,29 +32,22 @@ _NEEDED = {
 }
 
 #: Variables of the caller's that its consumers get, too.
-_PASSED_ON = (
-    "CUDA_VISIBLE_DEVICES",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "MODELS_ROOT",
-    "OMP_NUM_THREADS",
-    "OPUS_BIT_RATE",
-    "PATH",
-    "SCRATCH_ROOT",
-    "SILENCE_DBFS",
-    "TMPDIR",
-    "TRANSCRIBE_GROUP",
-    "UNPACK_PROCESSES",
-    "WHISPER_BATCH_SIZE",
-    "WHISPER_COMPUTE_TYPE",
-    "WHISPER_DEVICE",
-    "WHISPER_THREADS",
+_PASSED_ON = re.compile(
+    r"""
+    HOME | LANG | LC_ALL | PATH | TMPDIR
+    | CUDA_VISIBLE_DEVICES | LD_LIBRARY_PATH | OMP_NUM_THREADS
+    | (HTTPS?|NO)_PROXY | (https?|no)_proxy | SSL_CERT_(FILE|DIR) | REQUESTS_CA_BUNDLE | HF_\w+
+    | MODELS_ROOT | OPUS_BIT_RATE | SCRATCH_ROOT | SILENCE_DBFS | TRANSCRIBE_GROUP
+    | UNPACK_PROCESSES | WHISPER_\w+
+    """,
+    re.VERBOSE,
 )
 
 #: Seconds that a consumer gets to finish what it has in hand.
 _GRACE = 10.0
+
+#: Seconds that the servers get to end.
+_SERVERS_GRACE = 30.0
 
 _PR_SET_PDEATHSIG = 1
 
@@ -74,15 +68,45 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
+class Servers:
+    """The running servers.
+
+    Attributes:
+        variables: The settings by which they are reached.
+        folder: For logs and temporary files; gone when they end.
+        process: Theirs.
+    """
+
+    variables: Mapping[str, str]
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def check(self) -> None:
+        """Make sure that they live.
+
+        Raises:
+            TransientError: They do not.
+        """
+        code = self.process.poll()
+        if code is not None:
+            raise TransientError(
+                f"the embedded servers ended (exit code {code}): there may be too little memory, "
+                "as they hold the archive"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedStack:
     """What runs.
 
     Attributes:
         variables: The settings by which commands reach it.
+        servers: Its servers.
         consumers: Its consumers.
     """
 
     variables: Mapping[str, str]
+    servers: Servers
     consumers: Sequence[Consumer]
 
     @property
@@ -91,11 +115,12 @@ class EmbeddedStack:
         return Environment(self.variables)
 
     def check(self) -> None:
-        """Make sure that all consumers live.
+        """Make sure that all of it lives.
 
         Raises:
-            TransientError: One does not; the message has the end of its log.
+            TransientError: A part does not; the message has the end of its log.
         """
+        self.servers.check()
         for consumer in self.consumers:
             code = consumer.process.poll()
             if code is not None:
@@ -103,19 +128,6 @@ class EmbeddedStack:
                 raise TransientError(
                     f"the consumer {consumer.route!r} ended (exit code {code}):\n{end}"
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The running servers.
-
-    Attributes:
-        variables: The settings by which they are reached.
-        folder: For logs and temporary files; gone when they end.
-    """
-
-    variables: Mapping[str, str]
-    folder: Path
 
 
 @contextmanager
@@ -138,11 +150,9 @@ def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
         with process:
             try:
                 addresses = _read_addresses(process, errors)
-                yield Servers(_settings(addresses), Path(addresses["folder"]))
+                yield Servers(_settings(addresses), Path(addresses["folder"]), process)
             finally:
-                if process.stdin is not None:
-                    process.stdin.close()
-                process.wait()
+                _end_servers(process)
 
 
 def require(*modules: str) -> None:
@@ -153,8 +163,10 @@ def require(*modules: str) -> None:
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            extra = f"dropscribe[{_NEEDED[module]}]"
-            raise ConfigurationError(f"{module} is not installed: pip install '{extra}'")
+            raise ConfigurationError(
+                f"{module} is not installed: install dropscribe with its extra "
+                f"'{_NEEDED[module]}' (pip install '.[{_NEEDED[module]}]' in its folder)"
+            )
 
 
 @contextmanager
@@ -184,7 +196,7 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
         for route in ROUTES:
             # One by one, so that those which run are ended should the next not start.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
-        yield EmbeddedStack(variables, consumers)
+        yield EmbeddedStack(variables, running, consumers)
 
 
 def _settings(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -211,7 +223,18 @@ def _read_addresses(process: subprocess.Popen[bytes], errors: IO[bytes]) -> dict
 
 
 def _passed_on(caller: Mapping[str, str]) -> dict[str, str]:
-    return {name: caller[name] for name in _PASSED_ON if caller.get(name)}
+    return {name: value for name, value in caller.items() if value and _PASSED_ON.fullmatch(name)}
+
+
+def _end_servers(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe that they live by; they stop Postgres and remove their folder."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(_SERVERS_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _start(route: str, variables: Mapping[str, str], logs: Path) -> Consumer:

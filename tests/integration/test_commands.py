@@ -121,6 +121,28 @@ def test_transcripts_can_be_printed_and_written(
     assert "2 seconds of sound" in (out / "calls" / f"a.mp3.{form}").read_text()
 
 
+def test_all_transcripts_in_one_object(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    batch = pipeline.run(archive(tmp_path, tar_of({"calls/a.mp3": MP3}))).batch
+    (transcript,) = printed(run("transcripts", str(batch), "--json"))["transcripts"]
+    assert transcript["path"] == "calls/a.mp3"
+    assert transcript["segments"][0]["text"] == "2 seconds of sound"
+
+
+def test_a_folder_that_cannot_be_made_is_told(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    path = archive(tmp_path, tar_of({"calls/a.mp3": MP3}))
+    batch = pipeline.run(path).batch
+    result = run("transcripts", str(batch), "--out", str(path / "below-a-file"))
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+
+
+@pytest.mark.usefixtures("environment")
+def test_watching_is_for_people(run: Run) -> None:
+    assert run("status", "--watch", "--json").exit_code == 2
+
+
 def test_search_finds_what_was_said(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.start()
     pipeline.run(archive(tmp_path, tar_of({"calls/a.mp3": MP3})))

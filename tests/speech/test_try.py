@@ -156,7 +156,7 @@ def wait_until_gone(temporary: Path, seconds: float = 20) -> list[str]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("after", [0.5, 4.0, 9.0], ids=["at once", "starting", "at work"])
+@pytest.mark.parametrize("after", [1.0, 4.0, 9.0], ids=["at once", "starting", "at work"])
 def test_ctrl_c_ends_everything(temporary: Path, after: float) -> None:
     with started(["try"], temporary) as process:
         time.sleep(after)

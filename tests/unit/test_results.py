@@ -99,9 +99,34 @@ def test_a_link_in_the_folder_is_not_followed_out_of_it(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermanentError, match="leads out"):
-        TranscriptFolder(tmp_path / "out", ("txt",)).write(recording("link/a.wav"), TRANSCRIPT)
-    assert written(tmp_path / "elsewhere") == set()
+    folder = TranscriptFolder(tmp_path / "out", ("txt",))
+    (path,) = folder.write(recording("link/deep/a.wav"), TRANSCRIPT)
+    assert path == tmp_path / "out" / "0000000-a.wav.txt"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["x.wav.txt/y.wav", "x.wav"],
+        ["x.wav", "x.wav.txt/y.wav"],
+        ["0000002-a.wav", "a.wav", "a.wav"],
+        ["a.wav", "A.wav", "a.wav", "./a.wav", "/a.wav"],
+    ],
+)
+def test_no_set_of_names_makes_one_recording_write_over_another(
+    tmp_path: Path, paths: list[str]
+) -> None:
+    folder = TranscriptFolder(tmp_path, ("txt",))
+    for ordinal, path in enumerate(paths):
+        folder.write(recording(path, ordinal), TRANSCRIPT)
+    assert len(written(tmp_path)) == len(paths)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PermanentError, match="Not a directory"):
+        TranscriptFolder(tmp_path / "file" / "out", ("txt",)).make()
 
 
 def test_a_second_run_writes_the_same_files(tmp_path: Path) -> None:
