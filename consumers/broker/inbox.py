@@ -6,6 +6,7 @@ An inbox belongs to the thread that opened it.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class BrokerLostError(TransientError):
     """The connection to the broker broke; what was in hand will be delivered again."""
 
 
-class Inbox:
+class Inbox(ABC):
     """The deliveries of one route, over one connection.
 
     Args:
@@ -101,6 +102,7 @@ class Inbox:
             except TimeoutError:
                 return
 
+    @abstractmethod
     def keep(self) -> None:
         """Show the broker that this consumer lives. To be called often."""
 
@@ -140,8 +142,9 @@ class Inbox:
         with self._translated():
             self._connection.close()
 
+    @abstractmethod
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
-        raise NotImplementedError
+        """Send the delivery's message anew, to arrive after the verdict's delay."""
 
     def _publish_dead_letter(self, delivery: Delivery, verdict: DeadLetter, now: datetime) -> None:
         letter = {
