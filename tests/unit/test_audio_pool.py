@@ -176,15 +176,15 @@ def test_starting_a_child_leaves_the_threads_own_signals_as_they_were() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_child_that_is_told_to_end_after_all_is_not_the_recordings_fault(
-    pool: TranscoderPool, monkeypatch: pytest.MonkeyPatch, signal_number: signal.Signals
+    pool: TranscoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A child without its protection: it is born with nothing blocked.
     monkeypatch.setattr(process, "_shutdown_signals_blocked", nullcontext)
     with busy(pool) as (child, future):
-        os.kill(child, signal_number)
-        with pytest.raises(TransientError, match=rf"told to end \(signal {signal_number:d}\)"):
+        # Not SIGHUP: whoever runs the tests under nohup has all of them ignore it.
+        os.kill(child, signal.SIGTERM)
+        with pytest.raises(TransientError, match=r"told to end \(signal 15\)"):
             future.result()
     monkeypatch.undo()
 
