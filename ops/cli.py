@@ -48,7 +48,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dropscribe")
 def main() -> None:
-    r"""Drop an archive of sound recordings into a bucket; get transcripts.
+    """Drop an archive of sound recordings into a bucket; get transcripts.
 
     \b
     On one machine, with nothing set up:
@@ -60,4 +60,4 @@ def main() -> None:
       dropscribe consume unpack transcribe
       dropscribe drop --wait my-recordings.tar.gz
       dropscribe transcripts BATCH --out transcripts/
-    """
+    """  # noqa: D301

@@ -20,7 +20,7 @@ from ops.output import print_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> None:
-    r"""Find TEXT in all transcripts, best first.
+    """Find TEXT in all transcripts, best first.
 
     All words have to be there, in any order; "in quotes" they stand together;
     "or" takes either, and a minus sign in front of a word excludes it. The exit
@@ -30,7 +30,7 @@ def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> N
       dropscribe search 'harbour "north wind" -test'
 
     Setting: DATABASE_URL.
-    """
+    """  # noqa: D301
     with open_database(Environment(os.environ)) as database:
         hits = database.search(text, limit)
     if as_json:

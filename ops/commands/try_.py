@@ -45,7 +45,7 @@ from ops.watch import Progress, watch
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_json: bool) -> None:
-    r"""Transcribe ARCHIVE on this machine, with nothing set up.
+    """Transcribe ARCHIVE on this machine, with nothing set up.
 
     Starts an object store, a queue, a database and the consumers, drops ARCHIVE
     (a tar, tar.gz, tar.bz2, tar.xz, tar.zst or zip of sound recordings) into the
@@ -59,7 +59,7 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
       dropscribe try
       dropscribe try interviews.zip --out transcripts/
       WHISPER_MODEL=large-v3 dropscribe try radio.tar.gz --json
-    """
+    """  # noqa: D301
     signal.signal(signal.SIGTERM, _end_by_sigterm)
     folder = TranscriptFolder(out, ("json", "srt", "vtt", "txt")) if out is not None else None
     if folder is not None:

@@ -17,7 +17,7 @@ from ops.output import print_json, waiting_for
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
 def up(*, as_json: bool) -> None:
-    r"""Run the embedded stack until Ctrl-C.
+    """Run the embedded stack until Ctrl-C.
 
     Prints the settings under which the other commands reach it, as lines for a
     shell. Its bucket, its queues and its database are gone at exit.
@@ -26,7 +26,7 @@ def up(*, as_json: bool) -> None:
       dropscribe up                  # in one terminal
       export S3_ENDPOINT=... ...     # in another: the printed lines
       dropscribe drop --wait calls.zip
-    """
+    """  # noqa: D301
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

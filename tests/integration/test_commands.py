@@ -39,7 +39,11 @@ def test_help_names_every_command(run: Run) -> None:
     assert result.exit_code == 0
     for name in ("try", "up", "bootstrap", "consume", "drop", "status", "transcripts", "search"):
         assert name in result.stdout
-        assert run(name, "--help").exit_code == 0
+        shown = run(name, "--help")
+        assert shown.exit_code == 0
+        # Examples stand as they were written.
+        assert "\\b" not in result.stdout + shown.stdout
+    assert "\n    dropscribe try my-recordings.tar.gz\n" in result.stdout
 
 
 def test_bootstrap_says_what_it_did(run: Run, variables: dict[str, str]) -> None:
