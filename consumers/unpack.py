@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from consumers.absence import check_bucket, check_deleted
@@ -22,12 +21,13 @@ from consumers.completion import Completion
 from consumers.convert import Converter
 from consumers.database.database import Database
 from consumers.database.rows import Archive, overwritten
+from consumers.dropped import StoredArchive, archive_key, describe, identify
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.manifest import Entry, Head, ManifestWriter, read_manifest
 from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
-from events.keys import OPUS, ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import OPUS, BatchId, MalformedKeyError, RecordingKey, parse_key
 
 #: Bytes of members that may lie in scratch, besides one of any size.
 _AHEAD = 1 << 30
@@ -39,27 +39,6 @@ class Pending:
 
     entry: Future[Entry]
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArchive:
-    """An archive's bytes, in the store."""
-
-    store: Store
-    stored: StoredObject
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.stored.size
-
-    def stream(self) -> BinaryIO:
-        """Read from the start."""
-        return self.store.stream(self.stored)
-
-    def read_range(self, start: int, length: int) -> bytes:
-        """Read a part."""
-        return self.store.read_range(self.stored, start, length)
 
 
 class Unpack:
@@ -103,7 +82,7 @@ class Unpack:
 
     def _batch_of(self, event: ObjectCreated) -> BatchId | None:
         try:
-            key = _archive_key(event)
+            key = archive_key(event)
         except PermanentError:
             return None
         stored = self._store.head(key.key)
@@ -121,7 +100,7 @@ class Unpack:
         if event.key.endswith("/"):
             # What S3 consoles make of "create folder".
             return
-        key = _archive_key(event)
+        key = archive_key(event)
         stored = self._store.head(key.key)
         if stored is None:
             self._gone(event)
@@ -243,35 +222,6 @@ class Unpack:
             failure=head.failure,
         )
         self._completion.look(head.archive.batch)
-
-
-def identify(key: ArchiveKey, stored: StoredObject) -> BatchId:
-    """Give the batch that an archive stands for: from its name, or from what HEAD says."""
-    if key.batch is not None:
-        return key.batch
-    return BatchId.derived(stored.last_modified, stored.key, stored.etag)
-
-
-def describe(key: ArchiveKey, stored: StoredObject) -> Archive:
-    """Give the batch's row, from what HEAD says."""
-    return Archive(
-        batch=identify(key, stored),
-        key=stored.key,
-        etag=stored.etag,
-        size=stored.size,
-        original_name=stored.metadata.get("original-name") or PurePosixPath(stored.key).name,
-        dropped_at=stored.last_modified,
-    )
-
-
-def _archive_key(event: ObjectCreated) -> ArchiveKey:
-    try:
-        key = parse_key(event.key)
-    except MalformedKeyError as exc:
-        raise PermanentError(str(exc)) from exc
-    if not isinstance(key, ArchiveKey):
-        raise PermanentError(f"{event.key} is no archive's key")
-    return key
 
 
 def _ordinals(keys: Iterable[str]) -> Iterator[int]:
