@@ -51,6 +51,31 @@ def dead_letter_queue_name(prefix: str, route: Route) -> str:
     return f"{queue_name(prefix, route)}-dead"
 
 
+def exchange_name(prefix: str) -> str:
+    """Name the topic exchange to which stores send; the routing key is the route's name."""
+    return prefix
+
+
+def delay_queue_name(prefix: str, route: Route, seconds: float) -> str:
+    """Name the queue in which a message of the route rests for so long before it comes again.
+
+    There is one for each delay: where delays are mixed in one queue, the long
+    ones at its head keep the short ones behind them.
+    """
+    return f"{queue_name(prefix, route)}-delay-{seconds:g}s"
+
+
+def lease_queue_name(prefix: str, route: Route, holder: str) -> str:
+    """Name the queue through which one consumer renews its hold on long work.
+
+    Args:
+        prefix: What the queues' names begin with.
+        route: Whose work.
+        holder: What no other consumer is called.
+    """
+    return f"{queue_name(prefix, route)}-lease-{holder}"
+
+
 def rule_id(prefix: str, route: Route) -> str:
     """Name the route's rule in the bucket's notification configuration.
 

@@ -116,11 +116,14 @@ def read_broker_address(environment: Environment) -> BrokerAddress:
     Raises:
         SettingError: One is missing or can't be.
     """
-    return BrokerAddress.parse(
+    address = BrokerAddress.parse(
         environment.required_secret("BROKER_URL", "sqs://"),
         region=_read_region(environment),
         prefix=environment.matching("BROKER_PREFIX", "dropscribe", _QUEUE_PREFIX),
     )
+    if address.is_amqp:
+        raise SettingError("BROKER_URL is a RabbitMQ's: only an SQS can be set up so far")
+    return address
 
 
 @dataclass(frozen=True, slots=True)

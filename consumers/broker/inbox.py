@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from kombu import Connection, Consumer, Producer, Queue
 from kombu.exceptions import KombuError
@@ -37,6 +37,16 @@ class Delivery:
     body: bytes | str
     attempt: int
     message: Any
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        """Read kombu's message."""
+        attempt = message.headers.get(ATTEMPT, 1)
+        return cls(
+            body=message.body if message.body is not None else b"",
+            attempt=attempt if isinstance(attempt, int) and attempt > 0 else 1,
+            message=message,
+        )
 
 
 class BrokerLostError(TransientError):
@@ -81,12 +91,7 @@ class Inbox(ABC):
             self._consumer.consume()
 
     def _on_message(self, message: Any) -> None:
-        attempt = message.headers.get(ATTEMPT, 1)
-        delivery = Delivery(
-            body=message.body if message.body is not None else b"",
-            attempt=attempt if isinstance(attempt, int) and attempt > 0 else 1,
-            message=message,
-        )
+        delivery = Delivery.of(message)
         self.in_hand.add(delivery)
         self._receive(delivery)
 
@@ -123,13 +128,13 @@ class Inbox(ABC):
                     self._publish_again(delivery, verdict)
                 case DeadLetter():
                     self._publish_dead_letter(delivery, verdict, now)
-            delivery.message.ack()
+            self._message(delivery).ack()
         self.in_hand.discard(delivery)
 
     def give_back(self, delivery: Delivery) -> None:
         """Hand a delivery back as it came, for another consumer."""
         with self._translated():
-            delivery.message.requeue()
+            self._message(delivery).requeue()
         self.in_hand.discard(delivery)
 
     def cancel(self) -> None:
@@ -141,6 +146,10 @@ class Inbox(ABC):
         """Close the connection."""
         with self._translated():
             self._connection.close()
+
+    def _message(self, delivery: Delivery) -> Any:
+        """Give the broker's message that stands for the delivery now."""
+        return delivery.message
 
     @abstractmethod
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:

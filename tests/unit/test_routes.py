@@ -9,6 +9,9 @@ from events.keys import AudioId
 from events.routes import (
     ROUTES,
     dead_letter_queue_name,
+    delay_queue_name,
+    exchange_name,
+    lease_queue_name,
     queue_name,
     rule_id,
 )
@@ -48,6 +51,17 @@ def test_queue_names_are_distinct_and_what_sqs_allows() -> None:
     ]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) for name in names)
+
+
+def test_names_on_rabbitmq_are_distinct_whatever_the_delay_or_holder() -> None:
+    names = [exchange_name("dropscribe")]
+    for route in ROUTES:
+        names += [queue_name("dropscribe", route), dead_letter_queue_name("dropscribe", route)]
+        names += [delay_queue_name("dropscribe", route, delay) for delay in (0.5, 1, 10, 60.0, 600)]
+        names += [lease_queue_name("dropscribe", route, holder) for holder in ("a", "b")]
+    assert len(set(names)) == len(names)
+    assert delay_queue_name("dropscribe", ROUTES[0], 10.0) == "dropscribe-unpack-delay-10s"
+    assert delay_queue_name("dropscribe", ROUTES[0], 10) == "dropscribe-unpack-delay-10s"
 
 
 def test_a_rule_keeps_its_id() -> None:

@@ -1,0 +1,36 @@
+"""Opening an inbox on whatever broker there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.amqp import open_amqp_inbox
+from consumers.broker.inbox import Delivery, Inbox
+from events.routes import Route
+
+
+def open_inbox(
+    address: BrokerAddress,
+    route: Route,
+    *,
+    prefetch: int,
+    receive: Callable[[Delivery], None],
+) -> Inbox:
+    """Connect to the broker of the address, and begin to consume.
+
+    Args:
+        address: Where the broker is; it tells its kind.
+        route: Whose deliveries.
+        prefetch: The most deliveries in hand at a time.
+        receive: Called with each delivery. It must not raise.
+
+    Raises:
+        TransientError: The broker can't be reached, or refuses.
+    """
+    if address.is_amqp:
+        return open_amqp_inbox(address, route, prefetch=prefetch, receive=receive)
+    # Only here, as botocore is large.
+    from consumers.broker.sqs import open_sqs_inbox  # noqa: PLC0415
+
+    return open_sqs_inbox(address, route, prefetch=prefetch, receive=receive)

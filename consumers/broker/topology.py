@@ -1,0 +1,216 @@
+"""What is declared on a RabbitMQ: one exchange, and for each route its queues.
+
+Everything is declared only by bootstrap; consumers look whether it is there.
+
+Queues are replicated (quorum queues), and dead-letter at least once: RabbitMQ
+forgets a message only after the queue it goes to has it. See RabbitMQ's
+documentation, "Quorum Queues" and "At-Least-Once Dead Lettering".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.connection import connected, make_connection
+from consumers.errors import ConfigurationError, TransientError
+from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
+from events.routes import (
+    ROUTES,
+    Route,
+    dead_letter_queue_name,
+    delay_queue_name,
+    exchange_name,
+    lease_queue_name,
+    queue_name,
+)
+
+#: How often a message may come back without a verdict; then it is one that
+#: kills its consumers. A lost connection counts too, for all that is in hand.
+DELIVERY_LIMIT = 20
+
+#: Every delay that a verdict can ask for.
+DELAYS = tuple(sorted({*RETRY_DELAYS, BUSY_DELAY}))
+
+#: Seconds after which the long work of a dead consumer comes again.
+LEASE_RETURN = 10.0
+
+#: Seconds after which RabbitMQ deletes a lease queue that nobody touched: far
+#: longer than what lies in it takes to return.
+_LEASE_QUEUE_EXPIRES = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue, and what RabbitMQ is told of it.
+
+    Attributes:
+        name: Its name.
+        arguments: RabbitMQ's ``x-arguments``.
+    """
+
+    name: str
+    arguments: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The exchange and the queues of a deployment.
+
+    Attributes:
+        prefix: What the names begin with.
+        delays: Seconds; a delay queue is made for each.
+        delivery_limit: How often a message may come back without a verdict.
+    """
+
+    prefix: str
+    delays: tuple[float, ...] = field(default=DELAYS)
+    delivery_limit: int = DELIVERY_LIMIT
+
+    def queues(self, route: Route) -> tuple[QueueSpec, ...]:
+        """List the route's queues: each after those to which its messages go."""
+        dead = QueueSpec(dead_letter_queue_name(self.prefix, route), {"x-queue-type": "quorum"})
+        main = QueueSpec(
+            queue_name(self.prefix, route),
+            {**_dead_lettered_to(dead.name), "x-delivery-limit": self.delivery_limit},
+        )
+        delays = (
+            QueueSpec(
+                delay_queue_name(self.prefix, route, seconds),
+                {**_dead_lettered_to(main.name), "x-message-ttl": round(seconds * 1000)},
+            )
+            for seconds in self.delays
+        )
+        return (dead, main, *delays)
+
+    def lease_queue(self, route: Route, holder: str) -> QueueSpec:
+        """Describe the queue that a consumer makes for itself once its work is long."""
+        return QueueSpec(
+            lease_queue_name(self.prefix, route, holder),
+            {
+                **_dead_lettered_to(queue_name(self.prefix, route)),
+                "x-message-ttl": round(LEASE_RETURN * 1000),
+                "x-expires": _LEASE_QUEUE_EXPIRES * 1000,
+            },
+        )
+
+    def delay_queue(self, route: Route, seconds: float) -> str:
+        """Name the queue whose delay is the shortest that is long enough, or the longest."""
+        enough = [delay for delay in self.delays if delay >= seconds]
+        return delay_queue_name(self.prefix, route, min(enough, default=max(self.delays)))
+
+
+def _dead_lettered_to(queue: str) -> dict[str, object]:
+    """Send what expires, or comes back too often, to a queue by the default exchange."""
+    return {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        "x-dead-letter-strategy": "at-least-once",
+        # Which at-least-once asks for; no queue has a length limit that would reject.
+        "x-overflow": "reject-publish",
+    }
+
+
+def declare_queue(channel: Any, spec: QueueSpec) -> None:
+    """Make a queue, unless it is there.
+
+    Raises:
+        PreconditionFailed: It is there with other arguments.
+    """
+    channel.queue_declare(spec.name, durable=True, auto_delete=False, arguments=spec.arguments)
+
+
+def declare_topology(
+    address: BrokerAddress,
+    topology: Topology | None = None,
+    *,
+    routes: Sequence[Route] = ROUTES,
+    dry_run: bool = False,
+) -> Iterator[tuple[str, bool]]:
+    """Make what is missing.
+
+    Args:
+        address: A RabbitMQ's.
+        topology: What is to be there; None for the deployment's own.
+        routes: Whose queues.
+        dry_run: Only look.
+
+    Yields:
+        A thing that is to be there, and whether it was missing.
+
+    Raises:
+        ConfigurationError: It is there in another form, or the user may not make it.
+        BrokerLostError: RabbitMQ can't be reached.
+    """
+    topology = topology or Topology(address.prefix)
+    exchange = exchange_name(topology.prefix)
+    with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
+        what = f"exchange {exchange}"
+        missing = _is_missing(connection, "exchange_declare", exchange, type="topic")
+        if not dry_run:
+            with _explained(what):
+                connection.default_channel.exchange_declare(
+                    exchange, "topic", durable=True, auto_delete=False
+                )
+        yield what, missing
+        for route in routes:
+            for spec in topology.queues(route):
+                what = f"queue {spec.name}"
+                missing = _is_missing(connection, "queue_declare", spec.name)
+                if not dry_run:
+                    with _explained(what):
+                        declare_queue(connection.default_channel, spec)
+                        if spec.name == queue_name(topology.prefix, route):
+                            connection.default_channel.queue_bind(spec.name, exchange, route.name)
+                yield what, missing
+        connection.close()
+
+
+def check_topology(channel: Any, topology: Topology, route: Route) -> None:
+    """See that each queue of the route is there.
+
+    Raises:
+        MissingQueueError: One is not.
+    """
+    for spec in topology.queues(route):
+        try:
+            channel.queue_declare(spec.name, passive=True)
+        except NotFound as exc:
+            raise MissingQueueError(
+                f"queue {spec.name} is not there: run dropscribe bootstrap"
+            ) from exc
+
+
+class MissingQueueError(TransientError):
+    """A queue is missing, until bootstrap makes it."""
+
+
+def _is_missing(connection: Any, declare: str, name: str, **kwargs: Any) -> bool:
+    """Look for an exchange or a queue, on a channel that is lost where there is none."""
+    with connection.channel() as channel:
+        try:
+            getattr(channel, declare)(name, passive=True, **kwargs)
+        except NotFound:
+            return True
+        return False
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except PreconditionFailed as exc:
+        raise ConfigurationError(
+            f"{what} is there in another form; drain and delete it, or choose another "
+            f"BROKER_PREFIX: {exc.reply_text}"
+        ) from exc
+    except AccessRefused as exc:
+        raise ConfigurationError(
+            f"{what} may not be made by the user of BROKER_URL: {exc.reply_text}"
+        ) from exc

@@ -1,0 +1,131 @@
+"""A deployment's queues on RabbitMQ, seen and moved from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import amqp
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.amqp import AmqpInbox, AmqpSettings, open_amqp_inbox
+from consumers.broker.inbox import Delivery
+from consumers.broker.topology import Topology, declare_topology
+from events.routes import dead_letter_queue_name, delay_queue_name, exchange_name, queue_name
+from tests.contracts.loop import ROUTE, Opener, notification
+
+PREFIX = "dropscribe"
+
+
+class RabbitQueues:
+    """The route's queues, with delays that a test can wait for.
+
+    Args:
+        url: An empty virtual host.
+        delivery_limit: How often a message may come back without a verdict.
+        settings: The consumers' own.
+    """
+
+    def __init__(
+        self, url: str, *, delivery_limit: int = 20, settings: AmqpSettings | None = None
+    ) -> None:
+        self.address = BrokerAddress.parse(url, region="", prefix=PREFIX)
+        self.topology = Topology(PREFIX, delays=(1.0, 10.0), delivery_limit=delivery_limit)
+        self.settings = settings or AmqpSettings(heartbeat=2)
+        self.inboxes: list[AmqpInbox] = []
+        self.queue = queue_name(PREFIX, ROUTE)
+        self._dead = dead_letter_queue_name(PREFIX, ROUTE)
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        self.make()
+        self._connection = self._connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError, amqp.AMQPError):
+            self._connection.close()
+        self._connection.collect()
+
+    def reconnect(self) -> None:
+        """Connect again to a node that was away."""
+        self._connection.collect()
+        self._connection = self._connect()
+
+    def _connect(self) -> Any:
+        parts = urlsplit(self.address.endpoint or "")
+        connection = amqp.Connection(
+            parts.netloc,
+            userid=self.address.access_key,
+            password=self.address.secret_key,
+            virtual_host=self.address.virtual_host,
+            confirm_publish=True,
+        )
+        connection.connect()
+        return connection
+
+    def through(self, port: int) -> RabbitQueues:
+        """Lead to the same queues by another port."""
+        other = RabbitQueues("amqp://h", settings=self.settings)
+        other.address = replace(self.address, endpoint=f"amqp://127.0.0.1:{port}")
+        other.topology = self.topology
+        other.inboxes = self.inboxes
+        return other
+
+    def away(self) -> Opener:
+        return self.through(9)
+
+    def open_inbox(self, prefetch: int, receive: Callable[[Delivery], None], /) -> AmqpInbox:
+        inbox = open_amqp_inbox(
+            self.address,
+            ROUTE,
+            prefetch=prefetch,
+            receive=receive,
+            topology=self.topology,
+            settings=self.settings,
+        )
+        self.inboxes.append(inbox)
+        return inbox
+
+    def make(self) -> None:
+        list(declare_topology(self.address, self.topology))
+
+    def remove(self) -> None:
+        with self._connection.channel() as channel:
+            channel.queue_delete(self.queue)
+
+    def send(self, *keys: str, body: str | bytes | None = None, **properties: Any) -> None:
+        """Send as a store does: to the exchange, with the route's name."""
+        message = amqp.Message(body or notification(keys), **properties)
+        with self._connection.channel() as channel:
+            channel.basic_publish(message, exchange_name(PREFIX), ROUTE.name, mandatory=True)
+
+    def waiting(self) -> int:
+        return self.ready(self.queue)
+
+    def ready(self, queue: str) -> int:
+        with self._connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def unsettled(self) -> int:
+        """Look twice: what is on its way from one place to another is in neither."""
+        first = self._unsettled()
+        time.sleep(0.2)
+        return first + self._unsettled()
+
+    def _unsettled(self) -> int:
+        delays = [delay_queue_name(PREFIX, ROUTE, each) for each in self.topology.delays]
+        in_hand = (len(each.in_hand) for each in self.inboxes if each._connection.connected)
+        return sum(in_hand) + sum(self.ready(queue) for queue in (self.queue, *delays))
+
+    def dead(self) -> list[dict[str, Any]]:
+        letters = []
+        with self._connection.channel() as channel:
+            while (message := channel.basic_get(self._dead)) is not None:
+                letters.append(json.loads(message.body))
+        return letters

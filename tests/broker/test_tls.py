@@ -1,0 +1,114 @@
+"""RabbitMQ by TLS."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.inbox import BrokerLostError
+from consumers.broker.topology import declare_topology
+from events.event import ObjectCreated
+from tests.broker.queues import RabbitQueues
+from tests.contracts.loop import Recorder, eventually, notification, running
+from tests.servers.rabbitmq import rabbitmq
+
+
+def _certify(folder: Path) -> None:
+    """Write a self-signed certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rabbit")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[BrokerAddress]:
+    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
+        folder = Path(name)
+        folder.chmod(0o755)
+        _certify(folder)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        config = {
+            "listeners.ssl.1": f"127.0.0.1:{port}",
+            "ssl_options.certfile": str(folder / "ca.pem"),
+            "ssl_options.keyfile": str(folder / "key.pem"),
+        }
+        with rabbitmq(config):
+            yield BrokerAddress.parse(
+                f"amqps://guest:guest@127.0.0.1:{port}/",
+                region="",
+                prefix="dropscribe",
+                ca_file=str(folder / "ca.pem"),
+            )
+
+
+def test_a_connection_by_tls_is_kept_through_idle_time_and_work(address: BrokerAddress) -> None:
+    queues = RabbitQueues("amqp://h")
+    queues.address = address
+    queues.make()
+    done = threading.Event()
+
+    def work(_: ObjectCreated) -> None:
+        done.wait(6)
+        done.set()
+
+    with running(queues, Recorder(work)):
+        (inbox,) = eventually(lambda: queues.inboxes or None, seconds=10)
+        time.sleep(6)
+        sender = queues.open_inbox(1, lambda _: None)
+        sender.cancel()
+        sender._publish(notification(["archives/a.tar"]), queues.queue)
+        sender.close()
+        assert done.wait(15)
+        eventually(lambda: None if inbox.in_hand else True, seconds=10)
+        assert inbox._connection.connected
+    assert len(queues.inboxes) == 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(address: BrokerAddress) -> None:
+    with pytest.raises(BrokerLostError, match="certificate verify failed"):
+        list(declare_topology(replace(address, ca_file=None)))
+
+
+def test_a_certificate_of_another_host_is_refused(address: BrokerAddress) -> None:
+    assert address.endpoint is not None
+    elsewhere = address.endpoint.replace("127.0.0.1", "localhost")
+    with pytest.raises(BrokerLostError, match="certificate"):
+        list(declare_topology(replace(address, endpoint=elsewhere)))

@@ -1,0 +1,97 @@
+"""What bootstrap declares, and what consumers do where it is missing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import amqp
+import pytest
+
+from consumers.broker.inbox import BrokerLostError
+from consumers.broker.opening import open_inbox
+from consumers.broker.topology import DELAYS, Topology, declare_topology
+from consumers.errors import ConfigurationError, TransientError
+from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
+from events.event import ObjectCreated
+from events.routes import ROUTES, delay_queue_name
+from tests.broker.queues import PREFIX, RabbitQueues
+from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+from tests.servers.rabbitmq import RabbitNode
+
+
+def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
+    address = RabbitQueues(node.vhost()).address
+    foreseen = list(declare_topology(address, dry_run=True))
+    assert len(foreseen) == 1 + len(ROUTES) * (2 + len(DELAYS))
+    assert all(missing for _, missing in foreseen)
+    assert list(declare_topology(address)) == foreseen
+    assert not any(missing for _, missing in declare_topology(address))
+    inbox = open_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+    inbox.close()
+
+
+def test_each_verdict_has_a_queue_of_its_delay() -> None:
+    topology = Topology(PREFIX)
+    for seconds in (*RETRY_DELAYS, BUSY_DELAY):
+        assert topology.delay_queue(ROUTE, seconds) == delay_queue_name(PREFIX, ROUTE, seconds)
+    assert topology.delay_queue(ROUTE, 11) == delay_queue_name(PREFIX, ROUTE, 60)
+    assert topology.delay_queue(ROUTE, 9999) == delay_queue_name(PREFIX, ROUTE, 600)
+
+
+def test_what_is_there_in_another_form_is_said(queues: RabbitQueues) -> None:
+    other = replace(queues.topology, delivery_limit=queues.topology.delivery_limit + 1)
+    with pytest.raises(ConfigurationError, match=f"queue {queues.queue} is there in another form"):
+        list(declare_topology(queues.address, other))
+    assert list(declare_topology(queues.address, other, dry_run=True))
+
+
+def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
+    address = replace(queues.address, secret_key="hush")
+    with pytest.raises(BrokerLostError) as caught:
+        list(declare_topology(address))
+    assert "hush" not in str(caught.value)
+
+
+def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
+    address = RabbitQueues(node.vhost()).address
+    with pytest.raises(TransientError, match=r"-dead is not there: run dropscribe bootstrap"):
+        open_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+
+
+def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:
+    def fail_once(_: ObjectCreated) -> Exception | None:
+        if len(handler.calls) > 1:
+            return None
+        with queues._connection.channel() as channel:
+            channel.queue_delete(delay_queue_name(PREFIX, ROUTE, 1))
+        return TransientError("away")
+
+    handler = Recorder(fail_once)
+    queues.send("archives/a.tar")
+    with running(queues, handler):
+        eventually(lambda: handler.calls or None, seconds=10)
+        eventually(lambda: queues.waiting() or None, seconds=10)
+        queues.make()
+        settled(queues)
+    assert handler.keys == ["archives/a.tar"] * 2
+    assert queues.dead() == []
+
+
+def test_a_short_delay_does_not_wait_behind_a_long_one(queues: RabbitQueues) -> None:
+    delays = {"archives/long.tar": 10.0, "archives/short.tar": 1.0}
+    for key, seconds in delays.items():
+        with queues._connection.channel() as channel:
+            channel.basic_publish(
+                amqp.Message(notification([key])),
+                "",
+                queues.topology.delay_queue(ROUTE, seconds),
+                mandatory=True,
+            )
+    handler = Recorder(lambda _: None)
+    begun = time.monotonic()
+    with running(queues, handler):
+        eventually(lambda: handler.calls or None, seconds=20)
+        assert time.monotonic() - begun < 5
+        settled(queues)
+    assert handler.keys == ["archives/short.tar", "archives/long.tar"]
