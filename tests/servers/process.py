@@ -1,22 +1,14 @@
-"""What the servers share: a folder, ports, and processes that never outlive the tests.
-
-The end of a server is the same whether its block is left or the test process is
-killed: its processes are gone (the kernel kills them with the thread that started
-them), and its folder is (a shell waits for the end of a pipe, and removes it).
-"""
+"""The programs of a server: started and ended by process id, and never left behind."""
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -24,12 +16,9 @@ from typing import TypeVar
 import psutil
 
 from consumers.errors import ConfigurationError
+from tests.servers.grounds import Grounds, ServerError
 
 T = TypeVar("T")
-
-#: Below the ports that Linux gives to outgoing connections, so that nobody is given
-#: the port of a server that restarts.
-_PORTS = range(15000, 32000)
 
 #: Seconds that a server gets to answer.
 _START = 90.0
@@ -40,36 +29,10 @@ _END = 30.0
 #: Lines of a log that an error shows: RabbitMQ says why it ends 50 lines before the end.
 _LOG_LINES = 80
 
-#: Waits for the end of standard input; what still writes there is about to be killed.
-_REMOVE_FOLDER = """
-while read -r _; do :; done
-for _ in $(seq 300); do rm -rf -- "$1" && exit; sleep 0.1; done 2>/dev/null
-exit 1
-"""
-
-
-class ServerError(Exception):
-    """A server did not do what was asked; the message has the end of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """Where a server lives.
-
-    Attributes:
-        folder: For everything it keeps; removed when it ends.
-        ports: Free ones on 127.0.0.1, this server's own until it ends.
-        births: The thread that starts its processes: they end with it.
-    """
-
-    folder: Path
-    ports: Sequence[int]
-    births: ThreadPoolExecutor
-
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A program that can be started, ended and started again.
+    """A program that can be started, ended and started again; it ends with its grounds.
 
     Attributes:
         grounds: Where it lives.
@@ -85,7 +48,13 @@ class Process:
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     def start(self) -> None:
-        """Start it."""
+        """Start it.
+
+        Raises:
+            ServerError: It runs already.
+        """
+        if self._running and self.exit_code is None:
+            raise ServerError(f"{self._name} runs already")
         self._running[:] = [self.grounds.births.submit(self._spawn).result()]
 
     @property
@@ -172,17 +141,6 @@ class Process:
 
 
 @contextmanager
-def grounds(prefix: str, *, ports: int) -> Iterator[Grounds]:
-    """Make a folder, reserve ports, and take both back at the end."""
-    with (
-        ExitStack() as stack,
-        _folder(prefix) as folder,
-        ThreadPoolExecutor(1, thread_name_prefix=prefix) as births,
-    ):
-        yield Grounds(folder, [_reserve_port(stack) for _ in range(ports)], births)
-
-
-@contextmanager
 def running(process: Process) -> Iterator[Process]:
     """Start a process, and kill it at the end."""
     try:
@@ -235,30 +193,3 @@ def answer(port: int, question: bytes = b"") -> bytes | None:
             return connection.recv(64) or None
     except OSError:
         return None
-
-
-@contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
-    remover = subprocess.Popen(
-        ["/bin/sh", "-c", _REMOVE_FOLDER, "remover", str(folder)],
-        stdin=subprocess.PIPE,
-        cwd="/",
-        start_new_session=True,
-    )
-    with remover:
-        yield folder
-    if remover.returncode:
-        raise ServerError(f"the folder {folder} could not be removed")
-
-
-def _reserve_port(stack: ExitStack) -> int:
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with closing(socket.socket()) as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            # A name in Linux's abstract namespace says to other test processes that
-            # it is taken, also while the server is down; it ends with this process.
-            claim = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-            claim.bind(f"\0dropscribe-tests-port-{port}")
-            return port
-    raise ServerError("no port is free on 127.0.0.1")

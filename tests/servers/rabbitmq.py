@@ -11,16 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers.process import (
-    Grounds,
-    Process,
-    ServerError,
-    answer,
-    grounds,
-    require,
-    running,
-    wait_until,
-)
+from tests.servers.grounds import Grounds, ServerError, grounds
+from tests.servers.process import Process, answer, require, running, wait_until
 
 _INSTALL = "apt-get install rabbitmq-server"
 
@@ -118,19 +110,22 @@ class RabbitNode:
             raise ServerError(f"{self.name} does not do {expression!r}: {printed}")
 
     def _command(self, *argv: str, given: str = "") -> str:
-        done = subprocess.run(
-            argv,
-            input=given + "\n",
-            env=self._process.environment,
-            user=self._process.user,
-            group=self._process.user,
-            extra_groups=None if self._process.user is None else [],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                argv,
+                input=given + "\n",
+                env=self._process.environment,
+                user=self._process.user,
+                group=self._process.user,
+                extra_groups=None if self._process.user is None else [],
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ServerError(f"{' '.join(argv)} took longer than {_COMMAND:.0f} s") from exc
         if done.returncode:
             raise ServerError(f"{' '.join(argv)} failed: {done.stderr or done.stdout}")
         return done.stdout.strip()
