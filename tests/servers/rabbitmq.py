@@ -151,7 +151,7 @@ def rabbitmq(
         ServerError: It does not come up.
     """
     require([str(_BIN / "rabbitmq-server"), "epmd", "erl_call"], _INSTALL)
-    # As root it must not run, and what it uses must belong to its own user.
+    # Never as root, as Debian's service; what it uses must then belong to its own user.
     user = "rabbitmq" if os.geteuid() == 0 else None
     with grounds("rabbitmq", ports=3) as place:
         amqp, _, names = place.ports
