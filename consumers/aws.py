@@ -17,12 +17,14 @@ def make_client(
     access_key: str | None,
     secret_key: str | None,
     region: str,
+    ca_file: str | None = None,
     connections: int = 10,
 ) -> Any:
     """Make a client; nothing is asked of the service yet.
 
     Without an endpoint it is AWS itself; without keys, botocore looks for
-    credentials where it always does (an instance's role, a shared file).
+    credentials where it always does (an instance's role, a shared file);
+    without a ``ca_file``, certificates have to be signed by whom botocore trusts.
     """
     config = Config(
         connect_timeout=10,
@@ -36,7 +38,7 @@ def make_client(
     session = boto3.session.Session(
         aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
     )
-    return session.client(service, endpoint_url=endpoint, config=config)
+    return session.client(service, endpoint_url=endpoint, config=config, verify=ca_file)
 
 
 def proxies_for(endpoint: str | None) -> dict[str, str] | None:

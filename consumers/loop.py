@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from consumers.broker.inbox import Delivery, Inbox
 from consumers.errors import TransientError
@@ -27,8 +27,14 @@ from consumers.verdict import RETRY_DELAYS, Verdict
 from consumers.worker import Worker
 from events.routes import Route
 
-#: Opens an inbox whose deliveries go to the given function, at most so many at a time.
-OpenInbox = Callable[[int, Callable[[Delivery], None]], Inbox]
+
+class OpenInbox(Protocol):
+    """Connects to the broker."""
+
+    def __call__(self, *, prefetch: int, receive: Callable[[Delivery], None]) -> Inbox:
+        """Open an inbox whose deliveries go to ``receive``, at most ``prefetch`` at a time."""
+        ...
+
 
 #: Seconds that the connection's thread waits for deliveries before it looks for verdicts.
 _POLL = 0.2
@@ -120,7 +126,7 @@ class Loop:
 
     def _consume(self, stop: Stop) -> None:
         prefetch = self._workers * self._handler.group
-        inbox = self._open_inbox(prefetch, self._arrived.put)
+        inbox = self._open_inbox(prefetch=prefetch, receive=self._arrived.put)
         self._log.info("consuming", prefetch=prefetch)
         try:
             while not stop.asked.is_set():

@@ -232,6 +232,7 @@ def connect_store(
     secret_key: str | None,
     region: str,
     bucket: str,
+    ca_file: str | None = None,
     connections: int = 32,
 ) -> Store:
     """Make the bucket's adapter. For the parameters see `consumers.aws.make_client`."""
@@ -242,6 +243,7 @@ def connect_store(
             access_key=access_key,
             secret_key=secret_key,
             region=region,
+            ca_file=ca_file,
             connections=connections,
         ),
         bucket,

@@ -19,7 +19,8 @@ class ObjectCreated:
         etag: The object's ETag without quotes, or None.
         time: When the store says it happened (aware), or None.
         sequencer: Orders the events of one key, or None. See `sequence`.
-        source: The dialect it came in: ``aws``, ``eventbridge``, ``minio``, ``rustfs``, ``ceph``.
+        source: The dialect it came in: ``aws``, ``eventbridge``, ``minio``, ``rustfs``, ``ceph``,
+            or ``dropscribe`` where an operator told of it again.
     """
 
     bucket: str

@@ -1,4 +1,4 @@
-"""Bucket notifications: five dialects, decoded once, here.
+"""Bucket notifications: the stores' five dialects and our own, decoded once, here.
 
 ============================  ==========================  ====================
 store                         told by                     key in the record
@@ -8,6 +8,7 @@ AWS S3 by EventBridge         ``source: aws.s3``          raw
 MinIO                         ``eventSource: minio:s3``   form-encoded
 RustFS                        ``eventSource: rustfs:s3``  form-encoded
 Ceph RADOS Gateway            ``eventSource: ceph:s3``    raw
+an operator (`encode`)        ``dropscribe:s3``           raw
 ============================  ==========================  ====================
 """
 
@@ -23,7 +24,7 @@ from urllib.parse import unquote_plus
 from events.event import ObjectCreated
 
 _FORM_ENCODED = {"aws:s3": "aws", "minio:s3": "minio", "rustfs:s3": "rustfs"}
-_RAW = {"ceph:s3": "ceph"}
+_RAW = {"ceph:s3": "ceph", "dropscribe:s3": "dropscribe"}
 
 #: SNS in front of a queue wraps a body once; more than that is no notification.
 _MAX_WRAPPERS = 2
@@ -62,6 +63,16 @@ def decode(body: str | bytes) -> tuple[ObjectCreated, ...]:
     if not isinstance(records, list):
         raise MalformedNotificationError("the message has no list of Records")
     return tuple(event for record in records for event in _record_events(record))
+
+
+def encode(bucket: str, key: str) -> str:
+    """Tell again of an object that is stored; what is left out, HEAD says."""
+    record = {
+        "eventSource": "dropscribe:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key}},
+    }
+    return json.dumps({"Records": [record]}, ensure_ascii=False)
 
 
 def _parse(body: object) -> _Json:

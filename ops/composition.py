@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,9 +11,9 @@ from typing import Any
 from consumers.archive import ArchiveLimits
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from consumers.broker.address import BrokerAddress
-from consumers.broker.inbox import Delivery, Inbox
-from consumers.broker.sqs import open_sqs_inbox
+from consumers.broker.amqp import AmqpSettings
+from consumers.broker.opening import open_inbox as open_any_inbox
+from consumers.broker.topology import Topology
 from consumers.completion import Completion
 from consumers.convert import Converter
 from consumers.database.connect import open_pool
@@ -25,10 +25,12 @@ from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
 from consumers.transcribe import Transcribe
 from consumers.unpack import Unpack
+from consumers.verdict import BUSY_DELAY
 from events.routes import ROUTES, Route
 from ops.environment import Environment
 from ops.settings import (
     DatabaseSettings,
+    LoopSettings,
     SpeechSettings,
     StoreSettings,
     UnpackSettings,
@@ -50,6 +52,7 @@ def make_store(environment: Environment) -> Store:
         secret_key=settings.secret_key,
         region=settings.region,
         bucket=settings.bucket,
+        ca_file=settings.ca_file,
     )
 
 
@@ -129,16 +132,28 @@ def route_named(name: str) -> Route:
 def open_loop(route: Route, environment: Environment, log: Any) -> Iterator[Loop]:
     """Make a route's consumer, ready to run."""
     opener = open_inbox(environment, route)
+    delays = LoopSettings.read(environment).delays
     with HANDLERS[route.name](environment, log) as handler:
-        yield Loop(route=route, handler=handler, open_inbox=opener, log=log)
+        yield Loop(route=route, handler=handler, open_inbox=opener, log=log, delays=delays)
+
+
+def make_topology(environment: Environment) -> Topology:
+    """Describe the queues of a RabbitMQ."""
+    delays = {*LoopSettings.read(environment).delays, BUSY_DELAY}
+    return Topology(read_broker_address(environment).prefix, delays=tuple(sorted(delays)))
 
 
 def open_inbox(environment: Environment, route: Route) -> OpenInbox:
     """Say how a consumer of the route connects to the broker."""
-    return partial(_open_inbox, read_broker_address(environment), route)
-
-
-def _open_inbox(
-    address: BrokerAddress, route: Route, prefetch: int, receive: Callable[[Delivery], None]
-) -> Inbox:
-    return open_sqs_inbox(address, route, prefetch=prefetch, receive=receive)
+    settings = LoopSettings.read(environment)
+    return partial(
+        open_any_inbox,
+        read_broker_address(environment),
+        route,
+        topology=make_topology(environment),
+        settings=AmqpSettings(
+            heartbeat=settings.heartbeat,
+            # RabbitMQ looks once a minute whether the time is up.
+            renew_after=settings.consumer_timeout * 5 / 6,
+        ),
+    )

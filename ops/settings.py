@@ -19,6 +19,7 @@ from ops.environment import Environment, SettingError
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 _REGION = re.compile(r"[a-z0-9-]+")
+_DELAYS = re.compile(r"\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){0,9}", re.ASCII)
 _QUEUE_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?/?", re.ASCII)
 
@@ -36,6 +37,8 @@ class StoreSettings:
                         set, on AWS: an instance's role, or AWS' own variables
     ``S3_BUCKET``       the bucket (``audio-pipeline``)
     ``S3_REGION``       its region (``us-east-1``)
+    ``S3_CA_FILE``      certificates that the store's own has to be signed by
+                        (those that the system trusts)
     ==================  ======================================================
     """
 
@@ -44,6 +47,7 @@ class StoreSettings:
     secret_key: str | None = field(repr=False)
     bucket: str
     region: str
+    ca_file: str | None
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
@@ -68,6 +72,7 @@ class StoreSettings:
             secret_key=secret_key,
             bucket=environment.matching("S3_BUCKET", "audio-pipeline", _BUCKET),
             region=_read_region(environment),
+            ca_file=_read_ca_file(environment, "S3_CA_FILE"),
         )
 
 
@@ -108,22 +113,56 @@ def read_broker_address(environment: Environment) -> BrokerAddress:
     """Read where the broker is.
 
     =====================  ===================================================
-    ``BROKER_URL``         ``sqs://`` for AWS, ``sqs://KEY:SECRET@HOST:PORT``
+    ``BROKER_URL``         ``amqps://USER:PASSWORD@HOST/VHOST`` for RabbitMQ,
+                           ``sqs://`` for AWS, ``sqs://KEY:SECRET@HOST:PORT``
                            for another SQS (or ``BROKER_URL_FILE``)
     ``BROKER_PREFIX``      what the queues' names begin with (``dropscribe``)
+    ``BROKER_CA_FILE``     certificates that RabbitMQ's own has to be signed by
+                           (those that the system trusts)
     =====================  ===================================================
 
     Raises:
         SettingError: One is missing or can't be.
     """
-    address = BrokerAddress.parse(
+    return BrokerAddress.parse(
         environment.required_secret("BROKER_URL", "sqs://"),
         region=_read_region(environment),
         prefix=environment.matching("BROKER_PREFIX", "dropscribe", _QUEUE_PREFIX),
+        ca_file=_read_ca_file(environment, "BROKER_CA_FILE"),
     )
-    if address.is_amqp:
-        raise SettingError("BROKER_URL is a RabbitMQ's: only an SQS can be set up so far")
-    return address
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """How deliveries are taken, and tried again.
+
+    ===========================  =============================================
+    ``RETRY_DELAYS``             seconds to wait after each failed attempt;
+                                 after the last it is a dead letter
+                                 (``10,60,600``)
+    ``BROKER_HEARTBEAT``         seconds between heartbeats to RabbitMQ (30)
+    ``BROKER_CONSUMER_TIMEOUT``  RabbitMQ's ``consumer_timeout`` in seconds
+                                 (1800): longer work renews its hold before
+    ===========================  =============================================
+    """
+
+    delays: tuple[float, ...]
+    heartbeat: int
+    consumer_timeout: int
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variables.
+
+        Raises:
+            SettingError: One can't be.
+        """
+        text = environment.matching("RETRY_DELAYS", "10,60,600", _DELAYS)
+        return cls(
+            delays=tuple(float(part) for part in text.split(",")),
+            heartbeat=environment.integer("BROKER_HEARTBEAT", 30, least=2),
+            consumer_timeout=environment.integer("BROKER_CONSUMER_TIMEOUT", 1800, least=10),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +264,15 @@ def read_scratch_root(environment: Environment) -> Path:
 
 def _read_region(environment: Environment) -> str:
     return environment.matching("S3_REGION", "us-east-1", _REGION)
+
+
+def _read_ca_file(environment: Environment, name: str) -> str | None:
+    path = environment.path(name)
+    if path is None:
+        return None
+    if not path.is_file():
+        raise SettingError(f"{name}={str(path)!r} is not a file")
+    return str(path)
 
 
 def _check_url(name: str, value: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.amqp import open_amqp_inbox
+from consumers.broker.amqp import AmqpSettings, open_amqp_inbox
 from consumers.broker.inbox import Delivery, Inbox
+from consumers.broker.topology import Topology
 from events.routes import Route
 
 
@@ -16,6 +17,8 @@ def open_inbox(
     *,
     prefetch: int,
     receive: Callable[[Delivery], None],
+    topology: Topology,
+    settings: AmqpSettings,
 ) -> Inbox:
     """Connect to the broker of the address, and begin to consume.
 
@@ -24,12 +27,21 @@ def open_inbox(
         route: Whose deliveries.
         prefetch: The most deliveries in hand at a time.
         receive: Called with each delivery. It must not raise.
+        topology: What bootstrap made, of a RabbitMQ.
+        settings: How a connection to a RabbitMQ is kept.
 
     Raises:
         TransientError: The broker can't be reached, or refuses.
     """
     if address.is_amqp:
-        return open_amqp_inbox(address, route, prefetch=prefetch, receive=receive)
+        return open_amqp_inbox(
+            address,
+            route,
+            prefetch=prefetch,
+            receive=receive,
+            topology=topology,
+            settings=settings,
+        )
     # Only here, as botocore is large.
     from consumers.broker.sqs import open_sqs_inbox  # noqa: PLC0415
 

@@ -80,7 +80,7 @@ class RabbitQueues:
     def away(self) -> Opener:
         return self.through(9)
 
-    def open_inbox(self, prefetch: int, receive: Callable[[Delivery], None], /) -> AmqpInbox:
+    def open_inbox(self, *, prefetch: int, receive: Callable[[Delivery], None]) -> AmqpInbox:
         inbox = open_amqp_inbox(
             self.address,
             ROUTE,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.servers.rabbitmq import RabbitNode
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, notification, running, settled
-from tests.servers.rabbitmq import RabbitNode
 
 ROOT = Path(__file__).parents[2]
 

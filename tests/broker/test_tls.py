@@ -22,9 +22,9 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.inbox import BrokerLostError
 from consumers.broker.topology import declare_topology
 from events.event import ObjectCreated
+from ops.servers.rabbitmq import rabbitmq
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, eventually, notification, running
-from tests.servers.rabbitmq import rabbitmq
 
 
 def _certify(folder: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_connection_by_tls_is_kept_through_idle_time_and_work(address: BrokerA
     with running(queues, Recorder(work)):
         (inbox,) = eventually(lambda: queues.inboxes or None, seconds=10)
         time.sleep(6)
-        sender = queues.open_inbox(1, lambda _: None)
+        sender = queues.open_inbox(prefetch=1, receive=lambda _: None)
         sender.cancel()
         sender._publish(notification(["archives/a.tar"]), queues.queue)
         sender.close()

@@ -8,16 +8,16 @@ from dataclasses import replace
 import amqp
 import pytest
 
+from consumers.broker.amqp import open_amqp_inbox
 from consumers.broker.inbox import BrokerLostError
-from consumers.broker.opening import open_inbox
 from consumers.broker.topology import DELAYS, Topology, declare_topology
 from consumers.errors import ConfigurationError, TransientError
 from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
 from events.event import ObjectCreated
 from events.routes import ROUTES, delay_queue_name
+from ops.servers.rabbitmq import RabbitNode
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
-from tests.servers.rabbitmq import RabbitNode
 
 
 def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
@@ -27,7 +27,7 @@ def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
     assert all(missing for _, missing in foreseen)
     assert list(declare_topology(address)) == foreseen
     assert not any(missing for _, missing in declare_topology(address))
-    inbox = open_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+    inbox = open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
     inbox.close()
 
 
@@ -56,7 +56,7 @@ def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
 def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     with pytest.raises(TransientError, match=r"-dead is not there: run dropscribe bootstrap"):
-        open_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+        open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
 
 
 def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:

@@ -49,7 +49,7 @@ class Recorder:
 class Opener(Protocol):
     """What leads to the route's queue."""
 
-    def open_inbox(self, prefetch: int, receive: Callable[[Delivery], None], /) -> Inbox:
+    def open_inbox(self, *, prefetch: int, receive: Callable[[Delivery], None]) -> Inbox:
         """Open an inbox."""
 
 

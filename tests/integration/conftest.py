@@ -34,8 +34,8 @@ from ops.composition import make_store, open_database, open_inbox, route_named, 
 from ops.drop import Dropper
 from ops.embedded.stack import servers
 from ops.environment import Environment
+from ops.soak.recogniser import LengthRecogniser
 from ops.watch import Progress, look
-from tests.recogniser import LengthRecogniser
 
 T = TypeVar("T")
 

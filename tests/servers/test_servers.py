@@ -20,9 +20,9 @@ from botocore.config import Config
 from kombu import Connection, Exchange, Queue
 
 from consumers.errors import ConfigurationError
-from tests.servers.ceph import CephGateway, ceph
-from tests.servers.grounds import ServerError
-from tests.servers.rabbitmq import RabbitNode, rabbitmq
+from ops.servers.ceph import CephGateway, ceph
+from ops.servers.grounds import ServerError
+from ops.servers.rabbitmq import RabbitNode, rabbitmq
 
 #: A name that each way of encoding a key turns into another one.
 KEY = "archives/field notes+take%2B1.tar"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.event import ObjectCreated, happened_before
-from events.notification import MalformedNotificationError, decode
+from events.notification import MalformedNotificationError, decode, encode
 
 SAMPLES = Path(__file__).parent / "notifications"
 
@@ -174,3 +174,9 @@ def test_events_without_sequencer_or_of_different_keys_have_no_order() -> None:
     first = decode(message(record()))[0]
     assert happened_before(first, decode(message(record(sequencer=None)))[0]) is None
     assert happened_before(first, decode(message(record(key="archives/other.tar")))[0]) is None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_what_an_operator_tells_again_names_the_same_object(key: str) -> None:
+    (event,) = decode(encode("audio-pipeline", key))
+    assert (event.bucket, event.key, event.source) == ("audio-pipeline", key, "dropscribe")

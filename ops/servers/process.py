@@ -16,7 +16,7 @@ from typing import TypeVar
 import psutil
 
 from consumers.errors import ConfigurationError
-from tests.servers.grounds import Grounds, ServerError
+from ops.servers.grounds import Grounds, ServerError
 
 T = TypeVar("T")
 

@@ -83,6 +83,6 @@ def _reserve_port(stack: ExitStack) -> int:
             # A name in Linux's abstract namespace says to other test processes that
             # it is taken, also while the server is down; it ends with this process.
             claim = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-            claim.bind(f"\0dropscribe-tests-port-{port}")
+            claim.bind(f"\0dropscribe-port-{port}")
             return port
     raise ServerError("no port is free on 127.0.0.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.servers.grounds import Grounds, grounds
-from tests.servers.process import Process, answer, require, running, wait_until
+from ops.servers.grounds import Grounds, grounds
+from ops.servers.process import Process, answer, require, running, wait_until
 
 _PROGRAMS = ("monmaptool", "ceph-mon", "ceph-osd", "radosgw-admin", "radosgw")
 _INSTALL = "apt-get install --no-install-recommends ceph-mon ceph-osd radosgw ceph-common"
 
-_ACCESS_KEY = "dropscribe-tests"
-_SECRET_KEY = "dropscribe-tests-secret"
+_ACCESS_KEY = "dropscribe"
+_SECRET_KEY = secrets.token_hex(20)
 
 #: Bytes that all objects together can have; taken as they are written.
 _MEMORY = 16 << 30

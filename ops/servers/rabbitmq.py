@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers.grounds import Grounds, ServerError, grounds
-from tests.servers.process import Process, answer, require, running, wait_until
+from ops.servers.grounds import Grounds, ServerError, grounds
+from ops.servers.process import Process, answer, require, running, wait_until
 
 _INSTALL = "apt-get install rabbitmq-server"
 

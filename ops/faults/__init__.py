@@ -1,0 +1,1 @@
+"""Faults, injected for real: cut connections, refusing stores, sudden deaths."""

@@ -1,0 +1,1 @@
+"""Real servers, several consumers, many archives, and faults all the while."""
