@@ -28,6 +28,10 @@ def check_bucket(event: ObjectCreated, bucket: str) -> None:
 def check_deleted(event: ObjectCreated, now: datetime) -> None:
     """Accept that an event's object is gone.
 
+    Args:
+        event: What the store announced.
+        now: The store's time, as this host's clock may be another.
+
     Raises:
         TransientError: The event is young, so its object may still come.
     """

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumers.database.database import Database
+from consumers.database.rows import Batch
+from consumers.dropped import retire
 from consumers.store import Store
 from events.keys import BatchId
 
@@ -24,29 +26,33 @@ class Completion:
 
         To be called after a row that could be the last is committed, any
         number of times. The first to find the last one done stores
-        ``.complete.json``; should it die before that, the next to look does.
+        ``.complete.json`` and tags the archive; should it die before that, the
+        next to look does.
         """
         if not self._database.complete(batch):
             return
         counts = self._database.counts(batch)
+        row = self._database.batch(batch)
+        if row is None:
+            return
         self._store.write(
             batch.complete_key,
-            self._document(batch, counts),
+            _document(row, counts),
             content_type="application/json",
         )
+        if row.archive_key is not None and row.etag is not None:
+            retire(self._store, row.archive_key, row.etag, batch, failed=row.failure is not None)
         self._database.announced(batch, counts)
         self._log.info("batch complete", batch=str(batch), **counts)
 
-    def _document(self, batch: BatchId, counts: Mapping[str, int]) -> bytes:
-        row = self._database.batch(batch)
-        failure = row.failure if row else None
-        completed_at = row.completed_at if row else None
-        document = {
-            "version": 1,
-            "batch_id": str(batch),
-            "state": "failed" if failure else "complete",
-            "failure": failure,
-            "completed_at": completed_at.isoformat() if completed_at else None,
-            "counts": counts,
-        }
-        return json.dumps(document, ensure_ascii=False).encode()
+
+def _document(row: Batch, counts: Mapping[str, int]) -> bytes:
+    document = {
+        "version": 1,
+        "batch_id": str(row.batch),
+        "state": "failed" if row.failure else "complete",
+        "failure": row.failure,
+        "completed_at": row.completed_at.isoformat() if row.completed_at else None,
+        "counts": counts,
+    }
+    return json.dumps(document, ensure_ascii=False).encode()

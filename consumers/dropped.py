@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from consumers.database.rows import Archive
 from consumers.errors import PermanentError
-from consumers.store import Store, StoredObject
+from consumers.store import ObjectGoneError, Store, StoredObject
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, BatchId, MalformedKeyError, parse_key
+
+#: The tag of an archive whose batch is over, and its value where nothing of the
+#: archive is needed any more. The bucket's lifecycle rule expires what has these.
+STATE_TAG = "dropscribe"
+COMPLETE = "complete"
+
+#: The value where the archive could not be read to its end: it stays.
+FAILED = "failed"
+
+#: The tag that says which batch an archive stands for.
+BATCH_TAG = "dropscribe-batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +46,54 @@ class StoredArchive:
         return self.store.read_range(self.stored, start, length)
 
 
-def identify(key: ArchiveKey, stored: StoredObject) -> BatchId:
-    """Give the batch that an archive stands for: from its name, or from what HEAD says."""
+def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
+    """Give the batch that an archive stands for: from its name, or from what HEAD says.
+
+    An archive without a batch id in its name is tagged with it once its batch is
+    complete: a store may count that as a modification, and HEAD says another
+    time from then on.
+    """
     if key.batch is not None:
         return key.batch
-    return BatchId.derived(stored.last_modified, stored.key, stored.etag)
+    try:
+        return BatchId(store.tags(key.key)[BATCH_TAG])
+    except (KeyError, MalformedKeyError):
+        return BatchId.derived(stored.last_modified, stored.key, stored.etag)
 
 
-def describe(key: ArchiveKey, stored: StoredObject) -> Archive:
+def describe(store: Store, key: ArchiveKey, stored: StoredObject) -> Archive:
     """Give the batch's row, from what HEAD says."""
     return Archive(
-        batch=identify(key, stored),
+        batch=identify(store, key, stored),
         key=stored.key,
         etag=stored.etag,
         size=stored.size,
         original_name=stored.metadata.get("original-name") or PurePosixPath(stored.key).name,
         dropped_at=stored.last_modified,
     )
+
+
+def retire(store: Store, archive: str, etag: str, batch: BatchId, *, failed: bool) -> None:
+    """Tag the archive of a batch that is over.
+
+    Content that was stored over it since is not what the batch was made of, and
+    stays as it is. Tags of others stay, too.
+    """
+    stored = store.head(archive)
+    if stored is None or stored.etag != etag:
+        return
+    ours = {STATE_TAG: FAILED if failed else COMPLETE, BATCH_TAG: str(batch)}
+    with suppress(ObjectGoneError):
+        tags = store.tags(archive)
+        if not ours.items() <= tags.items():
+            store.tag(archive, tags | ours)
+
+
+def unretire(store: Store, archive: str) -> None:
+    """Take the archive's state away again, as its batch is to be worked on anew."""
+    tags = store.tags(archive)
+    if STATE_TAG in tags:
+        store.tag(archive, {name: value for name, value in tags.items() if name != STATE_TAG})
 
 
 def archive_key(event: ObjectCreated) -> ArchiveKey:

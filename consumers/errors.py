@@ -30,3 +30,7 @@ class BusyError(TransientError):
 
 class ConfigurationError(Exception):
     """The settings, or what is installed, do not allow it; the message says what to do."""
+
+
+class ClockError(ConfigurationError):
+    """This host's clock is so far off that no signed request is accepted."""

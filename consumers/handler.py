@@ -27,6 +27,10 @@ class Handler(Protocol):
 
         Returns:
             For each event, in order, None when it is done, or how it failed.
+
+        Raises:
+            ConfigurationError: This process can do nothing; it gives back what
+                it has in hand, and ends.
         """
         ...
 

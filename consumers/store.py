@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, BinaryIO
 from urllib.parse import quote, unquote
 
@@ -16,11 +17,21 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
 
 from consumers.aws import make_client
-from consumers.errors import PermanentError, TransientError
+from consumers.errors import ClockError, PermanentError, TransientError
 
 #: Answers that another try can't change.
-_FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "Forbidden"}
+_FORBIDDEN = {
+    "403",
+    "AccessDenied",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
 _ABSENT = {"NoSuchKey", "NotFound", "404"}
+
+#: S3 refuses requests that were signed more than 15 minutes away from its time.
+_SKEW = timedelta(minutes=10)
 
 #: How often in a row a download that broke off is taken up again where it stopped.
 _RESUMES = 5
@@ -50,6 +61,16 @@ class StoredObject:
     etag: str
     last_modified: datetime
     metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing; see `StoredObject`."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
 
 
 class Store:
@@ -142,13 +163,67 @@ class Store:
 
     def keys(self, prefix: str, *, per_request: int = 1000) -> Iterator[str]:
         """List the keys under ``prefix``, in order, so many per request."""
+        for page in self.pages(prefix, per_request=per_request):
+            for listed in page:
+                yield listed.key
+
+    def pages(self, prefix: str, *, per_request: int = 1000) -> Iterator[list[Listed]]:
+        """List the objects under ``prefix``, in their keys' order, one request per page."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": per_request}
         )
         with _translated(prefix):
             for page in pages:
-                for entry in page.get("Contents", ()):
-                    yield entry["Key"]
+                yield [
+                    Listed(
+                        key=entry["Key"],
+                        size=entry["Size"],
+                        etag=entry["ETag"].strip('"'),
+                        last_modified=entry["LastModified"],
+                    )
+                    for entry in page.get("Contents", ())
+                ]
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is no error."""
+        with _translated(key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def tags(self, key: str) -> dict[str, str]:
+        """Read an object's tags.
+
+        Raises:
+            ObjectGoneError: Nothing is stored under ``key``.
+        """
+        with _translated(key):
+            answer = self._client.get_object_tagging(Bucket=self.bucket, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace an object's tags. Some stores (Ceph) count that as a modification.
+
+        Raises:
+            ObjectGoneError: Nothing is stored under ``key``.
+        """
+        with _translated(key):
+            self._client.put_object_tagging(
+                Bucket=self.bucket,
+                Key=key,
+                Tagging={"TagSet": [{"Key": name, "Value": tags[name]} for name in sorted(tags)]},
+            )
+
+    def now(self) -> datetime:
+        """Ask the store for its time, which its events and its listings are in.
+
+        Raises:
+            ClockError: This host's own is so far from it that nothing can be signed.
+        """
+        with _translated(self.bucket):
+            answer = self._client.head_bucket(Bucket=self.bucket)
+        time = _time_of(answer)
+        if time is None:
+            raise TransientError("the store's answer has no date")
+        return time
 
     def open_range(self, stored: StoredObject, start: int) -> Any:
         """Begin a download at byte ``start``; returns botocore's body."""
@@ -219,10 +294,39 @@ def _translated(key: str) -> Iterator[None]:
         if code in _ABSENT:
             raise ObjectGoneError(f"{key}: no such object") from exc
         if code in _FORBIDDEN:
+            _check_clock(exc.response)
             raise PermanentError(f"{key}: the store forbids it ({code})") from exc
         raise TransientError(f"{key}: the store refused ({code})") from exc
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
         raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
+
+
+def _check_clock(answer: Mapping[str, Any]) -> None:
+    """Tell a wrong clock from a wrong key: to both, a store answers 403.
+
+    Raises:
+        ClockError: It is the clock.
+    """
+    time = _time_of(answer)
+    if time is None:
+        return
+    ahead = datetime.now(UTC) - time
+    if abs(ahead) > _SKEW:
+        minutes = round(abs(ahead).total_seconds() / 60)
+        where = "ahead of" if ahead > timedelta() else "behind"
+        raise ClockError(
+            f"this host's clock is {minutes} minutes {where} the store's, which therefore refuses "
+            "its requests: set it right"
+        )
+
+
+def _time_of(answer: Mapping[str, Any]) -> datetime | None:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        time = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def connect_store(

@@ -6,9 +6,8 @@ a time. Each has its own outcome all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 from consumers.absence import check_bucket, check_deleted
@@ -64,7 +63,6 @@ class Transcribe:
         recogniser: Recogniser,
         scratch: Scratch,
         group: int,
-        clock: Callable[[], datetime],
         log: Any,
     ) -> None:
         self.group = group
@@ -73,7 +71,6 @@ class Transcribe:
         self._completion = completion
         self._recogniser = recogniser
         self._scratch = scratch
-        self._clock = clock
         self._log = log.bind(route="transcribe")
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
@@ -119,7 +116,7 @@ class Transcribe:
         return task
 
     def _gone(self, event: ObjectCreated) -> None:
-        check_deleted(event, self._clock())
+        check_deleted(event, self._store.now())
         self._log.info("recording is gone, nothing to do", key=event.key)
 
     def _done(self, tasks: Mapping[AudioId, Task]) -> dict[AudioId, Outcome]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 from consumers.absence import check_bucket, check_deleted
@@ -57,7 +56,6 @@ class Unpack:
         scratch: Scratch,
         limits: ArchiveLimits,
         threads: int,
-        clock: Callable[[], datetime],
         log: Any,
     ) -> None:
         self._store = store
@@ -67,7 +65,6 @@ class Unpack:
         self._scratch = scratch
         self._limits = limits
         self._threads = threads
-        self._clock = clock
         self._log = log.bind(route="unpack")
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
@@ -86,7 +83,7 @@ class Unpack:
         except PermanentError:
             return None
         stored = self._store.head(key.key)
-        return key.batch if stored is None else identify(key, stored)
+        return key.batch if stored is None else identify(self._store, key, stored)
 
     def _outcome(self, event: ObjectCreated) -> Exception | None:
         try:
@@ -105,7 +102,7 @@ class Unpack:
         if stored is None:
             self._gone(event)
             return
-        archive = describe(key, stored)
+        archive = describe(self._store, key, stored)
         self._database.register(archive)
         row = self._database.batch(archive.batch)
         if row is not None and row.sealed_at is not None:
@@ -120,7 +117,7 @@ class Unpack:
             raise BadArchiveError(head.failure)
 
     def _gone(self, event: ObjectCreated) -> None:
-        check_deleted(event, self._clock())
+        check_deleted(event, self._store.now())
         self._log.info("archive is gone, nothing to do", key=event.key)
 
     def _manifest(self, archive: Archive) -> Head | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from consumers.broker.inbox import Delivery
-from consumers.errors import TransientError
+from consumers.errors import ConfigurationError, TransientError
 from consumers.handler import Handler
 from consumers.verdict import DeadLetter, Verdict, combined, verdict_for
 from events.event import ObjectCreated
@@ -57,6 +57,9 @@ class Worker:
         """Call the handler; an error of the call itself is isolated to its event."""
         try:
             return self._handler.handle(events)
+        except ConfigurationError:
+            # Nothing that this process takes can be done: it ends.
+            raise
         except TransientError as exc:
             # What is away is away for all of them.
             return [exc] * len(events)

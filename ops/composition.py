@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from consumers.archive import ArchiveLimits
 from consumers.audio.media import MediaLimits, OpusSettings
@@ -18,9 +19,11 @@ from consumers.completion import Completion
 from consumers.convert import Converter
 from consumers.database.connect import open_pool
 from consumers.database.database import Database
+from consumers.errors import TransientError
 from consumers.handler import Handler
 from consumers.loop import Loop, OpenInbox
 from consumers.scratch import Scratch
+from consumers.speech.recogniser import Recogniser
 from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
 from consumers.transcribe import Transcribe
@@ -36,6 +39,16 @@ from ops.settings import (
     UnpackSettings,
     read_broker_address,
 )
+
+
+class OpenDatabase(Protocol):
+    """Connects to Postgres for as long as a block runs."""
+
+    def __call__(
+        self, environment: Environment, *, connections: int
+    ) -> AbstractContextManager[Database]:
+        """Open a pool of at most so many connections."""
+        ...
 
 
 def utc_now() -> datetime:
@@ -67,10 +80,40 @@ def open_database(environment: Environment, *, connections: int = 4) -> Iterator
         database.close()
 
 
+def make_recogniser(environment: Environment) -> Recogniser:
+    """Make what hears; its model is loaded when it is first asked."""
+    settings = SpeechSettings.read(environment)
+    return WhisperXRecogniser(
+        settings.model,
+        settings.models_root,
+        device=settings.device,
+        compute_type=settings.compute_type,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What handlers work through, made of the settings.
+
+    Attributes:
+        store: Makes the bucket's adapter.
+        database: Connects to Postgres, with so many connections at most.
+        recogniser: Makes what hears.
+        handler: Stands around a route's handler.
+    """
+
+    store: Callable[[Environment], Store] = make_store
+    database: OpenDatabase = open_database
+    recogniser: Callable[[Environment], Recogniser] = make_recogniser
+    handler: Callable[[Handler], Handler] = lambda handler: handler
+
+
 @contextmanager
-def _unpack(environment: Environment, log: Any) -> Iterator[Handler]:
+def _unpack(environment: Environment, adapters: Adapters, log: Any) -> Iterator[Handler]:
     settings = UnpackSettings.read(environment)
-    store = make_store(environment)
+    store = adapters.store(environment)
     scratch = Scratch(settings.scratch_root)
     # While a transcoder works for one member, the one before it is uploaded.
     threads = settings.processes * 2
@@ -80,7 +123,7 @@ def _unpack(environment: Environment, log: Any) -> Iterator[Handler]:
         MediaLimits(),
         settings.silence_dbfs,
     )
-    with open_database(environment, connections=threads + 2) as database, pool:
+    with adapters.database(environment, connections=threads + 2) as database, pool:
         yield Unpack(
             store=store,
             database=database,
@@ -89,24 +132,16 @@ def _unpack(environment: Environment, log: Any) -> Iterator[Handler]:
             scratch=scratch,
             limits=ArchiveLimits(),
             threads=threads,
-            clock=utc_now,
             log=log,
         )
 
 
 @contextmanager
-def _transcribe(environment: Environment, log: Any) -> Iterator[Handler]:
+def _transcribe(environment: Environment, adapters: Adapters, log: Any) -> Iterator[Handler]:
     settings = SpeechSettings.read(environment)
-    store = make_store(environment)
-    recogniser = WhisperXRecogniser(
-        settings.model,
-        settings.models_root,
-        device=settings.device,
-        compute_type=settings.compute_type,
-        batch_size=settings.batch_size,
-        threads=settings.threads,
-    )
-    with open_database(environment) as database:
+    store = adapters.store(environment)
+    recogniser = adapters.recogniser(environment)
+    with adapters.database(environment, connections=4) as database:
         yield Transcribe(
             store=store,
             database=database,
@@ -114,7 +149,6 @@ def _transcribe(environment: Environment, log: Any) -> Iterator[Handler]:
             recogniser=recogniser,
             scratch=Scratch(settings.scratch_root),
             group=settings.group,
-            clock=utc_now,
             log=log,
         )
 
@@ -129,12 +163,40 @@ def route_named(name: str) -> Route:
 
 
 @contextmanager
-def open_loop(route: Route, environment: Environment, log: Any) -> Iterator[Loop]:
-    """Make a route's consumer, ready to run."""
+def open_loop(
+    route: Route, environment: Environment, log: Any, adapters: Adapters | None = None
+) -> Iterator[Loop]:
+    """Make a route's consumer, ready to run.
+
+    Args:
+        route: Whose.
+        environment: The settings.
+        log: A structlog logger.
+        adapters: What its handler works through; None for the real ones.
+
+    Raises:
+        ClockError: It could do nothing but fail what it takes.
+    """
+    _check_clock(environment, log)
     opener = open_inbox(environment, route)
     delays = LoopSettings.read(environment).delays
-    with HANDLERS[route.name](environment, log) as handler:
-        yield Loop(route=route, handler=handler, open_inbox=opener, log=log, delays=delays)
+    adapters = adapters or Adapters()
+    with HANDLERS[route.name](environment, adapters, log) as handler:
+        yield Loop(
+            route=route,
+            handler=adapters.handler(handler),
+            open_inbox=opener,
+            log=log,
+            delays=delays,
+        )
+
+
+def _check_clock(environment: Environment, log: Any) -> None:
+    try:
+        make_store(environment).now()
+    except TransientError as exc:
+        # Deliveries wait for a store that is away; this is not the place to.
+        log.warning("store is away", error=str(exc))
 
 
 def make_topology(environment: Environment) -> Topology:

@@ -102,6 +102,7 @@ class Batch:
 
     batch: BatchId
     archive_key: str | None
+    etag: str | None
     size: int | None
     original_name: str | None
     dropped_at: datetime | None
@@ -118,6 +119,7 @@ class Batch:
         return cls(
             batch=BatchId(row["batch_id"]),
             archive_key=row["archive_key"],
+            etag=row["etag"],
             size=row["size"],
             original_name=row["original_name"],
             dropped_at=row["dropped_at"],

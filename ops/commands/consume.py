@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
@@ -12,7 +13,7 @@ import click
 
 from consumers.loop import Loop, Stop
 from events.routes import ROUTES
-from ops.composition import open_loop, route_named
+from ops.composition import Adapters, open_loop, route_named
 from ops.environment import Environment
 from ops.log import configure_log
 
@@ -37,8 +38,18 @@ def consume(routes: tuple[str, ...]) -> None:
     WHISPER_MODEL, WHISPER_DEVICE, WHISPER_COMPUTE_TYPE, WHISPER_BATCH_SIZE,
     WHISPER_THREADS, TRANSCRIBE_GROUP for transcribe.
     """
+    run_consumers(routes, Environment(os.environ))
+
+
+def run_consumers(
+    routes: Sequence[str], environment: Environment, adapters: Adapters | None = None
+) -> None:
+    """Run the routes' consumers in this process until a signal asks to end.
+
+    Raises:
+        ConfigurationError: They can't run.
+    """
     log = configure_log()
-    environment = Environment(os.environ)
     stop = Stop()
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -47,7 +58,7 @@ def consume(routes: tuple[str, ...]) -> None:
 
     with ExitStack() as stack:
         loops = [
-            stack.enter_context(open_loop(route_named(name), environment, log))
+            stack.enter_context(open_loop(route_named(name), environment, log, adapters))
             for name in dict.fromkeys(routes)
         ]
         # Not before: until here there is nothing in hand, and loading a model takes long.

@@ -155,7 +155,6 @@ class Pipeline:
             scratch=scratch,
             limits=self.limits,
             threads=2,
-            clock=utc_now,
             log=self.log,
         )
 
@@ -168,7 +167,6 @@ class Pipeline:
             recogniser=self.recogniser,
             scratch=Scratch(self.scratch_root),
             group=group,
-            clock=utc_now,
             log=self.log,
         )
 

@@ -20,7 +20,6 @@ from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
 from consumers.unpack import Unpack
 from events.keys import BatchId
-from ops.composition import utc_now
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import MP3, event_for
 from tests.unit.archives import entry
@@ -130,7 +129,6 @@ def test_a_4_gib_archive_of_small_files_takes_no_more_than_its_largest(
         scratch=scratch,
         limits=pipeline.limits,
         threads=2,
-        clock=utc_now,
         log=pipeline.log,
     )
     assert unpack.handle([event_for(pipeline, BATCH.archive_key)]) == [None]
