@@ -18,17 +18,19 @@ def make_client(
     secret_key: str | None,
     region: str,
     ca_file: str | None = None,
+    timeout: float = 60.0,
     connections: int = 10,
 ) -> Any:
     """Make a client; nothing is asked of the service yet.
 
     Without an endpoint it is AWS itself; without keys, botocore looks for
     credentials where it always does (an instance's role, a shared file);
+    ``timeout`` is how many seconds an answer may keep us waiting;
     without a ``ca_file``, certificates have to be signed by whom botocore trusts.
     """
     config = Config(
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=timeout,
         max_pool_connections=connections,
         retries={"mode": "standard", "max_attempts": 4},
         # Other stores than AWS may be reached by an address without wildcard DNS.

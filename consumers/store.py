@@ -337,6 +337,7 @@ def connect_store(
     region: str,
     bucket: str,
     ca_file: str | None = None,
+    timeout: float = 60.0,
     connections: int = 32,
 ) -> Store:
     """Make the bucket's adapter. For the parameters see `consumers.aws.make_client`."""
@@ -348,6 +349,7 @@ def connect_store(
             secret_key=secret_key,
             region=region,
             ca_file=ca_file,
+            timeout=timeout,
             connections=connections,
         ),
         bucket,

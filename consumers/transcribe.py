@@ -18,7 +18,7 @@ from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import converted
 from consumers.scratch import Scratch
-from consumers.speech.recogniser import Recogniser, Waveform
+from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
 from consumers.store import Store, StoredObject
 from consumers.transcript import State, Transcript
 from events.event import ObjectCreated
@@ -27,6 +27,10 @@ from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_ke
 #: Seconds of sound that are decoded, heard and stored together: an hour of
 #: samples takes 230 MB, and no more than an hour's work is ever lost.
 _TOGETHER = 3600.0
+
+
+#: Seconds that may be missing at a recording's end without a word being lost.
+_MISSING = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ class Transcribe:
                 self._store.download(task.audio.opus_key, file)
                 file.seek(0)
                 samples = decode_opus(cast("BinaryIO", file))
+            _check_whole(task, len(samples) / SAMPLE_RATE)
         except (PermanentError, TransientError) as exc:
             return exc
         return Waveform(str(task.audio), samples)
@@ -199,6 +204,20 @@ def _in_portions(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         seconds += task.facts.duration
     if portion:
         yield portion
+
+
+def _check_whole(task: Task, seconds: float) -> None:
+    """Make sure that a recording came as long as it was stored.
+
+    Raises:
+        TransientError: It did not. The recording itself is not to blame: its
+            archive still has it.
+    """
+    if seconds < task.facts.duration - _MISSING:
+        raise TransientError(
+            f"{task.audio.opus_key} holds {seconds:.1f} of its {task.facts.duration:.1f} seconds: "
+            "it was cut short in the store (dropscribe reprocess --from unpack makes it anew)"
+        )
 
 
 def _without_words(task: Task, state: State, reason: str) -> Transcript:

@@ -66,6 +66,7 @@ def make_store(environment: Environment) -> Store:
         region=settings.region,
         bucket=settings.bucket,
         ca_file=settings.ca_file,
+        timeout=settings.timeout,
     )
 
 

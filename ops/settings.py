@@ -39,6 +39,7 @@ class StoreSettings:
     ``S3_REGION``       its region (``us-east-1``)
     ``S3_CA_FILE``      certificates that the store's own has to be signed by
                         (those that the system trusts)
+    ``S3_TIMEOUT``      seconds that an answer may keep us waiting (60)
     ==================  ======================================================
     """
 
@@ -48,6 +49,7 @@ class StoreSettings:
     bucket: str
     region: str
     ca_file: str | None
+    timeout: int
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
@@ -73,6 +75,7 @@ class StoreSettings:
             bucket=environment.matching("S3_BUCKET", "audio-pipeline", _BUCKET),
             region=_read_region(environment),
             ca_file=_read_ca_file(environment, "S3_CA_FILE"),
+            timeout=environment.integer("S3_TIMEOUT", 60),
         )
 
 

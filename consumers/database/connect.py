@@ -40,7 +40,13 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
             "row_factory": dict_row,
             "application_name": name,
             "connect_timeout": 10,
+            # A network that says nothing any more is seen within a minute.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
         },
+        configure=_watch_network,
         min_size=1,
         max_size=size,
         timeout=_PATIENCE,
@@ -55,6 +61,14 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
         pool.close()
         raise
     return pool
+
+
+def _watch_network(connection: Connection) -> None:
+    """Have the server see it, too: until it does, it keeps the locks of a host that is gone."""
+    connection.execute("SET tcp_keepalives_idle = 30")
+    connection.execute("SET tcp_keepalives_interval = 10")
+    connection.execute("SET tcp_keepalives_count = 3")
+    connection.execute("SET tcp_user_timeout = 60000")
 
 
 @contextmanager
