@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+
+from consumers.loopback import is_loopback
 
 
 def make_client(
@@ -45,9 +46,4 @@ def make_client(
 
 def proxies_for(endpoint: str | None) -> dict[str, str] | None:
     """Say which proxies lead to an endpoint: none to this machine, else the environment's."""
-    host = urlsplit(endpoint or "").hostname or ""
-    try:
-        is_local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = host == "localhost"
-    return {} if is_local else None
+    return {} if is_loopback(urlsplit(endpoint or "").hostname or "") else None

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from consumers.broker.inbox import Delivery, Inbox
+from consumers.broker.delivery import Delivery
+from consumers.broker.inbox import Inbox
 from consumers.errors import TransientError
 from consumers.handler import Handler
 from consumers.verdict import RETRY_DELAYS, Verdict

@@ -13,6 +13,9 @@ RETRY_DELAYS = (10.0, 60.0, 600.0)
 #: Seconds after which to look again at work that another worker has in hand.
 BUSY_DELAY = 10.0
 
+#: Why something is a dead letter.
+REASONS = ("permanent", "exhausted", "unexpected", "malformed", "lost")
+
 
 @dataclass(frozen=True, slots=True)
 class Ack:
@@ -39,9 +42,11 @@ class DeadLetter:
     """Keep it where a person can find, inspect and replay it.
 
     Attributes:
-        reason: ``permanent`` (the input is at fault), ``exhausted`` (it failed
-            too often) or ``unexpected`` (it failed too often, in a way that
-            dropscribe does not know).
+        reason: One of `REASONS`: ``permanent`` (the input is at fault),
+            ``exhausted`` (it failed too often), ``unexpected`` (it failed too
+            often, in a way that dropscribe does not know), ``malformed`` (it is
+            no notification) or ``lost`` (it came back too often without a
+            verdict, as what kills its consumers does).
         error: What went wrong, for people.
     """
 

@@ -6,13 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from consumers.broker.inbox import Delivery
-from consumers.errors import ConfigurationError, TransientError
+from consumers.broker.delivery import Delivery
+from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.handler import Handler
 from consumers.verdict import DeadLetter, Verdict, combined, verdict_for
 from events.event import ObjectCreated
 from events.keys import batch_of
 from events.notification import MalformedNotificationError, decode
+
+
+class LostError(PermanentError):
+    """A delivery came back too often without a verdict."""
 
 
 class Worker:
@@ -36,9 +40,14 @@ class Worker:
         work: list[tuple[Delivery, ObjectCreated]] = []
         for delivery in group:
             try:
-                work += [(delivery, event) for event in decode(delivery.body)]
+                events = decode(delivery.body)
             except MalformedNotificationError as exc:
                 verdicts[delivery].append(DeadLetter("malformed", str(exc)))
+                continue
+            if delivery.is_lost and events:
+                verdicts[delivery].append(self._lost(delivery, events))
+            else:
+                work += [(delivery, event) for event in events]
         size = self._handler.group
         for begin in range(0, len(work), size):
             chunk = work[begin : begin + size]
@@ -52,6 +61,17 @@ class Worker:
             if isinstance(verdict, DeadLetter) and verdict.reason == "malformed":
                 self._log.error("delivery", verdict="DeadLetter", error=verdict.error)
             yield delivery, verdict
+
+    def _lost(self, delivery: Delivery, events: Sequence[ObjectCreated]) -> DeadLetter:
+        """Give up, without a try, what may be what consumers die of."""
+        verdict = DeadLetter(
+            "lost",
+            f"it came back {delivery.losses} times without a verdict: it may be what its "
+            "consumers die of",
+        )
+        for event in events:
+            self._record(delivery, event, verdict, LostError(verdict.error), 0.0)
+        return verdict
 
     def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         """Call the handler; an error of the call itself is isolated to its event."""

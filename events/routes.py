@@ -52,7 +52,7 @@ def dead_letter_queue_name(prefix: str, route: Route) -> str:
 
 
 def exchange_name(prefix: str) -> str:
-    """Name the topic exchange to which stores send; the routing key is the route's name."""
+    """Name the topic exchange to which stores send; the routing key is the rule's Id."""
     return prefix
 
 
@@ -79,6 +79,7 @@ def lease_queue_name(prefix: str, route: Route, holder: str) -> str:
 def rule_id(prefix: str, route: Route) -> str:
     """Name the route's rule in the bucket's notification configuration.
 
+    A store that announces over AMQP sends with the same name as routing key.
     It never changes: some stores add a rule under a new Id to the old one
     rather than replace it, and every event would come twice.
     """

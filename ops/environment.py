@@ -51,10 +51,15 @@ class Environment:
         path = self.optional(f"{name}_FILE")
         if path is None:
             return self.optional(name)
+        # Neither the file's name nor its content is told: whoever mistakes one
+        # variable for the other has put the secret itself here.
         try:
             return Path(path).read_text(encoding="utf-8").strip() or None
         except OSError as exc:
-            raise SettingError(f"{name}_FILE: can't read {path}: {exc.strerror}") from exc
+            why = exc.strerror
+        except ValueError:
+            why = "it is no text in UTF-8"
+        raise SettingError(f"{name}_FILE names a file that can't be read: {why}")
 
     def required_secret(self, name: str, example: str) -> str:
         """Read a secret that must be set.

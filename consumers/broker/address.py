@@ -26,7 +26,7 @@ class BrokerAddress:
         region: SQS' region.
         prefix: What the names of queues and exchange begin with.
         virtual_host: RabbitMQ's virtual host.
-        ca_file: Path of the certificates that a RabbitMQ's own has to be signed
+        ca_file: Path of the certificates that the broker's own has to be signed
             by; None for those that the system trusts.
     """
 

@@ -50,17 +50,24 @@ class Transport(pyamqp.Transport):  # type: ignore[misc]
     Connection = _Amqp
 
 
-def make_connection(address: BrokerAddress, *, heartbeat: int, connect_timeout: float) -> Any:
+def make_connection(
+    address: BrokerAddress,
+    *,
+    heartbeat: int,
+    connect_timeout: float,
+    patience: float | None = None,
+) -> Any:
     """Make a connection, not yet established, whose every publication is confirmed.
 
     Args:
         address: A RabbitMQ's.
         heartbeat: Seconds between heartbeats; after twice as many without a
-            sign of the broker it is taken for lost.
+            sign of the broker it is taken for lost. 0 for none.
         connect_timeout: Seconds that connecting may take.
+        patience: Seconds to wait for an answer; None for two heartbeats.
     """
     parts = urlsplit(address.endpoint or "")
-    patience = 2 * heartbeat
+    patience = 2 * heartbeat if patience is None else patience
     return Connection(
         hostname=parts.hostname,
         port=parts.port or (5671 if parts.scheme == "amqps" else 5672),

@@ -9,44 +9,18 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
-from kombu import Connection, Consumer, Producer, Queue
+from kombu import Connection, Consumer, Queue
 from kombu.exceptions import KombuError
 
+from consumers.broker.delivery import ATTEMPT, Delivery
+from consumers.broker.isolation import Isolation
+from consumers.broker.publishing import publish
 from consumers.errors import TransientError
 from consumers.verdict import Ack, DeadLetter, Retry, Verdict
 from events.routes import Route, dead_letter_queue_name, queue_name
-
-#: The header that counts a message's attempts. What a store sends has none.
-ATTEMPT = "dropscribe-attempt"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """One message in hand.
-
-    Attributes:
-        body: What the store, or a retry, sent.
-        attempt: Which attempt at it this is, from 1.
-        message: kombu's message; for the inbox that it came from.
-    """
-
-    body: bytes | str
-    attempt: int
-    message: Any
-
-    @classmethod
-    def of(cls, message: Any) -> Self:
-        """Read kombu's message."""
-        attempt = message.headers.get(ATTEMPT, 1)
-        return cls(
-            body=message.body if message.body is not None else b"",
-            attempt=attempt if isinstance(attempt, int) and attempt > 0 else 1,
-            message=message,
-        )
 
 
 class BrokerLostError(TransientError):
@@ -62,6 +36,9 @@ class Inbox(ABC):
         prefix: What the queues' names begin with.
         prefetch: The most deliveries in hand at a time.
         receive: Called with each delivery. It must not raise.
+        suspect_after: A delivery that came back so often without a verdict is
+            worked on alone (`consumers.broker.isolation`).
+        lost_after: One that came back so often is not worked on any more.
     """
 
     def __init__(
@@ -72,11 +49,17 @@ class Inbox(ABC):
         *,
         prefetch: int,
         receive: Callable[[Delivery], None],
+        suspect_after: int,
+        lost_after: int,
     ) -> None:
         self._connection = connection
         self._route = route
         self._prefix = prefix
         self._receive = receive
+        self._lost_after = lost_after
+        self._isolation = Isolation(suspect_after)
+        self._is_consuming = True
+        self._is_cancelled = False
         self.in_hand: set[Delivery] = set()
         with self._translated():
             self._channel = connection.default_channel
@@ -91,9 +74,19 @@ class Inbox(ABC):
             self._consumer.consume()
 
     def _on_message(self, message: Any) -> None:
-        delivery = Delivery.of(message)
+        delivery = Delivery.of(message, losses=self._losses(message), limit=self._lost_after)
         self.in_hand.add(delivery)
-        self._receive(delivery)
+        self._begin(delivery)
+        if not self._isolation.holds_back(delivery):
+            self._receive(delivery)
+
+    @abstractmethod
+    def _losses(self, message: Any) -> int:
+        """Count how often a message came back without a verdict."""
+
+    @abstractmethod
+    def _begin(self, delivery: Delivery) -> None:
+        """Note that a delivery has arrived."""
 
     def drain(self, timeout: float) -> None:
         """Take what arrives within ``timeout`` seconds.
@@ -138,14 +131,54 @@ class Inbox(ABC):
         self.in_hand.discard(delivery)
 
     def cancel(self) -> None:
-        """Take no more deliveries."""
+        """Take no more deliveries; suspects that are not begun go back."""
+        self._is_cancelled = True
         with self._translated():
             self._consumer.cancel()
+        for delivery in self._isolation.release():
+            self.give_back(delivery)
 
     def close(self) -> None:
         """Close the connection."""
         with self._translated():
             self._connection.close()
+
+    def _isolate(self) -> None:
+        """Once all else is settled, begin the most suspect; the rest goes to the queue's end."""
+        chosen = self._isolation.choose(self.in_hand)
+        if chosen is None:
+            return
+        alone, others = chosen
+        for delivery in others:
+            self._send_anew(delivery)
+        self._receive(alone)
+
+    def _take_or_rest(self) -> None:
+        """Take nothing new where it would wait here for nothing."""
+        if self._is_cancelled:
+            return
+        rests = self._rests()
+        with self._translated():
+            if rests and self._is_consuming:
+                self._consumer.cancel()
+            elif not rests and not self._is_consuming:
+                self._consumer.consume()
+        self._is_consuming = not rests
+
+    def _rests(self) -> bool:
+        """Tell whether nothing new is to be taken for now."""
+        return self._isolation.rests(self.in_hand)
+
+    def _send_anew(self, delivery: Delivery) -> None:
+        """Let a delivery start anew, so that no death but its own counts against it."""
+        with self._translated():
+            self._publish(
+                delivery.body,
+                queue_name(self._prefix, self._route),
+                headers={ATTEMPT: delivery.attempt},
+            )
+            self._message(delivery).ack()
+        self.in_hand.discard(delivery)
 
     def _message(self, delivery: Delivery) -> Any:
         """Give the broker's message that stands for the delivery now."""
@@ -176,14 +209,7 @@ class Inbox(ABC):
         headers: dict[str, object] | None = None,
         **properties: object,
     ) -> None:
-        Producer(self._channel).publish(
-            body if isinstance(body, bytes) else body.encode(),
-            routing_key=queue,
-            content_type="application/json",
-            content_encoding="utf-8",
-            headers=headers or {},
-            **properties,
-        )
+        publish(self._channel, body, queue, headers, **properties)
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp import AmqpSettings, open_amqp_inbox
-from consumers.broker.inbox import Delivery, Inbox
+from consumers.broker.delivery import Delivery
+from consumers.broker.inbox import Inbox
 from consumers.broker.topology import Topology
 from events.routes import Route
 

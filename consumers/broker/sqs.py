@@ -11,9 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kombu import Connection
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
-from consumers.aws import proxies_for
 from consumers.broker.address import BrokerAddress
-from consumers.broker.inbox import ATTEMPT, Delivery, Inbox
+from consumers.broker.delivery import ATTEMPT, Delivery
+from consumers.broker.inbox import Inbox
 from consumers.broker.transport import Transport
 from consumers.verdict import Retry
 from events.routes import Route, queue_name
@@ -25,6 +25,14 @@ VISIBILITY = 60
 
 #: Seconds that one request waits for messages on the server.
 _LONG_POLL = 1
+
+#: A delivery that was lost so often may be what its consumers die of. Each death
+#: costs a visibility timeout, so it is worked on alone from the first.
+_SUSPECT_AFTER = 1
+
+#: One that was lost so often is a dead letter: before SQS itself moves it among
+#: them by the queue's redrive policy, of which nobody would be told.
+LOST_AFTER = 8
 
 #: The most that SQS can delay a message, in seconds.
 _MAX_DELAY = 900
@@ -39,19 +47,31 @@ class SqsInbox(Inbox):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lent_until: dict[Delivery, float] = {}
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, suspect_after=_SUSPECT_AFTER, **kwargs)
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
         return (*super()._errors, BotoCoreError, ClientError, AccessDeniedQueueException)
 
+    def _losses(self, message: Any) -> int:
+        attributes = message.delivery_info["sqs_message"].get("Attributes", {})
+        # It counts this delivery, too.
+        return int(attributes.get("ApproximateReceiveCount", 1)) - 1
+
+    def _begin(self, delivery: Delivery) -> None:
+        self._lent_until[delivery] = time.monotonic() + VISIBILITY
+
     def keep(self) -> None:
         """Ask for more time for what is in hand, well before it is up."""
+        self._isolate()
+        self._lend_longer()
+        self._take_or_rest()
+
+    def _lend_longer(self) -> None:
         now = time.monotonic()
         for delivery in self._lent_until.keys() - self.in_hand:
             del self._lent_until[delivery]
-        for delivery in self.in_hand:
-            until = self._lent_until.setdefault(delivery, now + VISIBILITY)
+        for delivery, until in tuple(self._lent_until.items()):
             if until - now < VISIBILITY * 2 / 3:
                 self._lend(delivery, VISIBILITY)
                 self._lent_until[delivery] = now + VISIBILITY
@@ -85,6 +105,7 @@ def open_sqs_inbox(
     *,
     prefetch: int,
     receive: Callable[[Delivery], None],
+    lost_after: int = LOST_AFTER,
 ) -> SqsInbox:
     """Connect, and begin to consume.
 
@@ -104,7 +125,14 @@ def open_sqs_inbox(
             "visibility_timeout": VISIBILITY,
             "wait_time_seconds": _LONG_POLL,
             "polling_interval": 0.1,
-            "client-config": {"proxies": proxies_for(address.endpoint)},
+            "ca_file": address.ca_file,
         },
     )
-    return SqsInbox(connection, route, address.prefix, prefetch=prefetch, receive=receive)
+    return SqsInbox(
+        connection,
+        route,
+        address.prefix,
+        prefetch=prefetch,
+        receive=receive,
+        lost_after=lost_after,
+    )

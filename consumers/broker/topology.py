@@ -28,11 +28,14 @@ from events.routes import (
     exchange_name,
     lease_queue_name,
     queue_name,
+    rule_id,
 )
 
 #: How often a message may come back without a verdict; then it is one that
 #: kills its consumers. A lost connection counts too, for all that is in hand.
 DELIVERY_LIMIT = 20
+
+_UNLIMITED = 2_000_000_000
 
 #: Every delay that a verdict can ask for.
 DELAYS = tuple(sorted({*RETRY_DELAYS, BUSY_DELAY}))
@@ -74,7 +77,11 @@ class Topology:
 
     def queues(self, route: Route) -> tuple[QueueSpec, ...]:
         """List the route's queues: each after those to which its messages go."""
-        dead = QueueSpec(dead_letter_queue_name(self.prefix, route), {"x-queue-type": "quorum"})
+        dead = QueueSpec(
+            dead_letter_queue_name(self.prefix, route),
+            # Looking at a letter counts as a return, and RabbitMQ 4 has a limit of its own.
+            {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED},
+        )
         main = QueueSpec(
             queue_name(self.prefix, route),
             {**_dead_lettered_to(dead.name), "x-delivery-limit": self.delivery_limit},
@@ -167,7 +174,8 @@ def declare_topology(
                     with _explained(what):
                         declare_queue(connection.default_channel, spec)
                         if spec.name == queue_name(topology.prefix, route):
-                            connection.default_channel.queue_bind(spec.name, exchange, route.name)
+                            key = rule_id(topology.prefix, route)
+                            connection.default_channel.queue_bind(spec.name, exchange, key)
                 yield what, missing
         connection.close()
 

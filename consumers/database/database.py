@@ -1,20 +1,19 @@
-"""Every query that dropscribe runs."""
+"""Every query that the consumers run, and what people look up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.connect import Connection, Pool, TextTooLongError, translated
-from consumers.database.queries import queries
+from consumers.database.connect import Connection, TextTooLongError, translated
 from consumers.database.rows import FINISHED, Archive, Batch, Hit, Recording, overwritten
+from consumers.database.session import Session
 from consumers.errors import TransientError
 from consumers.transcript import Transcript
-from events.keys import AudioId, BatchId
+from events.keys import ArchiveKey, AudioId, BatchId
 
 #: Characters of a text that search looks through: more than anybody says.
 _INDEXED = 100_000_000
@@ -42,15 +41,11 @@ class Locks:
         return row is not None and bool(row["taken"])
 
 
-class Database:
-    """The tables. Safe to use from many threads.
+class Database(Session):
+    """The tables, as the consumers use them. Safe to use from many threads.
 
     Every method raises `TransientError` where Postgres is away.
     """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = queries()
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -187,6 +182,19 @@ class Database:
             connection.execute(self._sql["stall_recording"], parameters)
             connection.execute(self._sql["stall_announcement"], parameters)
 
+    def unstall_archive(self, key: ArchiveKey) -> None:
+        """Put on record that the archive's batch goes on again."""
+        if key.batch is None:
+            self._execute("unstall_archive", {"archive_key": key.key})
+        else:
+            self._execute("unstall_batch", {"batch_id": str(key.batch)})
+
+    def unstall_recording(self, audio: AudioId) -> None:
+        """Put on record that the recording, or its batch's end, goes on again."""
+        with self._transaction() as connection:
+            connection.execute(self._sql["unstall_recording"], _id_parameters(audio))
+            connection.execute(self._sql["unstall_announcement"], _id_parameters(audio))
+
     def counts(self, batch: BatchId) -> dict[str, int]:
         """Count the batch's recordings by state."""
         rows = self._rows("count_recordings", {"batch_id": str(batch)})
@@ -214,19 +222,6 @@ class Database:
     def search(self, text: str, limit: int) -> list[Hit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
         return [Hit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(), self._pool.connection() as connection, connection.transaction():
-            yield connection
-
-    def _execute(self, name: str, parameters: Mapping[str, object]) -> None:
-        with translated(), self._pool.connection() as connection:
-            connection.execute(self._sql[name], parameters)
-
-    def _rows(self, name: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(self._sql[name], parameters).fetchall()
 
 
 def _id_parameters(audio: AudioId) -> dict[str, object]:

@@ -11,7 +11,7 @@ import psycopg
 from consumers.database.connect import translated
 
 #: Two hosts that bootstrap at once take turns by this advisory lock.
-_LOCK = 0x64726F70
+MIGRATION_LOCK = 0x64726F70
 
 _LEDGER: LiteralString = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -47,8 +47,23 @@ def migrations() -> tuple[Migration, ...]:
     )
 
 
+def pending(url: str) -> tuple[Migration, ...]:
+    """Give what `migrate` would run; nothing is changed.
+
+    Raises:
+        TransientError: The database can't be reached.
+    """
+    with translated(), psycopg.connect(url, connect_timeout=10) as connection:
+        row = connection.execute("SELECT to_regclass('schema_migrations') IS NULL").fetchone()
+        if row is not None and row[0]:
+            return migrations()
+        return _missing(connection)
+
+
 def migrate(url: str) -> tuple[Migration, ...]:
     """Bring the schema up to date, in one transaction.
+
+    Whoever runs it first owns the tables; it is theirs to run from then on.
 
     Returns:
         The migrations that were run now; none where the schema was up to date.
@@ -57,10 +72,9 @@ def migrate(url: str) -> tuple[Migration, ...]:
         TransientError: The database can't be reached.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
         connection.execute(_LEDGER)
-        applied = {row[0] for row in connection.execute("SELECT version FROM schema_migrations")}
-        missing = tuple(step for step in migrations() if step.version not in applied)
+        missing = _missing(connection)
         for step in missing:
             connection.execute(step.sql)
             connection.execute(
@@ -68,3 +82,8 @@ def migrate(url: str) -> tuple[Migration, ...]:
                 [step.version, step.name],
             )
     return missing
+
+
+def _missing(connection: psycopg.Connection) -> tuple[Migration, ...]:
+    applied = {row[0] for row in connection.execute("SELECT version FROM schema_migrations")}
+    return tuple(step for step in migrations() if step.version not in applied)

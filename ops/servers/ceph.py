@@ -57,6 +57,8 @@ paxos min wait = 0.01
 [osd]
 osd data = {folder}/osd
 osd objectstore = memstore
+# Seconds for which the cluster waits for a gateway that was killed.
+osd client watch timeout = 5
 memstore device bytes = {memory}
 
 [client]
@@ -89,6 +91,20 @@ class CephGateway:
     secret_key: str = field(repr=False)
     folder: Path
     _process: Process = field(repr=False)
+    _program: partial[Process] = field(repr=False)
+
+    def make_user(self, name: str) -> tuple[str, str]:
+        """Make a user who owns nothing, ``arn:aws:iam:::user/NAME``.
+
+        Returns:
+            Access key and secret key.
+
+        Raises:
+            ServerError: There is one of that name.
+        """
+        keys = name, secrets.token_hex(20)
+        _run(self._program(_make_user(name, *keys)))
+        return keys
 
     def start(self) -> None:
         """Start the gateway after it was killed; what was stored is still there.
@@ -130,7 +146,9 @@ def ceph(config: Mapping[str, str | int] | None = None) -> Iterator[CephGateway]
         gateway = program(["radosgw", "-f", "-n", "client.rgw", "--no-mon-config"])
         with running(gateway):
             endpoint = f"http://127.0.0.1:{place.ports[1]}"
-            started = CephGateway(endpoint, _ACCESS_KEY, _SECRET_KEY, place.folder, gateway)
+            started = CephGateway(
+                endpoint, _ACCESS_KEY, _SECRET_KEY, place.folder, gateway, program
+            )
             started.wait()
             yield started
 
@@ -154,7 +172,8 @@ def _cluster(place: Grounds, config: Mapping[str, str | int]) -> Iterator[partia
             # It enters itself into the cluster's map. Told its monitors by a file alone, it
             # knows the cluster's id from the start; without, it may ask before it knows, and end.
             with running(program(["ceph-osd", "-f", "-i", "0", "--no-mon-config"])) as store:
-                _run(program(_make_user()), monitor, store)
+                user = _make_user("tests", _ACCESS_KEY, _SECRET_KEY)
+                _run(program(user), monitor, store)
                 yield program
 
 
@@ -163,9 +182,9 @@ def _run(process: Process, *beside: Process) -> None:
         process.finish(beside)
 
 
-def _make_user() -> list[str]:
-    names = ["--uid", "tests", "--display-name", "tests"]
-    keys = ["--access-key", _ACCESS_KEY, "--secret-key", _SECRET_KEY]
+def _make_user(name: str, access_key: str, secret_key: str) -> list[str]:
+    names = ["--uid", name, "--display-name", name]
+    keys = ["--access-key", access_key, "--secret-key", secret_key]
     return ["radosgw-admin", "--no-mon-config", "user", "create", *names, *keys]
 
 

@@ -39,12 +39,14 @@ class Process:
         argv: Its program and arguments; it must stay in the foreground.
         environment: All the variables that it gets.
         user: As whom it runs; None is the user of the tests.
+        orphaned: What it gets from the kernel when the thread that started it ends.
     """
 
     grounds: Grounds
     argv: Sequence[str]
     environment: Mapping[str, str]
     user: str | None = None
+    orphaned: signal.Signals = signal.SIGKILL
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     def start(self) -> None:
@@ -82,14 +84,14 @@ class Process:
         if self.exit_code is not None:
             raise ServerError(f"{self._name} ended (exit code {self.exit_code}):\n{self.log_end()}")
 
-    def stop(self) -> None:
-        """Let it end by itself, by SIGTERM.
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Let it end by itself, on a signal.
 
         Raises:
             ServerError: It did not, and was killed.
         """
         for process in self._running:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(by)
             try:
                 process.wait(_END)
             except subprocess.TimeoutExpired:
@@ -116,9 +118,10 @@ class Process:
     def _spawn(self) -> subprocess.Popen[bytes]:
         # setpriv rather than preexec_fn, which a process with threads must not use. It
         # comes after the change of user, which would undo it.
+        orphaned = self.orphaned.name.removeprefix("SIG")
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                ["/usr/bin/setpriv", "--pdeathsig", orphaned, "--", *self.argv],
                 env=self.environment,
                 cwd=self.grounds.folder,
                 user=self.user,

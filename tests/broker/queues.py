@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,9 +14,17 @@ import amqp
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp import AmqpInbox, AmqpSettings, open_amqp_inbox
-from consumers.broker.inbox import Delivery
+from consumers.broker.dead import DeadLetters, make_dead_letters
+from consumers.broker.delivery import Delivery
+from consumers.broker.sender import Sender, open_sender
 from consumers.broker.topology import Topology, declare_topology
-from events.routes import dead_letter_queue_name, delay_queue_name, exchange_name, queue_name
+from events.routes import (
+    dead_letter_queue_name,
+    delay_queue_name,
+    exchange_name,
+    queue_name,
+    rule_id,
+)
 from tests.contracts.loop import ROUTE, Opener, notification
 
 PREFIX = "dropscribe"
@@ -34,6 +42,7 @@ class RabbitQueues:
     def __init__(
         self, url: str, *, delivery_limit: int = 20, settings: AmqpSettings | None = None
     ) -> None:
+        self._url = url
         self.address = BrokerAddress.parse(url, region="", prefix=PREFIX)
         self.topology = Topology(PREFIX, delays=(1.0, 10.0), delivery_limit=delivery_limit)
         self.settings = settings or AmqpSettings(heartbeat=2)
@@ -77,6 +86,26 @@ class RabbitQueues:
         other.inboxes = self.inboxes
         return other
 
+    def consumer(self, group: int) -> list[str]:
+        limit = str(self.topology.delivery_limit)
+        return ["-m", "tests.broker.consumer", self._url, limit, str(group)]
+
+    def sender(self) -> AbstractContextManager[Sender]:
+        return open_sender(self.address, self.topology)
+
+    def away_sender(self) -> AbstractContextManager[Sender]:
+        return self.through(9).sender()
+
+    def dead_letters(self) -> DeadLetters:
+        return make_dead_letters(self.address)
+
+    def away_dead_letters(self) -> DeadLetters:
+        return self.through(9).dead_letters()
+
+    def put_dead(self, body: str | bytes, **properties: Any) -> None:
+        with self._connection.channel() as channel:
+            channel.basic_publish(amqp.Message(body, **properties), "", self._dead, mandatory=True)
+
     def away(self) -> Opener:
         return self.through(9)
 
@@ -100,10 +129,11 @@ class RabbitQueues:
             channel.queue_delete(self.queue)
 
     def send(self, *keys: str, body: str | bytes | None = None, **properties: Any) -> None:
-        """Send as a store does: to the exchange, with the route's name."""
+        """Send as a store does: to the exchange, with the rule's Id."""
         message = amqp.Message(body or notification(keys), **properties)
         with self._connection.channel() as channel:
-            channel.basic_publish(message, exchange_name(PREFIX), ROUTE.name, mandatory=True)
+            key = rule_id(PREFIX, ROUTE)
+            channel.basic_publish(message, exchange_name(PREFIX), key, mandatory=True)
 
     def waiting(self) -> int:
         return self.ready(self.queue)
@@ -122,6 +152,9 @@ class RabbitQueues:
         delays = [delay_queue_name(PREFIX, ROUTE, each) for each in self.topology.delays]
         in_hand = (len(each.in_hand) for each in self.inboxes if each._connection.connected)
         return sum(in_hand) + sum(self.ready(queue) for queue in (self.queue, *delays))
+
+    def dead_count(self) -> int:
+        return self.ready(self._dead)
 
     def dead(self) -> list[dict[str, Any]]:
         letters = []

@@ -94,7 +94,9 @@ def test_the_long_work_of_a_consumer_that_is_gone_comes_again(strict: RabbitNode
         gone, other = sleeper(25), sleeper(0)
         queues.send("archives/a.tar")
         with running(queues.through(relay.port), gone):
-            eventually(lambda: (queues.inboxes and queues.inboxes[0]._copies) or None, seconds=10)
+            eventually(
+                lambda: (queues.inboxes and queues.inboxes[0]._renewal.copies) or None, seconds=10
+            )
             relay.cut()
             with running(queues, other):
                 eventually(lambda: other.calls or None, seconds=30)
@@ -108,7 +110,9 @@ def test_asked_to_stop_it_gives_long_work_back_at_once(strict: RabbitNode) -> No
     with RabbitQueues(strict.vhost(), settings=RENEWING) as queues:
         queues.send("archives/a.tar")
         with running(queues, sleeper(8), drain_seconds=0.2) as (stop, thread):
-            eventually(lambda: (queues.inboxes and queues.inboxes[0]._copies) or None, seconds=10)
+            eventually(
+                lambda: (queues.inboxes and queues.inboxes[0]._renewal.copies) or None, seconds=10
+            )
             stop.asked.set()
             thread.join(5)
             assert not thread.is_alive()

@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 import pytest
 import structlog
 
-from consumers.broker.inbox import Delivery, Inbox
+from consumers.broker.delivery import Delivery
+from consumers.broker.inbox import Inbox
 from consumers.errors import BadAudioError, TransientError
 from consumers.loop import Loop, Stop
 from events.event import ObjectCreated

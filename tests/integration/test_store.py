@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.errors import PermanentError, TransientError
+from consumers.errors import TransientError
 from consumers.store import (
     ObjectGoneError,
     Store,
@@ -17,8 +17,6 @@ from consumers.store import (
     decoded_metadata,
     encoded_metadata,
 )
-from ops.bootstrap import bootstrap
-from ops.environment import Environment
 
 DATA = bytes(range(256)) * 8192
 
@@ -109,32 +107,3 @@ def test_keys_are_listed_in_order_over_pages(store: Store) -> None:
     for name in reversed(names):
         store.write(name, b"x", content_type="audio/ogg")
     assert list(store.keys("processed/", per_request=7)) == names
-
-
-def test_bootstrap_changes_nothing_the_second_time(variables: dict[str, str]) -> None:
-    environment = Environment(variables)
-    assert all(step.changed for step in list(bootstrap(environment))[:-1])
-    assert not [step for step in bootstrap(environment) if step.changed]
-
-
-def test_bootstrap_leaves_rules_alone_that_are_not_its_own(
-    variables: dict[str, str], environment: Environment, store: Store
-) -> None:
-    client = store._client
-    before = client.get_bucket_notification_configuration(Bucket=store.bucket)
-    rule = {**before["QueueConfigurations"][0], "Id": "somebody-elses"}
-    rule["Filter"] = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "elsewhere/"}]}}
-    client.put_bucket_notification_configuration(
-        Bucket=store.bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
-    )
-    list(bootstrap(environment))
-    after = client.get_bucket_notification_configuration(Bucket=store.bucket)
-    assert {rule["Id"] for rule in after["QueueConfigurations"]} == {
-        "somebody-elses",
-        *(rule["Id"] for rule in before["QueueConfigurations"]),
-    }
-
-
-def test_bootstrap_names_what_refuses(variables: dict[str, str]) -> None:
-    with pytest.raises((PermanentError, TransientError), match="can't be reached"):
-        list(bootstrap(Environment({**variables, "BROKER_URL": "sqs://a:b@127.0.0.1:9"})))

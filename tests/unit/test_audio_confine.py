@@ -164,7 +164,7 @@ def test_no_core_is_dumped_and_nothing_can_be_traced() -> None:
     assert result.stdout == "(0, 0)\n0\n", result.stderr
 
 
-def test_without_seccomp_there_is_at_least_no_network() -> None:
+def test_without_seccomp_there_is_no_network_and_no_file() -> None:
     result = ran("""
         from consumers.audio import child
         from consumers.audio.media import OpusSettings
@@ -183,7 +183,9 @@ def test_without_seccomp_there_is_at_least_no_network() -> None:
             print(exc)
             sys.exit(3)
         print([name for _, name in socket.if_nameindex()])
-        attempt(lambda: socket.create_connection(("127.0.0.1", 9), timeout=5))
+        attempt(lambda: socket.create_connection((b"127.0.0.1", 9), timeout=5))
+        attempt(lambda: open("/etc/hostname"))
+        attempt(lambda: open("dropped", "w"))
         attempt(lambda: [os.dup(0) for _ in range(8)])
         attempt(lambda: child._try_out(scratch, output, job))
     """)
@@ -191,14 +193,21 @@ def test_without_seccomp_there_is_at_least_no_network() -> None:
         assert "decoding cannot be confined here" in result.stdout
         pytest.skip("no namespaces for this user: refused, as it should be")
     outcomes = result.stdout.splitlines()
-    assert outcomes == ["namespace", "['lo']", "OSError", "OSError", "done None"], result.stderr
+    assert outcomes == [
+        "namespace",
+        "['lo']",
+        "OSError",
+        *["FileNotFoundError"] * 2,
+        "OSError",
+        "done None",
+    ], result.stderr
 
 
 def test_with_neither_nothing_is_decoded() -> None:
     result = ran("""
         def missing(*_):
             raise OSError(38, "not here")
-        confine.seccomp.install = confine.enter_empty_network = missing
+        confine.seccomp.install = confine.enter_empty_world = missing
         confine.confine(MediaLimits())
     """)
     assert result.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
 
 def test_no_secret_is_ever_in_a_repr() -> None:
     environment = Environment(
-        {**STORE, "DATABASE_URL": "postgresql://u:hush@h/d", "BROKER_URL": "sqs://k:hush@h"}
+        {**STORE, "DATABASE_URL": "postgresql://u:hush@/d", "BROKER_URL": "sqs+tls://k:hush@h"}
     )
     for settings in (
         StoreSettings.read(environment),
@@ -72,12 +73,21 @@ def read_everything(environment: Environment) -> None:
         ({"S3_ENDPOINT": "http://127.0.0.1:9000", "S3_ACCESS_KEY": "k"}, "S3_SECRET_KEY"),
         ({"S3_ACCESS_KEY": "k"}, "S3_SECRET_KEY"),
         ({"S3_SECRET_KEY_FILE": "/none"}, "S3_SECRET_KEY_FILE"),
+        ({"S3_SECRET_KEY_FILE": "hush, put into the wrong variable"}, "S3_SECRET_KEY_FILE"),
+        ({"S3_SECRET_KEY_FILE": sys.executable}, "S3_SECRET_KEY_FILE"),
+        ({**STORE, "S3_ENDPOINT": "https://key:hush@host"}, "S3_ENDPOINT"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL"),
         ({"BROKER_URL": ""}, "BROKER_URL"),
         ({"BROKER_URL": "http://h"}, "BROKER_URL"),
         ({"BROKER_URL": "sqs://key:hush/hush@h:1"}, "BROKER_URL"),
         ({"DATABASE_URL": "postgresql://u:hu%sh@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:p@hush@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:p@ss:hush@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:p/hush@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:1/hush@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:1?hush@h/d"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:1?hush=2@h/d"}, "DATABASE_URL"),
         ({"S3_BUCKET": "Not A Bucket"}, "S3_BUCKET"),
         ({"S3_REGION": "us east"}, "S3_REGION"),
         ({"BROKER_PREFIX": "a.b"}, "BROKER_PREFIX"),
@@ -97,7 +107,7 @@ def read_everything(environment: Environment) -> None:
 )
 def test_an_error_names_the_variable(variables: dict[str, str], name: str) -> None:
     environment = Environment(
-        {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "sqs://", **variables}
+        {"DATABASE_URL": "postgresql:///d", "BROKER_URL": "sqs://", **variables}
     )
     with pytest.raises((SettingError, ConfigurationError), match=name) as caught:
         read_everything(environment)

@@ -60,6 +60,17 @@ UPDATE batches
 SET stalled = %(stalled)s
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS NULL
 
+-- name: unstall_batch
+UPDATE batches SET stalled = NULL WHERE batch_id = %(batch_id)s AND stalled IS NOT NULL
+
+-- name: unstall_archive
+UPDATE batches SET stalled = NULL WHERE archive_key = %(archive_key)s AND stalled IS NOT NULL
+
+-- name: unstall_announcement
+UPDATE batches
+SET stalled = NULL
+WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS NULL
+
 -- name: count_recordings
 SELECT state, count(*) AS number
 FROM recordings

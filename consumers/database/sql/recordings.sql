@@ -52,6 +52,11 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
     SET stalled = excluded.stalled
     WHERE recordings.finished_at IS NULL
 
+-- name: unstall_recording
+UPDATE recordings
+SET stalled = NULL
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND stalled IS NOT NULL
+
 -- name: recordings_of_batch
 SELECT recordings.*, transcripts.language, transcripts.text
 FROM recordings

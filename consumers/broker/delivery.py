@@ -1,0 +1,52 @@
+"""One message in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+#: The header that counts a message's attempts. What a store sends has none.
+ATTEMPT = "dropscribe-attempt"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One message in hand.
+
+    Attributes:
+        body: What the store, or a retry, sent.
+        attempt: Which attempt at it this is, from 1.
+        losses: How often it came back without a verdict.
+        is_lost: Whether that was too often for another attempt.
+        message: kombu's message; for the inbox that it came from.
+    """
+
+    body: bytes | str
+    attempt: int
+    losses: int
+    is_lost: bool
+    message: Any
+
+    @classmethod
+    def of(cls, message: Any, *, losses: int, limit: int) -> Self:
+        """Read kombu's message.
+
+        Args:
+            message: As kombu hands it on.
+            losses: How often it came back without a verdict.
+            limit: How often is too often.
+        """
+        return cls(
+            body=message.body if message.body is not None else b"",
+            attempt=attempt_in(message.headers),
+            losses=losses,
+            is_lost=losses >= limit,
+            message=message,
+        )
+
+
+def attempt_in(headers: Mapping[str, Any]) -> int:
+    """Read which attempt a message's headers say it is; 1 where they say nothing of use."""
+    attempt = headers.get(ATTEMPT, 1)
+    return attempt if isinstance(attempt, int) and attempt > 0 else 1

@@ -1,0 +1,55 @@
+"""Working alone on what may be what its consumers die of.
+
+A broker counts the death of a process against everything that it had in hand.
+So that neighbours are not counted out, a delivery that came back without a
+verdict is a suspect: once all else is settled, the most suspect one is worked
+on with nothing beside it, and the others are sent anew, their count with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from consumers.broker.delivery import Delivery
+
+
+class Isolation:
+    """Which of the deliveries in hand wait for others, and which is alone.
+
+    Args:
+        threshold: A delivery that was lost so often is a suspect.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self._suspects: list[Delivery] = []
+        self._alone: Delivery | None = None
+
+    def holds_back(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery that arrives is a suspect; it is then kept here."""
+        if delivery.losses < self._threshold:
+            return False
+        self._suspects.append(delivery)
+        return True
+
+    def choose(self, in_hand: AbstractSet[Delivery]) -> tuple[Delivery, list[Delivery]] | None:
+        """Choose the suspect to be worked on now, once nothing else is in hand.
+
+        Returns:
+            The most suspect, and the others, which are to be sent anew.
+        """
+        if not self._suspects or len(in_hand) > len(self._suspects):
+            return None
+        others = sorted(self._suspects, key=lambda delivery: delivery.losses)
+        self._suspects = []
+        self._alone = others.pop()
+        return self._alone, others
+
+    def rests(self, in_hand: AbstractSet[Delivery]) -> bool:
+        """Tell whether nothing may be taken beside what is in hand."""
+        return bool(self._suspects) or self._alone in in_hand
+
+    def release(self) -> list[Delivery]:
+        """Give up the suspects that are not begun."""
+        suspects, self._suspects = self._suspects, []
+        return suspects

@@ -1,0 +1,135 @@
+"""Dead letters on SQS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.dead import Held
+from consumers.broker.delivery import attempt_in
+from consumers.broker.envelope import open_envelope
+from consumers.broker.letter import Letter, LetterIds, Mark
+from consumers.broker.sqs_queues import SqsQueues, translated
+from consumers.errors import TransientError
+from events.routes import Route, dead_letter_queue_name
+
+#: Seconds for which a letter is held. A walk that takes longer holds it again
+#: when it comes to it once more.
+_HOLD = 60
+
+#: Seconds for which SQS looks on all of its servers whether there is a letter.
+_LONG_POLL = 1
+
+#: The most that SQS gives, or takes, in one request.
+_PAGE = 10
+
+#: So many pages of nothing but letters that were seen before end a walk.
+_REPEATS = 10
+
+
+class SqsDeadLetters:
+    """The dead-letter queues of an SQS.
+
+    Of each letter that a walk holds it keeps the id and the receipt handle.
+    """
+
+    def __init__(self, address: BrokerAddress) -> None:
+        self._address = address
+
+    def count(self, route: Route) -> int:
+        """Count the route's letters that nobody holds, approximately."""
+        queue = self._queue(route)
+        with closing(SqsQueues(self._address)) as queues:
+            return queues.count(queue, "ApproximateNumberOfMessages")
+
+    @contextmanager
+    def walk(self, route: Route) -> Iterator[Iterator[Held]]:
+        """Go through the route's letters, each once."""
+        with closing(SqsQueues(self._address)) as queues:
+            walk = _Walk(queues, route, self._queue(route))
+            try:
+                yield walk.held()
+            finally:
+                walk.release()
+
+    def _queue(self, route: Route) -> str:
+        return dead_letter_queue_name(self._address.prefix, route)
+
+
+class _Walk:
+    def __init__(self, queues: SqsQueues, route: Route, queue: str) -> None:
+        self._queues = queues
+        self._route = route
+        self._queue = queue
+        self._url = queues.url(queue)
+        self._receipts: dict[str, str] = {}
+        self._begun: float | None = None
+
+    def held(self) -> Iterator[Held]:
+        ids = LetterIds(self._route)
+        repeats = 0
+        while repeats < _REPEATS and (page := self._receive()):
+            new = [each for each in page if each["MessageId"] not in self._receipts]
+            self._receipts |= {each["MessageId"]: each["ReceiptHandle"] for each in page}
+            repeats = 0 if new else repeats + 1
+            for message in new:
+                if self._is_younger(message):
+                    continue
+                stored, headers = open_envelope(message["Body"])
+                letter = Letter.read(ids.of(stored), self._route, stored, _mark(headers))
+                yield Held(letter, partial(self._discard, message["MessageId"]))
+
+    def _receive(self) -> list[dict[str, Any]]:
+        with translated(self._queue):
+            answer = self._queues.client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=_PAGE,
+                VisibilityTimeout=_HOLD,
+                WaitTimeSeconds=_LONG_POLL,
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
+        if self._begun is None:
+            date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+            # By the server's own clock; it has seconds, letters have milliseconds.
+            self._begun = parsedate_to_datetime(date).timestamp() + 1 if date else float("inf")
+        page: list[dict[str, Any]] = answer.get("Messages", [])
+        return page
+
+    def _is_younger(self, message: dict[str, Any]) -> bool:
+        sent = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
+        return self._begun is not None and sent > self._begun
+
+    def _discard(self, name: str) -> None:
+        with translated(self._queue):
+            self._queues.client.delete_message(
+                QueueUrl=self._url, ReceiptHandle=self._receipts[name]
+            )
+        # It is not given back.
+        self._receipts[name] = ""
+
+    def release(self) -> None:
+        """Let others have what is held, at once."""
+        receipts = (receipt for receipt in self._receipts.values() if receipt)
+        # Where that fails, they have it when the time is up.
+        with suppress(TransientError), translated(self._queue):
+            while page := list(islice(receipts, _PAGE)):
+                self._queues.client.change_message_visibility_batch(
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                        for number, receipt in enumerate(page)
+                    ],
+                )
+
+
+def _mark(headers: Mapping[str, Any]) -> Mark:
+    error = (
+        "SQS put it away, as it came back too often without a verdict: "
+        "it may be what its consumers die of"
+    )
+    return Mark(error, attempt_in(headers), None)

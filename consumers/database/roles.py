@@ -1,0 +1,203 @@
+"""Least privilege in Postgres: group roles, each with what its program needs and no more.
+
+The roles can't log in. People make users of their own, and put them in::
+
+    CREATE ROLE gpu1 LOGIN PASSWORD '...' IN ROLE dropscribe_transcribe;
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, scalar_row
+
+from consumers.database.connect import translated
+from consumers.database.migrate import MIGRATION_LOCK
+from consumers.database.queries import queries
+from consumers.errors import ConfigurationError
+
+_READ: Mapping[str, tuple[LiteralString, ...]] = {"SELECT": ()}
+_CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
+    "SELECT": (),
+    "INSERT": (),
+    "UPDATE": (),
+    "DELETE": (),
+}
+
+#: Role: table: privilege: the columns that it is for; none named is all of them.
+#: `INSERT ... ON CONFLICT (column)` reads the column.
+PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] = {
+    "dropscribe_unpack": {
+        "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+    },
+    "dropscribe_transcribe": {
+        "batches": {
+            "SELECT": (),
+            "INSERT": ("batch_id",),
+            "UPDATE": ("completed_at", "announced_at", "counts", "stalled"),
+        },
+        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        # It writes what people said, and can't read what others did.
+        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
+    },
+    "dropscribe_read": {"batches": _READ, "recordings": _READ, "transcripts": _READ},
+    "dropscribe_operator": {
+        "batches": _CHANGE,
+        "recordings": _CHANGE,
+        "transcripts": _CHANGE,
+        "schema_migrations": _READ,
+    },
+}
+
+_TABLES = sorted({table for tables in PRIVILEGES.values() for table in tables})
+_EVERYBODY = "PUBLIC"
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """One thing that a role may do.
+
+    Attributes:
+        role: Its name; ``PUBLIC`` is everybody.
+        object: ``TABLE name`` or ``SCHEMA name``.
+        column_name: The column of the table that it is for; None for all of it.
+        privilege: Postgres' word for it.
+        is_grantable: Whether the role may hand it on.
+    """
+
+    role: str
+    object: str
+    column_name: str | None
+    privilege: str
+    is_grantable: bool = False
+
+    def granted(self) -> sql.Composed:
+        """Give the statement that grants it."""
+        return sql.SQL("GRANT {} TO {}").format(self._what(), _role(self.role))
+
+    def revoked(self) -> sql.Composed:
+        """Give the statement that takes it away, and from those it was handed on to."""
+        return sql.SQL("REVOKE {} FROM {} CASCADE").format(self._what(), _role(self.role))
+
+    def _what(self) -> sql.Composed:
+        kind, _, name = self.object.partition(" ")
+        column = sql.SQL(" ({})").format(sql.Identifier(self.column_name or ""))
+        return sql.SQL("{}{} ON {} {}").format(
+            # Postgres' own words, of our table or of its catalogue.
+            sql.SQL(self.privilege),
+            column if self.column_name else sql.SQL(""),
+            sql.SQL(kind),
+            sql.Identifier(name),
+        )
+
+
+def ensure_roles(url: str, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
+    """Make the roles, and give each what it needs of our tables and no more.
+
+    What else is granted to them, or to everybody, on our tables is taken away,
+    and so is making new tables in their schema. Users that people made stay as
+    they are. All of it is one transaction; two at once take turns.
+
+    Args:
+        url: The database, as the owner of the tables.
+        dry_run: Change nothing.
+
+    Yields:
+        A thing that is to be so, and whether it was changed (or would be).
+
+    Raises:
+        ConfigurationError: The user may not; the message has the SQL that an
+            administrator can run.
+        TransientError: The database can't be reached, or has no schema.
+    """
+    with translated(), psycopg.connect(url, connect_timeout=10) as connection:
+        if not dry_run:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        present = _present_roles(connection)
+        excess, missing = _difference(connection)
+        if not dry_run:
+            _make_roles(connection, [role for role in PRIVILEGES if role not in present])
+            _make_privileges(connection, excess)
+    changed = {privilege.role for privilege in (*excess, *missing)}
+    for role in PRIVILEGES:
+        yield f"database role {role}", role not in present
+        yield f"privileges of database role {role}", role in changed
+    yield "database privileges of everybody", _EVERYBODY in changed
+
+
+def _present_roles(connection: psycopg.Connection) -> set[str]:
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return set(cursor.execute(queries()["present_roles"], {"roles": list(PRIVILEGES)}))
+
+
+def _difference(connection: psycopg.Connection) -> tuple[set[Privilege], set[Privilege]]:
+    """Compare what is granted with what is needed: what is too much, and what is missing."""
+    with connection.cursor(row_factory=class_row(Privilege)) as cursor:
+        parameters = {"roles": list(PRIVILEGES), "tables": _TABLES}
+        held = set(cursor.execute(queries()["held_privileges"], parameters))
+        schema = connection.execute("SELECT current_schema()").fetchone()
+    needed = set(_needed(f"SCHEMA {schema[0] if schema else ''}"))
+    # Everybody may look into a schema `public`, and that is enough for our roles.
+    shared = {each for each in held if (each.role, each.privilege) == (_EVERYBODY, "USAGE")}
+    missing = {each for each in needed - held if not (shared and each.privilege == "USAGE")}
+    return held - needed - shared, missing
+
+
+def _needed(schema: str) -> Iterator[Privilege]:
+    for role, tables in PRIVILEGES.items():
+        yield Privilege(role, schema, None, "USAGE")
+        for table, privileges in tables.items():
+            for privilege, columns in privileges.items():
+                for column in columns or (None,):
+                    yield Privilege(role, f"TABLE {table}", column, privilege)
+
+
+def _make_roles(connection: psycopg.Connection, roles: Collection[str]) -> None:
+    statements = [sql.SQL("CREATE ROLE {} NOLOGIN").format(_role(role)) for role in roles]
+    for statement in statements:
+        try:
+            # Another database of the same server may be bootstrapped at this moment.
+            with connection.transaction():
+                connection.execute(statement)
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            continue
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise _refused(connection, "may make no roles", statements) from exc
+
+
+def _make_privileges(connection: psycopg.Connection, excess: Collection[Privilege]) -> None:
+    """Revoke, look again, and grant: revoking from a table revokes from its columns, too."""
+    statements = [each.revoked() for each in excess]
+    try:
+        for statement in statements:
+            connection.execute(statement)
+        _, missing = _difference(connection)
+        statements = [each.granted() for each in missing]
+        for statement in statements:
+            connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise _refused(connection, "does not own the tables", statements) from exc
+    # Who grants, or revokes, without being allowed to may get no more than a warning.
+    excess, missing = _difference(connection)
+    if excess or missing:
+        statements = [each.revoked() for each in excess] + [each.granted() for each in missing]
+        raise _refused(connection, "does not own the tables", statements)
+
+
+def _refused(
+    connection: psycopg.Connection, why: str, statements: Collection[sql.Composed]
+) -> ConfigurationError:
+    lines = sorted(f"  {statement.as_string(connection)};" for statement in statements)
+    return ConfigurationError(
+        f"the database user {connection.info.user!r} {why}: have an administrator run what "
+        "follows, and then run this again\n" + "\n".join(lines)
+    )
+
+
+def _role(name: str) -> sql.Composable:
+    return sql.SQL("PUBLIC") if name == _EVERYBODY else sql.Identifier(name)

@@ -1,0 +1,40 @@
+-- name: drop_recordings
+DELETE FROM recordings WHERE batch_id = %(batch_id)s
+
+-- name: add_recordings
+-- Whoever was faster knows as much.
+INSERT INTO recordings (
+    batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
+    loudness_dbfs, source_sha256, opus_key, finished_at
+)
+SELECT %(batch_id)s, ordinal, state, path, reason, duration, codec, sample_rate, channels,
+       loudness_dbfs, source_sha256, opus_key, CASE WHEN state = 'rejected' THEN now() END
+FROM jsonb_to_recordset(%(rows)s) AS given (
+    ordinal integer, state text, path text, reason text, duration double precision, codec text,
+    sample_rate integer, channels integer, loudness_dbfs double precision, source_sha256 text,
+    opus_key text
+)
+ON CONFLICT (batch_id, ordinal) DO NOTHING
+
+-- name: recreate_batch
+-- Not deleted and made anew: a recording's row that a consumer writes meanwhile refers to it.
+UPDATE batches
+SET archive_key = %(archive_key)s,
+    etag = %(etag)s,
+    size = %(size)s,
+    original_name = %(original_name)s,
+    dropped_at = %(dropped_at)s,
+    sealed_at = %(sealed_at)s,
+    rejected = %(rejected)s,
+    ignored = %(ignored)s,
+    completed_at = %(completed_at)s,
+    announced_at = %(announced_at)s,
+    counts = %(counts)s,
+    failure = %(failure)s,
+    stalled = NULL,
+    retold_at = NULL,
+    is_unmarked = false
+WHERE batch_id = %(batch_id)s
+
+-- name: forget_batch
+DELETE FROM batches WHERE batch_id = %(batch_id)s

@@ -1,0 +1,145 @@
+-- name: sweep_began
+SELECT now() AS began
+
+-- name: sweep_archives
+-- One page of archives/ against the batches: only what is not in order.
+WITH page AS (
+    SELECT * FROM unnest(%(keys)s::text[], %(etags)s::text[]) AS page (key, etag)
+)
+SELECT page.key, batches.batch_id, true AS is_listed, batches.sealed_at IS NOT NULL AS is_sealed,
+       batches.stalled, coalesce(batches.retold_at > now() - %(again_after)s, false) AS is_retold,
+       batches.etag
+FROM page
+LEFT JOIN batches
+    ON batches.archive_key COLLATE "C" = page.key AND batches.etag = page.etag
+WHERE batches.batch_id IS NULL OR batches.sealed_at IS NULL OR batches.is_unmarked
+UNION ALL
+-- Batches whose archive should have been on the page, and which still need it.
+SELECT batches.archive_key, batches.batch_id, false, false,
+       batches.stalled, false, batches.etag
+FROM batches
+WHERE batches.sealed_at IS NULL
+  AND batches.archive_key COLLATE "C" > %(after)s
+  AND batches.archive_key COLLATE "C" <= %(upto)s
+  AND NOT EXISTS (
+      SELECT FROM page
+      WHERE page.key = batches.archive_key AND page.etag = batches.etag
+  )
+
+-- name: sweep_recordings
+-- One page's recordings against their rows: only what is not in order. The rows
+-- are those of the page's range in the table's own order, which is the listing's.
+WITH page AS (
+    SELECT *
+    FROM unnest(
+        %(batches)s::text[], %(ordinals)s::integer[], %(opus)s::boolean[], %(transcripts)s::boolean[]
+    ) AS page (batch_id, ordinal, has_opus, has_transcript)
+),
+known AS (
+    SELECT batch_id, ordinal, state, opus_key, transcript_key, stalled, retold_at, finished_at,
+           greatest(created_at, finished_at) < %(began)s AS is_older
+    FROM recordings
+    WHERE (batch_id, ordinal) > (%(after_batch)s, %(after_ordinal)s)
+      AND (batch_id, ordinal) <= (%(upto_batch)s, %(upto_ordinal)s)
+)
+SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
+       coalesce(page.ordinal, known.ordinal) AS ordinal,
+       known.batch_id IS NOT NULL AS has_row,
+       coalesce(known.is_older, false) AS is_older,
+       known.finished_at IS NOT NULL AS is_finished,
+       known.stalled,
+       coalesce(known.retold_at > now() - %(again_after)s, false) AS is_retold,
+       -- Asked for these few rows alone. NULL: the batch has no row.
+       (
+           SELECT batches.sealed_at IS NOT NULL
+           FROM batches
+           WHERE batches.batch_id = coalesce(page.batch_id, known.batch_id)
+       ) AS is_sealed
+FROM page
+FULL JOIN known ON known.batch_id = page.batch_id AND known.ordinal = page.ordinal
+WHERE known.batch_id IS NULL
+   OR (known.finished_at IS NULL AND page.has_opus)
+   -- What unpack rejected has no object.
+   OR ((known.state <> 'rejected' OR known.opus_key IS NOT NULL) AND page.has_opus IS NOT TRUE)
+   OR (known.transcript_key IS NOT NULL AND page.has_transcript IS NOT TRUE)
+ORDER BY 1, 2
+
+-- name: sweep_batches
+-- The batches that one page ends, against their rows: only what is not in order.
+WITH page AS (
+    SELECT *
+    FROM unnest(%(batches)s::text[], %(manifests)s::boolean[], %(completes)s::boolean[])
+        AS page (batch_id, has_manifest, has_complete)
+),
+known AS (
+    SELECT batch_id, archive_key, etag, sealed_at, announced_at,
+           greatest(sealed_at, announced_at) < %(began)s AS is_older
+    FROM batches
+    WHERE batch_id > %(after)s AND batch_id <= %(upto)s
+)
+SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
+       known.batch_id IS NOT NULL AS has_row,
+       coalesce(known.is_older, false) AS is_older,
+       known.sealed_at IS NOT NULL AS is_sealed,
+       known.archive_key,
+       known.etag
+FROM page
+FULL JOIN known ON known.batch_id = page.batch_id
+WHERE (page.has_manifest AND known.sealed_at IS NULL)
+   OR (page.has_complete AND NOT page.has_manifest)
+   OR (known.sealed_at IS NOT NULL AND page.has_manifest IS NOT TRUE)
+   OR (known.announced_at IS NOT NULL AND page.has_complete IS NOT TRUE)
+ORDER BY 1
+
+-- name: sweep_ends
+-- Batches of which nothing is left to do but to say so, and that nobody is at.
+SELECT batch_id, completed_at IS NOT NULL AS is_completed
+FROM batches
+WHERE announced_at IS NULL
+  AND batch_id > %(after)s
+  AND sealed_at <= now() - %(older_than)s
+  AND CASE
+      WHEN completed_at IS NOT NULL THEN completed_at <= now() - %(older_than)s
+      ELSE NOT EXISTS (
+          SELECT FROM recordings
+          WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
+      ) AND NOT EXISTS (
+          SELECT FROM recordings
+          WHERE recordings.batch_id = batches.batch_id
+            AND finished_at > now() - %(older_than)s
+      )
+  END
+ORDER BY batch_id
+LIMIT %(limit)s
+
+-- name: sweep_unknown_archives
+-- Rows that a recording's event, or a dead letter, had to make: no archive filled them in.
+SELECT batch_id, stalled
+FROM batches
+WHERE announced_at IS NULL AND sealed_at IS NULL AND archive_key IS NULL AND batch_id > %(after)s
+ORDER BY batch_id
+LIMIT %(limit)s
+
+-- name: mark_batches_retold
+UPDATE batches SET retold_at = now() WHERE batch_id = ANY(%(batches)s)
+
+-- name: ensure_batches
+INSERT INTO batches (batch_id)
+SELECT DISTINCT batch_id FROM unnest(%(batches)s::text[]) AS told (batch_id)
+ON CONFLICT DO NOTHING
+
+-- name: mark_recordings_retold
+-- A recording without a row gets one that only says so; its consumer fills it in.
+INSERT INTO recordings (batch_id, ordinal, state, path, retold_at)
+SELECT batch_id, ordinal, 'converted', '', now()
+FROM unnest(%(batches)s::text[], %(ordinals)s::integer[]) AS told (batch_id, ordinal)
+ON CONFLICT (batch_id, ordinal) DO UPDATE
+    SET retold_at = excluded.retold_at
+    WHERE recordings.finished_at IS NULL
+
+-- name: mark_retired
+UPDATE batches SET is_unmarked = false WHERE batch_id = %(batch_id)s
+
+-- name: unannounce_batch
+-- Its .complete.json is gone: whoever looks next writes it again.
+UPDATE batches SET announced_at = NULL WHERE batch_id = %(batch_id)s

@@ -1,0 +1,250 @@
+"""What a sweep asks the tables: pages of a listing against the rows of their range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from consumers.database.connect import Pool
+from consumers.database.session import Session
+from events.keys import AudioId, BatchId
+
+#: Greater than every id and every key of an archive, however text is collated.
+LAST_ID = "z"
+LAST_ARCHIVE = "archives0"
+
+#: Rows per question, where they are not those of a page.
+_PAGE = 1000
+
+#: Where a recording stands in the order of listing and table: batch id, ordinal.
+Position = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """From when on something counts.
+
+    Attributes:
+        older_than: What is younger may be on its way.
+        again_after: What was sent again is not sent once more before.
+    """
+
+    older_than: timedelta
+    again_after: timedelta
+
+
+DEFAULT_AGES = Ages(older_than=timedelta(minutes=15), again_after=timedelta(hours=6))
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFinding:
+    """An archive, or a batch that needs one, which is not in order.
+
+    Attributes:
+        key: The archive's key.
+        batch_id: None where no row is of this archive.
+        is_listed: Whether the archive is in the bucket.
+        is_sealed: Whether it was read to its end; then only its tag is to be looked at.
+        stalled: Why it does not go on by itself.
+        is_retold: Whether its event was sent again a short while ago.
+        etag: By which the row knows it.
+    """
+
+    key: str
+    batch_id: str | None
+    is_listed: bool
+    is_sealed: bool
+    stalled: str | None
+    is_retold: bool
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFinding:
+    """A recording whose row and objects do not go together.
+
+    Attributes:
+        batch_id: Of its batch.
+        ordinal: Its own.
+        has_row: Whether it has a row.
+        is_older: Whether the row is older than the sweep, and so than the listing.
+        is_finished: Whether the row says that nothing is left to do.
+        stalled: Why it does not go on by itself.
+        is_retold: Whether its event was sent again a short while ago.
+        is_sealed: Whether its batch is sealed; None where that has no row.
+    """
+
+    batch_id: str
+    ordinal: int
+    has_row: bool
+    is_older: bool
+    is_finished: bool
+    stalled: str | None
+    is_retold: bool
+    is_sealed: bool | None
+
+    @property
+    def audio(self) -> AudioId:
+        """Whose it is."""
+        return AudioId(BatchId(self.batch_id), self.ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFinding:
+    """A batch whose row and objects do not go together.
+
+    Attributes:
+        batch_id: Its id.
+        has_row: Whether it has a row.
+        is_older: Whether what the row says is older than the sweep.
+        is_sealed: Whether the row says that the archive was read to its end.
+        archive_key: Where the archive was.
+        etag: What it was.
+    """
+
+    batch_id: str
+    has_row: bool
+    is_older: bool
+    is_sealed: bool
+    archive_key: str | None
+    etag: str | None
+
+
+class Sweeping(Session):
+    """The tables, as a sweep sees them."""
+
+    def __init__(self, pool: Pool, ages: Ages) -> None:
+        super().__init__(pool)
+        self._ages = {"older_than": ages.older_than, "again_after": ages.again_after}
+
+    def began(self) -> datetime:
+        """Tell the database's time, which its rows are in."""
+        time: datetime = self._rows("sweep_began", {})[0]["began"]
+        return time
+
+    def archives(
+        self, keys: Sequence[str], etags: Sequence[str], *, after: str, upto: str
+    ) -> list[ArchiveFinding]:
+        """Compare one page of archives with the batches.
+
+        Args:
+            keys: The archives' keys.
+            etags: Theirs, in the same order.
+            after: The last key of the page before.
+            upto: The last key of this one.
+        """
+        rows = self._rows(
+            "sweep_archives",
+            {**self._ages, "keys": keys, "etags": etags, "after": after, "upto": upto},
+        )
+        return [ArchiveFinding(**row) for row in rows]
+
+    def recordings(
+        self,
+        *,
+        positions: Sequence[Position],
+        opus: Sequence[bool],
+        transcripts: Sequence[bool],
+        after: Position,
+        upto: Position,
+        began: datetime,
+    ) -> list[RecordingFinding]:
+        """Compare one page of recordings with the rows between two positions.
+
+        Args:
+            positions: Of the recordings of which objects are stored.
+            opus: Whether each one's Opus object is.
+            transcripts: Whether each one's transcript is.
+            after: Where the page before ended.
+            upto: Where this one ends.
+            began: When the sweep began, by the database's time.
+        """
+        rows = self._rows(
+            "sweep_recordings",
+            {
+                **self._ages,
+                "batches": [batch for batch, _ in positions],
+                "ordinals": [ordinal for _, ordinal in positions],
+                "opus": opus,
+                "transcripts": transcripts,
+                "after_batch": after[0],
+                "after_ordinal": after[1],
+                "upto_batch": upto[0],
+                "upto_ordinal": upto[1],
+                "began": began,
+            },
+        )
+        return [RecordingFinding(**row) for row in rows]
+
+    def batches(
+        self,
+        *,
+        batches: Sequence[str],
+        manifests: Sequence[bool],
+        completes: Sequence[bool],
+        after: str,
+        upto: str,
+        began: datetime,
+    ) -> list[BatchFinding]:
+        """Compare the batches of one page with the rows between two ids.
+
+        Args:
+            batches: Of which objects are stored.
+            manifests: Whether each one's manifest is.
+            completes: Whether each one's ``.complete.json`` is.
+            after: The last id of the page before.
+            upto: The last id of this one.
+            began: When the sweep began, by the database's time.
+        """
+        rows = self._rows(
+            "sweep_batches",
+            {
+                "batches": batches,
+                "manifests": manifests,
+                "completes": completes,
+                "after": after,
+                "upto": upto,
+                "began": began,
+            },
+        )
+        return [BatchFinding(**row) for row in rows]
+
+    def ends(self) -> Iterator[tuple[BatchId, bool]]:
+        """Give the batches of which all is done but not said, and whether they are completed."""
+        for row in self._paged("sweep_ends"):
+            yield BatchId(row["batch_id"]), row["is_completed"]
+
+    def unknown_archives(self) -> Iterator[tuple[BatchId, str | None]]:
+        """Give the batches of which no archive is known, and why they do not go on."""
+        for row in self._paged("sweep_unknown_archives"):
+            yield BatchId(row["batch_id"]), row["stalled"]
+
+    def mark_batches(self, batches: Sequence[BatchId]) -> None:
+        """Put on record that the batches' events were sent again now."""
+        self._execute("mark_batches_retold", {"batches": [str(batch) for batch in batches]})
+
+    def mark_recordings(self, audios: Sequence[AudioId]) -> None:
+        """Put on record that the recordings' events were sent again now."""
+        parameters = {
+            "batches": [str(audio.batch) for audio in audios],
+            "ordinals": [audio.ordinal for audio in audios],
+        }
+        with self._transaction() as connection:
+            connection.execute(self._sql["ensure_batches"], parameters)
+            connection.execute(self._sql["mark_recordings_retold"], parameters)
+
+    def mark_retired(self, batch: BatchId) -> None:
+        """Put on record that the batch's archive is tagged."""
+        self._execute("mark_retired", {"batch_id": str(batch)})
+
+    def unannounce(self, batch: BatchId) -> None:
+        """Put on record that the batch's ``.complete.json`` is not there."""
+        self._execute("unannounce_batch", {"batch_id": str(batch)})
+
+    def _paged(self, name: str) -> Iterator[dict[str, Any]]:
+        after = ""
+        while rows := self._rows(name, {**self._ages, "after": after, "limit": _PAGE}):
+            yield from rows
+            after = rows[-1]["batch_id"]

@@ -1,0 +1,159 @@
+"""Who may do what in the bucket: for each role, what its code really asks the store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from events.keys import ARCHIVES, COMPLETE, PROCESSED, TRANSCRIPT
+from ops.bootstrap.bucket import Bucket
+from ops.bootstrap.step import Step, found
+
+_VERSION = "2012-10-17"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a role may do.
+
+    Attributes:
+        name: What it is called, among the role's.
+        actions: S3's.
+        keys: Patterns of the keys on which; none for the bucket itself.
+    """
+
+    name: str
+    actions: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+
+#: HEAD on the bucket tells the store's time; and without the right to list, a store
+#: answers "forbidden" rather than "not there" for an object that is not there.
+_LOOK = Grant("Look", ("s3:ListBucket",))
+
+#: Whoever completes a batch tags its archive, if that is still the same.
+_RETIRE = Grant(
+    "Archives",
+    ("s3:GetObject", "s3:GetObjectTagging", "s3:PutObjectTagging"),
+    (f"{ARCHIVES}*",),
+)
+
+#: What each role may do, and nothing else.
+ROLES: Mapping[str, tuple[Grant, ...]] = {
+    "unpack": (
+        _LOOK,
+        _RETIRE,
+        Grant("Processed", ("s3:GetObject", "s3:PutObject"), (f"{PROCESSED}*",)),
+    ),
+    "transcribe": (
+        _LOOK,
+        _RETIRE,
+        Grant("Read", ("s3:GetObject",), (f"{PROCESSED}*",)),
+        Grant("Write", ("s3:PutObject",), (f"{PROCESSED}*{TRANSCRIPT}", f"{PROCESSED}*{COMPLETE}")),
+    ),
+    # An upload in parts that fails is given up, and its parts deleted.
+    "drop": (Grant("Drop", ("s3:PutObject", "s3:AbortMultipartUpload"), (f"{ARCHIVES}*",)),),
+    "operator": (
+        _LOOK,
+        _RETIRE,
+        Grant("Processed", ("s3:GetObject", "s3:DeleteObject"), (f"{PROCESSED}*",)),
+        Grant("Complete", ("s3:PutObject",), (f"{PROCESSED}*{COMPLETE}",)),
+    ),
+}
+
+
+def role_policy(bucket: str, role: str) -> dict[str, Any]:
+    """Write what a role may do as a policy for a user."""
+    return {"Version": _VERSION, "Statement": [_statement(bucket, each) for each in ROLES[role]]}
+
+
+def put_policy(
+    bucket: Bucket, prefix: str, principals: Mapping[str, Sequence[str]], *, dry_run: bool
+) -> Iterator[Step]:
+    """Give the roles to whom the settings name; statements of others stay.
+
+    Args:
+        bucket: Whose policy.
+        prefix: The deployment's, with which the statements' ids begin.
+        principals: Each role's ARNs. Of a role without any, what it had is taken
+            away; where there are none at all, the policy is left to others.
+        dry_run: Only look.
+
+    Yields:
+        A step, if there is a policy to be had.
+    """
+    if not principals:
+        return
+    answer = found(bucket.client.get_bucket_policy, Bucket=bucket.name)
+    policy = json.loads(answer["Policy"]) if answer else {"Version": _VERSION}
+    present = _listed(policy.get("Statement", []))
+    wanted = list(_statements(bucket.name, prefix, principals))
+    sids = {_sid(prefix, role, each) for role, grants in ROLES.items() for each in grants}
+    others = [each for each in present if each.get("Sid") not in sids]
+    changed = _comparable(present) != _comparable(others + wanted)
+    if changed and not dry_run:
+        document = json.dumps({**policy, "Statement": others + wanted})
+        bucket.client.put_bucket_policy(Bucket=bucket.name, Policy=document)
+    yield Step(f"policy of bucket {bucket.name}", changed)
+
+
+def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two policies say the same, however it is spelt."""
+    return _comparable(_listed(one.get("Statement", []))) == _comparable(
+        _listed(other.get("Statement", []))
+    )
+
+
+def _statements(
+    bucket: str, prefix: str, principals: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    for role, arns in principals.items():
+        for grant in ROLES[role]:
+            yield {
+                "Sid": _sid(prefix, role, grant),
+                "Principal": {"AWS": list(arns)},
+                **_statement(bucket, grant),
+            }
+
+
+def _statement(bucket: str, grant: Grant) -> dict[str, Any]:
+    arn = f"arn:aws:s3:::{bucket}"
+    return {
+        "Effect": "Allow",
+        "Action": list(grant.actions),
+        "Resource": [f"{arn}/{key}" for key in grant.keys] or [arn],
+    }
+
+
+def _sid(prefix: str, role: str, grant: Grant) -> str:
+    """Name a statement; AWS allows letters and digits only."""
+    return re.sub(r"[^A-Za-z0-9]", "", prefix) + role.capitalize() + grant.name
+
+
+def _comparable(statements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Put statements into one order and spelling: stores write lists of one as their item."""
+    return sorted(
+        json.dumps(
+            {
+                **each,
+                "Action": sorted(_listed(each.get("Action", []))),
+                "Resource": sorted(_listed(each.get("Resource", []))),
+                "Principal": _principal(each.get("Principal")),
+            },
+            sort_keys=True,
+        )
+        for each in statements
+    )
+
+
+def _principal(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {name: sorted(_listed(value)) for name, value in given.items()}
+    return given
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else [given]

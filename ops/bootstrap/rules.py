@@ -1,0 +1,84 @@
+"""The rules by which a bucket announces what is stored in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from events.routes import ROUTES, Route, rule_id
+from ops.bootstrap.bucket import Bucket
+from ops.bootstrap.step import Step, found
+
+_EVENTS = ["s3:ObjectCreated:*"]
+
+
+def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str, Any]:
+    """Describe a route's rule.
+
+    Args:
+        prefix: The deployment's.
+        route: Which objects.
+        target: Where they are announced: ``QueueArn`` or ``TopicArn``, and which.
+    """
+    filters = [
+        {"Name": name, "Value": value}
+        for name, value in (("prefix", route.prefix), ("suffix", route.suffix))
+        if value
+    ]
+    return {
+        "Id": rule_id(prefix, route),
+        **target,
+        "Events": _EVENTS,
+        "Filter": {"Key": {"FilterRules": filters}},
+    }
+
+
+def put_queue_rules(
+    bucket: Bucket, prefix: str, arns: Mapping[str, str | None], *, dry_run: bool
+) -> Step:
+    """Have each route's events sent to its queue; rules that are not ours stay.
+
+    Args:
+        bucket: Whose rules.
+        prefix: The deployment's.
+        arns: Each route's target by the route's name; None where it is still to be made.
+        dry_run: Only look.
+    """
+    answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
+    present = answer.get("QueueConfigurations", [])
+    ours = [make_rule(prefix, route, {"QueueArn": arns[route.name] or ""}) for route in ROUTES]
+    ids = {rule["Id"] for rule in ours}
+    rules = [rule for rule in present if rule["Id"] not in ids] + ours
+    changed = comparable(present) != comparable(rules)
+    if changed and not dry_run:
+        bucket.client.put_bucket_notification_configuration(
+            Bucket=bucket.name,
+            NotificationConfiguration={**answer, "QueueConfigurations": rules},
+        )
+    return Step(f"notification rules of bucket {bucket.name}", changed)
+
+
+def comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Put rules into one order and spelling.
+
+    AWS answers ``Prefix`` for ``prefix``; MinIO and RustFS put their region into
+    an ARN that was given without.
+    """
+    return sorted(
+        (
+            rule["Id"],
+            _without_region(rule["QueueArn"] if "QueueArn" in rule else rule["TopicArn"]),
+            sorted(rule["Events"]),
+            sorted(
+                (item["Name"].lower(), item["Value"])
+                for item in rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+            ),
+        )
+        for rule in rules
+    )
+
+
+def _without_region(arn: str) -> list[str]:
+    """Split ``arn:partition:service:region:account:resource``."""
+    parts = arn.split(":")
+    return parts[:3] + parts[4:]

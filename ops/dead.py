@@ -1,0 +1,151 @@
+"""Looking at dead letters, sending them again, and throwing them away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from consumers.broker.dead import DeadLetters, Held
+from consumers.broker.letter import Letter
+from consumers.broker.sender import Sender
+from consumers.database.database import Database
+from events.keys import ArchiveKey, AudioId, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.routes import ROUTES, Route
+
+#: How often to look for letters that are asked for by their ids: another
+#: operator's look at the queue holds them for as long as it takes.
+_LOOKS = 3
+
+#: Seconds between looks.
+_PAUSE = 1.0
+
+
+class Rows(Protocol):
+    """Where ``status`` looks (`consumers.database.database.Database`)."""
+
+    def unstall_archive(self, key: ArchiveKey) -> None:
+        """Put on record that the archive's batch goes on again."""
+
+    def unstall_recording(self, audio: AudioId) -> None:
+        """Put on record that the recording goes on again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters are meant: those of which everything that is said here is true.
+
+    Attributes:
+        routes: They are of one of these.
+        reason: Theirs; None for any.
+        batch: They tell of an object of it; None for any.
+        archive_key: Where the batch's archive is, as that key may not name it.
+        ids: Theirs; None for any.
+    """
+
+    routes: tuple[Route, ...] = ROUTES
+    reason: str | None = None
+    batch: BatchId | None = None
+    archive_key: str | None = None
+    ids: frozenset[str] | None = None
+
+    def includes(self, letter: Letter) -> bool:
+        """Tell whether a letter is meant."""
+        return (
+            self.reason in {None, letter.reason}
+            and (self.ids is None or letter.id in self.ids)
+            and (self.batch is None or self._is_of_batch(letter))
+        )
+
+    def _is_of_batch(self, letter: Letter) -> bool:
+        return self.batch in letter.batches or self.archive_key in letter.keys
+
+
+def archive_of(database: Database, batch: BatchId) -> str | None:
+    """Find where a batch's archive is; None where it is not known."""
+    row = database.batch(batch)
+    return None if row is None else row.archive_key
+
+
+def found(
+    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None] = time.sleep
+) -> Generator[Letter, None, None]:
+    """Go through the letters that are meant; they stay where they are."""
+    for held in _held(dead, selection, sleep):
+        yield held.letter
+
+
+def discard(
+    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None] = time.sleep
+) -> Generator[Letter, None, None]:
+    """Throw away the letters that are meant.
+
+    Yields:
+        Each once it is gone.
+    """
+    for held in _held(dead, selection, sleep):
+        held.discard()
+        yield held.letter
+
+
+def replay(
+    dead: DeadLetters,
+    sender: Sender,
+    rows: Rows,
+    selection: Selection,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Generator[Letter, None, None]:
+    """Send the letters that are meant again, as first attempts.
+
+    A letter leaves its queue only once the route's has it: a crash between the
+    two doubles it, and a double costs nothing.
+
+    Yields:
+        Each once it is sent.
+    """
+    for held in _held(dead, selection, sleep):
+        # Before it is sent: how that ends is not to be wiped out again.
+        _unstall(rows, held.letter)
+        sender.send(held.letter.route, held.letter.body)
+        held.discard()
+        yield held.letter
+
+
+def _held(
+    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None]
+) -> Generator[Held, None, None]:
+    missing = set(selection.ids or ())
+    for look in range(_LOOKS if missing else 1):
+        if look:
+            sleep(_PAUSE)
+        with closing(_walked(dead, selection)) as letters:
+            for held in letters:
+                if selection.ids is not None and held.letter.id not in missing:
+                    continue
+                yield held
+                missing.discard(held.letter.id)
+                if selection.ids is not None and not missing:
+                    return
+        if not missing:
+            return
+
+
+def _walked(dead: DeadLetters, selection: Selection) -> Generator[Held, None, None]:
+    for route in selection.routes:
+        with dead.walk(route) as letters:
+            yield from (held for held in letters if selection.includes(held.letter))
+
+
+def _unstall(rows: Rows, letter: Letter) -> None:
+    """Have ``status`` show what the letter is about as going on."""
+    for key in letter.keys:
+        try:
+            parsed = parse_key(key)
+        except MalformedKeyError:
+            continue
+        if isinstance(parsed, RecordingKey):
+            rows.unstall_recording(parsed.audio)
+        elif isinstance(parsed, ArchiveKey):
+            rows.unstall_archive(parsed)

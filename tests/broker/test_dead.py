@@ -1,0 +1,87 @@
+"""Dead letters on RabbitMQ."""
+
+from __future__ import annotations
+
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumers.broker.topology import MissingQueueError
+from events.routes import ROUTES
+from ops.dead import Selection, found
+from ops.servers.rabbitmq import RabbitNode
+from tests.broker.queues import RabbitQueues
+from tests.contracts.dead import DeadLettersContract, send_again
+from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+
+ONLY = Selection(routes=(ROUTE,))
+
+
+class TestDeadLettersOnRabbitMQ(DeadLettersContract):
+    """The contract."""
+
+
+def test_what_rabbitmq_put_away_itself_can_be_shown_and_sent_again(node: RabbitNode) -> None:
+    with RabbitQueues(node.vhost(), delivery_limit=2) as queues:
+        queues.send("archives/a.tar", application_headers={"dropscribe-attempt": 3})
+        with queues._connection.channel() as channel:
+            while (message := channel.basic_get(queues.queue)) is not None:
+                channel.basic_reject(message.delivery_tag, requeue=True)
+        eventually(lambda: queues.dead_count() or None, seconds=10)
+        (letter,) = found(queues.dead_letters(), ONLY)
+        assert letter.reason == "lost"
+        assert letter.error.startswith("RabbitMQ put it away, as it came back too often")
+        assert letter.attempts == 3
+        assert letter.dead_at is not None
+        assert abs(datetime.now(UTC) - letter.dead_at) < timedelta(minutes=1)
+        assert letter.keys == ("archives/a.tar",)
+        assert send_again(queues) == [letter.id]
+        handler = Recorder(lambda _: None)
+        with running(queues, handler):
+            settled(queues)
+        assert handler.keys == ["archives/a.tar"]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"content_encoding": "utf-16"},
+        {"content_encoding": "no such encoding", "content_type": "application/x-python-serialize"},
+        {"application_headers": {"x-death": "?", "dropscribe-attempt": []}},
+        {"application_headers": {"x-death": [7]}},
+        {"application_headers": {"x-death": [{"time": "?"}]}},
+    ],
+)
+def test_whatever_is_said_of_a_letter_its_bytes_stay(
+    queues: RabbitQueues, properties: dict[str, object]
+) -> None:
+    bodies = [b"\xff\xfe\x00", notification(["archives/a.tar"]).encode()]
+    for body in bodies:
+        queues.put_dead(body, **properties)
+    assert len(list(found(queues.dead_letters(), ONLY))) == 2
+    assert len(send_again(queues)) == 2
+    with queues._connection.channel() as channel:
+        channel.auto_decode = False
+        again = [channel.basic_get(queues.queue).body for _ in range(2)]
+    assert again == bodies
+
+
+def test_a_queue_that_is_not_there_is_said(queues: RabbitQueues) -> None:
+    with queues._connection.channel() as channel:
+        channel.queue_delete(f"{queues.queue}-dead")
+    with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
+        list(found(queues.dead_letters(), Selection(routes=ROUTES)))
+
+
+def test_looking_at_many_keeps_none_of_them_in_memory(queues: RabbitQueues) -> None:
+    body = "x" * 1_000_000
+    for _ in range(40):
+        queues.put_dead(body)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in found(queues.dead_letters(), ONLY)) == 40
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 15_000_000

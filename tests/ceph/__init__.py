@@ -1,0 +1,1 @@
+"""Tests on Ceph's gateway, which announces over AMQP to RabbitMQ."""

@@ -1,0 +1,63 @@
+"""A gateway, a broker and a database, and of each a part of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ops.servers.ceph import CephGateway, ceph
+from ops.servers.postgres import PostgresServer, postgres
+from ops.servers.rabbitmq import RabbitNode, rabbitmq
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[CephGateway]:
+    """A gateway that is never stopped."""
+    with ceph() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[RabbitNode]:
+    """A RabbitMQ that is never stopped."""
+    with rabbitmq() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that is never stopped."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deploy(
+    gateway: CephGateway, node: RabbitNode, server: PostgresServer
+) -> Callable[[], dict[str, str]]:
+    """Give settings that reach a bucket, a virtual host and a database of nobody else's.
+
+    The virtual host because a gateway uses one exchange in each.
+    """
+
+    def settings() -> dict[str, str]:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        return {
+            "S3_ENDPOINT": gateway.endpoint,
+            "S3_ACCESS_KEY": gateway.access_key,
+            "S3_SECRET_KEY": gateway.secret_key,
+            "S3_BUCKET": name,
+            "BROKER_URL": node.vhost(),
+            "BROKER_PREFIX": name,
+            "DATABASE_URL": server.database(),
+        }
+
+    return settings
+
+
+@pytest.fixture
+def variables(deploy: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Settings of this test's own."""
+    return deploy()

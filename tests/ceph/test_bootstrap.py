@@ -1,0 +1,282 @@
+"""What bootstrap makes on Ceph, and that it leads from an object to a queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from consumers.broker.connection import make_connection
+from consumers.dropped import retire
+from consumers.errors import ConfigurationError, PermanentError
+from consumers.store import Store
+from events.keys import AudioId, BatchId
+from events.notification import decode
+from events.routes import ROUTES, queue_name
+from ops.bootstrap import bootstrap
+from ops.composition import make_store
+from ops.environment import Environment
+from ops.servers.ceph import CephGateway, ceph
+from ops.settings import read_broker_address
+from tests.contracts.loop import eventually
+
+BATCH = BatchId("20250622-143052-a1b2c3")
+AUDIO = AudioId(BATCH, 1)
+
+#: A name that each way of encoding a key turns into another one.
+KEY = "archives/field notes+take%2B1.tar"
+
+
+def changes(variables: dict[str, str], **options: Any) -> list[str]:
+    return [step.what for step in bootstrap(Environment(variables), **options) if step.changed]
+
+
+def client(variables: dict[str, str], service: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=variables["S3_ENDPOINT"],
+        aws_access_key_id=variables["S3_ACCESS_KEY"],
+        aws_secret_access_key=variables["S3_SECRET_KEY"],
+        region_name="us-east-1",
+    )
+
+
+def announced(variables: dict[str, str], route: str) -> Iterator[str]:
+    """Take what lies in a route's queue: the keys of the events."""
+    address = read_broker_address(Environment(variables))
+    name = next(queue_name(address.prefix, each) for each in ROUTES if each.name == route)
+    with make_connection(address, heartbeat=60, connect_timeout=5) as connection:
+        while (message := connection.default_channel.basic_get(name, no_ack=True)) is not None:
+            for event in decode(message.body):
+                yield event.key
+
+
+def test_an_object_comes_to_its_route_s_queue(variables: dict[str, str]) -> None:
+    name = variables["S3_BUCKET"]
+    foreseen = changes(variables, dry_run=True)
+    assert changes(variables, dry_run=True) == foreseen
+    made = changes(variables)
+    # The database's roles are the whole server's, and the schema's rights come after it.
+    assert [what for what in made if "database" not in what] == [
+        what for what in foreseen if "database" not in what
+    ]
+    assert set(made) >= {
+        f"exchange {name}",
+        f"queue {name}-unpack",
+        f"bucket {name}",
+        f"topic {name}-unpack",
+        f"notification rules of bucket {name}",
+        f"lifecycle rule {name}-archives of bucket {name}",
+        "database schema",
+    }
+    assert changes(variables) == []
+
+    store = make_store(Environment(variables))
+    store.write(KEY, b"sound", content_type="application/x-tar")
+    store.write(AUDIO.opus_key, b"sound", content_type="audio/ogg")
+    store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
+
+    # The gateway looks for new topics twice a minute.
+    got = eventually(lambda: list(announced(variables, "unpack")) or None, seconds=60)
+    assert got == [KEY]
+    got = eventually(lambda: list(announced(variables, "transcribe")) or None, seconds=60)
+    assert got == [AUDIO.opus_key]
+    time.sleep(1)
+    assert list(announced(variables, "unpack")) == []
+    assert list(announced(variables, "transcribe")) == []
+
+
+def test_what_somebody_altered_is_put_right_and_what_is_theirs_stays(
+    variables: dict[str, str],
+) -> None:
+    changes(variables)
+    name = variables["S3_BUCKET"]
+    sns, s3 = client(variables, "sns"), client(variables, "s3")
+    endpoint = {"push-endpoint": "amqp://127.0.0.1:9", "amqp-exchange": "elsewhere"}
+    theirs = sns.create_topic(Name=f"{name}-theirs", Attributes=endpoint)["TopicArn"]
+    rule = {"Id": "theirs", "TopicArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
+    s3.put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration={"TopicConfigurations": [rule]}
+    )
+    tag = {"Key": "keep", "Value": "short"}
+    expiry = {
+        "ID": "theirs",
+        "Status": "Enabled",
+        "Filter": {"And": {"Prefix": "logs/", "Tags": [tag]}},
+        "Expiration": {"Days": 3},
+    }
+    present = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    s3.put_bucket_lifecycle_configuration(
+        Bucket=name, LifecycleConfiguration={"Rules": [expiry, *present]}
+    )
+    assert changes(variables) == []
+
+    sns.create_topic(Name=f"{name}-unpack", Attributes=endpoint)
+    altered = {**variables, "RETENTION_DAYS": "30"}
+    expected = [
+        f"topic {name}-unpack",
+        f"notification rules of bucket {name}",
+        f"lifecycle rule {name}-archives of bucket {name}",
+    ]
+    assert changes(altered, dry_run=True) == expected
+    assert changes(altered) == expected
+    assert changes(altered) == []
+
+    rules = s3.get_bucket_notification_configuration(Bucket=name)["TopicConfigurations"]
+    ours = {f"{name}-unpack", f"{name}-transcribe"}
+    assert {each["Id"] for each in rules} == {"theirs", *ours}
+    assert {each["TopicArn"] for each in rules if each["Id"] == "theirs"} == {theirs}
+    expiries = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    kept = next(each for each in expiries if each["ID"] == "theirs")
+    assert kept["Filter"] == {"Prefix": "logs/", "Tag": tag}
+    assert kept["Expiration"] == {"Days": 3}
+
+
+def test_a_password_that_would_travel_in_the_open_is_refused(variables: dict[str, str]) -> None:
+    url = "amqp://dropscribe:hush@127.0.0.1:5672/"
+    with pytest.raises(ConfigurationError, match="rgw allow notification secrets") as caught:
+        changes({**variables, "STORE_BROKER_URL": url})
+    assert "hush" not in str(caught.value)
+
+
+def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str]) -> None:
+    # A day of a rule then lasts a second.
+    with ceph({"rgw lc debug interval": 1}) as gateway:
+        here = {
+            **variables,
+            "S3_ENDPOINT": gateway.endpoint,
+            "S3_ACCESS_KEY": gateway.access_key,
+            "S3_SECRET_KEY": gateway.secret_key,
+            "RETENTION_DAYS": "1",
+        }
+        changes(here)
+        store = make_store(Environment(here))
+        keys = [f"archives/{name}.tar" for name in ("complete", "failed", "unfinished")]
+        for key in (*keys, AUDIO.opus_key):
+            store.write(key, b"sound", content_type="application/octet-stream")
+        for key in keys[:2]:
+            stored = store.head(key)
+            assert stored is not None
+            retire(store, key, stored.etag, BATCH, failed=key == keys[1])
+        store.tag(AUDIO.opus_key, store.tags(keys[0]))
+
+        eventually(lambda: store.head(keys[0]) is None or None, seconds=30)
+        time.sleep(3)
+
+        assert list(store.keys("")) == [*keys[1:], AUDIO.opus_key]
+
+
+@pytest.fixture(scope="module")
+def principals(gateway: CephGateway) -> dict[str, tuple[str, str]]:
+    """A user for each role, with his keys."""
+    roles = ("unpack", "transcribe", "drop", "operator")
+    return {role: gateway.make_user(f"only-{role}") for role in roles}
+
+
+Connect = Callable[[str], Store]
+
+
+@pytest.fixture(scope="module")
+def connect(
+    deploy: Callable[[], dict[str, str]], principals: dict[str, tuple[str, str]]
+) -> Connect:
+    """Reach a bucket as the user who has one role, or as ``owner``."""
+    given = ",".join(f"{role}=arn:aws:iam:::user/only-{role}" for role in principals)
+    variables = {**deploy(), "S3_PRINCIPALS": given}
+    assert f"policy of bucket {variables['S3_BUCKET']}" in changes(variables)
+    assert changes(variables) == []
+
+    def connect(role: str) -> Store:
+        owner = variables["S3_ACCESS_KEY"], variables["S3_SECRET_KEY"]
+        access_key, secret_key = principals.get(role, owner)
+        keys = {"S3_ACCESS_KEY": access_key, "S3_SECRET_KEY": secret_key}
+        return make_store(Environment({**variables, **keys}))
+
+    return connect
+
+
+class TestRoles:
+    """Each user has one role, and its route's calls on the store are all that it may do.
+
+    A user owns what it wrote, so each is tried on what others did.
+    """
+
+    @pytest.fixture(autouse=True)
+    def batch(self, connect: Connect) -> None:
+        """An archive and a recording, each from whom it comes."""
+        put(connect("drop"), BATCH.archive_key)
+        put(connect("unpack"), AUDIO.opus_key)
+
+    def test_unpack(self, connect: Connect) -> None:
+        store = connect("unpack")
+        assert store.read(BATCH.archive_key) == b"sound"
+        put(store, AUDIO.opus_key)
+        put(store, BATCH.manifest_key)
+        assert store.read(BATCH.manifest_key) == b"sound"
+        complete(store)
+        put(connect("owner"), AUDIO.opus_key)
+        may_not(
+            lambda: put(store, BATCH.archive_key),
+            lambda: store.delete(BATCH.archive_key),
+            lambda: store.delete(AUDIO.opus_key),
+            lambda: put(store, "elsewhere"),
+        )
+
+    def test_transcribe(self, connect: Connect) -> None:
+        store = connect("transcribe")
+        connect("owner").delete(AUDIO.transcript_key)
+        assert store.head(AUDIO.transcript_key) is None
+        assert store.read(AUDIO.opus_key) == b"sound"
+        put(store, AUDIO.transcript_key)
+        complete(store)
+        may_not(
+            lambda: put(store, AUDIO.opus_key),
+            lambda: put(store, BATCH.manifest_key),
+            lambda: put(store, BATCH.archive_key),
+            lambda: store.delete(AUDIO.opus_key),
+        )
+
+    def test_drop(self, connect: Connect) -> None:
+        store = connect("drop")
+        put(connect("owner"), "archives/theirs.tar")
+        may_not(
+            lambda: store.read("archives/theirs.tar"),
+            lambda: store.delete("archives/theirs.tar"),
+            lambda: store.read(AUDIO.opus_key),
+            lambda: list(store.keys("")),
+            lambda: put(store, AUDIO.opus_key),
+        )
+
+    def test_operator(self, connect: Connect) -> None:
+        store = connect("operator")
+        complete(store)
+        store.delete(AUDIO.opus_key)
+        may_not(
+            lambda: store.delete(BATCH.archive_key),
+            lambda: put(store, BATCH.archive_key),
+            lambda: put(store, AUDIO.opus_key),
+        )
+
+
+def put(store: Store, key: str) -> None:
+    store.write(key, b"sound", content_type="application/octet-stream")
+
+
+def complete(store: Store) -> None:
+    """Do what whoever finishes a batch does."""
+    store.now()
+    assert AUDIO.opus_key in list(store.keys(BATCH.prefix))
+    put(store, BATCH.complete_key)
+    stored = store.head(BATCH.archive_key)
+    assert stored is not None
+    retire(store, BATCH.archive_key, stored.etag, BATCH, failed=False)
+    assert store.tags(BATCH.archive_key)["dropscribe"] == "complete"
+
+
+def may_not(*acts: Callable[[], object]) -> None:
+    for act in acts:
+        with pytest.raises(PermanentError, match="forbids"):
+            act()

@@ -1,0 +1,193 @@
+"""The contract of `consumers.broker.dead.DeadLetters`, and of what `ops.dead` does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pytest
+
+from consumers.broker.dead import DeadLetters
+from consumers.broker.inbox import BrokerLostError
+from consumers.errors import BadAudioError
+from events.event import ObjectCreated
+from events.keys import ArchiveKey, AudioId, BatchId
+from ops.dead import Selection, discard, found, replay
+from tests.contracts.loop import POISON, ROUTE, Recorder, eventually, notification, running, settled
+from tests.contracts.sender import SenderQueues
+
+BATCH = BatchId("20250622-143052-a1b2c3")
+
+
+class MailedQueues(SenderQueues, Protocol):
+    """The route's queues, and its dead letters."""
+
+    def dead_letters(self) -> DeadLetters:
+        """Lead to the dead letters."""
+
+    def away_dead_letters(self) -> DeadLetters:
+        """Lead to those of a broker that is not there."""
+
+    def put_dead(self, body: str | bytes) -> None:
+        """Have something lie among the dead letters that dropscribe did not write."""
+
+    def dead_count(self) -> int:
+        """Count the dead letters that nobody holds."""
+
+
+class Rows:
+    """Remembers what goes on again."""
+
+    def __init__(self) -> None:
+        self.unstalled: list[ArchiveKey | AudioId] = []
+
+    def unstall_archive(self, key: ArchiveKey) -> None:
+        self.unstalled.append(key)
+
+    def unstall_recording(self, audio: AudioId) -> None:
+        self.unstalled.append(audio)
+
+
+def bad(_: ObjectCreated) -> Exception:
+    return BadAudioError("no sound")
+
+
+def die(queues: MailedQueues, *keys: str) -> None:
+    """Have a consumer give up on these objects."""
+    for key in keys:
+        queues.send(key)
+    with running(queues, Recorder(bad)):
+        settled(queues)
+    eventually(lambda: queues.dead_count() == len(keys) or None, seconds=5)
+
+
+def ids(queues: MailedQueues, **selection: object) -> list[str]:
+    chosen = Selection(routes=(ROUTE,), **selection)  # type: ignore[arg-type]
+    return sorted(letter.id for letter in found(queues.dead_letters(), chosen))
+
+
+def send_again(
+    queues: MailedQueues, wanted: Sequence[str] | None = None, rows: Rows | None = None
+) -> list[str]:
+    selection = Selection(routes=(ROUTE,), ids=frozenset(wanted) if wanted else None)
+    with queues.sender() as sender:
+        done = replay(
+            queues.dead_letters(), sender, rows or Rows(), selection, sleep=lambda _: None
+        )
+        return [letter.id for letter in done]
+
+
+class DeadLettersContract:
+    """Inherit it, and give a fixture ``queues``."""
+
+    def test_a_letter_says_all_that_is_known(self, queues: MailedQueues) -> None:
+        die(queues, BATCH.archive_key)
+        (letter,) = found(queues.dead_letters(), Selection(routes=(ROUTE,)))
+        assert (letter.route, letter.reason, letter.error) == (ROUTE, "permanent", "no sound")
+        assert letter.attempts == 1
+        assert letter.dead_at is not None
+        assert letter.keys == (BATCH.archive_key,)
+        assert letter.batches == (BATCH,)
+        assert letter.text == notification([BATCH.archive_key])
+
+    def test_looking_leaves_them_where_they_are(self, queues: MailedQueues) -> None:
+        keys = [f"archives/{number}.tar" for number in range(23)]
+        die(queues, *keys)
+        first = ids(queues)
+        assert len(set(first)) == 23
+        assert queues.dead_count() == 23
+        assert ids(queues) == first
+
+    def test_who_looks_at_a_few_gives_all_back(self, queues: MailedQueues) -> None:
+        die(queues, "archives/a.tar", "archives/b.tar", "archives/c.tar")
+        with queues.dead_letters().walk(ROUTE) as letters:
+            next(letters)
+        assert queues.dead_count() == 3
+
+    def test_letters_are_chosen_by_what_they_say(self, queues: MailedQueues) -> None:
+        die(queues, BATCH.archive_key, "archives/other.zip")
+        queues.put_dead("no JSON")
+        assert len(ids(queues, batch=BATCH)) == 1
+        assert len(ids(queues, batch=BATCH, archive_key="archives/other.zip")) == 2
+        assert len(ids(queues, reason="permanent")) == 2
+        assert len(ids(queues, reason="lost")) == 1
+        assert ids(queues, reason="lost", batch=BATCH) == []
+
+    def test_what_is_discarded_is_gone_and_nothing_else(self, queues: MailedQueues) -> None:
+        die(queues, "archives/a.tar", "archives/b.tar", "archives/c.tar")
+        first, *others = ids(queues)
+        chosen = Selection(routes=(ROUTE,), ids=frozenset([first, "0" * 12]))
+        gone = [each.id for each in discard(queues.dead_letters(), chosen, sleep=lambda _: None)]
+        assert gone == [first]
+        assert ids(queues) == others
+
+    def test_what_is_replayed_is_a_first_attempt(self, queues: MailedQueues) -> None:
+        die(queues, BATCH.archive_key, "archives/b.tar")
+        letters = ids(queues)
+        rows = Rows()
+        assert sorted(send_again(queues, rows=rows)) == letters
+        assert ids(queues) == []
+        assert {str(key.key) for key in rows.unstalled if isinstance(key, ArchiveKey)} == {
+            BATCH.archive_key,
+            "archives/b.tar",
+        }
+        attempts: list[int] = []
+        inbox = queues.open_inbox(prefetch=9, receive=lambda each: attempts.append(each.attempt))
+        while len(attempts) < 2:
+            inbox.drain(0.2)
+        inbox.cancel()
+        inbox.close()
+        assert attempts == [1, 1]
+
+    def test_what_is_dead_again_at_once_is_replayed_once(self, queues: MailedQueues) -> None:
+        keys = [f"archives/{number}.tar" for number in range(5)]
+        die(queues, *keys)
+        handler = Recorder(bad)
+        with running(queues, handler):
+            assert len(send_again(queues)) == 5
+            eventually(lambda: len(handler.keys) == 5 or None, seconds=10)
+            settled(queues)
+        eventually(lambda: queues.dead_count() == 5 or None, seconds=5)
+        assert sorted(handler.keys) == keys
+
+    def test_a_replay_that_is_cut_short_doubles_and_loses_nothing(
+        self, queues: MailedQueues
+    ) -> None:
+        die(queues, "archives/a.tar")
+        with queues.sender() as sender:
+            with queues.dead_letters().walk(ROUTE) as letters:
+                sender.send(ROUTE, next(letters).letter.body)
+            assert sender.depth(ROUTE) == 1
+        assert queues.dead_count() == 1
+
+    def test_while_another_looks_nothing_is_lost(self, queues: MailedQueues) -> None:
+        die(queues, "archives/a.tar", "archives/b.tar")
+        letters = ids(queues)
+        with queues.dead_letters().walk(ROUTE) as held:
+            assert len(list(held)) == 2
+            assert send_again(queues, letters) == []
+        assert ids(queues) == letters
+        assert sorted(send_again(queues, letters)) == letters
+
+    def test_whatever_lies_there_can_be_shown_and_sent_again(self, queues: MailedQueues) -> None:
+        bodies = ["x", "x", notification(["archives/a.tar"]), *POISON]
+        for body in bodies:
+            queues.put_dead(body)
+        letters = list(found(queues.dead_letters(), Selection(routes=(ROUTE,))))
+        assert sorted(letter.text for letter in letters) == sorted(bodies)
+        assert {letter.reason for letter in letters} == {"lost"}
+        assert len({letter.id for letter in letters}) == len(bodies)
+        assert [letter.id[12:] for letter in letters if letter.text == "x"] == ["", "-2"]
+        assert len(send_again(queues)) == len(bodies)
+        assert queues.dead_count() == 0
+        handler = Recorder(lambda _: None)
+        with running(queues, handler):
+            settled(queues)
+        assert handler.keys == ["archives/a.tar"]
+
+    def test_a_broker_that_is_away_is_said(self, queues: MailedQueues) -> None:
+        away = queues.away_dead_letters()
+        with pytest.raises(BrokerLostError):
+            list(found(away, Selection(routes=(ROUTE,))))
+        with pytest.raises(BrokerLostError):
+            away.count(ROUTE)

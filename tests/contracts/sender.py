@@ -1,0 +1,74 @@
+"""The contract of `consumers.broker.sender.Sender`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pytest
+
+from consumers.broker.inbox import BrokerLostError
+from consumers.broker.sender import Sender
+from consumers.broker.topology import MissingQueueError
+from consumers.errors import TransientError
+from events.notification import encode
+from tests.contracts.loop import ROUTE, Queues, Recorder, eventually, running, settled
+
+
+class SenderQueues(Queues, Protocol):
+    """The route's queues, and what sends to them."""
+
+    def sender(self) -> AbstractContextManager[Sender]:
+        """Send to them."""
+
+    def away_sender(self) -> AbstractContextManager[Sender]:
+        """Send to a broker that is not there."""
+
+
+class SenderContract:
+    """Inherit it, and give a fixture ``queues``."""
+
+    @pytest.mark.parametrize("body", [encode("b", "archives/a b.tar"), b'{"Records": []}'])
+    def test_what_is_sent_waits_until_a_consumer_has_done_it(
+        self, queues: SenderQueues, body: str | bytes
+    ) -> None:
+        with queues.sender() as sender:
+            # A store's test event may lie there.
+            before = sender.depth(ROUTE)
+            sender.send(ROUTE, body)
+            sender.send(ROUTE, body)
+            eventually(lambda: sender.depth(ROUTE) == before + 2 or None, seconds=5)
+            handler = Recorder(lambda _: None)
+            with running(queues, handler):
+                settled(queues)
+            assert sender.depth(ROUTE) == 0
+        assert set(handler.keys) <= {"archives/a b.tar"}
+        assert queues.dead() == []
+
+    def test_what_is_delayed_counts(self, queues: SenderQueues) -> None:
+        handler = Recorder(lambda _: TransientError("the store is away"))
+        with queues.sender() as sender:
+            sender.send(ROUTE, encode("b", "archives/a.tar"))
+            with running(queues, handler):
+                eventually(lambda: handler.calls or None, seconds=10)
+            assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
+
+    def test_a_queue_that_is_not_there_is_said_and_found_once_it_is(
+        self, queues: SenderQueues
+    ) -> None:
+        with queues.sender() as sender:
+            queues.remove()
+            with pytest.raises(TransientError):
+                sender.send(ROUTE, encode("b", "archives/a.tar"))
+            with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
+                sender.depth(ROUTE)
+            queues.make()
+            sender.send(ROUTE, encode("b", "archives/a.tar"))
+            assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
+
+    def test_a_broker_that_is_away_is_said(self, queues: SenderQueues) -> None:
+        with queues.away_sender() as sender:
+            with pytest.raises(BrokerLostError):
+                sender.send(ROUTE, "{}")
+            with pytest.raises(BrokerLostError):
+                sender.depth(ROUTE)

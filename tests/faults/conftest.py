@@ -1,0 +1,74 @@
+"""RabbitMQ, a Ceph gateway, PostgreSQL, and consumers in processes of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from events.keys import BatchId
+from ops.soak.deployment import Deployment, deployment
+from ops.soak.site import Site, site
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployment]:
+    """The servers, bootstrapped."""
+    with deployment(Random(1)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A consumer of each route; who dies is started again by `whole`."""
+    with site(deployed, tmp_path_factory.mktemp("site")) as where:
+        where.fleet.add("unpack")
+        where.fleet.add("transcribe")
+        yield where
+
+
+@pytest.fixture
+def here(consuming: Site) -> Iterator[Site]:
+    """The same, with all consumers alive, and nothing broken afterwards."""
+    consuming.fleet.tend()
+    yield consuming
+    consuming.deaths.forbid()
+    consuming.disk.clear()
+    for relay in (consuming.deployment.to_store, consuming.deployment.to_database):
+        relay.heal()
+    consuming.deployment.to_broker.mend()
+
+
+def eventually(here: Site, look: Callable[[], object], seconds: float = 90.0) -> None:
+    """Look again and again, with dead consumers started again, until it is so."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s{logs(here)}")
+        here.fleet.tend()
+        time.sleep(0.1)
+
+
+def whole(here: Site, *batches: BatchId, seconds: float = 90.0) -> None:
+    """Wait until batches are over; of each, all must be there, and nothing twice."""
+    over = {"complete", "failed"}
+    eventually(here, lambda: all(here.look(batch).state in over for batch in batches), seconds)
+    audit = here.audit({batch: here.plans[batch] for batch in batches})
+    assert audit.done + audit.rejected == audit.recordings, logs(here)
+    assert not (audit.lost, audit.duplicated) > ([], []), logs(here)
+    assert not audit.completed_twice
+    assert not audit.never_completed
+    assert not audit.stuck
+    assert not here.fleet.left_in_scratch()
+
+
+def begun(here: Site, batch: BatchId) -> Callable[[], bool]:
+    """Tell whether a recording of a batch is stored, and not all of them are."""
+    return lambda: any(True for _ in here.store.keys(f"{batch.prefix}-"))
+
+
+def logs(here: Site) -> str:
+    """Give the end of each consumer's log."""
+    return "".join(f"\n--- {each.name}\n{each.process.log_end()}" for each in here.fleet.consumers)

@@ -1,0 +1,36 @@
+"""RabbitMQ restarted, killed, and cut off, while work is in hand."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import pytest
+
+from ops.soak.site import Site
+from tests.faults.conftest import begun, eventually, whole
+
+
+def test_restarted(here: Site) -> None:
+    batch = here.drop(Random(10), recordings=40)
+    eventually(here, begun(here, batch))
+    here.deployment.node.restart()
+    whole(here, batch, here.drop(Random(11), recordings=2))
+
+
+def test_killed(here: Site) -> None:
+    batch = here.drop(Random(12), recordings=40)
+    eventually(here, begun(here, batch))
+    here.deployment.node.kill()
+    here.deployment.node.start()
+    whole(here, batch, here.drop(Random(13), recordings=2))
+
+
+@pytest.mark.parametrize("seconds", [10, 30])
+def test_cut_off(here: Site, seconds: int) -> None:
+    batch = here.drop(Random(14), recordings=40)
+    eventually(here, begun(here, batch))
+    here.deployment.to_broker.cut()
+    time.sleep(seconds)
+    here.deployment.to_broker.mend()
+    whole(here, batch, here.drop(Random(15), recordings=2))

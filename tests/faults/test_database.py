@@ -1,0 +1,38 @@
+"""PostgreSQL restarted, killed, and cut off at a statement."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from ops.faults.database_relay import Moment
+from ops.soak.site import Site
+from tests.faults.conftest import begun, eventually, whole
+
+
+def test_restarted(here: Site) -> None:
+    batch = here.drop(Random(20), recordings=40)
+    eventually(here, begun(here, batch))
+    here.deployment.postgres.stop()
+    here.deployment.postgres.start()
+    whole(here, batch)
+
+
+def test_killed(here: Site) -> None:
+    batch = here.drop(Random(21), recordings=40)
+    eventually(here, begun(here, batch))
+    here.deployment.postgres.kill()
+    here.deployment.postgres.start()
+    whole(here, batch)
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("statement", ["^COMMIT", "SET sealed_at", "SET completed_at"])
+def test_cut_at_a_statement(here: Site, statement: str, moment: Moment) -> None:
+    """Whether it was done, who ran it cannot know."""
+    before = here.deployment.to_database.hits[moment]
+    here.deployment.to_database.cut_at(statement, moment, times=2)
+    batches = [here.drop(Random(22), recordings=3) for _ in range(2)]
+    whole(here, *batches)
+    assert here.deployment.to_database.hits[moment] == before + 2

@@ -1,0 +1,27 @@
+"""A consumer killed at any point of its work: the next one goes on where it stopped."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from ops.faults.death import DeathPoint
+from ops.soak.site import Site
+from tests.faults.conftest import begun, eventually, whole
+
+
+@pytest.mark.parametrize("point", DeathPoint)
+def test_killed_twice_at_a_point_of_its_work(here: Site, point: DeathPoint) -> None:
+    here.deaths.allow(point, 2)
+    batches = [here.drop(Random(2), recordings=3) for _ in range(2)]
+    whole(here, *batches)
+    assert here.deaths.due()[point] == 0, "nobody came to that point"
+
+
+def test_all_consumers_killed_at_once_while_they_work(here: Site) -> None:
+    batch = here.drop(Random(4), recordings=40)
+    for _ in range(3):
+        eventually(here, begun(here, batch))
+        here.fleet.kill()
+    whole(here, batch)

@@ -1,0 +1,88 @@
+"""Batches made without a notification, looked at row by row, and what can happen to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from consumers.database.database import Database
+from consumers.database.sweeping import Ages
+from events.keys import AudioId, BatchId
+from ops.log import quiet_log
+from ops.repair import open_sweeper
+from ops.sweep.report import Report
+from tests.integration.conftest import Pipeline
+from tests.integration.test_pipeline import RECORDINGS, archive, event_for
+from tests.unit.archives import tar_of
+
+#: Columns that hold when something was written: no bucket knows that.
+TIMES = {"created_at", "finished_at", "sealed_at", "announced_at", "retold_at"}
+
+AT_ONCE = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
+
+
+def without_events(pipeline: Pipeline) -> None:
+    """Lose every notification from now on."""
+    pipeline.store._client.put_bucket_notification_configuration(
+        Bucket=pipeline.store.bucket, NotificationConfiguration={}
+    )
+
+
+def dropped(pipeline: Pipeline, tmp_path: Path, data: bytes | None = None) -> BatchId:
+    """Drop an archive of which nobody is told."""
+    without_events(pipeline)
+    return pipeline.drop(archive(tmp_path, data or tar_of(RECORDINGS)))
+
+
+def unpacked(pipeline: Pipeline, tmp_path: Path, data: bytes | None = None) -> BatchId:
+    """Drop and unpack one; nobody is told of its recordings."""
+    batch = dropped(pipeline, tmp_path, data)
+    pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
+    return batch
+
+
+def transcribed(pipeline: Pipeline, batch: BatchId, ordinals: Sequence[int]) -> None:
+    """Transcribe some recordings of a batch."""
+    keys = [AudioId(batch, ordinal).opus_key for ordinal in ordinals]
+    outcomes = pipeline.transcribe().handle([event_for(pipeline, key) for key in keys])
+    assert outcomes == [None] * len(keys)
+
+
+def finished(pipeline: Pipeline, tmp_path: Path) -> BatchId:
+    """Drop one and do all of it."""
+    batch = unpacked(pipeline, tmp_path)
+    transcribed(pipeline, batch, range(len(RECORDINGS)))
+    return batch
+
+
+def execute(database: Database, statement: str) -> None:
+    """Do something to the rows."""
+    with database._transaction() as connection:
+        connection.execute(statement)
+
+
+def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Read all that the tables say, but for when it was written."""
+    found = {}
+    with database._transaction() as connection:
+        for table in ("batches", "recordings", "transcripts"):
+            answer = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()  # noqa: S608
+            found[table] = [
+                {name: value for name, value in row.items() if name not in TIMES} for row in answer
+            ]
+    return found
+
+
+def swept(pipeline: Pipeline, ages: Ages = AT_ONCE, *, is_dry: bool = False) -> Report:
+    """Sweep once."""
+    with open_sweeper(pipeline.environment, quiet_log(), ages) as sweeper:
+        report = sweeper.sweep(is_dry=is_dry)
+    assert report is not None
+    return report
+
+
+def found(report: Report) -> dict[str, int]:
+    """Say how many of each kind were found."""
+    return {str(kind): tally.found for kind, tally in report.tallies.items()}

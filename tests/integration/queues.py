@@ -1,0 +1,132 @@
+"""The route's queues on the embedded SQS, seen and moved from outside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+
+from consumers.broker.dead import DeadLetters, make_dead_letters
+from consumers.broker.sender import Sender, open_sender
+from consumers.loop import OpenInbox
+from events.routes import dead_letter_queue_name, queue_name
+from ops.bootstrap import bootstrap
+from ops.composition import open_inbox
+from ops.environment import Environment
+from ops.settings import read_broker_address
+from tests.contracts.loop import ROUTE, Opener, notification
+from tests.contracts.poison import LIMIT
+
+#: Seconds after which what a killed consumer had in hand comes again.
+VISIBILITY = 2
+
+
+@dataclass(frozen=True)
+class Away:
+    """Leads to an SQS that is not there."""
+
+    open_inbox: OpenInbox
+
+
+class SqsQueues:
+    """The route's queues on the embedded SQS."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self.open_inbox = open_inbox(environment, ROUTE)
+        self.address = address = read_broker_address(environment)
+        self._sqs: Any = boto3.client(
+            "sqs",
+            endpoint_url=address.endpoint,
+            aws_access_key_id=address.access_key,
+            aws_secret_access_key=address.secret_key,
+            region_name=address.region,
+        )
+        self.url = self._url(queue_name(address.prefix, ROUTE))
+        self.dead_url = self._url(dead_letter_queue_name(address.prefix, ROUTE))
+
+    def _url(self, name: str) -> str:
+        url: str = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        return url
+
+    def send(self, *keys: str, body: str | None = None) -> None:
+        self._sqs.send_message(QueueUrl=self.url, MessageBody=body or notification(keys))
+
+    def _count(self, url: str, *names: str) -> int:
+        answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def unsettled(self) -> int:
+        return self._count(
+            self.url,
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        )
+
+    def waiting(self) -> int:
+        return self._count(self.url, "ApproximateNumberOfMessages")
+
+    def remove(self) -> None:
+        self._sqs.delete_queue(QueueUrl=self.url)
+
+    def make(self) -> None:
+        list(bootstrap(self._environment))
+
+    def set_visibility(self, seconds: int) -> None:
+        """Have what a consumer took come again so soon."""
+        self._sqs.set_queue_attributes(
+            QueueUrl=self.url, Attributes={"VisibilityTimeout": str(seconds)}
+        )
+
+    def consumer(self, group: int) -> list[str]:
+        url = self._environment.text("BROKER_URL", "")
+        arguments = [url, self.address.prefix, str(LIMIT), str(VISIBILITY), str(group)]
+        return ["-m", "tests.integration.consumer", *arguments]
+
+    def sender(self) -> AbstractContextManager[Sender]:
+        return open_sender(self.address)
+
+    def away_sender(self) -> AbstractContextManager[Sender]:
+        return open_sender(replace(self.address, endpoint="http://127.0.0.1:9"))
+
+    def dead_letters(self) -> DeadLetters:
+        return make_dead_letters(self.address)
+
+    def away_dead_letters(self) -> DeadLetters:
+        return make_dead_letters(replace(self.address, endpoint="http://127.0.0.1:9"))
+
+    def put_dead(self, body: str | bytes) -> None:
+        text = body if isinstance(body, str) else body.decode()
+        self._sqs.send_message(QueueUrl=self.dead_url, MessageBody=text)
+
+    def take_and_leave(self) -> None:
+        """Take what waits, and give it back without a verdict, as a consumer that dies does."""
+        messages = self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
+        for message in messages.get("Messages", []):
+            self._sqs.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+
+    def away(self) -> Opener:
+        return Away(open_inbox(Environment({"BROKER_URL": "sqs://a:b@127.0.0.1:9"}), ROUTE))
+
+    def dead_count(self) -> int:
+        return self._count(self.dead_url, "ApproximateNumberOfMessages")
+
+    def dead(self) -> list[dict[str, Any]]:
+        messages = self._sqs.receive_message(
+            QueueUrl=self.dead_url, MaxNumberOfMessages=10, VisibilityTimeout=0
+        ).get("Messages", [])
+        return [_letter(message["Body"]) for message in messages]
+
+
+def _letter(body: str) -> dict[str, Any]:
+    """Open kombu's envelope."""
+    envelope = json.loads(base64.b64decode(body))
+    letter: dict[str, Any] = json.loads(base64.b64decode(envelope["body"]))
+    return letter

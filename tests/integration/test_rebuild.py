@@ -1,0 +1,261 @@
+"""The rows are a projection of the bucket: dropped, they come back as they were."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.errors import BusyError
+from events.keys import AudioId, BatchId
+from ops.log import quiet_log
+from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder
+from ops.repair import open_rebuilder
+from tests.integration.conftest import Pipeline
+from tests.integration.damage import (
+    dropped,
+    execute,
+    finished,
+    found,
+    rows,
+    swept,
+    transcribed,
+    unpacked,
+)
+from tests.integration.test_commands import Run, printed, run  # noqa: F401
+from tests.integration.test_pipeline import FLAC, RECORDINGS, SILENT, WAV, event_for
+from tests.unit.archives import tar_of
+
+#: One of each outcome; the long path does not fit in an object's metadata.
+MEMBERS = {
+    "a.flac": FLAC,
+    "silent.wav": SILENT,
+    "bad.mp3": bytes(99),
+    "cover.jpg": b"\xff\xd8\xff\xe0" * 50,
+    f"{'long/' * 300}Zoë.wav": WAV,
+}
+
+
+@pytest.fixture
+def rebuilder(pipeline: Pipeline) -> Iterator[Rebuilder]:
+    with open_rebuilder(pipeline.environment, quiet_log()) as rebuilder:
+        yield rebuilder
+
+
+@pytest.mark.parametrize(
+    ("done", "loss"),
+    [
+        pytest.param((0, 1, 4), "DELETE FROM batches", id="finished"),
+        pytest.param((0,), "DELETE FROM recordings WHERE ordinal < 2", id="half done"),
+        pytest.param((), "UPDATE recordings SET path = 'x', codec = 'y'", id="unpacked"),
+    ],
+)
+def test_the_rows_come_back_as_they_were(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, done: tuple[int, ...], loss: str
+) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of(MEMBERS))
+    transcribed(pipeline, batch, done)
+    before = rows(pipeline.database)
+    announced = pipeline.store.head(batch.complete_key)
+    execute(pipeline.database, loss)
+    rebuilt = rebuilder.rebuild(batch)
+    assert rows(pipeline.database) == before
+    assert (rebuilt.recordings, rebuilt.transcripts) == (4, len(done))
+    assert rebuilt.state == ("complete" if len(done) == 3 else "transcribing")
+    # What is complete is not announced once more.
+    assert pipeline.store.head(batch.complete_key) == announced
+
+
+def test_a_failed_batch_is_failed_again(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of(RECORDINGS)[:-1500])
+    transcribed(pipeline, batch, [0, 1])
+    before = rows(pipeline.database)
+    assert before["batches"][0]["failure"]
+    assert before["batches"][0]["counts"]
+    execute(pipeline.database, "DELETE FROM batches")
+    assert rebuilder.rebuild(batch).state == "failed"
+    assert rows(pipeline.database) == before
+
+
+@pytest.mark.parametrize("has_archive", [True, False])
+def test_of_an_unsealed_batch_the_recordings_come_back(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, has_archive: bool
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    transcribed(pipeline, batch, [1])
+    pipeline.store.delete(batch.manifest_key)
+    if not has_archive:
+        pipeline.store.delete(batch.archive_key)
+    before = rows(pipeline.database)["recordings"]
+    execute(pipeline.database, "DELETE FROM batches")
+    assert rebuilder.rebuild(batch).state == ("unpacking" if has_archive else "waiting")
+    after = rows(pipeline.database)["recordings"]
+    # What a manifest says to the last digit, an object's metadata rounds.
+    for row in before:
+        row["duration"] = pytest.approx(row["duration"], abs=0.001)
+        row["loudness_dbfs"] = pytest.approx(row["loudness_dbfs"], abs=0.1)
+    assert after == before
+
+
+def test_an_archive_under_any_name_is_found_again(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    dropped(pipeline, tmp_path)
+    key = "archives/interviews in May.tar"
+    pipeline.store.write(key, tar_of({"a.wav": WAV}), content_type="application/x-tar")
+    pipeline.unpack().handle([event_for(pipeline, key)])
+    (row,) = pipeline.database.batches(9)
+    transcribed(pipeline, row.batch, [0])
+    before = rows(pipeline.database)
+    # Its tag, then its name and content, say which batch it is.
+    assert rebuilder.rebuild(row.batch).state == "complete"
+    assert rows(pipeline.database) == before
+    pipeline.store.delete(row.batch.manifest_key)
+    assert rebuilder.rebuild(row.batch).state == "unpacking"
+    rebuilt = pipeline.database.batch(row.batch)
+    assert rebuilt is not None
+    assert (rebuilt.archive_key, rebuilt.etag) == (key, row.etag)
+
+
+def test_a_batch_that_is_all_done_but_not_announced_completes(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    pipeline.store.delete(batch.complete_key)
+    assert rebuilder.rebuild(batch).state == "complete"
+    assert json.loads(pipeline.store.read(batch.complete_key))["counts"] == {"transcribed": 3}
+    for row in (before["batches"][0], rows(pipeline.database)["batches"][0]):
+        assert row["counts"] == {"transcribed": 3}
+
+
+def test_objects_that_are_not_ours_are_left_to_their_consumer(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    pipeline.store.delete(batch.manifest_key)
+    pipeline.store.write(AudioId(batch, 9).opus_key, b"x", content_type="audio/ogg")
+    pipeline.store.write(AudioId(batch, 0).transcript_key, b"{}", content_type="x")
+    rebuilt = rebuilder.rebuild(batch)
+    assert (rebuilt.recordings, rebuilt.transcripts) == (3, 0)
+
+
+def test_a_batch_that_is_being_unpacked_is_left_alone(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    with pipeline.database.locks() as locks:
+        assert locks.acquire(f"unpack {batch}")
+        with pytest.raises(BusyError, match="is being unpacked"):
+            rebuilder.rebuild(batch)
+        (outcome,) = rebuilder.rebuild_all()
+        assert isinstance(outcome, NotRebuilt)
+    assert rows(pipeline.database) == before
+
+
+def test_consumers_go_on_while_their_batch_is_rebuilt(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    """Nothing is lost, and nobody sees an error, whoever is first."""
+    number = 24
+    batch = unpacked(pipeline, tmp_path, tar_of({f"{n}.wav": WAV for n in range(number)}))
+    errors: list[Exception | None] = []
+    done = threading.Event()
+
+    def transcribe() -> None:
+        handler = pipeline.transcribe()
+        for ordinal in range(number):
+            errors.extend(handler.handle([event_for(pipeline, AudioId(batch, ordinal).opus_key)]))
+        done.set()
+
+    thread = threading.Thread(target=transcribe)
+    thread.start()
+    rounds = 0
+    while not done.is_set():
+        rebuilder.rebuild(batch)
+        rounds += 1
+    thread.join()
+    assert rounds > 1
+    assert errors == [None] * number
+    assert rebuilder.rebuild(batch).state == "complete"
+    assert found(swept(pipeline)) == {}
+    assert pipeline.database.counts(batch) == {"transcribed": number}
+
+
+def test_a_crash_after_the_first_step_leaves_what_a_sweep_finds(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    announced = pipeline.store.head(batch.complete_key)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rebuilder, "_put_transcript", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            rebuilder.rebuild(batch)
+    assert found(swept(pipeline)) == {"transcript-unrecorded": 3}
+    transcribed(pipeline, batch, range(3))
+    assert rows(pipeline.database) == before
+    assert found(swept(pipeline)) == {}
+    assert pipeline.store.head(batch.complete_key) == announced
+
+
+def _crash(self: Rebuilder, audio: AudioId) -> bool:
+    raise KeyboardInterrupt
+
+
+def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:  # noqa: F811
+    batches = [
+        finished(pipeline, tmp_path),
+        unpacked(pipeline, tmp_path),
+        dropped(pipeline, tmp_path),
+    ]
+    before = rows(pipeline.database)
+    execute(pipeline.database, "DELETE FROM batches")
+    answer = printed(run("rebuild", "--yes", "--json"))
+    states = {each["batch_id"]: each["state"] for each in answer["batches"]}
+    assert states == {
+        str(batches[0]): "complete",
+        str(batches[1]): "transcribing",
+        str(batches[2]): "unpacking",
+    }
+    after = rows(pipeline.database)
+    assert after["recordings"] == before["recordings"]
+    assert after["transcripts"] == before["transcripts"]
+    # The third was never told, so it had no row.
+    assert [row for row in after["batches"] if row["batch_id"] != str(batches[2])] == before[
+        "batches"
+    ]
+
+
+def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    rebuilder: Rebuilder,
+    tmp_path: Path,
+) -> None:
+    batch = dropped(pipeline, tmp_path)
+    pipeline.database.stall_batch(batch, "no such archive")
+    pipeline.store.delete(batch.archive_key)
+    with pytest.raises(NothingStoredError):
+        rebuilder.rebuild(batch)
+    refused = run("rebuild", str(batch))
+    assert refused.exit_code == 2
+    assert "--yes" in refused.stderr
+    assert pipeline.database.batch(batch) is not None
+    assert run("rebuild", "--yes", str(batch)).exit_code == 0
+    assert pipeline.database.batch(batch) is None
+
+
+def test_all_batches_are_rebuilt_only_once_that_is_said(run: Run) -> None:  # noqa: F811
+    assert run("rebuild").exit_code == 2
+
+
+def test_a_batch_of_another_name_is_told(rebuilder: Rebuilder) -> None:
+    with pytest.raises(NothingStoredError, match="holds nothing"):
+        rebuilder.rebuild(BatchId("20250622-143052-a1b2c3"))

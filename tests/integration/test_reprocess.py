@@ -1,0 +1,352 @@
+"""A batch is done again, from its recordings or from its archive, and completes once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.database.recreating import Recreating
+from consumers.dropped import COMPLETE, STATE_TAG
+from consumers.errors import BusyError, PermanentError
+from consumers.store import Store
+from consumers.transcript import Transcript
+from events.keys import AudioId, BatchId
+from ops.repair import open_reprocessor
+from ops.reprocess import Reprocessor
+from ops.sweep.report import Kind, Report
+from ops.telling import Telling
+from tests.integration.conftest import Pipeline, eventually
+from tests.integration.damage import dropped, finished, found, rows, swept, transcribed, unpacked
+from tests.integration.test_commands import Run, printed, run  # noqa: F401
+from tests.integration.test_pipeline import RECORDINGS, event_for
+from tests.unit.archives import tar_of
+
+
+@pytest.fixture
+def reprocessor(pipeline: Pipeline) -> Iterator[Reprocessor]:
+    with open_reprocessor(pipeline.environment) as reprocessor:
+        yield reprocessor
+
+
+def etags(pipeline: Pipeline, prefix: str = "processed/") -> dict[str, str]:
+    return {listed.key: listed.etag for page in pipeline.store.pages(prefix) for listed in page}
+
+
+def announced(pipeline: Pipeline, batch: BatchId) -> str:
+    completed_at: str = json.loads(pipeline.store.read(batch.complete_key))["completed_at"]
+    return completed_at
+
+
+def use_another_model(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pipeline.recogniser, "name", "another")
+
+
+def model_of(pipeline: Pipeline, audio: AudioId) -> str | None:
+    """Read by which model a recording was heard, in the bucket and on record."""
+    stored = Transcript.from_json(pipeline.store.read(audio.transcript_key)).model
+    (row,) = [
+        row
+        for row in rows(pipeline.database)["transcripts"]
+        if (row["batch_id"], row["ordinal"]) == (str(audio.batch), audio.ordinal)
+    ]
+    assert row["model"] == stored
+    return stored
+
+
+def wait_for_another(pipeline: Pipeline, batch: BatchId, completed_at: str) -> None:
+    """Wait until the batch has completed once more."""
+
+    def look() -> bool | None:
+        if pipeline.store.head(batch.complete_key) is None:
+            return None
+        row = pipeline.database.batch(batch)
+        is_announced = row is not None and row.announced_at is not None
+        return (is_announced and announced(pipeline, batch) != completed_at) or None
+
+    eventually(look)
+
+
+def test_every_recording_is_transcribed_again(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before, objects, first = rows(pipeline.database), etags(pipeline), announced(pipeline, batch)
+    answer = printed(run("reprocess", str(batch), "--json"))
+    assert answer == {"batch_id": str(batch), "from": "transcribe", "recordings": 3}
+    # The keys tell how far it is: it is unpacked, and no more.
+    left = {AudioId(batch, ordinal).opus_key for ordinal in range(3)} | {batch.manifest_key}
+    assert set(etags(pipeline)) == left
+    assert pipeline.database.counts(batch) == {"converted": 3}
+    use_another_model(pipeline, monkeypatch)
+    pipeline.start()
+    wait_for_another(pipeline, batch, first)
+    assert {model_of(pipeline, AudioId(batch, n)) for n in range(3)} == {"another"}
+    after = etags(pipeline)
+    assert after.keys() == objects.keys()
+    assert all(after[key] == objects[key] for key in left)
+    assert rows(pipeline.database)["recordings"] == before["recordings"]
+    assert found(swept(pipeline)) == {}
+
+
+def test_only_some_are_transcribed_again(
+    pipeline: Pipeline,
+    reprocessor: Reprocessor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    first = announced(pipeline, batch)
+    assert reprocessor.transcribe_again(batch, {AudioId(batch, 1)}) == 1
+    assert pipeline.database.counts(batch) == {"converted": 1, "transcribed": 2}
+    use_another_model(pipeline, monkeypatch)
+    pipeline.start()
+    wait_for_another(pipeline, batch, first)
+    models = [model_of(pipeline, AudioId(batch, ordinal)) for ordinal in range(3)]
+    assert models[1] == "another"
+    assert models.count("another") == 1
+    assert pipeline.recogniser.groups[-1] == 1
+
+
+def test_all_of_it_is_done_again_from_the_archive(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before, objects, first = rows(pipeline.database), etags(pipeline), announced(pipeline, batch)
+    assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
+    answer = printed(run("reprocess", str(batch), "--from", "unpack", "--json"))
+    assert answer["recordings"] is None
+    assert etags(pipeline) == {}
+    # The archive is needed again, so it may not expire.
+    assert STATE_TAG not in pipeline.store.tags(batch.archive_key)
+    row = pipeline.database.batch(batch)
+    assert row is not None
+    assert row.state == "unpacking"
+    pipeline.start()
+    eventually(lambda: pipeline.store.head(batch.manifest_key))
+    assert found(swept(pipeline)).keys() <= {"recording-undone"}
+    wait_for_another(pipeline, batch, first)
+    assert etags(pipeline).keys() == objects.keys()
+    assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
+    after = rows(pipeline.database)
+    assert [row["text"] for row in after["transcripts"]] == [
+        row["text"] for row in before["transcripts"]
+    ]
+    assert found(swept(pipeline)) == {}
+
+
+def test_a_note_of_before_does_not_stay(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
+) -> None:
+    """A recording that the model could not bear may be heard by the next."""
+    batch = unpacked(pipeline, tmp_path)
+    audio = AudioId(batch, 0)
+    refused = Transcript(str(audio), "rejected", "too loud", 2.0, None, None, None, None, ())
+    pipeline.store.write(audio.transcript_key, refused.to_json(), content_type="x")
+    transcribed(pipeline, batch, range(3))
+    assert pipeline.database.recordings(batch)[0].reason == "too loud"
+    reprocessor.transcribe_again(batch)
+    transcribed(pipeline, batch, range(3))
+    recording = pipeline.database.recordings(batch)[0]
+    assert (recording.state, recording.reason) == ("transcribed", None)
+
+
+def test_without_the_archive_it_says_why(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    pipeline.store.delete(batch.archive_key)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    result = run("reprocess", str(batch), "--from", "unpack")
+    assert result.exit_code == 1
+    assert "retention" in result.stderr
+    assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("20250622-143052-a1b2c3",), "no batch"),
+        (("{batch}", "--only", "{batch}-0000009"), "{batch}-0000009"),
+        (("{batch}", "--only", "20250622-143052-a1b2c3-0000000"), "no such recordings"),
+        (("{batch}", "--only", "{batch}-0000000", "--from", "unpack"), "as a whole"),
+        (("{batch}", "--only", "everything"), "not an audio id"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_done(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    result = run("reprocess", *(argument.format(batch=batch) for argument in arguments))
+    assert result.exit_code != 0
+    assert words.format(batch=batch) in result.stderr
+    assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
+
+
+def test_a_batch_that_is_not_unpacked_is_not_transcribed_again(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
+) -> None:
+    batch = dropped(pipeline, tmp_path)
+    swept(pipeline)
+    with pytest.raises(PermanentError, match="not unpacked yet"):
+        reprocessor.transcribe_again(batch)
+
+
+def test_what_a_consumer_has_in_hand_is_waited_for(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    reprocessor._patience = 0.0
+    with pipeline.database.locks() as locks:
+        assert locks.acquire(f"transcribe {AudioId(batch, 1)}")
+        with pytest.raises(BusyError, match="being transcribed"):
+            reprocessor.transcribe_again(batch)
+    with pipeline.database.locks() as locks:
+        assert locks.acquire(f"unpack {batch}")
+        with pytest.raises(BusyError, match="being unpacked"):
+            reprocessor.unpack_again(batch)
+    assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
+    assert reprocessor.transcribe_again(batch) == 3
+
+
+def test_events_of_before_do_no_harm(
+    pipeline: Pipeline,
+    reprocessor: Reprocessor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Duplicates that come late find what any other event finds."""
+    batch = finished(pipeline, tmp_path)
+    use_another_model(pipeline, monkeypatch)
+    reprocessor.transcribe_again(batch)
+    late = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in (0, 0, 1)]
+    for event in late:
+        assert pipeline.transcribe().handle([event]) == [None]
+    assert pipeline.unpack().handle([event_for(pipeline, batch.archive_key)]) == [None]
+    assert pipeline.store.head(batch.complete_key) is None
+    transcribed(pipeline, batch, range(3))
+    assert {model_of(pipeline, AudioId(batch, n)) for n in range(3)} == {"another"}
+    assert pipeline.store.head(batch.complete_key) is not None
+    assert sum(pipeline.recogniser.groups) == 6
+
+
+class _Crash(BaseException):
+    """The process is gone."""
+
+
+def _crash_at(patch: pytest.MonkeyPatch, owner: type, name: str, call: int) -> None:
+    """Have the process die right before so many calls of a method are done."""
+    method = getattr(owner, name)
+    calls = iter(range(call))
+
+    def dying(*arguments: object, **named: object) -> object:
+        if next(calls, None) is None:
+            raise _Crash
+        return method(*arguments, **named)
+
+    patch.setattr(owner, name, dying)
+
+
+TOLD = {
+    Kind.ARCHIVE_UNDONE,
+    Kind.RECORDING_UNTOLD,
+    Kind.RECORDING_UNDONE,
+    Kind.TRANSCRIPT_UNRECORDED,
+    Kind.WAITING,
+}
+CRASHES = [
+    (Recreating, "begin_again", 0),
+    (Store, "delete", 0),
+    (Store, "delete", 2),
+    (Telling, "recordings", 0),
+    (Telling, "_tell", 1),
+]
+UNPACK_CRASHES = [
+    (Recreating, "unseal", 0),
+    (Store, "tag", 0),
+    (Store, "delete", 0),
+    (Store, "delete", 1),
+    (Store, "delete", 2),
+    (Store, "delete", 5),
+    (Recreating, "drop", 1),
+    (Telling, "_tell", 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("start", "owner", "name", "call", "remedy"),
+    [
+        *(("transcribe", *crash, "sweep") for crash in CRASHES),
+        *(("unpack", *crash, "sweep") for crash in UNPACK_CRASHES),
+        ("transcribe", Store, "delete", 2, "again"),
+        ("unpack", Store, "delete", 1, "again"),
+        ("unpack", Store, "delete", 5, "again"),
+    ],
+)
+def test_wherever_it_dies_a_sweep_or_another_run_finishes(
+    pipeline: Pipeline,
+    reprocessor: Reprocessor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: str,
+    owner: type,
+    name: str,
+    call: int,
+    remedy: str,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    keys = etags(pipeline).keys()
+
+    def reprocess() -> None:
+        if start == "unpack":
+            reprocessor.unpack_again(batch)
+        else:
+            reprocessor.transcribe_again(batch)
+
+    with monkeypatch.context() as patch:
+        _crash_at(patch, owner, name, call)
+        with pytest.raises(_Crash):
+            reprocess()
+    if remedy == "again":
+        reprocess()
+    # Archive, then recordings: no event comes by itself.
+    for _ in range(2):
+        do_what_is_told(pipeline, swept(pipeline))
+    assert found(swept(pipeline)) == {}
+    assert etags(pipeline).keys() == keys
+    row = pipeline.database.batch(batch)
+    assert row is not None
+    assert row.state == "complete"
+    assert pipeline.database.counts(batch) == {"transcribed": len(RECORDINGS)}
+    for ordinal in range(len(RECORDINGS)):
+        model_of(pipeline, AudioId(batch, ordinal))
+    assert tar_of(RECORDINGS) == pipeline.store.read(batch.archive_key)
+
+
+def do_what_is_told(pipeline: Pipeline, report: Report) -> None:
+    """Handle the events that were sent, by this sweep or a short while before."""
+    assert report.is_lossless, report.to_json()
+    for kind, tally in report.tallies.items():
+        assert kind in TOLD, report.to_json()
+        for name in tally.names:
+            if name.startswith("archives/"):
+                outcomes = pipeline.unpack().handle([event_for(pipeline, name)])
+            else:
+                key = AudioId.parse(name).opus_key
+                outcomes = pipeline.transcribe().handle([event_for(pipeline, key)])
+            assert outcomes == [None]

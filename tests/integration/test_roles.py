@@ -1,0 +1,438 @@
+"""Least privilege: each program's role in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import LiteralString
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
+
+from consumers.database.migrate import migrate, migrations, pending
+from consumers.database.roles import PRIVILEGES, ensure_roles
+from consumers.errors import ConfigurationError, TransientError
+from events.keys import AudioId, BatchId
+from ops.cli import main
+from ops.composition import open_database
+from ops.environment import Environment
+from tests.integration.conftest import Pipeline
+from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.unit.archives import tar_of
+
+UNPACK, TRANSCRIBE, READ, OPERATOR = PRIVILEGES
+BATCH = BatchId("20250622-143052-a1b2c3")
+
+
+@pytest.fixture
+def url(variables: dict[str, str]) -> Iterator[str]:
+    """A database with the schema, as its owner, on a server that has none of our roles."""
+    url = variables["DATABASE_URL"]
+    forget_roles(url)
+    yield url
+    forget_roles(url)
+
+
+def forget_roles(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for (database,) in connection.execute(
+            "SELECT datname FROM pg_database WHERE datallowconn"
+        ).fetchall():
+            with psycopg.connect(at(url, dbname=database), autocommit=True) as each:
+                for role in PRIVILEGES:
+                    if each.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
+                        each.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+        for role in PRIVILEGES:
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def at(url: str, **others: str) -> str:
+    """Give the URL of the same server, with other parameters."""
+    return "postgresql://?" + urlencode({**conninfo_to_dict(url), **others}, quote_via=quote)
+
+
+@contextmanager
+def user(url: str, *, role: str | None = None, can: LiteralString = "") -> Iterator[str]:
+    """Make a user, as people do; gives the URL by which it logs in."""
+    name = f"someone-{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        statement = sql.SQL("CREATE ROLE {} LOGIN " + can).format(sql.Identifier(name))
+        if role is not None:
+            statement += sql.SQL(" IN ROLE {}").format(sql.Identifier(role))
+        connection.execute(statement)
+        try:
+            yield at(url, user=name)
+        finally:
+            connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def member(url: str, role: str) -> Iterator[str]:
+    """Make the roles, and a user in one of them."""
+    make(url)
+    with user(url, role=role) as login:
+        yield login
+
+
+def make(url: str, *, dry_run: bool = False) -> set[str]:
+    """Make the roles; gives what was changed."""
+    return {what for what, is_changed in ensure_roles(url, dry_run=dry_run) if is_changed}
+
+
+def everything() -> set[str]:
+    names = {f"database role {role}" for role in PRIVILEGES}
+    return names | {f"privileges of {name}" for name in names}
+
+
+def run_as(url: str, statement: LiteralString) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(statement)
+
+
+def as_owner(url: str, *statements: LiteralString) -> None:
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_roles_are_made_once(url: str) -> None:
+    assert make(url) == everything()
+    assert make(url) == set()
+
+
+def test_a_dry_run_tells_and_changes_nothing(url: str) -> None:
+    assert make(url, dry_run=True) == everything()
+    assert make(url, dry_run=True) == everything()
+    make(url)
+    assert make(url, dry_run=True) == set()
+
+
+def test_a_dry_run_needs_no_schema(url: str) -> None:
+    with empty_database(url) as empty:
+        assert make(empty, dry_run=True) == everything()
+        with pytest.raises(TransientError, match="dropscribe bootstrap"):
+            make(empty)
+        assert make(empty, dry_run=True) == everything()
+
+
+@contextmanager
+def empty_database(url: str) -> Iterator[str]:
+    name = f"empty-{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield at(url, dbname=name)
+        finally:
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+def test_what_a_migration_would_do_can_be_asked(url: str) -> None:
+    assert pending(url) == ()
+    with empty_database(url) as empty:
+        assert pending(empty) == migrations()
+        assert migrate(empty) == migrations()
+        assert pending(empty) == ()
+
+
+def test_every_table_has_its_roles(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'p', 'v', 'm', 'S')"
+        ).fetchall()
+    assert {name for (name,) in tables} == PRIVILEGES[OPERATOR].keys()
+    assert PRIVILEGES[OPERATOR].keys() - {"schema_migrations"} == PRIVILEGES[READ].keys()
+
+
+@pytest.mark.parametrize(
+    ("statement", "concerned"),
+    [
+        ("GRANT DELETE ON recordings TO dropscribe_transcribe", TRANSCRIBE),
+        ("GRANT UPDATE (etag) ON batches TO dropscribe_read", READ),
+        ("GRANT UPDATE ON batches TO dropscribe_transcribe", TRANSCRIBE),
+        ("GRANT SELECT ON batches TO dropscribe_read WITH GRANT OPTION", READ),
+        ("GRANT CREATE ON SCHEMA public TO dropscribe_unpack", UNPACK),
+        ("REVOKE SELECT ON transcripts FROM dropscribe_operator", OPERATOR),
+        ("REVOKE UPDATE (counts) ON batches FROM dropscribe_transcribe", TRANSCRIBE),
+    ],
+)
+def test_what_was_changed_by_hand_is_put_right(
+    url: str, statement: LiteralString, concerned: str
+) -> None:
+    make(url)
+    before = granted(url)
+    as_owner(url, statement)
+    assert granted(url) != before
+    assert make(url) == {f"privileges of database role {concerned}"}
+    assert granted(url) == before
+    assert make(url) == set()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "GRANT SELECT ON transcripts TO PUBLIC",
+        "GRANT UPDATE (text) ON transcripts TO PUBLIC",
+        # As everywhere before PostgreSQL 15.
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    ],
+)
+def test_what_everybody_may_is_taken_away(url: str, statement: LiteralString) -> None:
+    make(url)
+    before = granted(url)
+    as_owner(url, statement)
+    assert make(url, dry_run=True) == {"database privileges of everybody"}
+    assert make(url) == {"database privileges of everybody"}
+    assert granted(url) == before
+
+
+def granted(url: str) -> set[object]:
+    """Ask Postgres who may do what in this database."""
+    with psycopg.connect(url) as connection:
+        return set(
+            connection.execute(
+                "SELECT oid::regclass::text, NULL, aclexplode(relacl) FROM pg_class"
+                " WHERE relnamespace = 'public'::regnamespace"
+                " UNION ALL SELECT attrelid::regclass::text, attname, aclexplode(attacl)"
+                " FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+                " WHERE relnamespace = 'public'::regnamespace"
+                " UNION ALL SELECT nspname, NULL, aclexplode(nspacl) FROM pg_namespace"
+            ).fetchall()
+        )
+
+
+def test_what_people_granted_to_others_stays(url: str) -> None:
+    make(url)
+    with user(url) as someone:
+        name = conninfo_to_dict(someone)["user"]
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                sql.SQL("GRANT DELETE ON batches TO {}").format(sql.Identifier(str(name)))
+            )
+        assert make(url) == set()
+        run_as(someone, "DELETE FROM batches")
+
+
+def test_two_at_once_take_turns(url: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(make, [url] * 4))
+    assert sorted(map(len, results)) == [0, 0, 0, len(everything())]
+
+
+def test_two_databases_of_one_server_at_once(url: str) -> None:
+    with empty_database(url) as other:
+        migrate(other)
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(make, [url, other]))
+        assert make(url) | make(other) == set()
+
+
+def test_it_waits_for_nobody_who_reads_or_writes(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO batches (batch_id) VALUES ('a')")
+        assert make(at(url, options="-c lock_timeout=2s")) == everything()
+
+
+def test_who_may_make_no_roles_is_told_what_to_run(url: str) -> None:
+    with user(url) as owner, empty_database(url) as empty:
+        run_as(empty, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+        mine = at(owner, dbname=str(conninfo_to_dict(empty)["dbname"]))
+        migrate(mine)
+        with pytest.raises(ConfigurationError, match="may make no roles") as caught:
+            make(mine)
+        as_administrator(url, caught.value)
+        # It owns the tables, but not the schema, which everybody may fill.
+        with pytest.raises(ConfigurationError, match="REVOKE CREATE ON SCHEMA") as caught:
+            make(mine)
+        as_administrator(empty, caught.value)
+        assert make(mine) == {f"privileges of database role {role}" for role in PRIVILEGES}
+        run_as(empty, "GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
+def test_who_does_not_own_the_tables_is_told_so(url: str) -> None:
+    with user(url, can="CREATEROLE") as someone:
+        with pytest.raises(ConfigurationError, match="does not own the tables") as caught:
+            make(someone)
+        assert make(url, dry_run=True) == everything()
+        make(url)
+        as_owner(url, "GRANT DELETE ON batches TO dropscribe_read")
+        with pytest.raises(
+            ConfigurationError, match=r"REVOKE DELETE ON TABLE \"batches\""
+        ) as caught:
+            make(someone)
+        as_administrator(url, caught.value)
+        assert make(someone) == set()
+
+
+def as_administrator(url: str, error: ConfigurationError) -> None:
+    """Run what the message says."""
+    statements = str(error).splitlines()[1:]
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def test_each_program_does_its_work_as_its_own_user(
+    url: str, pipeline: Pipeline, variables: dict[str, str], tmp_path: Path
+) -> None:
+    members = {**RECORDINGS, "bad.mp3": bytes(99), "notes.txt": b"notes"}
+    with ExitStack() as stack:
+        login = {
+            role: stack.enter_context(member(url, role)) for role in (UNPACK, TRANSCRIBE, READ)
+        }
+        database = {
+            role: stack.enter_context(open_database(Environment({"DATABASE_URL": url})))
+            for role, url in login.items()
+        }
+        stack.callback(pipeline.stop)
+        pipeline.database = database[UNPACK]
+        pipeline.start(transcribers=0)
+        pipeline.database = database[TRANSCRIBE]
+        pipeline.start(unpackers=0)
+        pipeline.database = database[READ]
+        progress = pipeline.run(archive(tmp_path, tar_of(members)))
+        assert progress.state == "complete"
+        assert progress.counts == {"transcribed": 3, "rejected": 1}
+        assert pipeline.run(archive(tmp_path, b"no archive")).state == "failed"
+        check_commands({**variables, "DATABASE_URL": login[READ]}, str(progress.batch))
+
+
+def check_commands(variables: dict[str, str], batch: str) -> None:
+    assert batch in printed(variables, "status", "--json")
+    assert "calls/one.mp3" in printed(variables, "status", batch)
+    assert "2 seconds of sound" in printed(variables, "transcripts", batch)
+    assert "calls/one.mp3" in printed(variables, "search", "sound")
+
+
+def printed(variables: dict[str, str], *arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments, env=variables)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_an_operator_mends_as_a_user_of_the_role(
+    url: str, pipeline: Pipeline, variables: dict[str, str], tmp_path: Path
+) -> None:
+    pipeline.start()
+    batch = pipeline.run(archive(tmp_path, tar_of(RECORDINGS))).batch
+    with member(url, OPERATOR) as operator:
+        as_operator = {**variables, "DATABASE_URL": operator}
+        printed(as_operator, "rebuild", str(batch), "--yes")
+        # The rebuilt rows wait for their transcripts to be read again.
+        printed(as_operator, "sweep", "--older-than", "0s", "--again-after", "0s")
+        assert pipeline.wait(batch).state == "complete"
+        for stage in ("transcribe", "unpack"):
+            printed(as_operator, "reprocess", str(batch), "--from", stage)
+            assert pipeline.wait(batch).state == "complete"
+        printed(as_operator, "dead", "list", "--batch", str(batch))
+        printed(as_operator, "dead", "replay", "--all")
+
+
+def test_consumers_put_dead_letters_on_record(url: str) -> None:
+    with (
+        member(url, UNPACK) as unpack,
+        open_database(Environment({"DATABASE_URL": unpack})) as database,
+    ):
+        database.stall_batch(BATCH, "first")
+        database.stall_batch(BATCH, "the store forbids it")
+        row = database.batch(BATCH)
+        assert row is not None
+        assert row.stalled == "the store forbids it"
+    with (
+        member(url, TRANSCRIBE) as transcribe,
+        open_database(Environment({"DATABASE_URL": transcribe})) as database,
+    ):
+        for _ in range(2):
+            database.stall_recording(AudioId(BATCH, 3), "the model is not there")
+        assert database.stalled_recordings(BATCH) == 1
+
+
+#: For none of the roles.
+FORBIDDEN: tuple[LiteralString, ...] = (
+    "CREATE TABLE loot (a text)",
+    "CREATE FUNCTION trap() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "DROP TABLE transcripts",
+    "TRUNCATE batches CASCADE",
+    "ALTER TABLE batches ADD COLUMN trap text",
+    "ALTER TABLE batches DISABLE TRIGGER ALL",
+    "CREATE INDEX trap ON batches (etag)",
+    "CREATE TRIGGER trap AFTER INSERT ON batches EXECUTE FUNCTION f()",
+    "DELETE FROM schema_migrations",
+    "INSERT INTO schema_migrations VALUES (99, 'trap')",
+    "CREATE ROLE dropscribe_else",
+    "COPY batches TO PROGRAM 'cat'",
+    "SELECT pg_read_file('/etc/hostname')",
+)
+
+#: What one of them may not do, beside that.
+BEYOND: dict[str, tuple[LiteralString, ...]] = {
+    UNPACK: (
+        "SELECT count(*) FROM transcripts",
+        "INSERT INTO transcripts (batch_id) VALUES ('a')",
+        "UPDATE transcripts SET text = ''",
+        "DELETE FROM transcripts",
+        "DELETE FROM recordings",
+        "DELETE FROM batches",
+        "SELECT * FROM schema_migrations",
+    ),
+    TRANSCRIBE: (
+        "SELECT text FROM transcripts",
+        "SELECT * FROM transcripts",
+        "UPDATE transcripts SET text = ''",
+        "DELETE FROM transcripts",
+        "DELETE FROM recordings",
+        "DELETE FROM batches",
+        "UPDATE batches SET archive_key = ''",
+        "UPDATE batches SET sealed_at = now()",
+        "INSERT INTO batches (batch_id, etag) VALUES ('a', 'b')",
+        "SELECT * FROM schema_migrations",
+    ),
+    READ: (
+        "INSERT INTO batches (batch_id) VALUES ('a')",
+        "INSERT INTO recordings (batch_id) VALUES ('a')",
+        "INSERT INTO transcripts (batch_id) VALUES ('a')",
+        "UPDATE batches SET stalled = NULL",
+        "UPDATE recordings SET stalled = NULL",
+        "UPDATE transcripts SET text = ''",
+        "DELETE FROM transcripts",
+        "DELETE FROM recordings",
+        "DELETE FROM batches",
+        "SELECT FROM batches FOR UPDATE",
+        "SELECT * FROM schema_migrations",
+    ),
+    OPERATOR: (),
+}
+
+#: What it may.
+WITHIN: dict[str, tuple[LiteralString, ...]] = {
+    UNPACK: ("SELECT * FROM batches",),
+    TRANSCRIBE: ("SELECT * FROM batches",),
+    READ: ("SELECT * FROM batches", "SELECT * FROM recordings", "SELECT * FROM transcripts"),
+    OPERATOR: (
+        "DELETE FROM transcripts",
+        "DELETE FROM recordings",
+        "DELETE FROM batches",
+        "UPDATE recordings SET stalled = NULL",
+        "SELECT * FROM schema_migrations",
+    ),
+}
+
+
+@pytest.mark.parametrize("role", PRIVILEGES)
+def test_a_role_can_do_its_own_work_and_nothing_else(url: str, role: str) -> None:
+    with member(url, role) as login, psycopg.connect(login, autocommit=True) as connection:
+        for statement in WITHIN[role]:
+            connection.execute(statement)
+        for statement in FORBIDDEN + BEYOND[role]:
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(statement)

@@ -1,0 +1,25 @@
+"""Sending on SQS."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumers.errors import PermanentError
+from ops.environment import Environment
+from tests.contracts.loop import ROUTE
+from tests.contracts.sender import SenderContract
+from tests.integration.queues import SqsQueues
+
+
+@pytest.fixture
+def queues(environment: Environment) -> SqsQueues:
+    return SqsQueues(environment)
+
+
+class TestSenderOnSqs(SenderContract):
+    """The contract."""
+
+
+def test_what_sqs_can_not_hold_is_refused_for_good(queues: SqsQueues) -> None:
+    with queues.sender() as sender, pytest.raises(PermanentError, match="SQS takes no such"):
+        sender.send(ROUTE, "x" * 2_000_000)

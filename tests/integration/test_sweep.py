@@ -1,0 +1,416 @@
+"""Whatever was lost, a sweep finds it; what can be repaired is in order afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from consumers.database.sweeping import DEFAULT_AGES, Ages
+from consumers.dropped import BATCH_TAG, COMPLETE, STATE_TAG
+from consumers.store import Listed, Store
+from events.keys import AudioId, BatchId
+from ops.log import quiet_log
+from ops.repair import open_sweeper
+from ops.sweep.report import NATURES, Kind
+from tests.integration.conftest import Pipeline, eventually
+from tests.integration.damage import (
+    AT_ONCE,
+    dropped,
+    execute,
+    finished,
+    found,
+    rows,
+    swept,
+    transcribed,
+    unpacked,
+    without_events,
+)
+from tests.integration.test_commands import Run, printed, run  # noqa: F401
+from tests.integration.test_pipeline import RECORDINGS, WAV
+from tests.unit.archives import tar_of
+
+#: Everything that is not done is told, however short ago that was before.
+AGAIN = Ages(older_than=timedelta(), again_after=timedelta())
+
+
+def depths(pipeline: Pipeline) -> dict[str, int]:
+    return swept(pipeline, DEFAULT_AGES, is_dry=True).depths
+
+
+def all_but_completion(pipeline: Pipeline) -> object:
+    """Read the rows without when a batch was completed: it may be once more."""
+    found = rows(pipeline.database)
+    for batch in found["batches"]:
+        del batch["completed_at"]
+    return found
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End pages between a recording's two objects, too."""
+    pages = Store.pages
+
+    def small(self: Store, prefix: str, *, per_request: int = 3) -> Iterator[list[Listed]]:
+        return pages(self, prefix, per_request=min(per_request, 3))
+
+    monkeypatch.setattr(Store, "pages", small)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_of_what_is_in_order_nothing_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+    for _ in range(2):
+        finished(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    report = swept(pipeline)
+    assert found(report) == {}
+    assert (report.archives, report.objects) == (2, 16)
+    assert report.is_lossless
+    assert rows(pipeline.database) == before
+
+
+def test_sweeps_alone_finish_a_batch_of_which_every_event_is_lost(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = dropped(pipeline, tmp_path)
+    pipeline.start()
+    assert found(swept(pipeline)) == {"archive-untold": 1}
+    eventually(lambda: row if (row := pipeline.database.batch(batch)) and row.sealed_at else None)
+    assert found(swept(pipeline)) == {"recording-undone": 3}
+    assert pipeline.wait(batch).counts == {"transcribed": 3}
+    assert found(swept(pipeline)) == {}
+    assert sum(pipeline.recogniser.groups) == 3
+
+
+def test_what_may_be_on_its_way_is_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+    unpacked(pipeline, tmp_path)
+    dropped(pipeline, tmp_path)
+    assert found(swept(pipeline, DEFAULT_AGES)) == {}
+    assert found(swept(pipeline)) == {"archive-untold": 1, "recording-undone": 3}
+
+
+def test_what_waits_in_a_queue_is_not_told_once_more_by_each_sweep(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    unpacked(pipeline, tmp_path)
+    dropped(pipeline, tmp_path)
+    before = depths(pipeline)
+    swept(pipeline)
+    again = swept(pipeline)
+    assert found(again) == {"waiting": 4}
+    assert again.depths == {
+        "unpack": before["unpack"] + 1,
+        "transcribe": before["transcribe"] + 3,
+    }
+    assert found(swept(pipeline, AGAIN)) == {"archive-undone": 1, "recording-undone": 3}
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("DELETE FROM recordings WHERE ordinal = 1", {"transcript-unrecorded": 1}),
+        (
+            "UPDATE recordings SET state = 'converted', finished_at = NULL WHERE ordinal > 0",
+            {"transcript-unrecorded": 2},
+        ),
+        (
+            "UPDATE batches SET completed_at = NULL, announced_at = NULL",
+            {"batch-uncompleted": 1},
+        ),
+        ("UPDATE batches SET announced_at = NULL", {"batch-unannounced": 1}),
+        (
+            "UPDATE batches SET announced_at = NULL, completed_at = NULL, sealed_at = NULL",
+            {"archive-undone": 1},
+        ),
+        ("DELETE FROM batches", {"batch-unrecorded": 1}),
+    ],
+)
+def test_rows_that_are_behind_the_bucket_catch_up(
+    pipeline: Pipeline, tmp_path: Path, damage: str, expected: dict[str, int]
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before = all_but_completion(pipeline)
+    execute(pipeline.database, damage)
+    report = swept(pipeline)
+    assert found(report) == expected
+    assert report.is_lossless
+    pipeline.start()
+    eventually(lambda: all_but_completion(pipeline) == before or None)
+    assert pipeline.wait(batch).state == "complete"
+    assert found(swept(pipeline)) == {}
+
+
+def test_a_recording_that_was_never_told(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    execute(pipeline.database, "DELETE FROM recordings WHERE ordinal = 0")
+    assert found(swept(pipeline)) == {"recording-untold": 1, "recording-undone": 2}
+    assert found(swept(pipeline)) == {"waiting": 3}
+    pipeline.start()
+    assert pipeline.wait(batch).counts == {"transcribed": 3}
+    assert {each.path for each in pipeline.database.recordings(batch)} == set(RECORDINGS)
+    assert found(swept(pipeline)) == {}
+
+
+def test_a_batch_whose_archive_has_expired_is_put_on_record_again(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    pipeline.store.delete(batch.archive_key)
+    for damage in (
+        "DELETE FROM batches",
+        "UPDATE batches SET announced_at = NULL, completed_at = NULL, sealed_at = NULL",
+    ):
+        execute(pipeline.database, damage)
+        assert found(swept(pipeline)) == {"batch-unrecorded": 1}
+        assert rows(pipeline.database) == before
+        assert found(swept(pipeline)) == {}
+
+
+def test_an_announcement_that_is_gone_is_written_again(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = finished(pipeline, tmp_path)
+    announced = pipeline.store.read(batch.complete_key)
+    pipeline.store.delete(batch.complete_key)
+    assert found(swept(pipeline)) == {"announcement-gone": 1}
+    assert pipeline.store.read(batch.complete_key) == announced
+    assert found(swept(pipeline)) == {}
+
+
+def test_an_archive_that_an_older_version_did_not_tag_is_tagged(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    pipeline.store.tag(batch.archive_key, {"project": "birds"})
+    execute(pipeline.database, "UPDATE batches SET is_unmarked = true")
+    assert found(swept(pipeline)) == {"archive-unmarked": 1}
+    assert pipeline.store.tags(batch.archive_key) == {
+        "project": "birds",
+        STATE_TAG: COMPLETE,
+        BATCH_TAG: str(batch),
+    }
+    assert found(swept(pipeline)) == {}
+
+
+def lose_opus(pipeline: Pipeline, batch: BatchId) -> None:
+    pipeline.store.delete(AudioId(batch, 0).opus_key)
+    pipeline.store.delete(AudioId(batch, 2).opus_key)
+    pipeline.store.delete(AudioId(batch, 2).transcript_key)
+
+
+def lose_transcript(pipeline: Pipeline, batch: BatchId) -> None:
+    pipeline.store.delete(AudioId(batch, 2).transcript_key)
+
+
+def lose_manifest(pipeline: Pipeline, batch: BatchId) -> None:
+    pipeline.store.delete(batch.manifest_key)
+
+
+def lose_everything(pipeline: Pipeline, batch: BatchId) -> None:
+    for key in list(pipeline.store.keys("")):
+        pipeline.store.delete(key)
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize(
+    ("lose", "expected"),
+    [
+        (lose_opus, {"opus-gone": 2}),
+        (lose_transcript, {"transcript-gone": 1}),
+        (lose_manifest, {"manifest-gone": 1}),
+        (lose_everything, {"opus-gone": 3, "manifest-gone": 1}),
+    ],
+)
+def test_rows_whose_objects_are_gone_are_told_and_kept(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+    lose: Callable[[Pipeline, BatchId], None],
+    expected: dict[str, int],
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    before = rows(pipeline.database)
+    lose(pipeline, batch)
+    for _ in range(2):
+        result = run("sweep", "--older-than", "0s", "--json")
+        assert result.exit_code == 1
+        document = json.loads(result.stdout)
+        assert not document["lossless"]
+        assert {kind: each["found"] for kind, each in document["found"].items()} == expected
+    assert rows(pipeline.database) == before
+
+
+def test_an_unfinished_recording_whose_object_is_gone_says_so(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    pipeline.store.delete(AudioId(batch, 1).opus_key)
+    assert found(swept(pipeline)) == {"recording-undone": 2, "opus-gone": 1}
+    assert "is gone" in (pipeline.database.recordings(batch)[1].stalled or "")
+
+
+def test_an_archive_that_is_gone_before_it_was_unpacked_is_told(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = dropped(pipeline, tmp_path)
+    swept(pipeline)
+    pipeline.store.delete(batch.archive_key)
+    for _ in range(2):
+        report = swept(pipeline, AGAIN)
+        assert found(report) == {"archive-gone": 1}
+        assert not report.is_lossless
+    row = pipeline.database.batch(batch)
+    assert row is not None
+    assert "drop it again" in (row.stalled or "")
+
+
+def test_a_batch_of_which_only_recordings_are_left_is_told(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    for key in (batch.archive_key, batch.manifest_key):
+        pipeline.store.delete(key)
+    execute(pipeline.database, "DELETE FROM batches")
+    swept(pipeline)
+    assert found(swept(pipeline)) == {"waiting": 3, "archive-gone": 1}
+
+
+def test_content_that_was_stored_over_an_archive_is_told(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    pipeline.store.write(batch.archive_key, tar_of({"x.wav": WAV}), content_type="x")
+    report = swept(pipeline)
+    assert found(report) == {"archive-overwritten": 1}
+    assert not report.is_lossless
+
+
+def test_archives_under_any_name_keep_their_batch(pipeline: Pipeline) -> None:
+    without_events(pipeline)
+    keys = [f"archives/{name}" for name in ("Zoë's tapes.tar", "a/b+c%2B.tar", "z.tar")]
+    for key in keys:
+        pipeline.store.write(key, tar_of({"a.wav": WAV}), content_type="application/x-tar")
+    pipeline.store.write("archives/tapes/", b"", content_type="x")
+    assert found(swept(pipeline)) == {"archive-untold": 3}
+    pipeline.start()
+    batches = eventually(
+        lambda: (
+            batches
+            if len(batches := [row for row in pipeline.database.batches(9) if row.sealed_at]) == 3
+            else None
+        )
+    )
+    swept(pipeline)
+    for row in batches:
+        assert pipeline.wait(row.batch).state == "complete"
+    assert found(swept(pipeline)) == {}
+    assert sorted(row.archive_key or "" for row in pipeline.database.batches(9)) == sorted(keys)
+
+
+def test_what_is_dead_is_told_and_not_sent(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    pipeline.database.stall_recording(AudioId(batch, 0), "the model is away")
+    untold, dead = dropped(pipeline, tmp_path), dropped(pipeline, tmp_path)
+    pipeline.database.stall_batch(dead, "the store forbids it")
+    report = swept(pipeline)
+    assert found(report) == {"dead": 2, "recording-undone": 2, "archive-untold": 1}
+    assert report.is_lossless
+    assert set(report.tallies[Kind.DEAD].names) == {dead.archive_key, str(AudioId(batch, 0))}
+    assert report.tallies[Kind.ARCHIVE_UNTOLD].names == [untold.archive_key]
+    assert found(swept(pipeline)) == {"dead": 2, "waiting": 3}
+
+
+def test_objects_of_others_are_counted_and_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = finished(pipeline, tmp_path)
+    keys = [
+        f"{batch.prefix}-notes.txt",
+        "processed/readme.md",
+        f"processed/1999-01-01/{batch}.opus",
+    ]
+    for key in keys:
+        pipeline.store.write(key, b"x", content_type="text/plain")
+    report = swept(pipeline)
+    assert found(report) == {"foreign": 3}
+    assert report.is_lossless
+    assert all(pipeline.store.head(key) for key in keys)
+
+
+def test_a_dry_run_finds_the_same_and_changes_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = finished(pipeline, tmp_path)
+    execute(pipeline.database, "DELETE FROM batches")
+    transcribed(pipeline, batch, [0])
+    unpacked(pipeline, tmp_path)
+    dropped(pipeline, tmp_path)
+    before, queues = rows(pipeline.database), depths(pipeline)
+    dry = swept(pipeline, is_dry=True)
+    assert (rows(pipeline.database), depths(pipeline)) == (before, queues)
+    assert not any(tally.done for tally in dry.tallies.values())
+    assert found(swept(pipeline)) == found(dry)
+
+
+def test_a_second_sweep_leaves_it_to_the_first(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    dropped(pipeline, tmp_path)
+    with pipeline.database.locks() as locks:
+        assert locks.acquire("sweep")
+        result = run("sweep", "--older-than", "0s")
+        assert (result.exit_code, result.stdout) == (0, "another sweep is running\n")
+        assert printed(run("sweep", "--json")) == {"running": True}
+    assert printed(run("sweep", "--older-than", "0s", "--json"))["found"]["archive-untold"] == {
+        "found": 1,
+        "done": 1,
+        "names": list(pipeline.store.keys("archives/")),
+    }
+
+
+def test_a_sweep_ends_between_two_pages_when_it_is_asked_to(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    dropped(pipeline, tmp_path)
+    with open_sweeper(pipeline.environment, quiet_log(), AT_ONCE) as sweeper:
+        asked = iter([False, True])
+        report = sweeper.sweep(is_over=lambda: next(asked, True))
+    assert report is not None
+    assert report.ended_early
+    assert found(report) == {}
+
+
+def test_people_are_shown_a_table(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    assert "everything is in order; 1 archives and 8 objects" in run("sweep").stdout
+    execute(pipeline.database, "UPDATE batches SET announced_at = NULL")
+    shown = " ".join(run("sweep", "--older-than", "0s").stdout.split())
+    assert "completed, not announced" in shown
+    assert str(batch)[:8] in shown
+    assert run("sweep", "--older-than", "a while").exit_code == 2
+
+
+def test_sweeping_again_and_again_ends_with_sigterm(
+    run: Run,  # noqa: F811
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    finished(pipeline, tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    result = run("sweep", "--every", "1s", "--json")
+    assert result.exit_code == 0
+    assert result.stdout.count('"lossless": true') >= 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_every_kind_is_explained() -> None:
+    assert set(NATURES) == set(Kind)

@@ -1,0 +1,96 @@
+"""The store and the queue service by TLS, whose certificate an authority of our own has signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumers.broker.inbox import BrokerLostError
+from consumers.broker.sender import open_sender
+from consumers.errors import TransientError
+from ops.bootstrap import bootstrap
+from ops.composition import make_store, open_inbox, route_named, utc_now
+from ops.drop import Dropper
+from ops.environment import Environment
+from ops.settings import read_broker_address
+from tests.integration.certificates import certify, tls_in_front_of
+from tests.integration.conftest import Pipeline
+from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.unit.archives import tar_of
+
+UNPACK = route_named("unpack")
+
+_REFUSED = "SSL validation failed"
+
+
+@pytest.fixture
+def variables(variables: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Settings by which only TLS leads to the store and to the queues."""
+    certificate, key = certify(tmp_path, "ours")
+    port = urlsplit(variables["S3_ENDPOINT"]).port
+    assert port is not None
+    with tls_in_front_of(port, certificate, key) as relayed:
+        yield {
+            **variables,
+            "S3_ENDPOINT": f"https://127.0.0.1:{relayed}",
+            "S3_CA_FILE": str(certificate),
+            "BROKER_URL": f"sqs+tls://key:secret@127.0.0.1:{relayed}",
+            "BROKER_CA_FILE": str(certificate),
+        }
+
+
+@pytest.fixture
+def distrusting(variables: dict[str, str], tmp_path: Path) -> Environment:
+    """Settings by which an authority is trusted that has signed nothing here."""
+    other, _ = certify(tmp_path, "other")
+    return Environment({**variables, "S3_CA_FILE": str(other), "BROKER_CA_FILE": str(other)})
+
+
+def test_all_works_by_tls(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of(RECORDINGS)))
+    assert progress.state == "complete"
+    assert progress.counts == {"transcribed": 3}
+    with open_sender(read_broker_address(pipeline.environment)) as sender:
+        assert sender.depth(UNPACK) == 0
+
+
+def test_a_store_that_is_not_trusted_is_refused(distrusting: Environment) -> None:
+    with pytest.raises(TransientError, match=_REFUSED):
+        make_store(distrusting).head("archives/a.tar")
+
+
+@pytest.mark.parametrize("change", [("S3_CA_FILE", ""), ("S3_ENDPOINT", "https://localhost:{}")])
+def test_a_store_whose_certificate_is_signed_by_nobody_or_of_another_host_is_refused(
+    variables: dict[str, str], change: tuple[str, str]
+) -> None:
+    name, value = change
+    port = urlsplit(variables["S3_ENDPOINT"]).port
+    with pytest.raises(TransientError, match=_REFUSED):
+        make_store(Environment({**variables, name: value.format(port)})).head("archives/a.tar")
+
+
+def test_an_archive_is_not_sent_to_a_store_that_is_not_trusted(
+    distrusting: Environment, tmp_path: Path
+) -> None:
+    dropper = Dropper(distrusting, utc_now, "field-recorder")
+    with pytest.raises(TransientError, match=_REFUSED):
+        dropper.drop(archive(tmp_path, b"sound"), lambda _: None)
+
+
+def test_queues_that_are_not_trusted_are_refused(distrusting: Environment) -> None:
+    with pytest.raises(BrokerLostError, match=_REFUSED):
+        open_inbox(distrusting, UNPACK)(prefetch=1, receive=lambda _: None)
+    with (
+        open_sender(read_broker_address(distrusting)) as sender,
+        pytest.raises(BrokerLostError, match=_REFUSED),
+    ):
+        sender.depth(UNPACK)
+
+
+def test_bootstrap_asks_nobody_whom_it_does_not_trust(distrusting: Environment) -> None:
+    with pytest.raises(TransientError, match=_REFUSED):
+        list(bootstrap(distrusting))

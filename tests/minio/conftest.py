@@ -1,0 +1,52 @@
+"""A MinIO, a broker and a database, and of each a part of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from ops.servers.minio import MinioServer, minio
+from ops.servers.postgres import PostgresServer, postgres
+from ops.servers.rabbitmq import RabbitNode, rabbitmq
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MinioServer]:
+    """A MinIO; bootstrap restarts it."""
+    with minio(os.environ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[RabbitNode]:
+    """A RabbitMQ that is never stopped."""
+    with rabbitmq() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that is never stopped."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def variables(
+    server: MinioServer, node: RabbitNode, database_server: PostgresServer
+) -> dict[str, str]:
+    """Settings that reach a bucket, a virtual host and a database of this test's own."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    return {
+        "S3_ENDPOINT": server.endpoint,
+        "S3_ACCESS_KEY": server.access_key,
+        "S3_SECRET_KEY": server.secret_key,
+        "S3_BUCKET": name,
+        "STORE_QUEUE_DIR": str(server.queue_dir),
+        "BROKER_URL": node.vhost(),
+        "BROKER_PREFIX": name,
+        "DATABASE_URL": database_server.database(),
+    }

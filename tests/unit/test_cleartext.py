@@ -1,0 +1,102 @@
+"""Credentials, recordings and what people said reach other hosts encrypted, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.environment import Environment, SettingError
+from ops.settings import DatabaseSettings, StoreSettings, read_broker_address
+
+CREDENTIALS = {"S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "hush"}
+
+TO_OTHERS = [
+    {"S3_ENDPOINT": "http://minio:9000"},
+    {"S3_ENDPOINT": "http://10.0.0.7"},
+    {"S3_ENDPOINT": "http://[fd00::7]:9000"},
+    {"S3_ENDPOINT": "http://127.0.0.1.example.com"},
+    {"BROKER_URL": "amqp://user:hush@rabbit/vhost"},
+    {"BROKER_URL": "AMQP://user:hush@rabbit"},
+    {"BROKER_URL": "sqs://key:hush@queues:4566"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?sslmode=prefer"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?sslmode=disable"},
+    {"DATABASE_URL": "postgresql:///dropscribe?host=db&password=hush"},
+    {"DATABASE_URL": "postgresql://user:hush@localhost,db/dropscribe"},
+    {"DATABASE_URL": "postgresql://user:hush@localhost/dropscribe?hostaddr=10.0.0.7"},
+    {"DATABASE_URL": "postgresql:///dropscribe?service=hushed"},
+    {"DATABASE_URL": "postgresql:///dropscribe", "PGHOST": "db"},
+    {"DATABASE_URL": "postgresql://localhost/dropscribe", "PGHOSTADDR": "10.0.0.7"},
+    {"DATABASE_URL": "postgresql:///dropscribe", "PGSERVICE": "production"},
+]
+
+FINE = [
+    {"S3_ENDPOINT": "https://minio:9000"},
+    {"S3_ENDPOINT": "http://localhost:9000"},
+    {"S3_ENDPOINT": "http://127.0.0.1:9000"},
+    {"S3_ENDPOINT": "http://[::1]:9000"},
+    {"BROKER_URL": "amqps://user:hush@rabbit/vhost"},
+    {"BROKER_URL": "amqp://guest:guest@127.0.0.1:5672/"},
+    {"BROKER_URL": "sqs://"},
+    {"BROKER_URL": "sqs+tls://key:hush@queues"},
+    {"BROKER_URL": "sqs://key:hush@127.0.0.1:4566"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?sslmode=require"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?sslmode=verify-full&sslrootcert=/ca"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?sslrootcert=system"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe", "PGSSLMODE": "verify-ca"},
+    {"DATABASE_URL": "postgresql://user:hush@db/dropscribe?ssl=true"},
+    {"DATABASE_URL": "postgresql://user:hush@127.0.0.1/dropscribe"},
+    {"DATABASE_URL": "postgresql://user:hush@[::1]/dropscribe"},
+    {"DATABASE_URL": "postgresql://user@/dropscribe"},
+    {"DATABASE_URL": "postgresql:///dropscribe?host=/run/postgresql"},
+    {"DATABASE_URL": "postgresql:///dropscribe?host=@abstract"},
+    {"DATABASE_URL": "postgresql:///dropscribe?service=ours&sslmode=require"},
+]
+
+
+def read(variables: dict[str, str]) -> None:
+    environment = Environment({**CREDENTIALS, **variables})
+    if "S3_ENDPOINT" in variables:
+        StoreSettings.read(environment)
+    if "BROKER_URL" in variables:
+        read_broker_address(environment)
+    if "DATABASE_URL" in variables:
+        DatabaseSettings.read(environment)
+
+
+@pytest.mark.parametrize("variables", TO_OTHERS)
+def test_cleartext_to_another_host_is_refused(variables: dict[str, str]) -> None:
+    name = next(iter(variables))
+    with pytest.raises(SettingError, match=rf"{name} .* unencrypted: .*ALLOW_CLEARTEXT") as caught:
+        read(variables)
+    assert "hush@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variables", TO_OTHERS)
+def test_it_can_be_allowed_in_a_network_of_ones_own(variables: dict[str, str]) -> None:
+    read({**variables, "ALLOW_CLEARTEXT": "1"})
+
+
+@pytest.mark.parametrize("variables", TO_OTHERS)
+@pytest.mark.parametrize("value", ["0", "", "true"])
+def test_nothing_but_1_allows_it(variables: dict[str, str], value: str) -> None:
+    with pytest.raises(SettingError, match="ALLOW_CLEARTEXT"):
+        read({**variables, "ALLOW_CLEARTEXT": value})
+
+
+@pytest.mark.parametrize("variables", FINE)
+def test_what_is_encrypted_or_stays_on_this_machine_is_fine(variables: dict[str, str]) -> None:
+    read(variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({"S3_ENDPOINT": "http://minio:9000"}, "begin it with https://"),
+        ({"BROKER_URL": "amqp://rabbit"}, "begin it with amqps://"),
+        ({"BROKER_URL": "sqs://k:s@queues"}, r"begin it with sqs\+tls://"),
+        ({"DATABASE_URL": "postgresql://db/d"}, "sslmode=verify-full"),
+    ],
+)
+def test_the_error_says_what_to_do(variables: dict[str, str], advice: str) -> None:
+    with pytest.raises(SettingError, match=advice):
+        read(variables)
