@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,8 @@ _FORBIDDEN = {
     "SignatureDoesNotMatch",
 }
 _ABSENT = {"NoSuchKey", "NotFound", "404"}
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 #: S3 refuses requests that were signed more than 15 minutes away from its time.
 _SKEW = timedelta(minutes=10)
@@ -109,7 +113,8 @@ class Store:
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             with answer["Body"] as body:
                 content: bytes = body.read()
-                return content
+        _check_content(key, content, answer["ETag"].strip('"'))
+        return content
 
     def download(self, key: str, file: IO[bytes]) -> None:
         """Read an object whole into ``file``.
@@ -137,7 +142,9 @@ class Store:
             )
             with answer["Body"] as body:
                 content: bytes = body.read()
-                return content
+        if len(content) != last - start + 1:
+            raise TransientError(f"{stored.key}: the store's answer is too short")
+        return content
 
     def stream(self, stored: StoredObject) -> BinaryIO:
         """Read an object from its start; a download that breaks off is taken up again."""
@@ -299,6 +306,14 @@ def _translated(key: str) -> Iterator[None]:
         raise TransientError(f"{key}: the store refused ({code})") from exc
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
         raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
+
+
+def _check_content(key: str, content: bytes, etag: str) -> None:
+    """Compare content with its ETag, where that is an MD5 (of what was not stored in parts)."""
+    if _MD5.fullmatch(etag) is None:
+        return
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != etag:
+        raise TransientError(f"{key}: what came is not what was stored")
 
 
 def _check_clock(answer: Mapping[str, Any]) -> None:

@@ -20,6 +20,10 @@ COMMANDS: Mapping[str, str] = {
     "status": "ops.commands.status:status",
     "transcripts": "ops.commands.transcripts:transcripts",
     "search": "ops.commands.search:search",
+    "dead": "ops.commands.dead:dead",
+    "sweep": "ops.commands.sweep:sweep",
+    "rebuild": "ops.commands.rebuild:rebuild",
+    "reprocess": "ops.commands.reprocess:reprocess",
 }
 
 

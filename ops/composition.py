@@ -101,12 +101,14 @@ class Adapters:
     Attributes:
         store: Makes the bucket's adapter.
         database: Connects to Postgres, with so many connections at most.
+        transcoders: Stand around the pool of transcoders.
         recogniser: Makes what hears.
         handler: Stands around a route's handler.
     """
 
     store: Callable[[Environment], Store] = make_store
     database: OpenDatabase = open_database
+    transcoders: Callable[[TranscoderPool], TranscoderPool] = lambda pool: pool
     recogniser: Callable[[Environment], Recogniser] = make_recogniser
     handler: Callable[[Handler], Handler] = lambda handler: handler
 
@@ -129,7 +131,7 @@ def _unpack(environment: Environment, adapters: Adapters, log: Any) -> Iterator[
             store=store,
             database=database,
             completion=Completion(store, database, log),
-            converter=Converter(store, pool, scratch),
+            converter=Converter(store, adapters.transcoders(pool), scratch),
             scratch=scratch,
             limits=ArchiveLimits(),
             threads=threads,

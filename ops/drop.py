@@ -43,6 +43,7 @@ class Dropper:
             access_key=settings.access_key,
             secret_key=settings.secret_key,
             region=settings.region,
+            ca_file=settings.ca_file,
         )
 
     def drop(self, path: Path, progress: Callable[[int], None]) -> BatchId:
@@ -75,12 +76,13 @@ class Dropper:
                 Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART),
                 Callback=progress,
             )
-        except OSError as exc:
-            raise PermanentError(f"{path}: {exc.strerror or exc}") from exc
         except (S3UploadFailedError, ClientError) as exc:
             raise PermanentError(f"{path} was not stored: {exc}") from exc
         except BotoCoreError as exc:
             raise TransientError(
                 f"{path} was not stored, the store can't be reached: {exc}"
             ) from exc
+        # Last, as some of botocore's errors are OSErrors, too.
+        except OSError as exc:
+            raise PermanentError(f"{path}: {exc.strerror or exc}") from exc
         return batch

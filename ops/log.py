@@ -52,3 +52,9 @@ def configure_log(stream: TextIO | None = None) -> Any:
         cache_logger_on_first_use=False,
     )
     return structlog.get_logger()
+
+
+def quiet_log() -> Any:
+    """Give a logger that writes nothing, for commands that print what they did."""
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    return structlog.wrap_logger(structlog.ReturnLogger(), wrapper_class=silent)

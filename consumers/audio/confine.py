@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import struct
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -84,8 +85,8 @@ def die_with_parent(parent: int) -> None:
 def confine(limits: MediaLimits) -> Confinement:
     """Confine this process for good: no network, no programs, no new files, bounded memory.
 
-    Where seccomp filters are not to be had, an empty network namespace keeps at
-    least the network away.
+    Where seccomp filters are not to be had, an empty network namespace and an
+    empty root keep the network, files and other processes away.
 
     Returns:
         What holds the process.
@@ -101,7 +102,7 @@ def confine(limits: MediaLimits) -> Confinement:
         seccomp.install(ALLOWED_CALLS)
     except OSError as exc:
         try:
-            enter_empty_network()
+            enter_empty_world()
         except OSError as unshared:
             message = f"decoding cannot be confined here: {exc}; {unshared}"
             raise OSError(unshared.errno, message) from exc
@@ -109,8 +110,8 @@ def confine(limits: MediaLimits) -> Confinement:
     return "seccomp"
 
 
-def enter_empty_network() -> None:
-    """Move this process into a network namespace without any interface, and drop capabilities.
+def enter_empty_world() -> None:
+    """Move this process to where there is no network and no file, and drop capabilities.
 
     Raises:
         OSError: The kernel grants no such namespace to this user.
@@ -119,6 +120,11 @@ def enter_empty_network() -> None:
         _call("unshare", _CLONE_NEWNET)
     except PermissionError:
         _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
+    # Nothing is in a folder that is deleted, and nothing can be made in it.
+    root = tempfile.mkdtemp()
+    os.chdir(root)
+    Path(root).rmdir()
+    os.chroot(".")
     # One processor, for FFmpeg's filters would start threads, which the limit
     # on processes refuses.
     processors = sorted(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -77,7 +77,7 @@ class Servers:
         process: Theirs.
     """
 
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     folder: Path
     process: subprocess.Popen[bytes]
 
@@ -105,7 +105,7 @@ class EmbeddedStack:
         consumers: Its consumers.
     """
 
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     servers: Servers
     consumers: Sequence[Consumer]
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
+
+#: Bytes that are passed on at a time.
+CHUNK = 1 << 16
 
 
 class Relay:
@@ -18,10 +22,10 @@ class Relay:
     def __init__(self, target: int) -> None:
         self._target = target
         self._lock = threading.Lock()
-        self._open: list[socket.socket] = []
+        self._open: set[socket.socket] = set()
         self._passes = threading.Event()
         self._passes.set()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._server.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -38,11 +42,9 @@ class Relay:
     def reset(self) -> None:
         """Break what is connected."""
         with self._lock:
-            for each in self._open:
-                with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
-                each.close()
-            self._open.clear()
+            broken, self._open = self._open, set()
+        for each in broken:
+            _close(each)
 
     def cut(self) -> None:
         """Let nothing pass, and tell nobody."""
@@ -56,23 +58,54 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._server.accept()
-                try:
-                    far = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:
-                    near.close()
-                    continue
-                with self._lock:
-                    self._open += [near, far]
-                self._start(self._pump, near, far)
-                self._start(self._pump, far, near)
+                self._start(self._connect, near)
+
+    def _connect(self, near: socket.socket) -> None:
+        """Reach the target for a client, and see to both until they are through."""
+        try:
+            far = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            near.close()
+            return
+        ends = {near, far}
+        for end in ends:
+            # What comes in small pieces goes on in small pieces, and waits for no answer.
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._open |= ends
+        try:
+            self._serve(near, far)
+        finally:
+            with self._lock:
+                self._open -= ends
+            for end in ends:
+                _close(end)
+
+    def _serve(self, near: socket.socket, far: socket.socket) -> None:
+        """Pass on what both say until both have ended; a subclass may do otherwise."""
+        back = self._start(self._pump, far, near)
+        self._pump(near, far)
+        back.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
-            while data := source.recv(65536):
-                self._passes.wait()
-                sink.sendall(data)
+            while data := source.recv(CHUNK):
+                self._pass_on(data, sink)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    def _start(self, target: object, *args: socket.socket) -> None:
-        threading.Thread(target=target, args=args, daemon=True).start()  # type: ignore[arg-type]
+    def _pass_on(self, data: bytes, sink: socket.socket) -> None:
+        self._passes.wait()
+        sink.sendall(data)
+
+    def _start(self, target: Callable[..., None], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True, name="relay")
+        thread.start()
+        return thread
+
+
+def _close(end: socket.socket) -> None:
+    # A thread that waits for it learns of the shutdown, and not of the close.
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

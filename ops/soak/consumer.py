@@ -1,29 +1,86 @@
 """Consumers as ``dropscribe consume`` runs them, but for two things.
 
 ``python -m ops.soak.consumer ROUTE...``: they hear with the recogniser that has
-no model, and die where a marker in the folder ``SOAK_DEATHS`` says so.
+no model, and they die where they are told to (`ops.faults.death`), or of a
+message that names `POISON`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from consumers.database.database import Database
+from consumers.handler import Handler
+from events.event import ObjectCreated
+from events.keys import ARCHIVES
 from ops.commands.consume import run_consumers
-from ops.composition import Adapters
+from ops.composition import Adapters, make_store, open_database
 from ops.environment import Environment
+from ops.faults.death import Deaths
+from ops.faults.dying import (
+    DyingDatabase,
+    DyingHandler,
+    DyingRecogniser,
+    DyingStore,
+    DyingTranscoders,
+)
 from ops.soak.recogniser import LengthRecogniser
 
+#: A key that no consumer survives.
+POISON = f"{ARCHIVES}poison.tar"
 
-def main(routes: Sequence[str]) -> None:
-    """Consume until a signal asks to end."""
-    run_consumers(
-        routes,
-        Environment(os.environ),
-        Adapters(recogniser=lambda _: LengthRecogniser()),
+
+class Mortal:
+    """A handler that kills its process when it is handed poison."""
+
+    def __init__(self, handler: Handler, deaths: Deaths) -> None:
+        self._handler = handler
+        self._deaths = deaths
+
+    @property
+    def group(self) -> int:
+        """See `consumers.handler.Handler`."""
+        return self._handler.group
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """See `consumers.handler.Handler`."""
+        if any(event.key == POISON for event in events):
+            self._deaths.die()
+        return self._handler.handle(events)
+
+    def give_up(self, event: ObjectCreated, error: str) -> None:
+        """See `consumers.handler.Handler`."""
+        self._handler.give_up(event, error)
+
+
+def mortal(deaths: Deaths) -> Adapters:
+    """Make adapters that die as they are told."""
+
+    @contextmanager
+    def database(environment: Environment, *, connections: int) -> Iterator[Database]:
+        with open_database(environment, connections=connections) as real:
+            yield DyingDatabase(real, deaths)
+
+    return Adapters(
+        store=lambda environment: DyingStore(make_store(environment), deaths),
+        database=database,
+        transcoders=lambda pool: DyingTranscoders(pool, deaths),
+        recogniser=lambda _: DyingRecogniser(LengthRecogniser(), deaths),
+        handler=lambda handler: Mortal(DyingHandler(handler, deaths), deaths),
     )
 
 
+def main(routes: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Consume until a signal asks to end."""
+    deaths = Deaths.from_variables(variables)
+    adapters = (
+        Adapters(recogniser=lambda _: LengthRecogniser()) if deaths is None else mortal(deaths)
+    )
+    run_consumers(routes, Environment(variables), adapters)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], os.environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,26 +42,34 @@ class Fleet:
     """The consumers of a deployment.
 
     Args:
-        folder: For their logs and their scratch.
+        folder: For their logs.
+        scratch: For their scratch.
         births: The thread that starts them: they end with it.
         variables: Their settings.
     """
 
     def __init__(
-        self, folder: Path, births: ThreadPoolExecutor, variables: Mapping[str, str]
+        self,
+        folder: Path,
+        scratch: Path,
+        births: ThreadPoolExecutor,
+        variables: Mapping[str, str],
     ) -> None:
         self._folder = folder
+        self._scratch = scratch
         self._births = births
         self._variables = variables
+        self._born = 0
         self.consumers: list[Consumer] = []
         self.restarts = 0
 
     def add(self, *routes: str, **settings: str) -> Consumer:
         """Start one more consumer of these routes."""
-        name = f"{'-'.join(routes)}-{len(self.consumers)}"
-        folder = self._folder / name
-        scratch = folder / "scratch"
-        scratch.mkdir(parents=True)
+        self._born += 1
+        name = f"{'-'.join(routes)}-{self._born}"
+        folder, scratch = self._folder / name, self._scratch / name
+        for each in (folder, scratch):
+            each.mkdir(parents=True)
         variables = {
             **{each: os.environ[each] for each in _PASSED_ON if each in os.environ},
             "SCRATCH_ROOT": str(scratch),
@@ -77,6 +86,18 @@ class Fleet:
         consumer = Consumer(name, process, scratch)
         self.consumers.append(consumer)
         return consumer
+
+    def ended(self, consumer: Consumer, *, seconds: float) -> int | None:
+        """Wait until a consumer has ended by itself, and give its exit code; None if it has not."""
+        deadline = time.monotonic() + seconds
+        while consumer.is_alive and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return consumer.process.exit_code
+
+    def dismiss(self, consumer: Consumer) -> None:
+        """End a consumer by SIGKILL, and do not start it again."""
+        self.consumers.remove(consumer)
+        consumer.process.kill()
 
     def tend(self) -> int:
         """Start again what is dead, as an operating system's supervisor does; say how many."""
@@ -107,10 +128,10 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
-    """Have consumers for as long as the block runs."""
+def fleet(folder: Path, scratch: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
+    """Have consumers for as long as the block runs. For the parameters see `Fleet`."""
     with ThreadPoolExecutor(1, "fleet") as births:
-        running = Fleet(folder, births, variables)
+        running = Fleet(folder, scratch, births, variables)
         try:
             yield running
         finally:

@@ -13,7 +13,7 @@ from events.notification import encode
 from events.routes import ROUTES
 from ops.composition import utc_now
 from ops.soak.site import Site
-from tests.faults.conftest import eventually, whole
+from tests.faults.conftest import eventually, swept, whole
 
 UNPACK, TRANSCRIBE = ROUTES
 
@@ -22,6 +22,14 @@ def tell(here: Site, batch: BatchId, times: int = 1) -> None:
     """Tell of an archive, and of its first recording, once more."""
     for route, key in ((UNPACK, batch.archive_key), (TRANSCRIBE, AudioId(batch, 1).opus_key)):
         here.messages.put(here.queue(route), encode(here.store.bucket, key), times)
+
+
+def queued(here: Site, number: int) -> None:
+    """Wait until archives are told of, while no consumer runs."""
+    deadline = time.monotonic() + 60
+    while here.messages.count(here.queue(UNPACK)) < number:
+        assert time.monotonic() < deadline, "the store does not tell"
+        time.sleep(0.1)
 
 
 def test_told_many_times_while_it_is_worked_on_and_after(here: Site) -> None:
@@ -40,12 +48,21 @@ def test_told_many_times_while_it_is_worked_on_and_after(here: Site) -> None:
 def test_told_in_any_order(here: Site) -> None:
     here.fleet.stop()
     batches = [here.drop(Random(6), recordings=4) for _ in range(6)]
-    eventually_told = here.queue(UNPACK)
-    deadline = time.monotonic() + 60
-    while here.messages.count(eventually_told) < len(batches) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert here.messages.shuffle(eventually_told, 6, Random(1)) == 6
+    queued(here, 6)
+    assert here.messages.shuffle(here.queue(UNPACK), 6, Random(1)) == 6
     whole(here, *batches)
+
+
+def test_not_told_at_all(here: Site) -> None:
+    """What is lost on the way from the store, a sweep makes up for."""
+    here.fleet.stop()
+    batch = here.drop(Random(9), recordings=3)
+    queued(here, 1)
+    assert here.messages.lose(here.queue(UNPACK))
+    here.fleet.tend()
+    assert swept(here)["archive-untold"] == 1
+    whole(here, batch)
+    assert not swept(here)
 
 
 def test_told_of_what_is_gone(here: Site) -> None:

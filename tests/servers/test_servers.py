@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 import pytest
 from botocore.config import Config
 from kombu import Connection, Exchange, Queue
@@ -23,26 +21,28 @@ from consumers.errors import ConfigurationError
 from ops.servers.ceph import CephGateway, ceph
 from ops.servers.grounds import ServerError
 from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.servers.processes import answers, eventually_gone, processes
 
 #: A name that each way of encoding a key turns into another one.
 KEY = "archives/field notes+take%2B1.tar"
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[RabbitNode]:
-    with rabbitmq() as node:
-        yield node
+@dataclass(frozen=True)
+class Told:
+    """A bucket whose events go to a queue, by way of a topic that keeps them."""
+
+    name: str
+    vhost: str
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[CephGateway]:
-    with ceph() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def vhost(node: RabbitNode) -> str:
-    return node.vhost()
+@pytest.fixture(scope="module", autouse=True)
+def told(node: RabbitNode, gateway: CephGateway) -> Told:
+    """Made first of all: only half a minute later will the gateway look at the new topic."""
+    told = Told("bucket-that-persists", node.vhost())
+    with Connection(told.vhost) as connection:
+        announced_in(connection, told.name).declare()
+    announce(gateway, told.vhost, told.name, persistent=True)
+    return told
 
 
 def put(url: str, text: str, queue: str = "work") -> None:
@@ -70,33 +70,6 @@ def drain(connection: Connection) -> None:
 def is_empty(url: str, queue: str = "work") -> bool:
     with Connection(url) as connection, connection.SimpleQueue(queue) as opened:
         return bool(opened.qsize() == 0)
-
-
-def processes(folder: Path) -> list[psutil.Process]:
-    """Find what was started for a folder: it has it as its home, or as an argument."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                process.environ().get("HOME") == str(folder) or str(folder) in process.cmdline()
-            ):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def eventually_gone(folder: Path) -> bool:
-    for _ in range(200):
-        if not processes(folder) and not folder.exists():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class TestRabbitMQ:
@@ -146,13 +119,6 @@ class TestRabbitMQ:
         with pytest.raises(ServerError, match="Virtual host 'nowhere' does not exist"):
             node.ctl("delete_vhost", "nowhere")
 
-    def test_a_message_outlives_a_restart(self, node: RabbitNode, vhost: str) -> None:
-        put(vhost, "durable")
-
-        node.restart()
-
-        assert get(vhost) == "durable"
-
     def test_a_message_outlives_a_kill(self, node: RabbitNode, vhost: str) -> None:
         put(vhost, "durable")
 
@@ -162,11 +128,12 @@ class TestRabbitMQ:
 
         assert get(vhost) == "durable"
 
-    def test_lives_on_when_the_thread_that_restarted_it_has_ended(
+    def test_a_message_outlives_a_restart_and_the_thread_that_did_it(
         self, node: RabbitNode, vhost: str
     ) -> None:
         put(vhost, "durable")
 
+        # The kernel ends a server with the thread that started it.
         thread = threading.Thread(target=node.restart)
         thread.start()
         thread.join()
@@ -192,46 +159,51 @@ class TestRabbitMQ:
         with pytest.raises(ServerError, match="no_such_option"), rabbitmq({"no_such_option": 1}):
             pass
 
-    def test_two_run_side_by_side_and_leave_nothing(self) -> None:
-        with rabbitmq() as one, rabbitmq() as other:
-            put(one.url, "for one")
+    def test_two_run_side_by_side_and_leave_nothing(self, node: RabbitNode, vhost: str) -> None:
+        with rabbitmq() as other:
+            put(vhost, "for one")
             put(other.url, "for the other")
 
-            assert get(one.url) == "for one"
+            assert get(vhost) == "for one"
             assert get(other.url) == "for the other"
 
-            one.kill()
-            put(other.url, "is not concerned")
+            other.kill()
+            put(vhost, "is not concerned")
 
-            assert get(other.url) == "is not concerned"
-            assert processes(one.folder)
+            assert get(vhost) == "is not concerned"
             assert processes(other.folder)
 
-        for node in (one, other):
-            assert not processes(node.folder)
-            assert not node.folder.exists()
-            assert not answers(node.port)
+        assert processes(node.folder)
+        assert not processes(other.folder)
+        assert not other.folder.exists()
+        assert not answers(other.port)
 
 
 class TestCeph:
-    @pytest.mark.parametrize("persistent", [False, True])
-    def test_a_put_is_announced_over_amqp(
-        self, gateway: CephGateway, vhost: str, persistent: bool
-    ) -> None:
-        name = f"bucket-{persistent}".lower()
+    def test_a_put_is_announced_over_amqp(self, gateway: CephGateway, vhost: str) -> None:
+        name = "bucket"
         with Connection(vhost) as connection:
-            exchange = Exchange("events", type="topic", durable=True)
-            queue = Queue("told", exchange, routing_key=name, channel=connection.default_channel)
+            queue = announced_in(connection, name)
             queue.declare()
-            announce(gateway, vhost, name, persistent)
+            announce(gateway, vhost, name, persistent=False)
 
             client(gateway, "s3").put_object(Bucket=name, Key=KEY, Body=b"sound")
 
-            with connection.SimpleQueue(queue) as told:
-                # The gateway looks for new persistent topics twice a minute.
-                body = json.loads(told.get(timeout=60).body)
+            self._check(connection, queue, name)
 
-        (record,) = body["Records"]
+    def test_a_put_is_announced_over_amqp_by_a_topic_that_keeps_it(
+        self, gateway: CephGateway, told: Told
+    ) -> None:
+        client(gateway, "s3").put_object(Bucket=told.name, Key=KEY, Body=b"sound")
+
+        with Connection(told.vhost) as connection:
+            self._check(connection, announced_in(connection, told.name), told.name)
+
+    def _check(self, connection: Connection, queue: Queue, name: str) -> None:
+        with connection.SimpleQueue(queue) as opened:
+            # The gateway looks for new persistent topics twice a minute.
+            (record,) = json.loads(opened.get(timeout=60).body)["Records"]
+
         assert record["eventSource"] == "ceph:s3"
         assert record["eventName"] == "ObjectCreated:Put"
         assert record["s3"]["bucket"]["name"] == name
@@ -248,15 +220,16 @@ class TestCeph:
 
         assert s3.get_object(Bucket="outlives", Key=KEY)["Body"].read() == b"sound"
 
-    def test_two_run_side_by_side_and_leave_nothing(self) -> None:
-        with ceph() as one, ceph() as other:
-            client(one, "s3").create_bucket(Bucket="of-one")
+    def test_two_run_side_by_side_and_leave_nothing(self, gateway: CephGateway) -> None:
+        with ceph() as other:
+            client(other, "s3").create_bucket(Bucket="of-other")
 
-            assert not client(other, "s3").list_buckets()["Buckets"]
+            buckets = client(gateway, "s3").list_buckets()["Buckets"]
+            assert "of-other" not in {bucket["Name"] for bucket in buckets}
 
-        for gateway in (one, other):
-            assert not processes(gateway.folder)
-            assert not gateway.folder.exists()
+        assert processes(gateway.folder)
+        assert not processes(other.folder)
+        assert not other.folder.exists()
 
 
 def client(gateway: CephGateway, service: str) -> Any:
@@ -270,7 +243,12 @@ def client(gateway: CephGateway, service: str) -> Any:
     )
 
 
-def announce(gateway: CephGateway, vhost: str, name: str, persistent: bool) -> None:
+def announced_in(connection: Connection, name: str) -> Queue:
+    exchange = Exchange("events", type="topic", durable=True)
+    return Queue(name, exchange, routing_key=name, channel=connection.default_channel)
+
+
+def announce(gateway: CephGateway, vhost: str, name: str, *, persistent: bool) -> None:
     """Make a bucket, and a topic of the same name to which it tells what is created."""
     arn = client(gateway, "sns").create_topic(
         Name=name,
@@ -294,10 +272,10 @@ def announce(gateway: CephGateway, vhost: str, name: str, persistent: bool) -> N
 
 
 class TestTheEnd:
-    @pytest.mark.parametrize("server", ["rabbitmq", "ceph"])
+    @pytest.mark.parametrize("server", ["rabbitmq", "ceph", "postgres"])
     def test_a_kill_of_the_test_process_takes_all_along(self, server: str) -> None:
         program = f"""
-from tests.servers.{server} import {server}
+from ops.servers.{server} import {server}
 with {server}() as started:
     print(started.folder, flush=True)
     input()

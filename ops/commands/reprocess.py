@@ -1,0 +1,82 @@
+"""``dropscribe reprocess``: do a batch again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from events.keys import AudioId, BatchId
+from ops.commands.parameters import AUDIO, BATCH
+from ops.environment import Environment
+from ops.output import print_json
+from ops.repair import open_reprocessor
+
+
+@click.command()
+@click.argument("batch", type=BATCH)
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["unpack", "transcribe"]),
+    default="transcribe",
+    show_default=True,
+    help="Which stage begins.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=AUDIO,
+    metavar="AUDIO_ID",
+    help="Only this recording; can be given many times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json: bool) -> None:
+    """Do BATCH again: with another model, or after a fault was mended.
+
+    From transcribe, its transcripts are deleted and made anew. From unpack, all
+    that was made of its archive is; the archive has to be there still. The batch
+    then completes once more. Should this be cut short, run it again.
+
+    \b
+      dropscribe reprocess 20250622-143052-a1b2c3
+      dropscribe reprocess 20250622-143052-a1b2c3 --only 20250622-143052-a1b2c3-0000007
+      dropscribe reprocess 20250622-143052-a1b2c3 --from unpack
+
+    Settings: those of bootstrap, and SCRATCH_ROOT.
+    """  # noqa: D301
+    if only and start == "unpack":
+        raise click.UsageError("--only is for --from transcribe: an archive is unpacked as a whole")
+    told = None
+    with open_reprocessor(Environment(os.environ)) as reprocessor:
+        if start == "unpack":
+            reprocessor.unpack_again(batch)
+        else:
+            with _bar() as show:
+                told = reprocessor.transcribe_again(batch, frozenset(only), show)
+    if as_json:
+        print_json({"batch_id": str(batch), "from": start, "recordings": told})
+    else:
+        what = "to be unpacked again" if told is None else f"{told} recordings to transcribe again"
+        click.echo(f"{batch}: {what}")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int], None]]:
+    """Show how many are told on standard error; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    with bars:
+        task = bars.add_task("told", total=None)
+        yield lambda number: bars.advance(task, number)

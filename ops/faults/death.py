@@ -1,0 +1,118 @@
+"""Sudden death at a named point: a process that kills itself, as often as it is told to.
+
+What it is told lies in a folder, one marker for each death, so that whoever starts the
+process again need not know. What dies is wrapped from outside: the consumers' own code
+knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+#: The variable that tells a process of the folder.
+_VARIABLE = "SOAK_DEATHS"
+
+_DUE, _DONE = ".due", ".done"
+
+
+class DeathPoint(StrEnum):
+    """Where a consumer dies."""
+
+    #: The first bytes of an archive are read.
+    ARCHIVE_FETCHED = "archive-fetched"
+    #: A transcoder is at work.
+    MID_TRANSCODE = "mid-transcode"
+    #: A recording's Opus object is stored, and its row is not.
+    OPUS_STORED = "opus-stored"
+    #: A recording's row is written, and nobody has looked whether it was the last.
+    ROW_WRITTEN = "row-written"
+    #: The manifest is stored, and the batch is not sealed.
+    MANIFEST_STORED = "manifest-stored"
+    #: The batch is sealed, and nobody has looked whether it is complete.
+    SEALED = "sealed"
+    #: A recording's Opus object is downloaded.
+    OPUS_FETCHED = "opus-fetched"
+    #: Recordings are recognised, and nothing of it is stored.
+    RECOGNISED = "recognised"
+    #: A transcript's object is stored, and its row is not.
+    TRANSCRIPT_STORED = "transcript-stored"
+    #: The batch is complete in Postgres, and its object is not stored.
+    COMPLETED = "completed"
+    #: The completion's object is stored, and Postgres does not know it.
+    COMPLETION_STORED = "completion-stored"
+    #: All is done, and the broker does not know it.
+    BEFORE_ACK = "before-ack"
+
+
+class Deaths:
+    """The deaths that may still happen, and those that have.
+
+    Safe to use from many processes: each death is one process's.
+
+    Args:
+        folder: For the markers; made where it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str]) -> Self | None:
+        """Find the folder that a process was told of; None where it was told of none."""
+        folder = variables.get(_VARIABLE)
+        return cls(Path(folder)) if folder else None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What to tell a process."""
+        return {_VARIABLE: str(self._folder)}
+
+    def allow(self, point: DeathPoint, times: int = 1) -> None:
+        """Let processes die at a point so many times more."""
+        for _ in range(times):
+            (self._folder / f"{point}.{uuid.uuid4().hex}{_DUE}").touch()
+
+    def forbid(self) -> None:
+        """Let nobody die any more."""
+        for point in DeathPoint:
+            for marker in self._due(point):
+                marker.unlink(missing_ok=True)
+
+    def due(self) -> Counter[DeathPoint]:
+        """Count the deaths that may still happen."""
+        return Counter(point for point in DeathPoint for _ in self._due(point))
+
+    def done(self) -> Counter[DeathPoint]:
+        """Count the deaths that have happened."""
+        names = [path.name for path in self._folder.glob(f"*{_DONE}")]
+        return Counter(DeathPoint(name.split(".")[0]) for name in names)
+
+    def reach(self, point: DeathPoint) -> None:
+        """Die, if that may happen at this point."""
+        if self.claim(point):
+            self.die()
+
+    def claim(self, point: DeathPoint) -> bool:
+        """Say whether this process is the next to die at a point: it then must."""
+        for marker in self._due(point):
+            # Of two processes that are here at the same time, one renames it.
+            with suppress(FileNotFoundError):
+                marker.rename(marker.with_suffix(_DONE))
+                return True
+        return False
+
+    def die(self) -> None:
+        """End this process, by SIGKILL."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _due(self, point: DeathPoint) -> Iterator[Path]:
+        return self._folder.glob(f"{point}.*{_DUE}")

@@ -1,0 +1,125 @@
+"""A deployment with its consumers, and the person who drops archives there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+from consumers.database.database import Database
+from consumers.store import Store
+from events.keys import BatchId
+from events.routes import Route, queue_name
+from ops.composition import make_store, open_database, utc_now
+from ops.faults.death import Deaths
+from ops.faults.disk import SmallDisk, small_disk
+from ops.faults.messages import Tamperer
+from ops.settings import read_broker_address
+from ops.soak.audit import Audit, audit
+from ops.soak.batches import Plan, make_archive
+from ops.soak.deployment import Deployment
+from ops.soak.fleet import Fleet, fleet
+from ops.watch import Progress, look
+
+#: Megabytes that consumers have for their work.
+_SCRATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What can be seen and done there, past all that is broken.
+
+    Attributes:
+        deployment: The servers.
+        fleet: The consumers.
+        store: The bucket.
+        database: The tables.
+        folder: For archives and logs.
+        disk: For scratch.
+        deaths: Where consumers are to die.
+        plans: What was dropped.
+    """
+
+    deployment: Deployment
+    fleet: Fleet
+    store: Store
+    database: Database
+    folder: Path
+    disk: SmallDisk
+    deaths: Deaths
+    plans: dict[BatchId, Plan] = field(default_factory=dict)
+
+    def drop(
+        self, chance: Random, *, recordings: int, cut: bool = False, batch: BatchId | None = None
+    ) -> BatchId:
+        """Make an archive, and drop it.
+
+        Args:
+            chance: What is in it is chosen by this.
+            recordings: See `make_archive`.
+            cut: See `make_archive`.
+            batch: Its id; None for a new one.
+        """
+        batch = batch or BatchId.new(utc_now(), secrets.token_bytes(3))
+        path = self.folder / f"{batch}.tar"
+        plan = make_archive(path, chance, recordings=recordings, cut=cut)
+        with path.open("rb") as file:
+            self.store.write(batch.archive_key, file, content_type="application/x-tar")
+        path.unlink()
+        self.plans[batch] = plan
+        return batch
+
+    @property
+    def messages(self) -> Tamperer:
+        """The broker's queues."""
+        return Tamperer(self.deployment.direct["BROKER_URL"])
+
+    def queue(self, route: Route) -> str:
+        """Name a route's queue."""
+        return queue_name(read_broker_address(self.deployment.environment).prefix, route)
+
+    def left_in_queues(self) -> dict[str, int]:
+        """Count what lies in any queue, where something does."""
+        virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
+        names = self.deployment.node.ctl("list_queues", "-p", virtual_host, "name").split()[1:]
+        # Counted one by one, as the list's own numbers are some seconds old.
+        counts = {name: self.messages.count(name) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+    def look(self, batch: BatchId) -> Progress:
+        """Say how far a batch is."""
+        return look(self.database, batch)
+
+    def unfinished(self) -> list[BatchId]:
+        """List the batches that are not over."""
+        over = {"complete", "failed"}
+        return [batch for batch in self.plans if self.look(batch).state not in over]
+
+    def audit(self, plans: Mapping[BatchId, Plan] | None = None) -> Audit:
+        """Compare what is there with what was dropped."""
+        return audit(self.store, self.deployment.url, plans or self.plans, known=self.plans)
+
+
+@contextmanager
+def site(deployed: Deployment, folder: Path) -> Iterator[Site]:
+    """Open a site without consumers; those that are added end with the block.
+
+    Raises:
+        ConfigurationError: A disk for scratch can't be mounted.
+    """
+    deaths = Deaths(folder / "deaths")
+    with (
+        open_database(deployed.environment, connections=4) as database,
+        small_disk(folder / "scratch", _SCRATCH) as disk,
+        fleet(
+            folder / "logs",
+            disk.folder,
+            {**deployed.consuming, **deaths.variables},
+        ) as consumers,
+    ):
+        store = make_store(deployed.environment)
+        yield Site(deployed, consumers, store, database, folder, disk, deaths)

@@ -1,0 +1,106 @@
+"""One sweep, from the archives to the batches that only have to be told complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from consumers.completion import Completion
+from consumers.database.database import Database
+from consumers.database.sweeping import Ages, Sweeping
+from consumers.store import Store
+from ops.rebuild.rebuilder import Rebuilder
+from ops.sweep.archives import sweep_archives
+from ops.sweep.errand import Errand
+from ops.sweep.processed import sweep_processed
+from ops.sweep.report import Kind, Report
+from ops.telling import Telling
+
+#: By which a sweep knows that another is running.
+_LOCK = "sweep"
+
+
+class Sweeper:
+    """Sweeps.
+
+    Args:
+        store: The bucket.
+        database: The tables, as the consumers use them.
+        rows: The tables, as a sweep sees them.
+        telling: Sends events again.
+        completion: Completes batches.
+        rebuilder: Makes a batch's rows from the bucket.
+        ages: From when on something counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        rows: Sweeping,
+        telling: Telling,
+        completion: Completion,
+        rebuilder: Rebuilder,
+        ages: Ages,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._rows = rows
+        self._telling = telling
+        self._completion = completion
+        self._rebuilder = rebuilder
+        self._ages = ages
+
+    def sweep(
+        self,
+        *,
+        is_dry: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
+        progress: Callable[[Report], None] = lambda _: None,
+    ) -> Report | None:
+        """Compare bucket and rows, and repair what is not in order.
+
+        Args:
+            is_dry: Only look.
+            is_over: Asked before each page whether to end.
+            progress: Called with the report after each page.
+
+        Returns:
+            What it found; None where another sweep is running.
+
+        Raises:
+            TransientError: Store, database or broker is away. What was done
+                until then is done, and the next sweep does the rest.
+        """
+        report = Report(is_dry=is_dry)
+        with self._database.locks() as locks:
+            if not is_dry and not locks.acquire(_LOCK):
+                return None
+            errand = Errand(
+                store=self._store,
+                database=self._database,
+                rows=self._rows,
+                telling=self._telling,
+                completion=self._completion,
+                rebuilder=self._rebuilder,
+                cutoff=self._store.now() - self._ages.older_than,
+                began=self._rows.began(),
+                report=report,
+                is_over=is_over,
+                progress=progress,
+            )
+            for part in (sweep_archives, sweep_processed, _sweep_ends):
+                if not is_over():
+                    part(errand)
+            report.ended_early = is_over()
+            report.depths = self._telling.depths()
+        return report
+
+
+def _sweep_ends(errand: Errand) -> None:
+    """Complete what is done, and announce what is completed."""
+    for batch, is_completed in errand.rows.ends():
+        if errand.is_over():
+            return
+        kind = Kind.BATCH_UNANNOUNCED if is_completed else Kind.BATCH_UNCOMPLETED
+        errand.repair(kind, str(batch), lambda batch=batch: errand.completion.look(batch))  # type: ignore[misc]

@@ -1,0 +1,58 @@
+"""A server of each kind for all tests here; each test has something of its own in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from ops.servers.ceph import CephGateway, ceph
+from ops.servers.postgres import PostgresServer, postgres
+from ops.servers.rabbitmq import RabbitNode, rabbitmq
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[RabbitNode]:
+    with rabbitmq() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[CephGateway]:
+    with ceph() as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def bucket(gateway: CephGateway) -> str:
+    """Made before any test kills the gateway, after which that would take half a minute."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    client(gateway, gateway.endpoint).create_bucket(Bucket=name)
+    return name
+
+
+def client(gateway: CephGateway, endpoint: str) -> Any:
+    """Make an S3 client that tries once, and not for long."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=gateway.access_key,
+        aws_secret_access_key=gateway.secret_key,
+        region_name="default",
+        config=Config(retries={"max_attempts": 0}, read_timeout=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def vhost(node: RabbitNode) -> str:
+    return node.vhost()

@@ -1,0 +1,124 @@
+"""Processes that die where they are told to, and what becomes of their work."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from consumers.database.migrate import migrate
+from events.keys import BatchId
+from ops.composition import make_store, open_database
+from ops.environment import Environment
+from ops.faults.death import DeathPoint, Deaths
+from ops.servers.ceph import CephGateway
+from ops.servers.postgres import PostgresServer
+from tests.unit.archives import tar_of
+from tests.unit.sounds import voice, wav
+
+REACHES = f"""
+import os
+from ops.faults.death import DeathPoint, Deaths
+deaths = Deaths.from_variables(os.environ)
+deaths.reach(DeathPoint.SEALED)
+deaths.reach(DeathPoint.{DeathPoint.BEFORE_ACK.name})
+"""
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **variables},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def deaths(tmp_path: Path) -> Deaths:
+    return Deaths(tmp_path / "deaths")
+
+
+def test_a_process_dies_as_often_as_it_is_to(deaths: Deaths) -> None:
+    deaths.allow(DeathPoint.BEFORE_ACK, times=2)
+
+    codes = [run("-c", REACHES, **deaths.variables).returncode for _ in range(3)]
+
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert deaths.done() == {DeathPoint.BEFORE_ACK: 2}
+    assert not deaths.due()
+
+
+def test_nobody_dies_any_more(deaths: Deaths) -> None:
+    deaths.allow(DeathPoint.BEFORE_ACK)
+    deaths.allow(DeathPoint.SEALED, times=3)
+    assert deaths.due() == {DeathPoint.BEFORE_ACK: 1, DeathPoint.SEALED: 3}
+
+    deaths.forbid()
+
+    assert run("-c", REACHES, **deaths.variables).returncode == 0
+    assert not deaths.due()
+    assert not deaths.done()
+
+
+def test_each_death_is_one_processs(deaths: Deaths) -> None:
+    deaths.allow(DeathPoint.SEALED, times=100)
+
+    with ThreadPoolExecutor(8) as executor:
+        claims = executor.map(lambda _: deaths.claim(DeathPoint.SEALED), range(150))
+
+    assert Counter(claims) == {True: 100, False: 50}
+
+
+def test_who_is_told_of_no_folder_does_not_die() -> None:
+    assert Deaths.from_variables({}) is None
+
+
+@pytest.fixture
+def variables(gateway: CephGateway, bucket: str, server: PostgresServer) -> Mapping[str, str]:
+    """Settings that reach a bucket and an empty schema."""
+    url = server.database()
+    migrate(url)
+    return {
+        "S3_ENDPOINT": gateway.endpoint,
+        "S3_ACCESS_KEY": gateway.access_key,
+        "S3_SECRET_KEY": gateway.secret_key,
+        "S3_REGION": "default",
+        "S3_BUCKET": bucket,
+        "DATABASE_URL": url,
+    }
+
+
+def test_a_batch_survives_a_death_at_every_point(
+    variables: Mapping[str, str], deaths: Deaths, tmp_path: Path
+) -> None:
+    batch = BatchId.new(datetime.now(UTC), secrets.token_bytes(3))
+    store = make_store(Environment(variables))
+    archive = tar_of({"one.wav": wav(voice()), "two.wav": wav(voice())})
+    store.write(batch.archive_key, archive, content_type="application/x-tar")
+    for point in DeathPoint:
+        deaths.allow(point)
+
+    done = run("-m", "tests.servers.dying_consumer", str(batch), **variables, **deaths.variables)
+
+    assert json.loads(done.stdout) == ["SIGKILL"] * len(DeathPoint) + ["done"], done.stderr
+    assert deaths.done() == dict.fromkeys(DeathPoint, 1)
+    with open_database(Environment(variables)) as database:
+        row = database.batch(batch)
+        assert row is not None
+        assert row.state == "complete"
+        assert database.counts(batch) == {"transcribed": 2}
+    assert store.head(batch.complete_key) is not None

@@ -1,0 +1,121 @@
+"""PostgreSQL keeps what it has committed, whatever ends it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from consumers.errors import ConfigurationError
+from ops.servers.grounds import ServerError
+from ops.servers.postgres import PostgresServer, postgres
+from tests.servers.processes import answers, processes
+
+
+def segments() -> str:
+    """List the segments of shared memory that PostgreSQL's user has in the kernel."""
+    table = subprocess.run(["ipcs", "-m"], capture_output=True, text=True, check=True).stdout
+    return "\n".join(line for line in table.splitlines() if " postgres " in line)
+
+
+def test_databases_share_nothing(server: PostgresServer) -> None:
+    one, other = server.database(), server.database()
+
+    with psycopg.connect(one) as connection:
+        connection.execute("CREATE TABLE of_one ()")
+
+    with (
+        psycopg.connect(other) as connection,
+        pytest.raises(psycopg.errors.UndefinedTable),
+    ):
+        connection.execute("SELECT FROM of_one")
+
+
+def test_a_wrong_password_is_refused(server: PostgresServer) -> None:
+    wrong = server.url().replace(":", ":not-", 2).replace("postgresql:not-", "postgresql:")
+
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+
+
+def test_its_password_is_not_shown(server: PostgresServer) -> None:
+    password = server.url().split(":")[2].split("@")[0]
+
+    assert password not in repr(server)
+
+
+@pytest.mark.parametrize(
+    "end", [PostgresServer.kill, PostgresServer.stop], ids=["a kill", "a stop"]
+)
+def test_what_is_committed_outlives(
+    server: PostgresServer, end: Callable[[PostgresServer], None]
+) -> None:
+    url = server.database()
+    with psycopg.connect(url) as client:
+        client.execute("CREATE TABLE recordings AS SELECT 'committed' AS state")
+        client.commit()
+        client.execute("INSERT INTO recordings VALUES ('not committed')")
+
+        end(server)
+        assert not answers(server.port)
+        server.start()
+
+        with pytest.raises(psycopg.OperationalError):
+            client.commit()
+    with psycopg.connect(url) as client:
+        assert client.execute("SELECT state FROM recordings").fetchall() == [("committed",)]
+
+
+def test_options_are_in_force() -> None:
+    with (
+        postgres({"idle_in_transaction_session_timeout": "5min"}) as server,
+        psycopg.connect(server.url()) as client,
+    ):
+        row = client.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+
+    assert row == ("5min",)
+
+
+def test_a_wrong_option_is_shown() -> None:
+    with pytest.raises(ServerError, match="no_such_option"), postgres({"no_such_option": 1}):
+        pass
+
+
+def test_by_tls_it_is_verified_and_nothing_else_is_let_in() -> None:
+    with postgres(tls=True) as server:
+        with psycopg.connect(server.url()) as client:
+            row = client.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            assert row.fetchone() == (True,)
+
+        plain = server.url().partition("?")[0]
+        with pytest.raises(psycopg.OperationalError, match="no encryption"):
+            psycopg.connect(f"{plain}?sslmode=disable")
+        with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+            psycopg.connect(f"{plain}?sslmode=verify-full&sslrootcert=system")
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_it_leaves_nothing(is_killed: bool) -> None:
+    before = segments()
+    with postgres() as server:
+        assert len(processes(server.folder)) >= 3
+        assert segments() != before
+        if is_killed:
+            server.kill()
+
+    assert not processes(server.folder)
+    assert not server.folder.exists()
+    assert segments() == before
+
+
+def test_a_missing_server_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.servers.postgres._VERSIONS", Path("/nowhere"))
+
+    with (
+        pytest.raises(ConfigurationError, match=r"not installed: apt-get install .*postgresql$"),
+        postgres(),
+    ):
+        pass
