@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -16,6 +17,17 @@ Pool = ConnectionPool[Connection]
 
 #: Seconds to wait for a connection before the work is put off.
 _PATIENCE = 30.0
+
+
+#: How connections are made and kept; all times in seconds but the last, in milliseconds.
+_LIFE: dict[str, Any] = {
+    "connect_timeout": 10,
+    # A network that says nothing any more is seen within a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class TextTooLongError(PermanentError):
@@ -35,17 +47,7 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
     pool: Pool = ConnectionPool(
         url,
         connection_class=psycopg.Connection[dict[str, object]],
-        kwargs={
-            "autocommit": True,
-            "row_factory": dict_row,
-            "application_name": name,
-            "connect_timeout": 10,
-            # A network that says nothing any more is seen within a minute.
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,
-        },
+        kwargs={**_LIFE, "autocommit": True, "row_factory": dict_row, "application_name": name},
         configure=_watch_network,
         min_size=1,
         max_size=size,
@@ -56,6 +58,8 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
     )
     try:
         with translated():
+            # A pool would try a wrong password again and again.
+            psycopg.connect(url, **_LIFE).close()
             pool.open(wait=True, timeout=_PATIENCE)
     except BaseException:
         pool.close()

@@ -60,6 +60,17 @@ class Process:
         self._running[:] = [self.grounds.births.submit(self._spawn).result()]
 
     @property
+    def pid(self) -> int:
+        """Its process id.
+
+        Raises:
+            ServerError: It has not been started.
+        """
+        if not self._running:
+            raise ServerError(f"{self._name} has not been started")
+        return self._running[0].pid
+
+    @property
     def exit_code(self) -> int | None:
         """How it ended; None while it runs, or before it was started."""
         return self._running[0].poll() if self._running else None

@@ -117,8 +117,9 @@ def _garble(site: Site, chance: Random) -> bool:
 
 def _restart_broker(site: Site, chance: Random) -> bool:
     node = site.deployment.node
-    node.kill() if chance.random() < 0.5 else node.stop()
-    node.start()
+    with site.restarting:
+        node.kill() if chance.random() < 0.5 else node.stop()
+        node.start()
     return True
 
 
@@ -141,8 +142,9 @@ def _reset_broker(site: Site, chance: Random) -> bool:
 
 def _restart_database(site: Site, chance: Random) -> bool:
     server = site.deployment.postgres
-    server.kill() if chance.random() < 0.5 else server.stop()
-    server.start()
+    with site.restarting:
+        server.kill() if chance.random() < 0.5 else server.stop()
+        server.start()
     return True
 
 
@@ -163,8 +165,9 @@ def _reset_database(site: Site, chance: Random) -> bool:
 
 def _restart_gateway(site: Site, chance: Random) -> bool:
     del chance
-    site.deployment.gateway.kill()
-    site.deployment.gateway.start()
+    with site.restarting:
+        site.deployment.gateway.kill()
+        site.deployment.gateway.start()
     return True
 
 
@@ -194,7 +197,7 @@ def _poison(site: Site, chance: Random) -> bool:
 
 def _wrong_clock(site: Site, chance: Random) -> bool:
     """Start a consumer whose clock is one hour off: it has to see it, and end."""
-    consumer = site.fleet.add(
+    consumer = site.fleet.start(
         chance.choice(ROUTES).name, **one_hour_off(ahead=chance.random() < 0.5)
     )
     try:

@@ -64,7 +64,13 @@ class Fleet:
         self.restarts = 0
 
     def add(self, *routes: str, **settings: str) -> Consumer:
-        """Start one more consumer of these routes."""
+        """Start one more consumer of these routes, and keep it running."""
+        consumer = self.start(*routes, **settings)
+        self.consumers.append(consumer)
+        return consumer
+
+    def start(self, *routes: str, **settings: str) -> Consumer:
+        """Start a consumer that is left to itself."""
         self._born += 1
         name = f"{'-'.join(routes)}-{self._born}"
         folder, scratch = self._folder / name, self._scratch / name
@@ -83,9 +89,7 @@ class Fleet:
             variables,
         )
         process.start()
-        consumer = Consumer(name, process, scratch)
-        self.consumers.append(consumer)
-        return consumer
+        return Consumer(name, process, scratch)
 
     def ended(self, consumer: Consumer, *, seconds: float) -> int | None:
         """Wait until a consumer has ended by itself, and give its exit code; None if it has not."""
@@ -96,7 +100,8 @@ class Fleet:
 
     def dismiss(self, consumer: Consumer) -> None:
         """End a consumer by SIGKILL, and do not start it again."""
-        self.consumers.remove(consumer)
+        if consumer in self.consumers:
+            self.consumers.remove(consumer)
         consumer.process.kill()
 
     def tend(self) -> int:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from amqp.exceptions import AMQPError
+
+from consumers.errors import TransientError
 from events.routes import ROUTES
 from ops.servers.grounds import grounds
 from ops.soak.deployment import deployment
@@ -103,11 +106,19 @@ def _break(where: Site, scale: Scale, archives: Random, faults: Random, show: Sh
                 chosen += 1
             for future in wait(pending, timeout=0.05).done:
                 fault = pending.pop(future)
-                if future.result() and not fault.is_armed:
+                if _was_injected(future) and not fault.is_armed:
                     injected[fault.name] += 1
             where.fleet.tend()
             show(dropped, injected.total())
     return injected
+
+
+def _was_injected(future: Future[bool]) -> bool:
+    """Tell whether a fault was injected, or another one had its server in hand."""
+    try:
+        return future.result()
+    except (OSError, AMQPError, TransientError):
+        return False
 
 
 def _report(

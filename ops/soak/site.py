@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from threading import Lock
 from urllib.parse import urlsplit
 
 from consumers.database.database import Database
+from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
 from events.routes import Route, queue_name
@@ -42,6 +45,7 @@ class Site:
         disk: For scratch.
         deaths: Where consumers are to die.
         plans: What was dropped.
+        restarting: Whoever ends a server keeps this until it is up again.
     """
 
     deployment: Deployment
@@ -52,6 +56,7 @@ class Site:
     disk: SmallDisk
     deaths: Deaths
     plans: dict[BatchId, Plan] = field(default_factory=dict)
+    restarting: Lock = field(default_factory=Lock)
 
     def drop(
         self, chance: Random, *, recordings: int, cut: bool = False, batch: BatchId | None = None
@@ -66,12 +71,24 @@ class Site:
         """
         batch = batch or BatchId.new(utc_now(), secrets.token_bytes(3))
         path = self.folder / f"{batch}.tar"
-        plan = make_archive(path, chance, recordings=recordings, cut=cut)
-        with path.open("rb") as file:
-            self.store.write(batch.archive_key, file, content_type="application/x-tar")
+        # Before it is stored: an answer that is lost leaves an archive there.
+        self.plans[batch] = make_archive(path, chance, recordings=recordings, cut=cut)
+        self._store(batch.archive_key, path)
         path.unlink()
-        self.plans[batch] = plan
         return batch
+
+    def _store(self, key: str, path: Path) -> None:
+        """Store a file, again and again while the store is away."""
+        for pause in (1.0, 2.0, 4.0, 8.0, None):
+            try:
+                with path.open("rb") as file:
+                    self.store.write(key, file, content_type="application/x-tar")
+            except TransientError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
 
     @property
     def messages(self) -> Tamperer:
@@ -85,7 +102,11 @@ class Site:
     def left_in_queues(self) -> dict[str, int]:
         """Count what lies in any queue, where something does."""
         virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
-        names = self.deployment.node.ctl("list_queues", "-p", virtual_host, "name").split()[1:]
+        listed = self.deployment.node.ctl(
+            "list_queues", "--no-table-headers", "-p", virtual_host, "name"
+        )
+        # The gateway has one of its own, which nobody else may look at.
+        names = [name for name in listed.split() if not name.startswith("amq.")]
         # Counted one by one, as the list's own numbers are some seconds old.
         counts = {name: self.messages.count(name) for name in names}
         return {name: count for name, count in counts.items() if count}

@@ -15,7 +15,7 @@ from tests.faults.conftest import whole
 @pytest.mark.parametrize("route", ["unpack", "transcribe"])
 def test_it_takes_nothing_and_says_why(here: Site, route: str, *, ahead: bool) -> None:
     """The store refuses what it signs, so all that it took would fail."""
-    wrong = here.fleet.add(route, **one_hour_off(ahead=ahead))
+    wrong = here.fleet.start(route, **one_hour_off(ahead=ahead))
     assert here.fleet.ended(wrong, seconds=30) == 1
     said = wrong.process.log_end()
     assert f"clock is 60 minutes {'ahead of' if ahead else 'behind'} the store's" in said

@@ -1,0 +1,81 @@
+"""Workers that finish a batch's last recordings at the same instant."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from consumers.database.connect import open_pool
+from consumers.database.database import Database
+from consumers.database.migrate import migrate
+from consumers.database.rows import Recording
+from events.keys import AudioId, BatchId
+from ops.soak.audit import bear_witness
+from ops.soak.deployment import Deployment
+
+ROUNDS = 1000
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def url(deployed: Deployment) -> str:
+    """A database of this test's own."""
+    url = deployed.postgres.database()
+    migrate(url)
+    bear_witness(url)
+    return url
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(open_pool(url, size=12, name="test"))
+    yield database
+    database.close()
+
+
+def sealed(url: str, workers: int) -> list[BatchId]:
+    """Make batches of which each worker has one recording left."""
+    batches = [BatchId.new(NOW, number.to_bytes(3, "big")) for number in range(ROUNDS)]
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO batches (batch_id, sealed_at) VALUES (%s, now())",
+            [(str(batch),) for batch in batches],
+        )
+        cursor.execute(
+            "INSERT INTO recordings (batch_id, ordinal, state, path) "
+            "SELECT batch_id, ordinal, 'converted', '' "
+            "FROM batches, generate_series(0, %s - 1) AS ordinal",
+            (workers,),
+        )
+    return batches
+
+
+@pytest.mark.parametrize("workers", [2, 10])
+def test_exactly_one_completes_it(database: Database, url: str, workers: int) -> None:
+    batches = sealed(url, workers)
+    barrier = threading.Barrier(workers)
+
+    def work(ordinal: int) -> list[bool]:
+        answers = []
+        for batch in batches:
+            audio = AudioId(batch, ordinal)
+            barrier.wait(60)
+            database.put_recording(Recording(audio, "transcribed", "a.wav"))
+            answers.append(database.complete(batch))
+        return answers
+
+    with ThreadPoolExecutor(workers) as executor:
+        answers = list(executor.map(work, range(workers)))
+    # Somebody is asked to announce each of them, and none completed twice.
+    assert all(any(each[number] for each in answers) for number in range(ROUNDS))
+    with psycopg.connect(url) as connection:
+        ends = Counter(row[0] for row in connection.execute("SELECT what FROM soak_ends"))
+    assert {ends[str(batch)] for batch in batches} == {1}
+    assert ends.total() == ROUNDS * (workers + 1)
