@@ -64,4 +64,9 @@ def main() -> None:
       dropscribe consume unpack transcribe
       dropscribe drop --wait my-recordings.tar.gz
       dropscribe transcripts BATCH --out transcripts/
+
+    \b
+    When something went wrong:
+      dropscribe dead list
+      dropscribe sweep
     """  # noqa: D301

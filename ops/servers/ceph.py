@@ -93,6 +93,15 @@ class CephGateway:
     _process: Process = field(repr=False)
     _program: partial[Process] = field(repr=False)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings by which dropscribe reaches it."""
+        return {
+            "S3_ENDPOINT": self.endpoint,
+            "S3_ACCESS_KEY": self.access_key,
+            "S3_SECRET_KEY": self.secret_key,
+        }
+
     def make_user(self, name: str) -> tuple[str, str]:
         """Make a user who owns nothing, ``arn:aws:iam:::user/NAME``.
 

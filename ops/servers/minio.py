@@ -35,6 +35,40 @@ class MinioServer:
     secret_key: str = field(repr=False)
     queue_dir: Path
     folder: Path
+    _process: Process = field(repr=False)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings by which dropscribe reaches it."""
+        return {
+            "S3_ENDPOINT": self.endpoint,
+            "S3_ACCESS_KEY": self.access_key,
+            "S3_SECRET_KEY": self.secret_key,
+            "STORE_QUEUE_DIR": str(self.queue_dir),
+        }
+
+    def start(self) -> None:
+        """Start the server after it was killed; what was stored is still there.
+
+        Raises:
+            ServerError: It does not come up.
+        """
+        self._process.start()
+        self.wait()
+
+    def kill(self) -> None:
+        """Kill the server, by SIGKILL."""
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            ServerError: It does not.
+        """
+        port = int(self.endpoint.rsplit(":", 1)[1])
+        request = b"GET /minio/health/ready HTTP/1.0\r\n\r\n"
+        wait_until(lambda: _is_ready(answer(port, request)), [self._process], "the start of minio")
 
 
 @contextmanager
@@ -49,7 +83,7 @@ def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
         ConfigurationError: There is no such program.
         ServerError: It does not come up.
     """
-    program = _find(variables)
+    program = find_program(variables)
     with grounds("minio", ports=2) as place:
         port, console = place.ports
         data, queue_dir = place.folder / "data", place.folder / "events"
@@ -65,17 +99,31 @@ def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
         }
         server = Process(place, [program, "server", *addresses, str(data)], environment)
         with running(server):
-            request = b"GET /minio/health/ready HTTP/1.0\r\n\r\n"
-            wait_until(lambda: _is_ready(answer(port, request)), [server], "the start of minio")
-            endpoint = f"http://127.0.0.1:{port}"
-            yield MinioServer(endpoint, _ACCESS_KEY, _SECRET_KEY, queue_dir, place.folder)
+            started = MinioServer(
+                f"http://127.0.0.1:{port}",
+                _ACCESS_KEY,
+                _SECRET_KEY,
+                queue_dir,
+                place.folder,
+                server,
+            )
+            started.wait()
+            yield started
 
 
 def _is_ready(first: bytes | None) -> bool | None:
     return True if first and b" 200 " in first else None
 
 
-def _find(variables: Mapping[str, str]) -> str:
+def find_program(variables: Mapping[str, str]) -> str:
+    """Find MinIO's program.
+
+    Args:
+        variables: See `minio`.
+
+    Raises:
+        ConfigurationError: There is none; the message says what to do.
+    """
     named = variables.get("MINIO_BIN")
     if named:
         if not os.access(named, os.X_OK):

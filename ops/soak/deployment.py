@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
 
@@ -13,9 +13,9 @@ from ops.environment import Environment
 from ops.faults.database_relay import DatabaseRelay
 from ops.faults.relay import Relay
 from ops.faults.store_proxy import StoreProxy
-from ops.servers.ceph import CephGateway, ceph
 from ops.servers.postgres import PostgresServer, postgres
 from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from ops.servers.store import StoreServer
 from ops.soak.audit import bear_witness
 
 
@@ -25,7 +25,7 @@ class Deployment:
 
     Attributes:
         node: The broker.
-        gateway: The store.
+        store: The store.
         postgres: The database's server.
         to_broker: Between consumers and broker.
         to_store: Between consumers and store.
@@ -35,7 +35,7 @@ class Deployment:
     """
 
     node: RabbitNode
-    gateway: CephGateway
+    store: StoreServer
     postgres: PostgresServer
     to_broker: Relay
     to_store: StoreProxy
@@ -57,14 +57,16 @@ class Deployment:
 @contextmanager
 def deployment(
     chance: Random,
+    store: AbstractContextManager[StoreServer],
     *,
     retry_delays: str = "1,2,5",
     broker: Mapping[str, str | int] | None = None,
 ) -> Iterator[Deployment]:
-    """Run RabbitMQ, a Ceph gateway and PostgreSQL, bootstrapped, while the block runs.
+    """Run RabbitMQ, an S3 store and PostgreSQL, bootstrapped, while the block runs.
 
     Args:
         chance: What the store's proxy throws its dice by.
+        store: Runs the store, such as `ops.servers.ceph.ceph`.
         retry_delays: As the setting ``RETRY_DELAYS``.
         broker: Lines of ``rabbitmq.conf``.
 
@@ -73,13 +75,12 @@ def deployment(
         ServerError: One does not come up.
     """
     with ExitStack() as stack:
+        # First, as it is what may not be installed.
+        running = stack.enter_context(store)
         node = stack.enter_context(rabbitmq(broker))
-        gateway = stack.enter_context(ceph())
         server = stack.enter_context(postgres())
         direct = {
-            "S3_ENDPOINT": gateway.endpoint,
-            "S3_ACCESS_KEY": gateway.access_key,
-            "S3_SECRET_KEY": gateway.secret_key,
+            **running.settings,
             "S3_BUCKET": f"soak-{uuid.uuid4().hex[:8]}",
             "S3_TIMEOUT": "5",
             "BROKER_URL": node.vhost(),
@@ -91,7 +92,7 @@ def deployment(
             pass
         bear_witness(direct["DATABASE_URL"])
         to_broker = stack.enter_context(Relay(node.port))
-        to_store = stack.enter_context(StoreProxy(gateway.endpoint, chance))
+        to_store = stack.enter_context(StoreProxy(running.endpoint, chance))
         to_database = stack.enter_context(DatabaseRelay(server.port))
         consuming = {
             **direct,
@@ -99,7 +100,7 @@ def deployment(
             "BROKER_URL": _through(direct["BROKER_URL"], node.port, to_broker.port),
             "DATABASE_URL": _through(direct["DATABASE_URL"], server.port, to_database.port),
         }
-        yield Deployment(node, gateway, server, to_broker, to_store, to_database, direct, consuming)
+        yield Deployment(node, running, server, to_broker, to_store, to_database, direct, consuming)
 
 
 def _through(url: str, port: int, relay: int) -> str:

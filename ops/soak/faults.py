@@ -22,6 +22,9 @@ from ops.faults.store_proxy import Misbehaviour
 from ops.soak.consumer import POISON
 from ops.soak.site import Site
 
+#: Seconds to wait for a message that something can be done to.
+_PATIENCE = 5.0
+
 #: The most seconds that the broker is cut off, in a run and once in a while.
 _CUT = (1.0, 10.0)
 _LONG_CUT = 30.0
@@ -80,11 +83,23 @@ def _double(site: Site, chance: Random) -> bool:
 
 
 def _lose(site: Site, chance: Random) -> bool:
-    return site.messages.lose(site.queue(chance.choice(ROUTES)))
+    return _once_there(lambda: site.messages.lose(site.queue(chance.choice(ROUTES))))
 
 
 def _shuffle(site: Site, chance: Random) -> bool:
-    return site.messages.shuffle(site.queue(chance.choice(ROUTES)), 10, chance) > 1
+    return _once_there(
+        lambda: site.messages.shuffle(site.queue(chance.choice(ROUTES)), 10, chance) > 1
+    )
+
+
+def _once_there(inject: Callable[[], bool]) -> bool:
+    """Try for some seconds: a queue is empty most of the time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not inject():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _tell_of_nothing(site: Site, chance: Random) -> bool:
@@ -163,11 +178,11 @@ def _reset_database(site: Site, chance: Random) -> bool:
     return True
 
 
-def _restart_gateway(site: Site, chance: Random) -> bool:
+def _restart_store(site: Site, chance: Random) -> bool:
     del chance
     with site.restarting:
-        site.deployment.gateway.kill()
-        site.deployment.gateway.start()
+        site.deployment.store.kill()
+        site.deployment.store.start()
     return True
 
 
@@ -235,7 +250,7 @@ FAULTS: tuple[Fault, ...] = (
         for moment in Moment
         for statement, pattern in (("COMMIT", "^COMMIT"), ("completion", "UPDATE batches"))
     ),
-    Fault("store restarted", 2, _restart_gateway),
+    Fault("store restarted", 2, _restart_store),
     Fault("store: 500", 8, _mistreat(Misbehaviour.INTERNAL_ERROR), is_armed=True),
     Fault("store: 503", 8, _mistreat(Misbehaviour.SLOW_DOWN), is_armed=True),
     Fault("store: no answer", 3, _mistreat(Misbehaviour.HANG), is_armed=True),

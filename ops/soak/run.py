@@ -15,6 +15,7 @@ from amqp.exceptions import AMQPError
 
 from consumers.errors import TransientError
 from events.routes import ROUTES
+from ops.servers.ceph import ceph
 from ops.servers.grounds import grounds
 from ops.soak.deployment import deployment
 from ops.soak.drain import Drained, drain
@@ -79,7 +80,7 @@ def soak(scale: Scale, seed: int, show: Show, log: Any) -> Report:
 def _sites(chance: Random) -> Iterator[Site]:
     with ExitStack() as stack:
         place = stack.enter_context(grounds("soak", ports=0))
-        deployed = stack.enter_context(deployment(chance))
+        deployed = stack.enter_context(deployment(chance, ceph()))
         where = stack.enter_context(site(deployed, place.folder))
         for route in ROUTES:
             for _ in range(_WORKERS):

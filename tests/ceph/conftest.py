@@ -45,9 +45,7 @@ def deploy(
     def settings() -> dict[str, str]:
         name = f"test-{uuid.uuid4().hex[:12]}"
         return {
-            "S3_ENDPOINT": gateway.endpoint,
-            "S3_ACCESS_KEY": gateway.access_key,
-            "S3_SECRET_KEY": gateway.secret_key,
+            **gateway.settings,
             "S3_BUCKET": name,
             "BROKER_URL": node.vhost(),
             "BROKER_PREFIX": name,

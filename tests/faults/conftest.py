@@ -1,25 +1,27 @@
-"""RabbitMQ, a Ceph gateway, PostgreSQL, and consumers in processes of their own."""
+"""RabbitMQ, an S3 store, PostgreSQL, and consumers in processes of their own."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from random import Random
 
 import pytest
 
 from events.keys import BatchId
 from ops.log import quiet_log
+from ops.servers.store import StoreServer
 from ops.soak.deployment import Deployment, deployment
 from ops.soak.drain import sweep
 from ops.soak.site import Site, site
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[Deployment]:
+def deployed(store_server: AbstractContextManager[StoreServer]) -> Iterator[Deployment]:
     """The servers, bootstrapped."""
-    with deployment(Random(1)) as running:
+    with deployment(Random(1), store_server) as running:
         yield running
 
 

@@ -1,7 +1,7 @@
 """RabbitMQ restarted, killed, and cut off, while work is in hand.
 
-What the gateway sends into a node that is just going down is lost, as Ceph 16.2
-does not wait for confirmations: that is what sweeps are for.
+What Ceph 16.2 sends into a node that is just going down is lost, as it does not
+wait for confirmations: that is what sweeps are for.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def test_misbehaves(here: Site, misbehaviour: Misbehaviour) -> None:
 
 def test_restarted(here: Site) -> None:
     batch = here.drop(Random(31), recordings=30)
-    here.deployment.gateway.kill()
-    here.deployment.gateway.start()
+    here.deployment.store.kill()
+    here.deployment.store.start()
     whole(here, batch)
 
 

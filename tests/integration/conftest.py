@@ -206,6 +206,10 @@ class Pipeline:
             lambda: progress if (progress := look(self.database, batch)).is_over else None, seconds
         )
 
+    def left_in_scratch(self) -> list[Path]:
+        """List what lies there."""
+        return list(self.scratch_root.iterdir())
+
 
 @pytest.fixture
 def pipeline(

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.database.database import Database
-from ops.cli import main
+from ops.cli import COMMANDS, main
 from tests.integration.conftest import Pipeline, eventually
-from tests.integration.test_pipeline import MP3, RECORDINGS, WAV, archive
+from tests.samples import MP3, RECORDINGS, WAV, archive
 from tests.unit.archives import tar_of
 
 Run = Callable[..., Result]
@@ -37,7 +37,7 @@ def printed(result: Result) -> Any:
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("try", "up", "bootstrap", "consume", "drop", "status", "transcripts", "search"):
+    for name in COMMANDS:
         assert name in result.stdout
         shown = run(name, "--help")
         assert shown.exit_code == 0

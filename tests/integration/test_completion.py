@@ -16,7 +16,8 @@ from consumers.transcript import Segment, Transcript
 from events.keys import AudioId, BatchId
 from ops.watch import look
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import RECORDINGS, archive, event_for
+from tests.integration.test_pipeline import event_for
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -10,18 +10,10 @@ from pathlib import Path
 import pytest
 
 from consumers.archive import ArchiveLimits
+from tests.contracts.pipeline import by_path, states
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import (
-    MP3,
-    RECORDINGS,
-    WAV,
-    archive,
-    by_path,
-    compressed_tar,
-    states,
-    zip_of,
-)
-from tests.unit.archives import entry, tar_of, tar_of_entries
+from tests.samples import MP3, RECORDINGS, WAV, archive
+from tests.unit.archives import EVERY_FORMAT, entry, tar_of, tar_of_entries, zip_of
 
 
 def member(
@@ -101,7 +93,7 @@ def sevenzip() -> bytes:
         (WAV, "archive"),
         (b"Dear archive, please find attached ...", "archive"),
         (sevenzip(), "7z"),
-        (compressed_tar("gz")[:20], "cut off"),
+        (EVERY_FORMAT["tar.gz"](RECORDINGS)[:20], "cut off"),
     ],
     ids=["0 bytes", "an empty tar", "an empty zip", "a recording", "text", "7z", "a cut header"],
 )
@@ -117,11 +109,11 @@ def test_what_cannot_be_read_as_an_archive_is_a_failed_batch_that_says_why(
     assert progress.counts == {}
 
 
-@pytest.mark.parametrize("mode", ["", "gz", "xz"])
+@pytest.mark.parametrize("name", ["tar", "tar.gz", "tar.xz"])
 def test_of_a_truncated_archive_what_is_whole_is_transcribed(
-    pipeline: Pipeline, tmp_path: Path, mode: str
+    pipeline: Pipeline, tmp_path: Path, name: str
 ) -> None:
-    whole = compressed_tar(mode)
+    whole = EVERY_FORMAT[name](RECORDINGS)
     pipeline.start()
     progress = pipeline.run(archive(tmp_path, whole[: len(whole) * 2 // 3]))
     assert progress.state == "failed"

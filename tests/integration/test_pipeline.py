@@ -2,142 +2,39 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 import time
-import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 import pytest
-import zstandard
 
-from consumers.database.database import Database
-from consumers.database.rows import Recording
 from consumers.errors import PermanentError, TransientError
 from consumers.handler import Handler
-from consumers.manifest import read_manifest
 from consumers.store import Store
-from consumers.transcript import Transcript
 from consumers.verdict import RETRY_DELAYS
 from events.event import ObjectCreated
-from events.keys import AudioId, BatchId
+from events.keys import AudioId
 from events.routes import queue_name
 from ops.bootstrap import bootstrap
 from ops.composition import route_named
 from ops.environment import Environment
 from ops.settings import StoreSettings, read_broker_address
+from tests.contracts.pipeline import PipelineContract, states
 from tests.integration.conftest import Pipeline, eventually
+from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
 from tests.unit.archives import entry, tar_of, tar_of_entries
-from tests.unit.sounds import Recipe, made, silence, voice
-
-WAV = made(Recipe("wav", "pcm_s16le"))
-MP3 = made(Recipe("mp3", "libmp3lame", rate=8_000, layout="mono"))
-FLAC = made(Recipe("flac", "flac", rate=96_000))
-SILENT = made(Recipe("wav", "pcm_s16le"), silence(rate=44_100))
-
-RECORDINGS = {"calls/one.mp3": MP3, "two.wav": WAV, "calls/three.flac": FLAC}
+from tests.unit.sounds import Recipe, made, voice
 
 
-def archive(tmp_path: Path, data: bytes, name: str = "calls.tar") -> Path:
-    path = tmp_path / name
-    path.write_bytes(data)
-    return path
-
-
-def by_path(database: Database, batch: BatchId) -> dict[str, Recording]:
-    return {recording.path: recording for recording in database.recordings(batch)}
-
-
-def states(database: Database, batch: BatchId) -> dict[str, str]:
-    return {path: recording.state for path, recording in by_path(database, batch).items()}
-
-
-def zip_of(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return file.getvalue()
-
-
-def compressed_tar(mode: str) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=f"w:{mode}") as archive:  # type: ignore[call-overload]
-        for name, data in RECORDINGS.items():
-            archive.addfile(entry(name, size=len(data)), io.BytesIO(data))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("calls.tar", tar_of(RECORDINGS)),
-        ("calls.tar.gz", compressed_tar("gz")),
-        ("calls.tar.bz2", compressed_tar("bz2")),
-        ("calls.tar.xz", compressed_tar("xz")),
-        ("calls.tar.zst", zstandard.compress(tar_of(RECORDINGS))),
-        ("calls.zip", zip_of(RECORDINGS)),
-        ("misnamed.zip", tar_of(RECORDINGS)),
-    ],
-)
-def test_every_recording_of_an_archive_is_transcribed(
-    pipeline: Pipeline, tmp_path: Path, name: str, data: bytes
-) -> None:
+@pytest.fixture
+def place(pipeline: Pipeline) -> Pipeline:
     pipeline.start()
-    progress = pipeline.run(archive(tmp_path, data, name))
-    assert progress.state == "complete"
-    recordings = by_path(pipeline.database, progress.batch)
-    assert {path: recording.text for path, recording in recordings.items()} == dict.fromkeys(
-        RECORDINGS, "2 seconds of sound"
-    )
-    assert progress.row is not None
-    assert progress.row.original_name == name
+    return pipeline
 
 
-def test_the_keys_tell_the_whole_story(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.start()
-    batch = pipeline.run(archive(tmp_path, tar_of(RECORDINGS))).batch
-    recordings = [AudioId(batch, ordinal) for ordinal in range(3)]
-    expected = [audio.opus_key for audio in recordings]
-    expected += [audio.transcript_key for audio in recordings]
-    expected += [batch.manifest_key, batch.complete_key]
-    assert list(pipeline.store.keys("processed/")) == sorted(expected)
-    assert list(pipeline.store.keys("archives/")) == [batch.archive_key]
-
-
-def test_each_object_says_what_its_row_says(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.start()
-    batch = pipeline.run(archive(tmp_path, tar_of({"Zoë/ü.flac": FLAC}))).batch
-    (recording,) = pipeline.database.recordings(batch)
-    assert recording.opus_key is not None
-    opus = pipeline.store.head(recording.opus_key)
-    assert opus is not None
-    assert opus.metadata["path"] == recording.path == "Zoë/ü.flac"
-    assert opus.metadata["source-sha256"] == recording.source_sha256
-    assert float(opus.metadata["duration"]) == pytest.approx(2.0, abs=0.05)
-    assert (recording.codec, recording.sample_rate, recording.channels) == ("flac", 96_000, 2)
-    transcript = Transcript.from_json(pipeline.store.read(AudioId(batch, 0).transcript_key))
-    assert transcript.text == recording.text
-    complete = json.loads(pipeline.store.read(batch.complete_key))
-    assert complete["state"] == "complete"
-    assert complete["counts"] == {"transcribed": 1}
-
-
-def test_the_manifest_has_a_line_for_every_member(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.start()
-    members = {"a.wav": WAV, "cover.jpg": b"\xff\xd8\xff\xe0" * 50, "bad.mp3": bytes(99)}
-    batch = pipeline.run(archive(tmp_path, tar_of(members))).batch
-    head, entries = read_manifest(io.BytesIO(pipeline.store.read(batch.manifest_key)))
-    assert head.archive.batch == batch
-    assert head.totals == {"accepted": 1, "rejected": 1, "ignored": 1}
-    assert [(line.path, line.outcome) for line in entries] == [
-        ("a.wav", "accepted"),
-        ("cover.jpg", "ignored"),
-        ("bad.mp3", "rejected"),
-    ]
+class TestPipelineOnTheEmbeddedStack(PipelineContract):
+    """The contract."""
 
 
 def test_a_silent_recording_is_marked_and_never_heard(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -149,16 +46,6 @@ def test_a_silent_recording_is_marked_and_never_heard(pipeline: Pipeline, tmp_pa
         "a.wav": "transcribed",
     }
     assert pipeline.recogniser.groups == [1]
-
-
-def test_an_archive_under_any_name_is_a_batch(pipeline: Pipeline) -> None:
-    pipeline.start()
-    key = "archives/tapes/1978 a+b.tar"
-    pipeline.store.write(key, tar_of(RECORDINGS), content_type="application/x-tar")
-    stored = pipeline.store.head(key)
-    assert stored is not None
-    batch = BatchId.derived(stored.last_modified, key, stored.etag)
-    assert pipeline.wait(batch).state == "complete"
 
 
 def test_recordings_are_transcribed_in_groups(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -299,14 +186,6 @@ def test_long_recordings_are_not_held_in_memory_together(
     assert pipeline.transcribe().handle(sounds) == [None] * 5
     # Two seconds each: two together, never three.
     assert pipeline.recogniser.groups == [2, 2, 1]
-
-
-def test_scratch_is_empty_afterwards(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.start()
-    members = {**RECORDINGS, "bad.mp3": bytes(99), "/etc/passwd": WAV, "../up.wav": WAV}
-    progress = pipeline.run(archive(tmp_path, tar_of(members)))
-    assert progress.state == "complete"
-    assert list(pipeline.scratch_root.iterdir()) == []
 
 
 def test_two_members_with_one_name_are_two_recordings(pipeline: Pipeline, tmp_path: Path) -> None:

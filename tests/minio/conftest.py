@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -34,19 +34,26 @@ def database_server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.fixture
-def variables(
+@pytest.fixture(scope="session")
+def deploy(
     server: MinioServer, node: RabbitNode, database_server: PostgresServer
-) -> dict[str, str]:
-    """Settings that reach a bucket, a virtual host and a database of this test's own."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    return {
-        "S3_ENDPOINT": server.endpoint,
-        "S3_ACCESS_KEY": server.access_key,
-        "S3_SECRET_KEY": server.secret_key,
-        "S3_BUCKET": name,
-        "STORE_QUEUE_DIR": str(server.queue_dir),
-        "BROKER_URL": node.vhost(),
-        "BROKER_PREFIX": name,
-        "DATABASE_URL": database_server.database(),
-    }
+) -> Callable[[], dict[str, str]]:
+    """Give settings that reach a bucket, a virtual host and a database of nobody else's."""
+
+    def settings() -> dict[str, str]:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        return {
+            **server.settings,
+            "S3_BUCKET": name,
+            "BROKER_URL": node.vhost(),
+            "BROKER_PREFIX": name,
+            "DATABASE_URL": database_server.database(),
+        }
+
+    return settings
+
+
+@pytest.fixture
+def variables(deploy: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Settings of this test's own."""
+    return deploy()

@@ -1,0 +1,72 @@
+"""The whole on real servers, with consumers in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from consumers.database.database import Database
+from consumers.store import Store
+from events.keys import BatchId
+from ops.composition import utc_now
+from ops.drop import Dropper
+from ops.environment import Environment
+from ops.servers.store import StoreServer
+from ops.soak.deployment import deployment
+from ops.soak.site import Site, site
+from ops.watch import Progress
+from tests.contracts.loop import eventually
+
+#: Seconds. Ceph begins to tell of a new topic half a minute after it was made.
+_PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """See `tests.contracts.pipeline.Place`."""
+
+    site: Site
+
+    @property
+    def environment(self) -> Environment:
+        return self.site.deployment.environment
+
+    @property
+    def store(self) -> Store:
+        return self.site.store
+
+    @property
+    def database(self) -> Database:
+        return self.site.database
+
+    def drop(self, archive: Path) -> BatchId:
+        return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
+
+    def wait(self, batch: BatchId) -> Progress:
+        def look() -> Progress | None:
+            for each in self.site.fleet.consumers:
+                assert each.is_alive, f"{each.name} ended:\n{each.process.log_end()}"
+            progress = self.site.look(batch)
+            return progress if progress.is_over else None
+
+        return eventually(look, _PATIENCE)
+
+    def left_in_scratch(self) -> Sequence[Path]:
+        return self.site.fleet.left_in_scratch()
+
+
+@contextmanager
+def deployed(store: AbstractContextManager[StoreServer], folder: Path) -> Iterator[Deployed]:
+    """Run it for as long as the block runs.
+
+    Args:
+        store: Runs the store, or gives one that runs.
+        folder: For the consumers' logs and scratch.
+    """
+    with deployment(Random(1), store) as servers, site(servers, folder) as where:
+        for route in ("unpack", "transcribe"):
+            where.fleet.add(route)
+        yield Deployed(where)

@@ -1,0 +1,250 @@
+"""The contract of the bucket: what any S3 store has to do for dropscribe, by `consumers.store`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consumers.errors import TransientError
+from consumers.store import ObjectGoneError, Store, StoredObject
+from ops.composition import make_store
+from ops.environment import Environment
+
+DATA = bytes(range(256)) * 8192
+
+#: Keys that one way or another to encode them turns into others.
+KEYS = [
+    "archives/a b+c.tar",
+    "archives/100%/a%2Fb%2B.tar",
+    "archives/Zoë/Ümit & 日本語 🎙.tar",
+    "archives/a=b&c?d#e;f:g@h,i$j!k*l'm(n)o~p.tar",
+    "archives/" + "long " * 40 + ".tar",
+]
+
+
+def new_bucket(settings: Mapping[str, str]) -> Store:
+    """Make a bucket in the store that these settings lead to."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    store = make_store(Environment({**settings, "S3_BUCKET": name}))
+    store._client.create_bucket(Bucket=name)
+    return store
+
+
+def stored(
+    store: Store,
+    key: str = "archives/x.tar",
+    content: bytes = DATA,
+    metadata: dict[str, str] | None = None,
+) -> StoredObject:
+    """Store an object, and say what HEAD says of it."""
+    store.write(key, content, content_type="application/x-tar", metadata=metadata)
+    found = store.head(key)
+    assert found is not None
+    return found
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+class StoreContract:
+    """Inherit it, and give a fixture ``store``: a bucket, whatever else lies there."""
+
+    @pytest.fixture
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take up downloads again at once."""
+        monkeypatch.setattr("consumers.store._RESUME_PAUSE", 0.01)
+
+    def test_what_is_written_can_be_read(self, store: Store) -> None:
+        found = stored(store)
+        assert found.size == len(DATA)
+        assert store.read(found.key) == DATA
+        with store.stream(found) as stream:
+            assert stream.read() == DATA
+        file = io.BytesIO()
+        store.download(found.key, file)
+        assert file.getvalue() == DATA
+
+    def test_a_file_can_be_written(self, store: Store) -> None:
+        store.write("archives/x.tar", io.BytesIO(DATA), content_type="application/x-tar")
+        assert store.read("archives/x.tar") == DATA
+
+    def test_what_is_empty_can_be_written_and_read(self, store: Store) -> None:
+        found = stored(store, content=b"")
+        assert found.size == 0
+        assert store.read(found.key) == b""
+        with store.stream(found) as stream:
+            assert stream.read() == b""
+
+    def test_what_is_written_later_takes_its_place(self, store: Store) -> None:
+        before = stored(store, metadata={"path": "a.wav"})
+        after = stored(store, content=b"sound")
+        assert store.read(after.key) == b"sound"
+        assert after.etag != before.etag
+        assert after.metadata == {}
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_a_key_comes_back_as_it_was_given(self, store: Store, key: str) -> None:
+        assert stored(store, key, b"sound").key == key
+        assert store.read(key) == b"sound"
+        assert list(store.keys(key[:12])).count(key) == 1
+        store.delete(key)
+        assert key not in store.keys("archives/")
+
+    def test_a_part_can_be_read(self, store: Store) -> None:
+        found = stored(store)
+        assert store.read_range(found, 255, 3) == b"\xff\x00\x01"
+        assert store.read_range(found, len(DATA) - 1, 100) == b"\xff"
+        assert store.read_range(found, len(DATA), 1) == b""
+
+    # On a real store, each example takes as long as it takes.
+    @settings(
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+        max_examples=15,
+        deadline=None,
+    )
+    @given(sizes=st.lists(st.integers(1, 300_000), min_size=1, max_size=5))
+    def test_a_stream_gives_all_bytes_however_they_are_asked_for(
+        self, store: Store, sizes: list[int]
+    ) -> None:
+        with store.stream(stored(store)) as stream:
+            read = [stream.read(size) for size in sizes]
+            assert b"".join(read) + stream.read() == DATA
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[int] = []
+        whole = store.open_range
+
+        def cut(stored: StoredObject, start: int) -> Any:
+            opened.append(start)
+            body = whole(stored, start)
+            if len(opened) > 2:
+                return body
+            with body:
+                return io.BytesIO(body.read(1 << 19))
+
+        monkeypatch.setattr(store, "open_range", cut)
+        with store.stream(stored(store)) as stream:
+            assert stream.read() == DATA
+        assert opened == [0, 1 << 19, 1 << 20]
+
+    @pytest.mark.usefixtures("impatient")
+    def test_an_object_that_changed_since_is_not_mixed_with_its_successor(
+        self, store: Store
+    ) -> None:
+        before = stored(store)
+        after = stored(store, content=DATA[::-1])
+        with pytest.raises(TransientError, match="PreconditionFailed"):
+            store.read_range(before, 0, 10)
+        with pytest.raises(TransientError, match="PreconditionFailed"), store.stream(before) as old:
+            old.read()
+        assert store.read_range(after, 0, 2) == b"\xff\xfe"
+
+    def test_what_is_not_there_is_told_apart(self, store: Store) -> None:
+        nowhere = "archives/none.tar"
+        assert store.head(nowhere) is None
+        with pytest.raises(ObjectGoneError):
+            store.read(nowhere)
+        with pytest.raises(ObjectGoneError):
+            store.download(nowhere, io.BytesIO())
+        with pytest.raises(ObjectGoneError):
+            store.tags(nowhere)
+        with pytest.raises(ObjectGoneError):
+            store.tag(nowhere, {"dropscribe": "complete"})
+        store.delete(nowhere)
+
+    def test_what_is_deleted_is_gone(self, store: Store) -> None:
+        found = stored(store, "archives/deleted.tar")
+        store.delete(found.key)
+        assert store.head(found.key) is None
+        assert list(store.keys(found.key)) == []
+        with pytest.raises(ObjectGoneError):
+            store.read_range(found, 0, 10)
+
+    def test_what_people_call_things_comes_back_as_it_was(self, store: Store) -> None:
+        metadata = {
+            "path": "Zoë/100%/ü, „日本語“ 🎙.wav",
+            "duration": "2.5",
+            "note": "a+b=c; 1, 2: %2B %% \\ \t",
+        }
+        assert stored(store, metadata=metadata).metadata == metadata
+
+    def test_an_etag_is_the_md5_of_what_was_stored_at_once(self, store: Store) -> None:
+        assert stored(store).etag == md5(DATA)
+        assert stored(store, content=b"").etag == md5(b"")
+
+    def test_an_object_has_the_time_of_the_stores_clock(self, store: Store) -> None:
+        before = store.now()
+        found = stored(store)
+        # Both are told in whole seconds.
+        assert before - timedelta(seconds=1) <= found.last_modified <= store.now()
+        # The same host's.
+        assert abs(store.now() - datetime.now(UTC)) < timedelta(seconds=5)
+
+    def test_tags_are_read_and_replaced(self, store: Store) -> None:
+        key = stored(store).key
+        assert store.tags(key) == {}
+        first = {"dropscribe": "failed", "project": "birds"}
+        store.tag(key, first)
+        assert store.tags(key) == first
+        second = {"dropscribe": "complete", "dropscribe-batch": "20250622-143052-a1b2c3"}
+        store.tag(key, second)
+        assert store.tags(key) == second
+
+    def test_a_tag_changes_nothing_else_but_perhaps_the_time(self, store: Store) -> None:
+        before = stored(store, metadata={"original-name": "Zoë.tar"})
+        store.tag(before.key, {"dropscribe": "complete"})
+        after = store.head(before.key)
+        assert after is not None
+        assert (after.size, after.etag) == (before.size, before.etag)
+        assert after.metadata == before.metadata
+        # Ceph counts it as a modification, others do not.
+        assert after.last_modified >= before.last_modified
+        assert store.read(before.key) == DATA
+
+    def test_what_takes_an_objects_place_has_none_of_its_tags(self, store: Store) -> None:
+        key = stored(store).key
+        store.tag(key, {"dropscribe": "complete"})
+        stored(store, content=b"other")
+        assert store.tags(key) == {}
+
+    def test_keys_are_listed_in_order_over_pages(self, store: Store) -> None:
+        names = [f"processed/{n:04}.opus" for n in range(20)]
+        for name in reversed(names):
+            store.write(name, b"x", content_type="audio/ogg")
+        assert list(store.keys("processed/", per_request=7)) == names
+        assert [len(page) for page in store.pages("processed/", per_request=7)] == [7, 7, 6]
+        assert list(store.keys("processed/001", per_request=3)) == names[10:]
+
+    def test_keys_are_listed_in_the_order_of_their_bytes(self, store: Store) -> None:
+        prefix = "sorted/"
+        names = [
+            f"{prefix}{name}" for name in ("aa", "B", "a-1", "a/1", "a.1", "Zoë", "é", "日", "🎙")
+        ]
+        for name in names:
+            store.write(name, b"x", content_type="audio/ogg")
+        assert list(store.keys(prefix, per_request=2)) == sorted(names, key=str.encode)
+
+    def test_a_listing_says_what_head_says(self, store: Store) -> None:
+        found = stored(store, "listed/Zoë a+b.tar")
+        ((listed,),) = store.pages("listed/")
+        assert (listed.key, listed.size, listed.etag) == (found.key, found.size, found.etag)
+        # HEAD leaves out what is less than a second.
+        assert listed.last_modified.replace(microsecond=0) == found.last_modified
+
+    def test_where_nothing_lies_nothing_is_listed(self, store: Store) -> None:
+        assert list(store.keys("nowhere/")) == []
