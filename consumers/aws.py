@@ -24,7 +24,8 @@ def make_client(
 ) -> Any:
     """Make a client; nothing is asked of the service yet.
 
-    Without an endpoint it is AWS itself; without keys, botocore looks for
+    Without an endpoint it is AWS itself, whatever ``AWS_ENDPOINT_URL`` or a shared
+    file says, which may be unencrypted; without keys, botocore looks for
     credentials where it always does (an instance's role, a shared file);
     ``timeout`` is how many seconds an answer may keep us waiting;
     without a ``ca_file``, certificates have to be signed by whom botocore trusts.
@@ -37,6 +38,7 @@ def make_client(
         # Other stores than AWS may be reached by an address without wildcard DNS.
         s3={"addressing_style": "auto" if endpoint is None else "path"},
         proxies=proxies_for(endpoint),
+        ignore_configured_endpoint_urls=True,
     )
     session = boto3.session.Session(
         aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region

@@ -87,13 +87,26 @@ def retire(store: Store, archive: str, etag: str, batch: BatchId, *, failed: boo
         tags = store.tags(archive)
         if not ours.items() <= tags.items():
             store.tag(archive, tags | ours)
+            _check_tagged(store, archive, etag)
 
 
-def unretire(store: Store, archive: str) -> None:
-    """Take the archive's state away again, as its batch is to be worked on anew."""
+def _check_tagged(store: Store, archive: str, etag: str) -> None:
+    """Take the tags away again from content that was stored in between: it has had none."""
+    stored = store.head(archive)
+    if stored is not None and stored.etag != etag:
+        store.tag(archive, {})
+
+
+def unretire(store: Store, archive: str, batch: BatchId) -> None:
+    """Take the archive's state away again, as its batch is to be worked on anew.
+
+    It says which batch it is, whatever else was done to its tags and its time.
+    """
     tags = store.tags(archive)
-    if STATE_TAG in tags:
-        store.tag(archive, {name: value for name, value in tags.items() if name != STATE_TAG})
+    others = {name: value for name, value in tags.items() if name != STATE_TAG}
+    wanted = others | {BATCH_TAG: str(batch)}
+    if wanted != tags:
+        store.tag(archive, wanted)
 
 
 def archive_key(event: ObjectCreated) -> ArchiveKey:

@@ -16,13 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
-from consumers.errors import TransientError
+from consumers.errors import ConfigurationError, TransientError
 from consumers.handler import Handler
 from consumers.verdict import RETRY_DELAYS, Verdict
 from consumers.worker import Worker
@@ -94,6 +95,7 @@ class Loop:
         self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[Delivery, Verdict]] = queue.SimpleQueue()
         self._broken: BaseException | None = None
+        self._at_work: set[int] = set()
 
     def run(self, stop: Stop) -> None:
         """Consume until ``stop`` is asked for; reconnect as often as it takes.
@@ -111,6 +113,7 @@ class Loop:
             thread.start()
         pause = _BACKOFF[0]
         while not stop.asked.is_set():
+            self._await_workers(stop)
             connected = time.monotonic()
             try:
                 self._consume(stop)
@@ -125,6 +128,13 @@ class Loop:
         for _ in threads:
             self._arrived.put(None)
 
+    def _await_workers(self, stop: Stop) -> None:
+        """Let work end whose delivery was lost: what is taken beside it would wait behind it."""
+        if self._at_work:
+            self._log.info("finishing what is in work before more is taken")
+        while self._at_work and not stop.asked.wait(_POLL):
+            self._check_workers()
+
     def _consume(self, stop: Stop) -> None:
         prefetch = self._workers * self._handler.group
         inbox = self._open_inbox(prefetch=prefetch, receive=self._arrived.put)
@@ -135,6 +145,12 @@ class Loop:
                 inbox.keep()
                 inbox.drain(_POLL)
             self._wind_down(inbox, stop)
+        except ConfigurationError:
+            # No delivery is to blame, and the next process may fail just so.
+            with suppress(TransientError):
+                inbox.cancel()
+                self._give_back(inbox)
+            raise
         finally:
             self._close(inbox)
 
@@ -145,8 +161,7 @@ class Loop:
             self._log.info("broker lost while closing", error=str(exc))
 
     def _settle_finished(self, inbox: Inbox) -> None:
-        if self._broken is not None:
-            raise self._broken
+        self._check_workers()
         while True:
             try:
                 delivery, verdict = self._finished.get_nowait()
@@ -155,6 +170,10 @@ class Loop:
             # A delivery of a connection that broke comes again on the new one.
             if delivery in inbox.in_hand:
                 inbox.settle(delivery, verdict, datetime.now(UTC))
+
+    def _check_workers(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _wind_down(self, inbox: Inbox, stop: Stop) -> None:
         """Finish what is begun, give back what is not, in bounded time."""
@@ -166,6 +185,9 @@ class Loop:
         while inbox.in_hand and time.monotonic() < deadline and not stop.now.wait(0.05):
             self._settle_finished(inbox)
             inbox.keep()
+        self._give_back(inbox)
+
+    def _give_back(self, inbox: Inbox) -> None:
         for delivery in tuple(inbox.in_hand):
             inbox.give_back(delivery)
 
@@ -183,6 +205,7 @@ class Loop:
             while (group := self._next_group()) is not None:
                 for delivery, verdict in self._worker.judged(group):
                     self._finished.put((delivery, verdict))
+                self._at_work.discard(threading.get_ident())
         except BaseException as exc:
             # The connection's thread raises it, rather than wait for verdicts for ever.
             self._broken = exc
@@ -191,6 +214,7 @@ class Loop:
         first = self._arrived.get()
         if first is None:
             return None
+        self._at_work.add(threading.get_ident())
         group = [first]
         deadline = time.monotonic() + _LINGER
         while len(group) < self._handler.group:

@@ -213,6 +213,9 @@ class Store:
             ObjectGoneError: Nothing is stored under ``key``.
         """
         with _translated(key):
+            if not tags:
+                self._client.delete_object_tagging(Bucket=self.bucket, Key=key)
+                return
             self._client.put_object_tagging(
                 Bucket=self.bucket,
                 Key=key,

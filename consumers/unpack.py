@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
 from consumers.absence import check_bucket, check_deleted
@@ -20,13 +20,13 @@ from consumers.completion import Completion
 from consumers.convert import Converter
 from consumers.database.database import Database
 from consumers.database.rows import Archive, overwritten
-from consumers.dropped import StoredArchive, archive_key, describe, identify
+from consumers.dropped import StoredArchive, archive_key, describe
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.manifest import Entry, Head, ManifestWriter, read_manifest
 from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
-from events.keys import OPUS, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import OPUS, ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
 
 #: Bytes of members that may lie in scratch, besides one of any size.
 _AHEAD = 1 << 30
@@ -82,8 +82,22 @@ class Unpack:
             key = archive_key(event)
         except PermanentError:
             return None
+        if key.batch is not None:
+            # The store may be away, which is why it is given up.
+            return key.batch
         stored = self._store.head(key.key)
-        return key.batch if stored is None else identify(self._store, key, stored)
+        return None if stored is None else self._described(key, stored).batch
+
+    def _described(self, key: ArchiveKey, stored: StoredObject) -> Archive:
+        """Give the batch's row; one that was begun is gone on with.
+
+        What HEAD says, of which an id is derived, changes when the same content
+        is stored once more (a client that did not hear the answer), and on some
+        stores when somebody tags it.
+        """
+        archive = describe(self._store, key, stored)
+        begun = self._database.unsealed(archive) if key.batch is None else None
+        return archive if begun is None else replace(archive, batch=begun)
 
     def _outcome(self, event: ObjectCreated) -> Exception | None:
         try:
@@ -102,7 +116,7 @@ class Unpack:
         if stored is None:
             self._gone(event)
             return
-        archive = describe(self._store, key, stored)
+        archive = self._described(key, stored)
         self._database.register(archive)
         row = self._database.batch(archive.batch)
         if row is not None and row.sealed_at is not None:

@@ -82,7 +82,7 @@ def open_database(environment: Environment, *, connections: int = 4) -> Iterator
 
 
 def make_recogniser(environment: Environment) -> Recogniser:
-    """Make what hears; its model is loaded when it is first asked."""
+    """Make what hears; this loads its model."""
     settings = SpeechSettings.read(environment)
     return WhisperXRecogniser(
         settings.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -67,7 +68,8 @@ class Dropper:
                 ExtraArgs={
                     "Metadata": encoded_metadata(
                         {
-                            "original-name": path.name,
+                            # A name need not be UTF-8, nor metadata more than that.
+                            "original-name": os.fsencode(path.name).decode(errors="replace"),
                             "transferred-at": now.isoformat(),
                             "source-host": self._host,
                         }

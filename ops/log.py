@@ -31,7 +31,13 @@ def configure_log(stream: TextIO | None = None) -> Any:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     render: list[Any] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [
+            structlog.dev.ConsoleRenderer(
+                # Keys are other people's words: shown escaped, they can't write to a terminal.
+                repr_native_str=True,
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if is_terminal
         else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )

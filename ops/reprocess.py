@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, TypeVar, cast
 
@@ -22,7 +23,7 @@ from consumers.errors import BusyError, PermanentError
 from consumers.manifest import read_manifest
 from consumers.scratch import Scratch
 from consumers.store import ObjectGoneError, Store
-from events.keys import AudioId, BatchId
+from events.keys import OPUS, AudioId, BatchId
 from ops.rebuild.reading import BatchReader
 from ops.telling import Telling
 
@@ -88,7 +89,8 @@ class Reprocessor:
             How many.
 
         Raises:
-            PermanentError: The batch is not unpacked, or has no such recordings.
+            PermanentError: The batch is not unpacked, or has no such recordings, or
+                there is nothing more to be heard of one; then nothing was changed.
             BusyError: A consumer has one of them in hand, and does not end.
         """
         row = self._row(batch)
@@ -97,10 +99,14 @@ class Reprocessor:
                 f"batch {batch} is not unpacked yet, its recordings are transcribed as they come; "
                 "--from unpack begins it anew"
             )
+        self._check_opus(batch, only)
         number = 0
-        for together in _portions(self._chosen(batch, only), _TOGETHER):
-            self._begin_again(batch, together)
-            number += len(together)
+        with self._database.locks() as locks:
+            self._hold_batch(locks, batch)
+            self._keep_archive(row)
+            for together in _portions(self._chosen(batch, only), _TOGETHER):
+                self._begin_again(batch, together)
+                number += len(together)
         if not number:
             raise PermanentError(f"batch {batch} has no recordings to be transcribed")
         for audios in [sorted(only)] if only else self._unfinished(batch):
@@ -117,11 +123,10 @@ class Reprocessor:
         row = self._row(batch)
         archive = self._archive_of(row)
         with self._database.locks() as locks:
-            if not locks.acquire(f"unpack {batch}"):
-                raise BusyError(f"batch {batch} is being unpacked at this moment")
+            self._hold_batch(locks, batch)
             self._rows.unseal(batch)
             # The archive is needed again, so it must not expire.
-            unretire(self._store, archive)
+            unretire(self._store, archive, batch)
             self._archive_of(row)
             self._store.delete(batch.complete_key)
             self._store.delete(batch.manifest_key)
@@ -158,6 +163,32 @@ class Reprocessor:
         if stored.etag != row.etag:
             raise PermanentError(f"{stored.key} was overwritten with other content")
         return stored.key
+
+    def _keep_archive(self, row: Batch) -> None:
+        """Have the archive, if it is there still, not expire before the batch is complete again."""
+        stored = self._store.head(row.archive_key) if row.archive_key else None
+        if stored is not None and stored.etag == row.etag:
+            with suppress(ObjectGoneError):
+                unretire(self._store, stored.key, row.batch)
+
+    def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
+        """Make sure that what is to be heard again is there: a transcript may be all that is left.
+
+        Raises:
+            PermanentError: A recording's Opus object is gone.
+        """
+        stored = self._reader.audios(batch, OPUS)
+        present = next(stored, None)
+        for recording in self._chosen(batch, only):
+            # Both are in order.
+            while present is not None and present < recording.audio:
+                present = next(stored, None)
+            if present != recording.audio:
+                raise PermanentError(
+                    f"{recording.audio.opus_key} is gone, so {recording.audio} can't be heard "
+                    "again, and nothing was changed: --from unpack makes it anew, as long as the "
+                    "archive is there; --only names those that are to be transcribed"
+                )
 
     def _chosen(self, batch: BatchId, only: Collection[AudioId]) -> Iterator[Recording]:
         """Give the recordings that are to be transcribed, as they were before that.
@@ -210,6 +241,14 @@ class Reprocessor:
             for audio in audios:
                 self._store.delete(audio.transcript_key)
                 self._store.delete(audio.opus_key)
+
+    def _hold_batch(self, locks: Locks, batch: BatchId) -> None:
+        """Keep unpack, rebuild and other reprocessing from the batch."""
+        if not locks.acquire(f"unpack {batch}"):
+            raise BusyError(
+                f"batch {batch} is being unpacked, rebuilt or reprocessed at this moment: try "
+                "again when that is done"
+            )
 
     def _hold(self, locks: Locks, audios: Iterable[AudioId]) -> None:
         """Keep consumers from the recordings: one that has read a transcript would write it."""

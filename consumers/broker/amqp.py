@@ -117,14 +117,6 @@ class AmqpInbox(Inbox):
             self._renewal.renew(self.in_hand)
         self._take_or_rest()
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Hand a delivery back, for another consumer."""
-        if delivery in self._renewal.copies:
-            # Requeued, it would rest until it expires.
-            self._send_anew(delivery)
-        else:
-            super().give_back(delivery)
-
     def close(self) -> None:
         """Close the connection; a lease queue goes if nothing lies in it."""
         with self._translated():

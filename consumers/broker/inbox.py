@@ -125,10 +125,13 @@ class Inbox(ABC):
         self.in_hand.discard(delivery)
 
     def give_back(self, delivery: Delivery) -> None:
-        """Hand a delivery back as it came, for another consumer."""
-        with self._translated():
-            self._message(delivery).requeue()
-        self.in_hand.discard(delivery)
+        """Hand a delivery back, for another consumer.
+
+        It is sent anew: a message that is only returned, brokers count as lost,
+        and consumers that are told to end again and again (an upgrade of many,
+        in turn) would make a dead letter of it.
+        """
+        self._send_anew(delivery)
 
     def cancel(self) -> None:
         """Take no more deliveries; suspects that are not begun go back."""

@@ -18,13 +18,14 @@ def publish(
 
     Args:
         channel: An open channel of kombu's.
-        body: What to send; text is sent as UTF-8.
+        body: What to send; text is sent as UTF-8, and what that can't say (halves of
+            characters) as JSON writes it.
         queue: Its name, to which the default exchange leads.
         headers: What to say beside the body.
         properties: What else kombu or its transport are to be told.
     """
     Producer(channel).publish(
-        body if isinstance(body, bytes) else body.encode(),
+        body if isinstance(body, bytes) else body.encode(errors="backslashreplace"),
         routing_key=queue,
         content_type="application/json",
         content_encoding="utf-8",

@@ -73,21 +73,16 @@ class SqsInbox(Inbox):
             del self._lent_until[delivery]
         for delivery, until in tuple(self._lent_until.items()):
             if until - now < VISIBILITY * 2 / 3:
-                self._lend(delivery, VISIBILITY)
+                self._lend(delivery)
                 self._lent_until[delivery] = now + VISIBILITY
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Let SQS deliver it again at once."""
-        self._lend(delivery, 0)
-        self.in_hand.discard(delivery)
-
-    def _lend(self, delivery: Delivery, seconds: int) -> None:
+    def _lend(self, delivery: Delivery) -> None:
         info = delivery.message.delivery_info
         with self._translated():
             self._channel.sqs().change_message_visibility(
                 QueueUrl=info["sqs_queue"],
                 ReceiptHandle=info["sqs_message"]["ReceiptHandle"],
-                VisibilityTimeout=seconds,
+                VisibilityTimeout=VISIBILITY,
             )
 
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:

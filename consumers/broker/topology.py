@@ -158,25 +158,26 @@ def declare_topology(
     topology = topology or Topology(address.prefix)
     exchange = exchange_name(topology.prefix)
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
+        channel = connection.default_channel
         what = f"exchange {exchange}"
         missing = _is_missing(connection, "exchange_declare", exchange, type="topic")
-        if not dry_run:
+        # What is there is declared in a dry run, too: that changes nothing, and
+        # fails if it is there in another form.
+        if not (dry_run and missing):
             with _explained(what):
-                connection.default_channel.exchange_declare(
-                    exchange, "topic", durable=True, auto_delete=False
-                )
+                channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
         yield what, missing
         for route in routes:
             for spec in topology.queues(route):
                 what = f"queue {spec.name}"
                 missing = _is_missing(connection, "queue_declare", spec.name)
-                if not dry_run:
+                if not (dry_run and missing):
                     with _explained(what):
-                        declare_queue(connection.default_channel, spec)
-                        if spec.name == queue_name(topology.prefix, route):
-                            key = rule_id(topology.prefix, route)
-                            connection.default_channel.queue_bind(spec.name, exchange, key)
+                        declare_queue(channel, spec)
                 yield what, missing
+            if not dry_run:
+                name = queue_name(topology.prefix, route)
+                channel.queue_bind(name, exchange, rule_id(topology.prefix, route))
         connection.close()
 
 

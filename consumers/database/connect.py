@@ -91,9 +91,9 @@ def translated() -> Iterator[None]:
         raise TransientError(f"the database is a standby: {exc}") from exc
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
         raise TransientError(f"the database can't be reached: {exc}") from exc
-    except psycopg.errors.UndefinedTable as exc:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise TransientError(
-            f"the database has no schema, run 'dropscribe bootstrap': {exc}"
+            f"the database's schema is missing or old, run 'dropscribe bootstrap': {exc}"
         ) from exc
     except psycopg.Error as exc:
         raise PermanentError(f"the database refused: {exc}") from exc

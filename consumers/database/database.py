@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -87,6 +88,11 @@ class Database(Session):
         if row is None or row["etag"] != archive.etag:
             raise overwritten(archive)
 
+    def unsealed(self, archive: Archive) -> BatchId | None:
+        """Find the batch for which this content, under this key, is still being read."""
+        rows = self._rows("unsealed_batch", {"archive_key": archive.key, "etag": archive.etag})
+        return BatchId(rows[0]["batch_id"]) if rows else None
+
     def put_recording(self, recording: Recording) -> None:
         """Write a recording's row; a finished one stays as it is."""
         with self._transaction() as connection:
@@ -109,9 +115,10 @@ class Database(Session):
                     **_id_parameters(recording.audio),
                     "language": transcript.language,
                     "language_probability": transcript.language_probability,
-                    # Postgres' text holds every character but this one.
-                    "text": transcript.text.replace("\x00", "\ufffd"),
-                    "segments": Jsonb([asdict(segment) for segment in transcript.segments]),
+                    "text": _storable(transcript.text),
+                    "segments": Jsonb(
+                        [_storable(asdict(segment)) for segment in transcript.segments]
+                    ),
                     "model": transcript.model,
                     "alignment": transcript.alignment,
                 },
@@ -126,7 +133,7 @@ class Database(Session):
                 **_id_parameters(audio),
                 "state": recording.state,
                 "path": recording.path,
-                "reason": recording.reason,
+                "reason": _storable(recording.reason),
                 "duration": recording.duration,
                 "codec": recording.codec,
                 "sample_rate": recording.sample_rate,
@@ -222,6 +229,19 @@ class Database(Session):
     def search(self, text: str, limit: int) -> list[Hit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
         return [Hit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})]
+
+
+def _storable(value: Any) -> Any:
+    """Replace the one character that neither text nor jsonb of Postgres holds."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case dict():
+            return {name: _storable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+        case _:
+            return value
 
 
 def _id_parameters(audio: AudioId) -> dict[str, object]:

@@ -72,6 +72,25 @@ class Recreating(Session):
         with self._transaction() as connection:
             return self._add(connection, batch, recordings)
 
+    def announce(
+        self,
+        batch: BatchId,
+        *,
+        completed_at: datetime,
+        announced_at: datetime,
+        counts: Mapping[str, int],
+    ) -> None:
+        """Put on record what a batch's ``.complete.json`` says, if nothing is of it."""
+        self._execute(
+            "recreate_announcement",
+            {
+                "batch_id": str(batch),
+                "completed_at": completed_at,
+                "announced_at": announced_at,
+                "counts": Jsonb(dict(counts)),
+            },
+        )
+
     def forget(self, batch: BatchId) -> None:
         """Delete all rows of a batch."""
         self._execute("forget_batch", {"batch_id": str(batch)})

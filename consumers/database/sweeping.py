@@ -235,6 +235,10 @@ class Sweeping(Session):
             connection.execute(self._sql["ensure_batches"], parameters)
             connection.execute(self._sql["mark_recordings_retold"], parameters)
 
+    def move_archive(self, batch: BatchId, key: str) -> None:
+        """Put on record that the archive of a batch that is not unpacked lies elsewhere now."""
+        self._execute("move_archive", {"batch_id": str(batch), "archive_key": key})
+
     def mark_retired(self, batch: BatchId) -> None:
         """Put on record that the batch's archive is tagged."""
         self._execute("mark_retired", {"batch_id": str(batch)})

@@ -19,7 +19,7 @@ from consumers.errors import ConfigurationError
 from events.routes import ROUTES, exchange_name, rule_id
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.endpoint import amqp_url
-from ops.bootstrap.rules import comparable, make_rule
+from ops.bootstrap.rules import check_alone, comparable, make_rule
 from ops.bootstrap.step import Step, found
 
 #: As whom a gateway logs in where its topic names nobody.
@@ -134,6 +134,7 @@ def _put_rules(
     ]
     ids = {rule_id(prefix, route) for route in ROUTES}
     rules = (answer or {}).get("TopicConfigurations", [])
+    check_alone(bucket, prefix, rules)
     present = [rule for rule in rules if rule["Id"] in ids]
     changed = stale or answer is None or comparable(present) != comparable(ours)
     if changed and not dry_run:

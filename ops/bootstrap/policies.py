@@ -37,7 +37,12 @@ _LOOK = Grant("Look", ("s3:ListBucket",))
 #: Whoever completes a batch tags its archive, if that is still the same.
 _RETIRE = Grant(
     "Archives",
-    ("s3:GetObject", "s3:GetObjectTagging", "s3:PutObjectTagging"),
+    (
+        "s3:GetObject",
+        "s3:GetObjectTagging",
+        "s3:PutObjectTagging",
+        "s3:DeleteObjectTagging",
+    ),
     (f"{ARCHIVES}*",),
 )
 

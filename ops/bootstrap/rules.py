@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from consumers.errors import ConfigurationError
 from events.routes import ROUTES, Route, rule_id
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found
@@ -43,9 +44,13 @@ def put_queue_rules(
         prefix: The deployment's.
         arns: Each route's target by the route's name; None where it is still to be made.
         dry_run: Only look.
+
+    Raises:
+        ConfigurationError: The bucket is another deployment's.
     """
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
     present = answer.get("QueueConfigurations", [])
+    check_alone(bucket, prefix, present)
     ours = [make_rule(prefix, route, {"QueueArn": arns[route.name] or ""}) for route in ROUTES]
     ids = {rule["Id"] for rule in ours}
     rules = [rule for rule in present if rule["Id"] not in ids] + ours
@@ -56,6 +61,35 @@ def put_queue_rules(
             NotificationConfiguration={**answer, "QueueConfigurations": rules},
         )
     return Step(f"notification rules of bucket {bucket.name}", changed)
+
+
+def check_alone(bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that the bucket is announced to no other deployment: both would do all its work.
+
+    Some stores refuse rules that overlap; others send each event twice.
+
+    Args:
+        bucket: Whose rules.
+        prefix: The deployment's.
+        rules: All that are there.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    others = sorted(
+        rule["Id"]
+        for rule in rules
+        for route in ROUTES
+        if rule["Id"].endswith(f"-{route.name}")
+        and rule["Id"] != rule_id(prefix, route)
+        and _filters(rule) == _filters(make_rule(prefix, route, {}))
+    )
+    if others:
+        raise ConfigurationError(
+            f"bucket {bucket.name} is announced to another deployment by the rules "
+            f"{', '.join(others)}: use its BROKER_PREFIX, or a bucket of your own, or delete these "
+            "rules (and the lifecycle rules of that prefix) where that deployment is no more"
+        )
 
 
 def comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -69,12 +103,16 @@ def comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
             rule["Id"],
             _without_region(rule["QueueArn"] if "QueueArn" in rule else rule["TopicArn"]),
             sorted(rule["Events"]),
-            sorted(
-                (item["Name"].lower(), item["Value"])
-                for item in rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
-            ),
+            _filters(rule),
         )
         for rule in rules
+    )
+
+
+def _filters(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return sorted(
+        (item["Name"].lower(), item["Value"])
+        for item in rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     )
 
 

@@ -38,44 +38,49 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
     """
     environment = Environment(os.environ)
     dropper = Dropper(environment, utc_now, socket.gethostname())
-    batches: dict[Path, BatchId] = {}
+    batches: list[tuple[Path, BatchId]] = []
     failed: list[str] = []
     for archive in archives:
         try:
-            with upload_bar(archive.name, archive.stat().st_size) as sent:
-                batches[archive] = dropper.drop(archive, sent)
+            with upload_bar(_name(archive), archive.stat().st_size) as sent:
+                batches.append((archive, dropper.drop(archive, sent)))
         except (PermanentError, TransientError) as exc:
             failed.append(str(exc))
             continue
         if not as_json:
-            click.echo(str(batches[archive]))
+            click.echo(str(batches[-1][1]))
     try:
         waited = _wait(environment, batches) if wait else {}
     except TransientError as exc:
         failed.append(str(exc))
         waited = {}
     if as_json:
-        print_json({"batches": [_as_json(path, batch, waited) for path, batch in batches.items()]})
+        print_json({"batches": [_as_json(path, batch, waited) for path, batch in batches]})
     for error in failed:
         click.echo(f"Error: {error}", err=True)
     if failed or any(progress.state != "complete" for progress in waited.values()):
         context.exit(1)
 
 
-def _wait(environment: Environment, batches: dict[Path, BatchId]) -> dict[BatchId, Progress]:
+def _wait(environment: Environment, batches: list[tuple[Path, BatchId]]) -> dict[BatchId, Progress]:
     waited = {}
     with open_database(environment) as database:
-        for archive, batch in batches.items():
+        for archive, batch in batches:
             with batch_bar() as show:
                 waited[batch] = watch(database, batch, show)
-            click.echo(f"{archive.name}: {waited[batch].state}", err=True)
+            click.echo(f"{_name(archive)}: {waited[batch].state}", err=True)
     return waited
+
+
+def _name(archive: Path) -> str:
+    """Give a file's name as it can be shown: it need not be UTF-8."""
+    return click.format_filename(archive, shorten=True)
 
 
 def _as_json(archive: Path, batch: BatchId, waited: dict[BatchId, Progress]) -> dict[str, object]:
     progress = waited.get(batch)
     return {
-        "archive": str(archive),
+        "archive": click.format_filename(archive),
         "batch_id": str(batch),
         **(progress_as_json(progress) if progress else {}),
     }

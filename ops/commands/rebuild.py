@@ -30,7 +30,8 @@ def rebuild(context: click.Context, batch: BatchId | None, *, yes: bool, as_json
     For a database that was lost, or restored from a backup. Consumers can run
     meanwhile; a batch that is being unpacked at that moment is left out. What is
     left to do afterwards, `dropscribe sweep` sends again. Of a BATCH of which
-    the bucket holds nothing the rows are dropped, once you said so.
+    the bucket holds nothing the rows are dropped, once you said so; where none is
+    named, such rows stay, and a sweep tells of them.
 
     \b
       dropscribe rebuild 20250622-143052-a1b2c3

@@ -39,8 +39,9 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
     """Do BATCH again: with another model, or after a fault was mended.
 
     From transcribe, its transcripts are deleted and made anew. From unpack, all
-    that was made of its archive is; the archive has to be there still. The batch
-    then completes once more. Should this be cut short, run it again.
+    that was made of its archive is; the archive has to be there still. What can't
+    be done again is not deleted. The batch then completes once more. Should this
+    be cut short, run it again.
 
     \b
       dropscribe reprocess 20250622-143052-a1b2c3

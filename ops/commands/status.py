@@ -30,7 +30,13 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 @click.command()
 @click.argument("batch", required=False, type=BATCH)
 @click.option("--watch", "keep_looking", is_flag=True, help="Look again each second until Ctrl-C.")
-@click.option("--limit", default=20, show_default=True, help="How many batches to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default="20",
+    help="How many batches to show.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bool) -> None:
     """Show how far the youngest batches are, or one BATCH with its recordings.

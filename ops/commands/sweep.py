@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumers.database.sweeping import DEFAULT_AGES, Ages
-from consumers.errors import TransientError
+from consumers.errors import PermanentError, TransientError
 from ops.commands.parameters import DURATION
 from ops.environment import Environment
 from ops.log import quiet_log
@@ -79,6 +79,7 @@ def sweep(
     from the bucket. It can be run at any time, and while another sweep runs it
     does nothing. The exit code is 1 if something is lost that a sweep can't
     bring back: a row whose object is gone, an archive that was never unpacked.
+    With --every, what fails is tried again the next time.
 
     \b
       dropscribe sweep --dry-run
@@ -105,8 +106,8 @@ def sweep(
         while not ending.is_asked:
             try:
                 _print(once(), as_json=as_json)
-            except TransientError as exc:
-                # Whoever is away may be back by the next time.
+            except (TransientError, PermanentError) as exc:
+                # Whoever is away, or refuses, may not by the next time.
                 click.echo(f"Error: {exc}", err=True)
             _rest(every, ending)
 

@@ -53,9 +53,15 @@ class BatchReader:
         """Find every batch, and its archive where that is there; some come twice."""
         for page in self._store.pages(ARCHIVES):
             for listed in page:
-                archive = self._described(listed.key)
-                if archive is not None:
-                    yield archive.batch, archive
+                try:
+                    archive = self._described(listed.key)
+                except PermanentError:
+                    # Whoever rebuilds its batch is told why.
+                    archive, batch = None, batch_of(listed.key)
+                else:
+                    batch = archive.batch if archive else None
+                if batch is not None:
+                    yield batch, archive
         last = None
         for key in self._store.keys(PROCESSED):
             batch = batch_of(key)

@@ -98,13 +98,15 @@ class Rebuilder:
             archive: What was dropped, where that is known.
 
         Raises:
-            BusyError: Its archive is being read at this moment.
+            BusyError: Its archive is being read at this moment, or it is being reprocessed.
             NothingStoredError: The bucket holds nothing of it.
             PermanentError: What is stored can't be read.
         """
         with self._database.locks() as locks:
             if not locks.acquire(f"unpack {batch}"):
-                raise BusyError(f"batch {batch} is being unpacked: rebuild it when that is done")
+                raise BusyError(
+                    f"batch {batch} is being unpacked, or done again: rebuild it when that is done"
+                )
             manifest = self._store.head(batch.manifest_key)
             if manifest is None:
                 number = self._recreate_unsealed(batch, archive)
@@ -114,6 +116,7 @@ class Rebuilder:
             # Listed only now: what was finished before the rows were replaced is among them.
             audios = self._reader.audios(batch, TRANSCRIPT)
             transcripts = sum(_together(self._put_transcript, audios))
+            self._put_announcement(batch)
         self._completion.look(batch)
         row = self._database.batch(batch)
         return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
@@ -168,6 +171,17 @@ class Rebuilder:
         # It does not complete before it is sealed, so these may follow by and by.
         found = _together(self._reader.recording, self._reader.audios(batch, OPUS))
         return self._rows.add(batch, (each for each in found if each is not None))
+
+    def _put_announcement(self, batch: BatchId) -> None:
+        """Put on record that consumers completed the batch while its rows were replaced."""
+        announcement = self._reader.announcement(batch)
+        if announcement is not None:
+            self._rows.announce(
+                batch,
+                completed_at=announcement.completed_at,
+                announced_at=announcement.announced_at,
+                counts=announcement.counts,
+            )
 
     def _put_transcript(self, audio: AudioId) -> bool:
         transcribed = self._reader.transcribed(audio)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -66,12 +67,17 @@ class Errand:
         if self.report.is_dry:
             self.report.add(kind, name)
             return
-        try:
+        with self.attempt(name):
             deed()
+            self.report.add(kind, name, is_done=True)
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Count what fails for good within the block as that, and end the block alone."""
+        try:
+            yield
         except BusyError:
             # A consumer has it in hand after all.
             self.report.add(Kind.WAITING, name)
         except PermanentError as exc:
             self.report.add(Kind.FAILED, f"{name}: {exc}")
-        else:
-            self.report.add(kind, name, is_done=True)

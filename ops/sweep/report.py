@@ -27,6 +27,7 @@ class Kind(StrEnum):
     WAITING = "waiting"
     DEAD = "dead"
     FOREIGN = "foreign"
+    ARCHIVE_COPY = "archive-copy"
     ARCHIVE_GONE = "archive-gone"
     ARCHIVE_OVERWRITTEN = "archive-overwritten"
     OPUS_GONE = "opus-gone"
@@ -72,8 +73,12 @@ NATURES: Mapping[Kind, Nature] = {
     Kind.BATCH_UNANNOUNCED: Nature("batch completed, not announced", "announced it"),
     Kind.ANNOUNCEMENT_GONE: Nature("complete.json gone", "wrote it again"),
     Kind.WAITING: _remark("told again a while ago, not done", "waits in its queue"),
-    Kind.DEAD: _remark("dead letter", "see: dropscribe dead list"),
+    Kind.DEAD: _remark(
+        "does not go on by itself",
+        "dropscribe status BATCH says why; dropscribe dead list, or reprocess BATCH",
+    ),
     Kind.FOREIGN: _remark("object that is not dropscribe's", "left alone"),
+    Kind.ARCHIVE_COPY: _remark("another copy of a batch's archive", "left alone"),
     Kind.ARCHIVE_GONE: _loss(
         "archive gone before it was unpacked",
         "drop it again; dropscribe rebuild BATCH forgets what is not stored",
@@ -90,7 +95,7 @@ NATURES: Mapping[Kind, Nature] = {
     Kind.MANIFEST_GONE: _loss(
         "batch without its manifest", "dropscribe reprocess BATCH --from unpack"
     ),
-    Kind.FAILED: _loss("repair that failed", "its name says why"),
+    Kind.FAILED: _loss("can't be looked at, or repaired", "its name says why"),
 }
 
 

@@ -167,3 +167,23 @@ def test_a_broker_that_is_restarted_mid_work_costs_nothing(end: str) -> None:
             settled(queues)
         assert set(handler.keys) == {f"archives/{number}.tar" for number in range(3)}
         assert queues.dead() == []
+
+
+def test_while_work_goes_on_whose_connection_was_lost_nothing_waits_behind_it(
+    queues: RabbitQueues,
+) -> None:
+    assert queues.address.endpoint is not None
+    with Relay(int(queues.address.endpoint.rsplit(":", 1)[1])) as relay:
+        busy, idle = sleeper(12), sleeper(0)
+        queues.send("archives/a.tar")
+        with running(queues.through(relay.port), busy):
+            eventually(lambda: busy.calls or None, seconds=10)
+            with running(queues, idle):
+                relay.reset()
+                eventually(lambda: idle.calls or None, seconds=10)
+                # Enough for the other to connect again.
+                time.sleep(3)
+                for number in range(4):
+                    queues.send(f"archives/{number}.tar")
+                eventually(lambda: len(idle.keys) == 5 or None, seconds=4)
+        assert busy.keys == ["archives/a.tar"]

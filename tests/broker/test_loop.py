@@ -2,8 +2,48 @@
 
 from __future__ import annotations
 
-from tests.contracts.loop import LoopContract
+from collections.abc import Sequence
+
+import pytest
+import structlog
+
+from consumers.errors import ClockError
+from consumers.loop import Loop, Stop
+from events.event import ObjectCreated
+from tests.broker.queues import RabbitQueues
+from tests.contracts.loop import ROUTE, LoopContract, Opener, Recorder, running, settled
 
 
 class TestLoopOnRabbitMQ(LoopContract):
     """The contract."""
+
+
+class Misconfigured(Recorder):
+    """A handler that can do nothing where it runs."""
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        raise ClockError("this host's clock is 60 minutes ahead")
+
+
+def refused(queues: Opener) -> None:
+    """Run a consumer that takes a delivery, can't work, and ends."""
+    loop = Loop(
+        route=ROUTE,
+        handler=Misconfigured(lambda _: None),
+        open_inbox=queues.open_inbox,
+        log=structlog.get_logger(),
+    )
+    with pytest.raises(ClockError):
+        loop.run(Stop())
+
+
+def test_what_is_given_back_is_no_loss(queues: RabbitQueues) -> None:
+    """Consumers that are upgraded in turn, or can't work, are no sign of poison."""
+    queues.send("archives/a.tar")
+    for _ in range(queues.topology.delivery_limit + 1):
+        refused(queues)
+    handler = Recorder(lambda _: None)
+    with running(queues, handler):
+        settled(queues)
+    assert handler.keys == ["archives/a.tar"]
+    assert queues.dead() == []

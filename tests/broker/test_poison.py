@@ -43,3 +43,14 @@ def test_what_its_sender_calls_the_body_does_not_matter(
         settled(queues)
     assert len(queues.dead()) + len(handler.keys) == 2
     assert len(queues.dead()) >= 1
+
+
+def test_half_a_character_is_kept_and_its_neighbours_are_done(queues: RabbitQueues) -> None:
+    """What UTF-7 can spell, UTF-8 can't."""
+    handler = Recorder(lambda _: None)
+    queues.send(body=b"+2AA-", content_encoding="utf-7")
+    queues.send("archives/a.tar")
+    with running(queues, handler):
+        settled(queues)
+    assert handler.keys == ["archives/a.tar"]
+    assert [letter["body"] for letter in queues.dead()] == ["\ud800"]

@@ -14,7 +14,8 @@ from ops.log import quiet_log
 from ops.repair import open_sweeper
 from ops.sweep.report import Report
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import RECORDINGS, archive, event_for
+from tests.integration.test_pipeline import event_for
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 #: Columns that hold when something was written: no bucket knows that.

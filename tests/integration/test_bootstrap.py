@@ -178,6 +178,21 @@ class TestPolicy:
         return {next((role for role in roles if sid.startswith(role)), sid) for sid in sids}
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_bucket_of_another_deployment_is_left_to_it(
+    variables: dict[str, str], s3: Any, *, dry_run: bool
+) -> None:
+    """Both would do all of the work, and one's retention would be the other's."""
+    list(bootstrap(Environment(variables)))
+    bucket = variables["S3_BUCKET"]
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    theirs = Environment({**variables, "BROKER_PREFIX": f"{bucket}-2"})
+    with pytest.raises(ConfigurationError, match=f"{bucket}-transcribe, {bucket}-unpack"):
+        list(bootstrap(theirs, dry_run=dry_run))
+    after = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    assert after == before
+
+
 def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> None:
     with pytest.raises(TransientError, match="SQS can't be reached"):
         changes({**variables, "BROKER_URL": "sqs://a:b@127.0.0.1:9"})

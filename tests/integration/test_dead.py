@@ -25,7 +25,7 @@ from tests.contracts.dead import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.queues import SqsQueues
-from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 ONLY = Selection(routes=(ROUTE,))

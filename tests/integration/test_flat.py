@@ -21,7 +21,8 @@ from consumers.store import Store, StoredObject
 from consumers.unpack import Unpack
 from events.keys import BatchId
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import MP3, event_for
+from tests.integration.test_pipeline import event_for
+from tests.samples import MP3
 from tests.unit.archives import entry
 
 MIB = 1 << 20

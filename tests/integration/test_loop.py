@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
+from consumers.broker.sqs import LOST_AFTER
 from events.event import ObjectCreated
 from ops.environment import Environment
+from tests.broker.test_loop import refused
 from tests.contracts.loop import LoopContract, Recorder, running, settled
 from tests.contracts.poison import PoisonContract
 from tests.integration.queues import VISIBILITY, SqsQueues
@@ -49,18 +51,24 @@ class TestPoisonOnSqs(PoisonContract):
         return queues
 
 
-def test_what_is_given_back_is_worked_on_alone_and_then_done(queues: SqsQueues) -> None:
-    inbox = queues.open_inbox(prefetch=8, receive=lambda _: None)
+def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: SqsQueues) -> None:
     for number in range(4):
         queues.send(f"archives/{number}.tar")
-    while len(inbox.in_hand) < 4:
-        inbox.drain(0.2)
-    inbox.cancel()
-    for delivery in tuple(inbox.in_hand):
-        inbox.give_back(delivery)
-    inbox.close()
+    queues.take_and_leave()
     handler = Recorder(lambda _: None, group=4)
     with running(queues, handler):
         settled(queues)
     assert len(handler.calls[0]) == 1
     assert sorted(handler.keys) == [f"archives/{number}.tar" for number in range(4)]
+
+
+def test_what_is_given_back_is_no_loss(queues: SqsQueues) -> None:
+    """Consumers that are upgraded in turn, or can't work, are no sign of poison."""
+    queues.send("archives/a.tar")
+    for _ in range(LOST_AFTER + 1):
+        refused(queues)
+    handler = Recorder(lambda _: None)
+    with running(queues, handler):
+        settled(queues)
+    assert handler.keys == ["archives/a.tar"]
+    assert queues.dead() == []

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from consumers.errors import BusyError
+from consumers.database.recreating import Recreating, Stored
+from consumers.database.rows import Recording
+from consumers.errors import BusyError, PermanentError
+from consumers.store import Store, StoredObject
 from events.keys import AudioId, BatchId
 from ops.log import quiet_log
-from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder
+from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
 from ops.repair import open_rebuilder
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import (
@@ -26,7 +29,8 @@ from tests.integration.damage import (
     unpacked,
 )
 from tests.integration.test_commands import Run, printed, run  # noqa: F401
-from tests.integration.test_pipeline import FLAC, RECORDINGS, SILENT, WAV, event_for
+from tests.integration.test_pipeline import event_for
+from tests.samples import FLAC, RECORDINGS, SILENT, WAV
 from tests.unit.archives import tar_of
 
 #: One of each outcome; the long path does not fit in an object's metadata.
@@ -145,6 +149,23 @@ def test_objects_that_are_not_ours_are_left_to_their_consumer(
     assert (rebuilt.recordings, rebuilt.transcripts) == (3, 0)
 
 
+def test_a_character_that_postgres_can_t_hold_is_replaced(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    key = AudioId(batch, 0).transcript_key
+    document = json.loads(pipeline.store.read(key))
+    document["reason"] = "a\0b"
+    document["segments"][0]["text"] = "a\0b"
+    document["segments"][0]["words"] = [{"text": "a\0b", "start": None, "end": None, "score": None}]
+    pipeline.store.write(key, json.dumps(document).encode(), content_type="application/json")
+    assert rebuilder.rebuild(batch).state == "complete"
+    row = rows(pipeline.database)["transcripts"][0]
+    segment = row["segments"][0]
+    assert (row["text"], segment["text"], segment["words"][0]["text"]) == ("a\ufffdb",) * 3
+    assert rows(pipeline.database)["recordings"][0]["reason"] == "a\ufffdb"
+
+
 def test_a_batch_that_is_being_unpacked_is_left_alone(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
@@ -186,6 +207,27 @@ def test_consumers_go_on_while_their_batch_is_rebuilt(
     assert rebuilder.rebuild(batch).state == "complete"
     assert found(swept(pipeline)) == {}
     assert pipeline.database.counts(batch) == {"transcribed": number}
+
+
+def test_a_batch_that_completes_while_it_is_rebuilt_completes_once(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = unpacked(pipeline, tmp_path)
+    recreate = Recreating.recreate
+    announced = []
+
+    def after_the_last_recording(
+        self: Recreating, stored: Stored, recordings: Iterable[Recording]
+    ) -> int:
+        transcribed(pipeline, batch, range(3))
+        announced.append(pipeline.store.head(batch.complete_key))
+        return recreate(self, stored, recordings)
+
+    monkeypatch.setattr(Recreating, "recreate", after_the_last_recording)
+    assert rebuilder.rebuild(batch).state == "complete"
+    assert [pipeline.store.head(batch.complete_key)] == announced
+    assert rows(pipeline.database)["batches"][0]["counts"] == {"transcribed": 3}
+    assert found(swept(pipeline)) == {}
 
 
 def test_a_crash_after_the_first_step_leaves_what_a_sweep_finds(
@@ -231,6 +273,25 @@ def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path)
     assert [row for row in after["batches"] if row["batch_id"] != str(batches[2])] == before[
         "batches"
     ]
+
+
+def test_an_archive_that_the_store_forbids_costs_its_own_batch_only(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden, batch = dropped(pipeline, tmp_path), unpacked(pipeline, tmp_path)
+    head = Store.head
+
+    def refuse(self: Store, key: str) -> StoredObject | None:
+        if key == forbidden.archive_key:
+            raise PermanentError(f"{key}: the store forbids it (403)")
+        return head(self, key)
+
+    monkeypatch.setattr(Store, "head", refuse)
+    outcomes = {outcome.batch: outcome for outcome in rebuilder.rebuild_all()}
+    assert isinstance(outcomes[batch], Rebuilt)
+    failed = outcomes[forbidden]
+    assert isinstance(failed, NotRebuilt)
+    assert "forbids" in failed.error
 
 
 def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(

@@ -21,7 +21,8 @@ from ops.telling import Telling
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.damage import dropped, finished, found, rows, swept, transcribed, unpacked
 from tests.integration.test_commands import Run, printed, run  # noqa: F401
-from tests.integration.test_pipeline import RECORDINGS, event_for
+from tests.integration.test_pipeline import event_for
+from tests.samples import RECORDINGS
 from tests.unit.archives import tar_of
 
 
@@ -336,6 +337,52 @@ def test_wherever_it_dies_a_sweep_or_another_run_finishes(
     for ordinal in range(len(RECORDINGS)):
         model_of(pipeline, AudioId(batch, ordinal))
     assert tar_of(RECORDINGS) == pipeline.store.read(batch.archive_key)
+
+
+@pytest.mark.parametrize("only", [(), (1,)])
+def test_what_can_t_be_heard_again_keeps_its_transcript(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path, only: tuple[int, ...]
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    pipeline.store.delete(AudioId(batch, 1).opus_key)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    with pytest.raises(PermanentError, match="nothing was changed"):
+        reprocessor.transcribe_again(batch, [AudioId(batch, ordinal) for ordinal in only])
+    assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
+    # Others can.
+    assert reprocessor.transcribe_again(batch, [AudioId(batch, 2)]) == 1
+
+
+def test_an_archive_does_not_expire_while_its_batch_is_done_again(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
+) -> None:
+    batch = finished(pipeline, tmp_path)
+    assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
+    reprocessor.transcribe_again(batch)
+    assert STATE_TAG not in pipeline.store.tags(batch.archive_key)
+    transcribed(pipeline, batch, range(len(RECORDINGS)))
+    assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
+
+
+@pytest.mark.parametrize("start", ["unpack", "transcribe"])
+def test_a_batch_that_is_rebuilt_meanwhile_is_left_alone(
+    pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path, start: str
+) -> None:
+    """Else the rows would be of one moment, and the bucket of another."""
+    batch = finished(pipeline, tmp_path)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    with pipeline.database.locks() as locks:
+        assert locks.acquire(f"unpack {batch}")
+        with pytest.raises(BusyError, match="rebuilt"):
+            _do(reprocessor, batch, start)
+    assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
+
+
+def _do(reprocessor: Reprocessor, batch: BatchId, start: str) -> None:
+    if start == "unpack":
+        reprocessor.unpack_again(batch)
+    else:
+        reprocessor.transcribe_again(batch)
 
 
 def do_what_is_told(pipeline: Pipeline, report: Report) -> None:

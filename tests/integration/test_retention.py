@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from consumers.dropped import (
@@ -16,7 +17,7 @@ from consumers.dropped import (
 from consumers.store import Store
 from events.keys import ArchiveKey, BatchId
 from tests.integration.conftest import Pipeline, eventually
-from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 BATCH = BatchId("20250622-143052-a1b2c3")
@@ -53,7 +54,7 @@ def test_tags_of_others_stay(store: Store) -> None:
     store.tag(BATCH.archive_key, {"project": "birds"})
     retire(store, BATCH.archive_key, etag, BATCH, failed=False)
     assert store.tags(BATCH.archive_key)["project"] == "birds"
-    unretire(store, BATCH.archive_key)
+    unretire(store, BATCH.archive_key, BATCH)
     assert store.tags(BATCH.archive_key) == {"project": "birds", BATCH_TAG: str(BATCH)}
 
 
@@ -61,6 +62,21 @@ def test_other_content_under_the_same_key_is_not_marked(store: Store) -> None:
     etag = stored(store, BATCH.archive_key)
     stored(store, BATCH.archive_key, b"other content")
     retire(store, BATCH.archive_key, etag, BATCH, failed=False)
+    assert store.tags(BATCH.archive_key) == {}
+
+
+class Interrupted(Store):
+    """A bucket into which somebody stores other content right before it is tagged."""
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        if tags:
+            stored(self, key, b"other content")
+        super().tag(key, tags)
+
+
+def test_other_content_that_comes_while_it_is_marked_is_not_marked(store: Store) -> None:
+    etag = stored(store, BATCH.archive_key)
+    retire(Interrupted(store._client, store.bucket), BATCH.archive_key, etag, BATCH, failed=False)
     assert store.tags(BATCH.archive_key) == {}
 
 
@@ -76,7 +92,7 @@ def test_an_archive_keeps_its_batch_though_marking_it_modifies_it(store: Store) 
     assert before is not None
     batch = describe(store, key, before).batch
     retire(store, FOREIGN, etag, batch, failed=False)
-    unretire(store, FOREIGN)
+    unretire(store, FOREIGN, batch)
     after = store.head(FOREIGN)
     assert after is not None
     assert describe(store, key, after).batch == batch

@@ -24,7 +24,7 @@ from ops.cli import main
 from ops.composition import open_database
 from ops.environment import Environment
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 UNPACK, TRANSCRIBE, READ, OPERATOR = PRIVILEGES

@@ -7,15 +7,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from consumers.database.sweeping import DEFAULT_AGES, Ages
-from consumers.dropped import BATCH_TAG, COMPLETE, STATE_TAG
-from consumers.store import Listed, Store
-from events.keys import AudioId, BatchId
+from consumers.dropped import BATCH_TAG, COMPLETE, STATE_TAG, describe
+from consumers.errors import PermanentError
+from consumers.store import Listed, Store, StoredObject
+from events.keys import ArchiveKey, AudioId, BatchId
 from ops.log import quiet_log
 from ops.repair import open_sweeper
 from ops.sweep.report import NATURES, Kind
@@ -33,7 +35,8 @@ from tests.integration.damage import (
     without_events,
 )
 from tests.integration.test_commands import Run, printed, run  # noqa: F401
-from tests.integration.test_pipeline import RECORDINGS, WAV
+from tests.integration.test_pipeline import event_for
+from tests.samples import RECORDINGS, WAV
 from tests.unit.archives import tar_of
 
 #: Everything that is not done is told, however short ago that was before.
@@ -289,6 +292,91 @@ def test_content_that_was_stored_over_an_archive_is_told(
     report = swept(pipeline)
     assert found(report) == {"archive-overwritten": 1}
     assert not report.is_lossless
+
+
+@pytest.mark.parametrize("name", ["copy.tar", "tar.old"])
+def test_a_copy_of_an_archive_is_left_alone(pipeline: Pipeline, tmp_path: Path, name: str) -> None:
+    """Its batch is neither rebuilt nor told by each sweep, whatever the copy is called."""
+    for batch in (dropped(pipeline, tmp_path), finished(pipeline, tmp_path)):
+        pipeline.store.write(
+            f"archives/{batch}.{name}", pipeline.store.read(batch.archive_key), content_type="x"
+        )
+    swept(pipeline)
+    before, queues = rows(pipeline.database), depths(pipeline)
+    assert found(swept(pipeline)) == {"waiting": 1, "archive-copy": 2}
+    assert (rows(pipeline.database), depths(pipeline)) == (before, queues)
+
+
+@pytest.mark.parametrize("name", ["copy.tar", "tar.old"])
+def test_an_archive_that_was_renamed_before_it_was_unpacked_is_followed(
+    pipeline: Pipeline, tmp_path: Path, name: str
+) -> None:
+    batch = dropped(pipeline, tmp_path)
+    swept(pipeline)
+    key = f"archives/{batch}.{name}"
+    pipeline.store.write(key, pipeline.store.read(batch.archive_key), content_type="x")
+    pipeline.store.delete(batch.archive_key)
+    assert found(swept(pipeline))["archive-untold"] == 1
+    pipeline.start()
+    eventually(lambda: row if (row := pipeline.database.batch(batch)) and row.sealed_at else None)
+    swept(pipeline)
+    assert pipeline.wait(batch).state == "complete"
+    assert pipeline.store.tags(key)[STATE_TAG] == COMPLETE
+    assert found(swept(pipeline)) == {}
+
+
+def test_an_archive_that_stands_for_another_batch_by_now_is_told_as_its_own(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """Somebody's tags are enough for Ceph to say another time of an archive."""
+    dropped(pipeline, tmp_path)
+    key = "archives/interviews in May.tar"
+    pipeline.store.write(key, tar_of({"a.wav": WAV}), content_type="application/x-tar")
+    stored = pipeline.store.head(key)
+    assert stored is not None
+    earlier = BatchId.derived(stored.last_modified - timedelta(minutes=1), key, stored.etag)
+    archive = replace(describe(pipeline.store, ArchiveKey(key, None), stored), batch=earlier)
+    pipeline.database.register(archive)
+    assert swept(pipeline).tallies[Kind.ARCHIVE_UNDONE].names == [key]
+    pipeline.unpack().handle([event_for(pipeline, key)])
+    row = pipeline.database.batch(earlier)
+    assert row is not None
+    assert row.sealed_at
+
+
+def test_an_archive_that_the_store_forbids_does_not_keep_the_others_waiting(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden, batch = dropped(pipeline, tmp_path), dropped(pipeline, tmp_path)
+    head = Store.head
+
+    def refuse(self: Store, key: str) -> StoredObject | None:
+        if key == forbidden.archive_key:
+            raise PermanentError(f"{key}: the store forbids it (403)")
+        return head(self, key)
+
+    monkeypatch.setattr(Store, "head", refuse)
+    report = swept(pipeline)
+    assert found(report) == {"failed": 1, "archive-untold": 1}
+    assert "forbids" in report.tallies[Kind.FAILED].names[0]
+    assert report.tallies[Kind.ARCHIVE_UNTOLD].names == [batch.archive_key]
+
+
+def test_what_is_not_done_is_not_announced_again(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = finished(pipeline, tmp_path)
+    pipeline.store.delete(batch.complete_key)
+    pipeline.store.delete(AudioId(batch, 0).transcript_key)
+    execute(
+        pipeline.database,
+        "UPDATE recordings SET state = 'converted', finished_at = NULL, transcript_key = NULL "
+        "WHERE ordinal = 0",
+    )
+    swept(pipeline)
+    assert pipeline.store.head(batch.complete_key) is None
+    transcribed(pipeline, batch, [0])
+    announced = json.loads(pipeline.store.read(batch.complete_key))
+    assert announced["counts"] == {"transcribed": 3}
+    assert found(swept(pipeline)) == {}
 
 
 def test_archives_under_any_name_keep_their_batch(pipeline: Pipeline) -> None:

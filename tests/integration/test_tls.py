@@ -18,7 +18,7 @@ from ops.environment import Environment
 from ops.settings import read_broker_address
 from tests.integration.certificates import certify, tls_in_front_of
 from tests.integration.conftest import Pipeline
-from tests.integration.test_pipeline import RECORDINGS, archive
+from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 UNPACK = route_named("unpack")

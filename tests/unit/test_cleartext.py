@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consumers.aws import make_client
 from ops.environment import Environment, SettingError
 from ops.settings import DatabaseSettings, StoreSettings, read_broker_address
 
@@ -100,3 +101,15 @@ def test_what_is_encrypted_or_stays_on_this_machine_is_fine(variables: dict[str,
 def test_the_error_says_what_to_do(variables: dict[str, str], advice: str) -> None:
     with pytest.raises(SettingError, match=advice):
         read(variables)
+
+
+@pytest.mark.parametrize("service", ["s3", "sqs"])
+def test_what_is_not_set_is_aws_itself(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another variable of botocore's would lead around all that is checked here."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://10.0.0.7:9000")
+    client = make_client(
+        service, endpoint=None, access_key="key", secret_key="hush", region="us-east-1"
+    )
+    assert client.meta.endpoint_url.startswith("https://")
+    assert "amazonaws.com" in client.meta.endpoint_url
+    client.close()

@@ -13,6 +13,14 @@ ON CONFLICT (batch_id) DO UPDATE
 -- name: batch_etag
 SELECT etag FROM batches WHERE batch_id = %(batch_id)s
 
+-- name: unsealed_batch
+-- COLLATE: the index is by the keys' bytes.
+SELECT batch_id
+FROM batches
+WHERE archive_key COLLATE "C" = %(archive_key)s AND etag = %(etag)s AND sealed_at IS NULL
+ORDER BY batch_id
+LIMIT 1
+
 -- name: seal_batch
 UPDATE batches
 SET sealed_at = coalesce(sealed_at, now()),

@@ -36,5 +36,10 @@ SET archive_key = %(archive_key)s,
     is_unmarked = false
 WHERE batch_id = %(batch_id)s
 
+-- name: recreate_announcement
+UPDATE batches
+SET completed_at = %(completed_at)s, announced_at = %(announced_at)s, counts = %(counts)s
+WHERE batch_id = %(batch_id)s AND sealed_at IS NOT NULL AND announced_at IS NULL
+
 -- name: forget_batch
 DELETE FROM batches WHERE batch_id = %(batch_id)s

@@ -137,9 +137,23 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
     SET retold_at = excluded.retold_at
     WHERE recordings.finished_at IS NULL
 
+-- name: move_archive
+UPDATE batches
+SET archive_key = %(archive_key)s, stalled = NULL
+WHERE batch_id = %(batch_id)s AND sealed_at IS NULL
+
 -- name: mark_retired
 UPDATE batches SET is_unmarked = false WHERE batch_id = %(batch_id)s
 
 -- name: unannounce_batch
 -- Its .complete.json is gone: whoever looks next writes it again.
-UPDATE batches SET announced_at = NULL WHERE batch_id = %(batch_id)s
+-- A batch of which something is left to do is not complete, either.
+UPDATE batches
+SET announced_at = NULL,
+    completed_at = CASE
+        WHEN NOT EXISTS (
+            SELECT FROM recordings
+            WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
+        ) THEN completed_at
+    END
+WHERE batch_id = %(batch_id)s
