@@ -61,7 +61,7 @@ class StoreContract:
     @pytest.fixture
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take up downloads again at once."""
-        monkeypatch.setattr("consumers.store._RESUME_PAUSE", 0.01)
+        monkeypatch.setattr("consumers.store.download._RESUME_PAUSE", 0.01)
 
     def test_what_is_written_can_be_read(self, store: Store) -> None:
         found = stored(store)

@@ -1,0 +1,15 @@
+"""The bucket: every S3 call that dropscribe makes, and what its errors mean."""
+
+from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
+from consumers.store.refusals import ObjectGoneError
+from consumers.store.store import Store, connect_store
+
+__all__ = [
+    "Listed",
+    "ObjectGoneError",
+    "Store",
+    "StoredObject",
+    "connect_store",
+    "decoded_metadata",
+    "encoded_metadata",
+]

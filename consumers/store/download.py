@@ -1,0 +1,80 @@
+"""Reading an object from its start, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any, Protocol
+
+from consumers.errors import TransientError
+from consumers.store.objects import StoredObject
+from consumers.store.refusals import translated
+
+#: How often in a row a download that broke off is taken up again where it stopped.
+_RESUMES = 5
+
+#: Seconds to wait before that.
+_RESUME_PAUSE = 1.0
+
+
+class OpenRange(Protocol):
+    """Begins a download at a byte."""
+
+    def __call__(self, stored: StoredObject, start: int) -> Any:
+        """Give botocore's body."""
+
+
+class Download(io.RawIOBase):
+    """A forward read of one object that outlives its connections."""
+
+    def __init__(self, open_range: OpenRange, stored: StoredObject) -> None:
+        self._open_range = open_range
+        self._stored = stored
+        self._position = 0
+        self._resumes = 0
+        self._body: Any = None
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what comes, and connect again as often as it takes.
+
+        Raises:
+            TransientError: It took too often.
+        """
+        while self._position < self._stored.size:
+            try:
+                chunk = self._read(len(buffer))
+            except TransientError:
+                self._drop()
+                self._resumes += 1
+                if self._resumes > _RESUMES:
+                    raise
+                time.sleep(_RESUME_PAUSE)
+                continue
+            self._resumes = 0
+            self._position += len(chunk)
+            buffer[: len(chunk)] = chunk
+            return len(chunk)
+        return 0
+
+    def _read(self, size: int) -> bytes:
+        with translated(self._stored.key):
+            if self._body is None:
+                self._body = self._open_range(self._stored, self._position)
+            chunk: bytes = self._body.read(size)
+        if not chunk:
+            raise TransientError(f"{self._stored.key}: the store ended the download early")
+        return chunk
+
+    def _drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def close(self) -> None:
+        """See `io.IOBase`."""
+        self._drop()
+        super().close()

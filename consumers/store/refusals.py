@@ -1,0 +1,97 @@
+"""What the store's errors mean."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
+
+from consumers.errors import ClockError, PermanentError, TransientError
+
+#: Answers that another try can't change.
+_FORBIDDEN = {
+    "403",
+    "AccessDenied",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
+_ABSENT = {"NoSuchKey", "NotFound", "404"}
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+#: S3 refuses requests that were signed more than 15 minutes away from its time.
+_SKEW = timedelta(minutes=10)
+
+
+class ObjectGoneError(TransientError):
+    """The object is not there (any more, or yet)."""
+
+
+@contextmanager
+def translated(key: str) -> Iterator[None]:
+    """Turn botocore's errors into the kinds that the consumers know.
+
+    Raises:
+        ObjectGoneError: Nothing is stored under ``key``.
+        TransientError: The store is away, slow or refuses for the moment.
+        PermanentError: It forbids.
+        ClockError: This host's clock makes it refuse.
+    """
+    try:
+        yield
+    except ClientError as exc:
+        code = str(exc.response.get("Error", {}).get("Code", ""))
+        if code in _ABSENT:
+            raise ObjectGoneError(f"{key}: no such object") from exc
+        if code in _FORBIDDEN:
+            check_clock(exc.response)
+            raise PermanentError(f"{key}: the store forbids it ({code})") from exc
+        raise TransientError(f"{key}: the store refused ({code})") from exc
+    except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
+        raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
+
+
+def check_content(key: str, content: bytes, etag: str) -> None:
+    """Compare content with its ETag, where that is an MD5 (of what was not stored in parts)."""
+    if _MD5.fullmatch(etag) is None:
+        return
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != etag:
+        raise TransientError(f"{key}: what came is not what was stored")
+
+
+def check_clock(answer: Mapping[str, Any]) -> None:
+    """Tell a wrong clock from a wrong key: to both, a store answers 403.
+
+    Raises:
+        ClockError: It is the clock.
+    """
+    time = time_of(answer)
+    if time is None:
+        return
+    ahead = datetime.now(UTC) - time
+    if abs(ahead) > _SKEW:
+        minutes = round(abs(ahead).total_seconds() / 60)
+        where = "ahead of" if ahead > timedelta() else "behind"
+        raise ClockError(
+            f"this host's clock is {minutes} minutes {where} the store's, which therefore refuses "
+            "its requests: set it right"
+        )
+
+
+def time_of(answer: Mapping[str, Any]) -> datetime | None:
+    """Give the store's time, as an answer of it says; None where it does not."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        time = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

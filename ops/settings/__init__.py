@@ -1,0 +1,30 @@
+"""All settings, by the variables that hold them. Each command reads what it needs.
+
+What leads to another host has to be encrypted, unless ``ALLOW_CLEARTEXT`` is 1:
+for a network of one's own.
+"""
+
+from ops.settings.bootstrap import STORE_KINDS, STORE_ROLES, BootstrapSettings, StoreKind
+from ops.settings.servers import DatabaseSettings, StoreSettings, read_broker_address
+from ops.settings.work import (
+    PACKAGED_MODEL,
+    LoopSettings,
+    SpeechSettings,
+    UnpackSettings,
+    read_scratch_root,
+)
+
+__all__ = [
+    "PACKAGED_MODEL",
+    "STORE_KINDS",
+    "STORE_ROLES",
+    "BootstrapSettings",
+    "DatabaseSettings",
+    "LoopSettings",
+    "SpeechSettings",
+    "StoreKind",
+    "StoreSettings",
+    "UnpackSettings",
+    "read_broker_address",
+    "read_scratch_root",
+]
