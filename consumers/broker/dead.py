@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from consumers.broker.address import BrokerAddress
 from consumers.broker.letter import Letter
 from events.routes import Route
 
@@ -47,18 +46,3 @@ class DeadLetters(Protocol):
             BrokerLostError: The broker can't be reached, or refuses.
             MissingQueueError: The queue is not there.
         """
-
-
-def make_dead_letters(address: BrokerAddress) -> DeadLetters:
-    """Lead to the dead-letter queues of the broker of the address.
-
-    It connects with each request, and for each walk.
-    """
-    if address.is_amqp:
-        from consumers.broker.amqp_dead import AmqpDeadLetters  # noqa: PLC0415
-
-        return AmqpDeadLetters(address)
-    # Only here, as botocore is large.
-    from consumers.broker.sqs_dead import SqsDeadLetters  # noqa: PLC0415
-
-    return SqsDeadLetters(address)

@@ -1,4 +1,4 @@
-"""Opening an inbox on whatever broker there is."""
+"""Opening an inbox, or the dead letters, on whatever broker there is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp import AmqpSettings, open_amqp_inbox
+from consumers.broker.dead import DeadLetters
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.broker.topology import Topology
@@ -47,3 +48,18 @@ def open_inbox(
     from consumers.broker.sqs import open_sqs_inbox  # noqa: PLC0415
 
     return open_sqs_inbox(address, route, prefetch=prefetch, receive=receive)
+
+
+def make_dead_letters(address: BrokerAddress) -> DeadLetters:
+    """Lead to the dead-letter queues of the broker of the address.
+
+    It connects with each request, and for each walk.
+    """
+    if address.is_amqp:
+        from consumers.broker.amqp_dead import AmqpDeadLetters  # noqa: PLC0415
+
+        return AmqpDeadLetters(address)
+    # Only here, as botocore is large.
+    from consumers.broker.sqs_dead import SqsDeadLetters  # noqa: PLC0415
+
+    return SqsDeadLetters(address)

@@ -12,8 +12,9 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from consumers.broker.dead import DeadLetters, make_dead_letters
+from consumers.broker.dead import DeadLetters
 from consumers.broker.letter import Letter
+from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import open_sender
 from consumers.verdict import REASONS
 from events.keys import BatchId

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from consumers.database.database import Database
-from consumers.handler import Handler
 from events.event import ObjectCreated
 from events.keys import ARCHIVES
 from ops.commands.consume import run_consumers
@@ -33,27 +32,14 @@ from ops.soak.recogniser import LengthRecogniser
 POISON = f"{ARCHIVES}poison.tar"
 
 
-class Mortal:
-    """A handler that kills its process when it is handed poison."""
-
-    def __init__(self, handler: Handler, deaths: Deaths) -> None:
-        self._handler = handler
-        self._deaths = deaths
-
-    @property
-    def group(self) -> int:
-        """See `consumers.handler.Handler`."""
-        return self._handler.group
+class Mortal(DyingHandler):
+    """A handler that also kills its process when it is handed poison."""
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         """See `consumers.handler.Handler`."""
         if any(event.key == POISON for event in events):
             self._deaths.die()
-        return self._handler.handle(events)
-
-    def give_up(self, event: ObjectCreated, error: str) -> None:
-        """See `consumers.handler.Handler`."""
-        self._handler.give_up(event, error)
+        return super().handle(events)
 
 
 def mortal(deaths: Deaths) -> Adapters:
@@ -69,7 +55,7 @@ def mortal(deaths: Deaths) -> Adapters:
         database=database,
         transcoders=lambda pool: DyingTranscoders(pool, deaths),
         recogniser=lambda _: DyingRecogniser(LengthRecogniser(), deaths),
-        handler=lambda handler: Mortal(DyingHandler(handler, deaths), deaths),
+        handler=lambda handler: Mortal(handler, deaths),
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from consumers.broker.dead import make_dead_letters
 from consumers.broker.letter import Letter
+from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import open_sender
 from consumers.database.sweeping import Ages
 from ops.composition import make_topology

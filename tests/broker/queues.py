@@ -14,8 +14,9 @@ import amqp
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp import AmqpInbox, AmqpSettings, open_amqp_inbox
-from consumers.broker.dead import DeadLetters, make_dead_letters
+from consumers.broker.dead import DeadLetters
 from consumers.broker.delivery import Delivery
+from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import Sender, open_sender
 from consumers.broker.topology import Topology, declare_topology
 from events.routes import (

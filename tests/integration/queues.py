@@ -10,7 +10,8 @@ from typing import Any
 
 import boto3
 
-from consumers.broker.dead import DeadLetters, make_dead_letters
+from consumers.broker.dead import DeadLetters
+from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import Sender, open_sender
 from consumers.loop import OpenInbox
 from events.routes import dead_letter_queue_name, queue_name
