@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from consumers.broker.sqs import VISIBILITY
+from consumers.broker.sqs import LOST_AFTER, VISIBILITY
 from events.routes import Route, dead_letter_queue_name, queue_name
 from ops.bootstrap.step import Step
 
-#: A message that was taken so often and never settled kills its consumers; a
-#: failed attempt does not count, as it is sent anew.
-_MAX_RECEIVES = 10
+#: SQS moves a message that was taken so often and never settled. Consumers do so
+#: before, and say why; this is for one that they do not come to.
+_MAX_RECEIVES = LOST_AFTER + 2
 
 
 def make_queues(
