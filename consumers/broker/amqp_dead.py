@@ -61,6 +61,7 @@ class _Walk:
         self._queue = queue
         self._fetched_over: Any = None
         self._held = 0
+        self._present = 0
 
     def count(self) -> int:
         with self._session.request() as channel:
@@ -70,6 +71,7 @@ class _Walk:
     def held(self, number: int) -> Iterator[Held]:
         """Fetch so many letters: as many as there are now, as others come behind them."""
         ids = LetterIds(self._route)
+        self._present = number
         for _ in range(number):
             with self._request() as channel:
                 # The body as it is, rather than decoded as its sender says.
@@ -88,6 +90,7 @@ class _Walk:
             # An ack has no answer; this has, and RabbitMQ takes one after the other.
             channel.queue_declare(self._queue, passive=True)
         self._held -= 1
+        self._present -= 1
 
     @contextmanager
     def _request(self) -> Iterator[Any]:
@@ -109,7 +112,7 @@ class _Walk:
             channel.basic_recover(requeue=True)
         # It takes RabbitMQ a moment, and whoever looks next should see them.
         end = time.monotonic() + _RETURN
-        while self.count() < self._held and time.monotonic() < end:
+        while self.count() < self._present and time.monotonic() < end:
             time.sleep(0.01)
 
 
