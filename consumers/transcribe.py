@@ -14,7 +14,7 @@ from consumers.absence import check_bucket, check_deleted
 from consumers.audio.decode import decode_opus
 from consumers.completion import Completion
 from consumers.database.database import Database, Locks
-from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import converted
 from consumers.scratch import Scratch
@@ -153,6 +153,8 @@ class Transcribe:
                 file.seek(0)
                 samples = decode_opus(cast("BinaryIO", file))
             _check_whole(task, len(samples) / SAMPLE_RATE)
+        except BadAudioError as exc:
+            return _damaged(task, str(exc))
         except (PermanentError, TransientError) as exc:
             return exc
         return Waveform(str(task.audio), samples)
@@ -210,14 +212,18 @@ def _check_whole(task: Task, seconds: float) -> None:
     """Make sure that a recording came as long as it was stored.
 
     Raises:
-        TransientError: It did not. The recording itself is not to blame: its
-            archive still has it.
+        TransientError: It did not.
     """
     if seconds < task.facts.duration - _MISSING:
-        raise TransientError(
-            f"{task.audio.opus_key} holds {seconds:.1f} of its {task.facts.duration:.1f} seconds: "
-            "it was cut short in the store (dropscribe reprocess --from unpack makes it anew)"
-        )
+        raise _damaged(task, f"it holds {seconds:.1f} of its {task.facts.duration:.1f} seconds")
+
+
+def _damaged(task: Task, error: str) -> TransientError:
+    """Say that an object is not what was stored. The recording itself is not to blame."""
+    return TransientError(
+        f"{task.audio.opus_key} is damaged in the store: {error} "
+        "(dropscribe reprocess --from unpack makes it anew)"
+    )
 
 
 def _without_words(task: Task, state: State, reason: str) -> Transcript:

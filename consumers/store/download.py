@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from consumers.errors import TransientError
 from consumers.store.objects import StoredObject
-from consumers.store.refusals import translated
+from consumers.store.refusals import CutShortError, translated
 
 #: How often in a row a download that broke off is taken up again where it stopped.
 _RESUMES = 5
 
 #: Seconds to wait before that.
 _RESUME_PAUSE = 1.0
+
+
+def again(read: Callable[[], bytes]) -> bytes:
+    """Read something small, once more where it came in part.
+
+    Raises:
+        CutShortError: It did so too often.
+    """
+    for _ in range(_RESUMES):
+        try:
+            return read()
+        except CutShortError:
+            time.sleep(_RESUME_PAUSE)
+    return read()
 
 
 class OpenRange(Protocol):

@@ -10,7 +10,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+)
 from urllib3.exceptions import HTTPError
 
 from consumers.errors import ClockError, PermanentError, TransientError
@@ -36,12 +42,17 @@ class ObjectGoneError(TransientError):
     """The object is not there (any more, or yet)."""
 
 
+class CutShortError(TransientError):
+    """An answer began, and broke off or is not what was stored: to be asked for again."""
+
+
 @contextmanager
 def translated(key: str) -> Iterator[None]:
     """Turn botocore's errors into the kinds that the consumers know.
 
     Raises:
         ObjectGoneError: Nothing is stored under ``key``.
+        CutShortError: An answer broke off.
         TransientError: The store is away, slow or refuses for the moment.
         PermanentError: It forbids.
         ClockError: This host's clock makes it refuse.
@@ -56,6 +67,8 @@ def translated(key: str) -> Iterator[None]:
             check_clock(exc.response)
             raise PermanentError(f"{key}: the store forbids it ({code})") from exc
         raise TransientError(f"{key}: the store refused ({code})") from exc
+    except (IncompleteReadError, ResponseStreamingError) as exc:
+        raise CutShortError(f"{key}: the download broke off ({exc})") from exc
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
         raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
 
@@ -65,7 +78,7 @@ def check_content(key: str, content: bytes, etag: str) -> None:
     if _MD5.fullmatch(etag) is None:
         return
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != etag:
-        raise TransientError(f"{key}: what came is not what was stored")
+        raise CutShortError(f"{key}: what came is not what was stored")
 
 
 def check_clock(answer: Mapping[str, Any]) -> None:

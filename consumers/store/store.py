@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from typing import IO, Any, BinaryIO
 
 from consumers.aws import make_client
 from consumers.errors import TransientError
-from consumers.store.download import Download
+from consumers.store.download import Download, again
 from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
-from consumers.store.refusals import ObjectGoneError, check_content, time_of, translated
+from consumers.store.refusals import (
+    CutShortError,
+    ObjectGoneError,
+    check_content,
+    time_of,
+    translated,
+)
 
 
 class Store:
@@ -47,9 +54,12 @@ class Store:
         Raises:
             ObjectGoneError: Nothing is stored under ``key``.
         """
+        return again(lambda: self._read(key))
+
+    def _read(self, key: str) -> bytes:
         with translated(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 content: bytes = body.read()
         check_content(key, content, answer["ETag"].strip('"'))
         return content
@@ -71,6 +81,9 @@ class Store:
         if length <= 0 or start >= stored.size:
             return b""
         last = min(start + length, stored.size) - 1
+        return again(lambda: self._read_range(stored, start, last))
+
+    def _read_range(self, stored: StoredObject, start: int, last: int) -> bytes:
         with translated(stored.key):
             answer = self._client.get_object(
                 Bucket=self.bucket,
@@ -78,10 +91,10 @@ class Store:
                 Range=f"bytes={start}-{last}",
                 IfMatch=stored.etag,
             )
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 content: bytes = body.read()
         if len(content) != last - start + 1:
-            raise TransientError(f"{stored.key}: the store's answer is too short")
+            raise CutShortError(f"{stored.key}: the store's answer is too short")
         return content
 
     def stream(self, stored: StoredObject) -> BinaryIO:

@@ -54,12 +54,12 @@ def drain(where: Site, log: Any) -> Drained:
     begun = time.monotonic()
     for _ in range(_ROUNDS):
         _settle(where, lambda: not where.unfinished())
-        _clear_dead_letters(where, drained)
+        clear_dead_letters(where, drained)
         if not where.unfinished():
             break
         sweep(where, log, drained.repaired)
     _settle(where, lambda: not where.left_in_queues())
-    _clear_dead_letters(where, drained)
+    clear_dead_letters(where, drained)
     drained.seconds = time.monotonic() - begun
     return drained
 
@@ -80,7 +80,7 @@ def _settle(where: Site, is_over: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def _clear_dead_letters(where: Site, drained: Drained) -> None:
+def clear_dead_letters(where: Site, drained: Drained) -> None:
     """Throw away what was meant to end so, and send all else again."""
     address = read_broker_address(where.deployment.environment)
     dead = make_dead_letters(address)

@@ -46,13 +46,16 @@ def here(consuming: Site) -> Iterator[Site]:
     consuming.deployment.to_broker.mend()
 
 
-def eventually(here: Site, look: Callable[[], object], seconds: float = 90.0) -> None:
+def eventually(
+    here: Site, look: Callable[[], object], seconds: float = 90.0, *, tend: bool = True
+) -> None:
     """Look again and again, with dead consumers started again, until it is so."""
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s{logs(here)}")
-        here.fleet.tend()
+        if tend:
+            here.fleet.tend()
         time.sleep(0.1)
 
 
