@@ -39,6 +39,8 @@ def test_restarted(here: Site) -> None:
 
     eventually(here, is_over)
     whole(here, batch)
+    # And then it tells by itself again.
+    whole(here, here.drop(Random(35), recordings=1), seconds=150)
 
 
 def test_away_for_longer_than_is_tried_again(here: Site) -> None:
