@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from consumers.broker.sender import Sender
 from consumers.database.sweeping import Sweeping
 from events.keys import AudioId, BatchId
 from events.notification import encode
-from events.routes import ROUTES, Route
+from events.routes import ROUTES
 
 #: Sent between two marks: what a crash makes be sent twice.
 _TOGETHER = 100
-
-
-class Sender(Protocol):
-    """Puts notifications into the routes' queues. See `consumers.broker.sender.Sender`."""
-
-    def send(self, route: Route, body: str | bytes) -> None:
-        """Put one notification into the route's queue; when it returns, the broker has it."""
-        ...
-
-    def depth(self, route: Route) -> int:
-        """Count the route's messages that wait."""
-        ...
 
 
 class Telling:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,8 +113,12 @@ class Process:
                 ) from None
 
     def kill(self) -> None:
-        """Kill it and what it started, by SIGKILL."""
+        """Kill it and what it started, by SIGKILL, and wait until all of it is dead.
+
+        A server that is started again asks who still has a part of its memory.
+        """
         for process in self._running:
+            family: list[psutil.Process] = []
             with suppress(psutil.NoSuchProcess):
                 family = psutil.Process(process.pid).children(recursive=True)
                 process.kill()
@@ -121,6 +126,8 @@ class Process:
                     with suppress(psutil.NoSuchProcess):
                         member.kill()
             process.wait()
+            for member in family:
+                wait_until(partial(_is_dead, member), (), f"the end of {self._name}")
 
     def log_end(self) -> str:
         """Read the last of what it wrote."""
@@ -152,6 +159,14 @@ class Process:
     @property
     def _log(self) -> Path:
         return self.grounds.folder / f"{self._name}.out"
+
+
+def _is_dead(process: psutil.Process) -> bool | None:
+    """See whether it has ended, whether or not its parent knows; None while it lives."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or None
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

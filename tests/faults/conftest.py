@@ -80,9 +80,19 @@ def whole(here: Site, *batches: BatchId, seconds: float = 90.0) -> None:
     assert not here.fleet.left_in_scratch()
 
 
-def begun(here: Site, batch: BatchId) -> Callable[[], bool]:
-    """Tell whether a recording of a batch is stored, and not all of them are."""
-    return lambda: any(True for _ in here.store.keys(f"{batch.prefix}-"))
+def in_work(here: Site, batch: BatchId, *, since: int = 0) -> int:
+    """Wait until more is stored of a batch than that; it must not be over by then.
+
+    Returns:
+        How many objects of its recordings are stored.
+    """
+
+    def stored() -> int:
+        return sum(1 for _ in here.store.keys(f"{batch.prefix}-"))
+
+    eventually(here, lambda: stored() > since)
+    assert here.look(batch).state in {"unpacking", "transcribing"}, "it was over too soon"
+    return stored()
 
 
 def logs(here: Site) -> str:

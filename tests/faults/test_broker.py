@@ -12,12 +12,12 @@ from random import Random
 import pytest
 
 from ops.soak.site import Site
-from tests.faults.conftest import begun, eventually, swept, whole
+from tests.faults.conftest import in_work, swept, whole
 
 
 def test_restarted(here: Site) -> None:
     batch = here.drop(Random(10), recordings=40)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     here.deployment.node.restart()
     after = here.drop(Random(11), recordings=2)
     whole(here, after)
@@ -27,7 +27,7 @@ def test_restarted(here: Site) -> None:
 
 def test_killed(here: Site) -> None:
     batch = here.drop(Random(12), recordings=40)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     here.deployment.node.kill()
     here.deployment.node.start()
     after = here.drop(Random(13), recordings=2)
@@ -39,7 +39,7 @@ def test_killed(here: Site) -> None:
 @pytest.mark.parametrize("seconds", [10, 30])
 def test_cut_off(here: Site, seconds: int) -> None:
     batch = here.drop(Random(14), recordings=40)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     here.deployment.to_broker.cut()
     time.sleep(seconds)
     here.deployment.to_broker.mend()

@@ -8,12 +8,12 @@ import pytest
 
 from ops.faults.database_relay import Moment
 from ops.soak.site import Site
-from tests.faults.conftest import begun, eventually, whole
+from tests.faults.conftest import in_work, whole
 
 
 def test_restarted(here: Site) -> None:
     batch = here.drop(Random(20), recordings=40)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     here.deployment.postgres.stop()
     here.deployment.postgres.start()
     whole(here, batch)
@@ -21,7 +21,7 @@ def test_restarted(here: Site) -> None:
 
 def test_killed(here: Site) -> None:
     batch = here.drop(Random(21), recordings=40)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     here.deployment.postgres.kill()
     here.deployment.postgres.start()
     whole(here, batch)

@@ -8,7 +8,7 @@ import pytest
 
 from ops.faults.death import DeathPoint
 from ops.soak.site import Site
-from tests.faults.conftest import begun, eventually, whole
+from tests.faults.conftest import in_work, whole
 
 
 @pytest.mark.parametrize("point", DeathPoint)
@@ -21,7 +21,8 @@ def test_killed_twice_at_a_point_of_its_work(here: Site, point: DeathPoint) -> N
 
 def test_all_consumers_killed_at_once_while_they_work(here: Site) -> None:
     batch = here.drop(Random(4), recordings=40)
+    stored = 0
     for _ in range(3):
-        eventually(here, begun(here, batch))
+        stored = in_work(here, batch, since=stored)
         here.fleet.kill()
     whole(here, batch)

@@ -13,7 +13,7 @@ from ops.rebuild.rebuilder import NotRebuilt
 from ops.repair import open_rebuilder, open_reprocessor
 from ops.soak.batches import make_archive
 from ops.soak.site import Site
-from tests.faults.conftest import begun, eventually, swept, whole
+from tests.faults.conftest import eventually, in_work, swept, whole
 
 FOREIGN = "archives/Zoë's tapes +1%2B.tar"
 
@@ -56,7 +56,7 @@ def settled(here: Site, *batches: BatchId) -> None:
 def test_swept_again_and_again_in_the_middle_of_a_batch(here: Site) -> None:
     """Whatever a sweep takes for lost, and tells once more, is done once."""
     batch = here.drop(Random(31), recordings=30)
-    eventually(here, begun(here, batch))
+    in_work(here, batch)
     rounds = 0
     while here.look(batch).state != "complete":
         swept(here)
@@ -74,7 +74,7 @@ def test_rows_are_lost_in_the_middle_of_a_batch(here: Site) -> None:
     announced = here.store.head(done.complete_key)
     here.store.delete(expired.archive_key)
     half = here.drop(Random(34), recordings=30)
-    eventually(here, begun(here, half))
+    in_work(here, half)
     here.fleet.stop()
     for batch in (done, expired, half):
         forget(here, batch)

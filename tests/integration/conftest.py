@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 import structlog
+from click.testing import CliRunner, Result
 from psycopg import sql
 
 from consumers.archive import ArchiveLimits
@@ -30,6 +32,7 @@ from consumers.transcribe import Transcribe
 from consumers.unpack import Unpack
 from events.keys import BatchId
 from ops.bootstrap import bootstrap
+from ops.cli import main
 from ops.composition import make_store, open_database, open_inbox, route_named, utc_now
 from ops.drop import Dropper
 from ops.embedded.stack import servers
@@ -38,6 +41,8 @@ from ops.soak.recogniser import LengthRecogniser
 from ops.watch import Progress, look
 
 T = TypeVar("T")
+
+Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +92,16 @@ def environment(variables: dict[str, str]) -> Environment:
     environment = Environment(variables)
     list(bootstrap(environment))
     return environment
+
+
+@pytest.fixture
+def run(variables: dict[str, str]) -> Run:
+    """Run ``dropscribe`` with this test's settings."""
+
+    def run(*arguments: str, **others: str) -> Result:
+        return CliRunner().invoke(main, arguments, env={**variables, **others})
+
+    return run
 
 
 @pytest.fixture
@@ -234,3 +249,9 @@ def eventually(look: Callable[[], T | None], seconds: float = 60.0) -> T:
             return seen
         waiting.wait(0.05)
     raise AssertionError(f"nothing was seen within {seconds} s")
+
+
+def printed(result: Result) -> Any:
+    """Read the JSON that a command printed."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from consumers.database.database import Database
-from ops.cli import COMMANDS, main
-from tests.integration.conftest import Pipeline, eventually
+from ops.cli import COMMANDS
+from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
 from tests.unit.archives import tar_of
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(variables: dict[str, str]) -> Run:
-    """Run ``dropscribe`` with this test's settings."""
-
-    def run(*arguments: str, **others: str) -> Result:
-        return CliRunner().invoke(main, arguments, env={**variables, **others})
-
-    return run
-
-
-def printed(result: Result) -> Any:
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -11,14 +11,13 @@ from consumers.database.rows import Archive
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
-from tests.integration.conftest import Pipeline
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import execute
-from tests.integration.test_commands import Run, printed, run  # noqa: F401
 
 
 @pytest.mark.usefixtures("environment")
 def test_a_file_s_name_need_not_be_utf_8(
-    run: Run,  # noqa: F811
+    run: Run,
     store: Store,
     tmp_path: Path,
 ) -> None:
@@ -33,7 +32,7 @@ def test_a_file_s_name_need_not_be_utf_8(
 
 @pytest.mark.usefixtures("environment")
 def test_an_archive_that_is_named_twice_is_two_batches(
-    run: Run,  # noqa: F811
+    run: Run,
     store: Store,
     tmp_path: Path,
 ) -> None:
@@ -45,7 +44,7 @@ def test_an_archive_that_is_named_twice_is_two_batches(
     assert len(keys) == 2
 
 
-def test_no_fewer_than_one_batch_can_be_asked_for(run: Run) -> None:  # noqa: F811
+def test_no_fewer_than_one_batch_can_be_asked_for(run: Run) -> None:
     assert run("status", "--limit", "0").exit_code == 2
 
 

@@ -17,7 +17,7 @@ from events.keys import AudioId, BatchId
 from ops.log import quiet_log
 from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
 from ops.repair import open_rebuilder
-from tests.integration.conftest import Pipeline
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,
     execute,
@@ -28,7 +28,6 @@ from tests.integration.damage import (
     transcribed,
     unpacked,
 )
-from tests.integration.test_commands import Run, printed, run  # noqa: F401
 from tests.integration.test_pipeline import event_for
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV
 from tests.unit.archives import tar_of
@@ -251,7 +250,7 @@ def _crash(self: Rebuilder, audio: AudioId) -> bool:
     raise KeyboardInterrupt
 
 
-def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:  # noqa: F811
+def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     batches = [
         finished(pipeline, tmp_path),
         unpacked(pipeline, tmp_path),
@@ -295,7 +294,7 @@ def test_an_archive_that_the_store_forbids_costs_its_own_batch_only(
 
 
 def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     rebuilder: Rebuilder,
     tmp_path: Path,
@@ -313,7 +312,7 @@ def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
     assert pipeline.database.batch(batch) is None
 
 
-def test_all_batches_are_rebuilt_only_once_that_is_said(run: Run) -> None:  # noqa: F811
+def test_all_batches_are_rebuilt_only_once_that_is_said(run: Run) -> None:
     assert run("rebuild").exit_code == 2
 
 

@@ -18,9 +18,8 @@ from ops.repair import open_reprocessor
 from ops.reprocess import Reprocessor
 from ops.sweep.report import Kind, Report
 from ops.telling import Telling
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import dropped, finished, found, rows, swept, transcribed, unpacked
-from tests.integration.test_commands import Run, printed, run  # noqa: F401
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS
 from tests.unit.archives import tar_of
@@ -71,7 +70,7 @@ def wait_for_another(pipeline: Pipeline, batch: BatchId, completed_at: str) -> N
 
 
 def test_every_recording_is_transcribed_again(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +114,7 @@ def test_only_some_are_transcribed_again(
 
 
 def test_all_of_it_is_done_again_from_the_archive(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
 ) -> None:
@@ -160,7 +159,7 @@ def test_a_note_of_before_does_not_stay(
 
 
 def test_without_the_archive_it_says_why(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
 ) -> None:
@@ -184,7 +183,7 @@ def test_without_the_archive_it_says_why(
     ],
 )
 def test_what_is_not_there_is_refused_before_anything_is_done(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
     arguments: tuple[str, ...],

@@ -21,7 +21,7 @@ from events.keys import ArchiveKey, AudioId, BatchId
 from ops.log import quiet_log
 from ops.repair import open_sweeper
 from ops.sweep.report import NATURES, Kind
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     AT_ONCE,
     dropped,
@@ -34,7 +34,6 @@ from tests.integration.damage import (
     unpacked,
     without_events,
 )
-from tests.integration.test_commands import Run, printed, run  # noqa: F401
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, WAV
 from tests.unit.archives import tar_of
@@ -231,7 +230,7 @@ def lose_everything(pipeline: Pipeline, batch: BatchId) -> None:
     ],
 )
 def test_rows_whose_objects_are_gone_are_told_and_kept(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
     lose: Callable[[Pipeline, BatchId], None],
@@ -443,7 +442,7 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(pipeline: Pipeline, tmp_pa
 
 
 def test_a_second_sweep_leaves_it_to_the_first(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
 ) -> None:
@@ -473,7 +472,7 @@ def test_a_sweep_ends_between_two_pages_when_it_is_asked_to(
 
 
 def test_people_are_shown_a_table(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
 ) -> None:
@@ -487,7 +486,7 @@ def test_people_are_shown_a_table(
 
 
 def test_sweeping_again_and_again_ends_with_sigterm(
-    run: Run,  # noqa: F811
+    run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
 ) -> None:

@@ -247,9 +247,10 @@ def test_without_seccomp_the_world_is_out_of_reach_too(
     try:
         child = _child(tmp_path, monkeypatch, LIMITS, WITHOUT_SECCOMP)
     except TransientError as exc:
+        # To a user who may make no namespaces it is refused, rather than done unconfined.
         if "decoding cannot be confined here" not in str(exc):
             raise
-        pytest.skip("no namespaces for this user: refused, as it should be")
+        return
     parent, file = os.getpid(), str(tmp_path / "sitecustomize.py")
     with closing(child):
         answers = asked(
