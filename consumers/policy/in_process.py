@@ -1,0 +1,199 @@
+"""The judge that runs in this process: CoPE-A by transformers and peft."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from consumers.errors import ConfigurationError, PermanentError
+from consumers.policy.loading import Quantisation, chosen_device, import_libraries, load
+from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
+from consumers.policy.tokens import PromptTokens, common_prefix
+
+#: How many policies' prefixes are kept. Of Gemma-2-9B, one takes 0.5 GB for a
+#: policy of 1,500 tokens; they make way when memory is short.
+_PREFIXES = 8
+
+log = logging.getLogger(__name__)
+
+
+class CopeJudge:
+    """A model on a device of this machine; conforms to `consumers.policy.judge.Judge`.
+
+    Deterministic: the same call gives the same scores. In other batches, a score
+    can differ in its last digits, as kernels add up in another order.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        tokens: PromptTokens,
+        *,
+        model: str,
+        adapter: str | None,
+        batch_size: int,
+        context: int,
+        reuses_prefix: bool = True,
+    ) -> None:
+        """Take a loaded model; see `load_judge`.
+
+        Args:
+            scorer: The model.
+            tokens: Its tokenizer.
+            model: Its name.
+            adapter: The name of what is on it.
+            batch_size: The most contents at a time.
+            context: The most tokens of a prompt.
+            reuses_prefix: Whether what a policy's prompts have in common is computed once.
+
+        Raises:
+            ConfigurationError: The model was not made for such a context.
+        """
+        if context > scorer.longest:
+            raise ConfigurationError(
+                f"POLICY_CONTEXT is {context}, and the model {model} takes {scorer.longest} tokens"
+            )
+        self._scorer = scorer
+        self._tokens = tokens
+        self._model = model
+        self._adapter = adapter
+        self._batch_size = batch_size
+        self._context = context
+        self._reuses_prefix = reuses_prefix
+        self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
+
+    @property
+    def model(self) -> str:
+        """The name of the base model's folder."""
+        return self._model
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the adapter's folder."""
+        return self._adapter
+
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt may have."""
+        return self._context
+
+    def prompt_tokens(self, policy: str) -> int:
+        """Count the tokens of the prompt with this policy and without content."""
+        return len(self._tokens.of_prompt(policy, ""))
+
+    def content_tokens(self, content: str) -> int:
+        """Give the most tokens that a content can add to a prompt."""
+        return self._tokens.most_of(content)
+
+    def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
+        """Score contents against a policy; see the Protocol."""
+        prompts = [self._tokens.of_prompt(policy, content) for content in contents]
+        if not prompts:
+            return []
+        longest = max(map(len, prompts))
+        if longest > self._context:
+            raise PermanentError(
+                f"a prompt has {longest} tokens, and POLICY_CONTEXT allows {self._context}"
+            )
+        prefix = self._prefix(policy, prompts) if self._reuses_prefix else None
+        start = len(prefix.ids) if prefix else 0
+        # The longest first, so that memory that does not suffice shows at once,
+        # and each batch of nearly one length, so that little of it is padding.
+        order = sorted(range(len(prompts)), key=lambda n: len(prompts[n]), reverse=True)
+        ordered = self._in_batches([prompts[n][start:] for n in order], prefix)
+        scores = dict(zip(order, ordered, strict=True))
+        return [scores[n] for n in range(len(prompts))]
+
+    def _in_batches(self, rows: Sequence[Sequence[int]], prefix: Prefix | None) -> list[float]:
+        scores: list[float] = []
+        size = self._batch_size
+        while len(scores) < len(rows):
+            batch = rows[len(scores) : len(scores) + size]
+            try:
+                scores += self._scorer.scores(batch, prefix)
+                continue
+            except NoMemoryError:
+                if not self._forget(all_but=prefix) and len(batch) == 1:
+                    raise
+            # Out of the except block nothing holds what the failed pass took.
+            self._scorer.release()
+            size = max(1, len(batch) // 2)
+            log.warning("the device's memory is short: the policy model judges %d at a time", size)
+        return scores
+
+    def _prefix(self, policy: str, prompts: Sequence[list[int]]) -> Prefix:
+        """Find or compute what these prompts have in common.
+
+        By tokens, not by text: where the policy's part ends, a tokenizer can
+        draw the first of the content, or the line breaks before it, into one token.
+        """
+        # The last token stays out: it is what the model is asked after.
+        rows = [row[:-1] for row in (*prompts, self._tokens.of_prompt(policy, ""))]
+        shared = tuple(rows[0][: common_prefix(rows)])
+        known = self._prefixes.pop(policy, None)
+        if known is None or shared[: len(known.ids)] != known.ids:
+            known = self._computed(shared)
+        self._prefixes[policy] = known
+        if len(self._prefixes) > _PREFIXES:
+            self._prefixes.popitem(last=False)
+        return known
+
+    def _computed(self, ids: Sequence[int]) -> Prefix:
+        try:
+            return self._scorer.compute_prefix(ids)
+        except NoMemoryError:
+            if not self._forget(all_but=None):
+                raise
+        self._scorer.release()
+        return self._scorer.compute_prefix(ids)
+
+    def _forget(self, all_but: Prefix | None) -> bool:
+        """Drop other policies' prefixes; says whether there were any."""
+        others = [key for key, prefix in self._prefixes.items() if prefix is not all_but]
+        for key in others:
+            del self._prefixes[key]
+        return bool(others)
+
+
+def load_judge(
+    *,
+    model: Path,
+    adapter: Path | None,
+    device: str,
+    quantisation: Quantisation,
+    batch_size: int,
+    context: int,
+    reuses_prefix: bool = True,
+) -> CopeJudge:
+    """Load a judge from folders of weights; of 9 billion parameters it takes a minute or two.
+
+    Weights are bfloat16 on a GPU and float32 on a CPU. The network is not used.
+
+    Args:
+        model: The base model's folder (``google/gemma-2-9b``).
+        adapter: The LoRA adapter's folder (``zentropi-ai/cope-a-9b``), or None.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        quantisation: ``none``, ``8bit`` or ``4bit``.
+        batch_size: The most contents that are judged at a time.
+        context: The most tokens of a prompt.
+        reuses_prefix: Whether what a policy's prompts have in common is computed once.
+
+    Raises:
+        ConfigurationError: Something is not installed, the weights are not there or don't fit
+            together, the device is not there or too small; the message says what to do.
+    """
+    libraries = import_libraries()
+    loaded = load(libraries, model, adapter, chosen_device(device, libraries), quantisation)
+    tokens = PromptTokens(loaded.tokenizer)
+    scorer = Scorer(libraries.torch, libraries.transformers, loaded.network, tokens.yes, tokens.no)
+    return CopeJudge(
+        scorer,
+        tokens,
+        model=model.name,
+        adapter=adapter.name if adapter else None,
+        batch_size=batch_size,
+        context=context,
+        reuses_prefix=reuses_prefix,
+    )

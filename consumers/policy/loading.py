@@ -1,0 +1,220 @@
+"""The policy model, loaded: transformers' causal model, the adapter on it, and its tokenizer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+from consumers.errors import ConfigurationError
+from consumers.policy.weights import ADAPTER_WEIGHTS, check_adapter, check_base
+
+Quantisation = Literal["none", "8bit", "4bit"]
+
+_NOISY_LOGGERS = ("accelerate", "bitsandbytes", "peft", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """The modules that judging works with, ready for use."""
+
+    torch: ModuleType
+    transformers: ModuleType
+    peft: ModuleType
+    safetensors: ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to be asked, and what turns text into its tokens."""
+
+    network: Any
+    tokenizer: Any
+
+
+def import_libraries() -> Libraries:
+    """Import everything, once; it takes some seconds.
+
+    Raises:
+        ConfigurationError: Something is not installed.
+    """
+    for name in _NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with _quiet():
+            libraries = Libraries(
+                torch=import_module("torch"),
+                transformers=import_module("transformers"),
+                peft=import_module("peft"),
+                safetensors=import_module("safetensors"),
+            )
+            # peft and transformers load weights onto a device by it.
+            import_module("accelerate")
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"judging in process needs transformers and peft, and they cannot be imported ({exc}): "
+            "pip install 'dropscribe[policy]', or set POLICY_ENDPOINT"
+        ) from exc
+    libraries.transformers.utils.logging.set_verbosity_error()
+    libraries.transformers.utils.logging.disable_progress_bar()
+    return libraries
+
+
+def chosen_device(device: str, libraries: Libraries) -> str:
+    """Fill in what ``auto`` leaves open: the GPU if there is one.
+
+    Raises:
+        ConfigurationError: There is no such device.
+    """
+    has_gpu: bool = libraries.torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if device not in {"cpu", "cuda"}:
+        raise ConfigurationError(f"POLICY_DEVICE is auto, cpu or cuda, and not {device!r}")
+    if device == "cuda" and not has_gpu:
+        raise ConfigurationError("POLICY_DEVICE is cuda, and PyTorch sees no GPU that it can use")
+    return device
+
+
+def load(
+    libraries: Libraries,
+    model: Path,
+    adapter: Path | None,
+    device: str,
+    quantisation: Quantisation,
+) -> Loaded:
+    """Load a model and its adapter from their folders, and nothing from anywhere else.
+
+    Args:
+        libraries: See there.
+        model: The folder of a causal model and its tokenizer.
+        adapter: The folder of a LoRA adapter for it, or None.
+        device: ``cpu`` or ``cuda``.
+        quantisation: Of the model's weights.
+
+    Raises:
+        ConfigurationError: The weights cannot be had, or not be loaded on this device.
+    """
+    check_base(model)
+    if adapter is not None:
+        check_adapter(adapter)
+    options = _quantised(libraries, quantisation)
+    with _explained(f"the policy model {model} (POLICY_MODEL)", device, quantisation):
+        tokenizer = libraries.transformers.AutoTokenizer.from_pretrained(
+            model,
+            local_files_only=True,
+            trust_remote_code=False,
+            # What is said is text, also where it spells a special token.
+            split_special_tokens=True,
+        )
+        network = libraries.transformers.AutoModelForCausalLM.from_pretrained(
+            model,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=libraries.torch.bfloat16 if device == "cuda" else libraries.torch.float32,
+            device_map={"": device},
+            # Gemma-2 was trained with capped attention logits, and of transformers'
+            # implementations for its forward pass "sdpa", the default, leaves the cap out.
+            attn_implementation="eager",
+            **options,
+        )
+    if adapter is not None:
+        with _explained(f"the policy adapter {adapter} (POLICY_ADAPTER)", device, quantisation):
+            network = _adapted(libraries, network, adapter, is_merged=quantisation == "none")
+    return Loaded(network.eval(), tokenizer)
+
+
+def _adapted(libraries: Libraries, network: Any, adapter: Path, *, is_merged: bool) -> Any:
+    model = libraries.peft.PeftModel.from_pretrained(
+        network, adapter, is_trainable=False, local_files_only=True
+    )
+    _check_fit(libraries, model, adapter)
+    if is_merged:
+        return model.merge_and_unload(safe_merge=True)
+    # Merged into quantised weights, the adapter would be rounded to their few
+    # bits, too, which are coarser than much of what it adds. So it is computed
+    # beside them, in full.
+    return model.get_base_model()
+
+
+def _check_fit(libraries: Libraries, model: Any, adapter: Path) -> None:
+    """Tensors that the base has no place for are dropped without a word; that is not this judge."""
+    # "auto", the default for embeddings, can ask the Hub whether the base has others.
+    own = libraries.peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    # Some adapters carry whole embeddings, too, which then replace the base's.
+    known = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} | wanted
+    with libraries.safetensors.safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as stored:
+        given = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    strange = sorted(
+        {name for name in given if given[name] != known.get(name)} | wanted.keys() - given.keys()
+    )
+    if strange:
+        raise ConfigurationError(
+            f"the policy adapter {adapter} (POLICY_ADAPTER) is for another base: {len(strange)} of "
+            f"its tensors have no counterpart in the model (POLICY_MODEL), first {strange[0]}"
+        )
+
+
+def _quantised(libraries: Libraries, quantisation: Quantisation) -> dict[str, Any]:
+    """Options of transformers' loader.
+
+    4 bits are NF4 with nested scales, computed in bfloat16, as QLoRA has them
+    (https://arxiv.org/abs/2305.14314).
+    """
+    if quantisation not in get_args(Quantisation):
+        raise ConfigurationError(
+            f"POLICY_QUANTISATION is none, 8bit or 4bit, and not {quantisation!r}"
+        )
+    if quantisation == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise ConfigurationError(
+            f"POLICY_QUANTISATION {quantisation} needs bitsandbytes, which is not installed: "
+            "pip install 'dropscribe[policy]', or set it to none"
+        )
+    config = libraries.transformers.BitsAndBytesConfig
+    if quantisation == "8bit":
+        return {"quantization_config": config(load_in_8bit=True)}
+    return {
+        "quantization_config": config(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=libraries.torch.bfloat16,
+        )
+    }
+
+
+@contextmanager
+def _explained(what: str, device: str, quantisation: Quantisation) -> Iterator[None]:
+    """Say what could not be loaded, and how it was tried; these libraries raise anything."""
+    try:
+        with _quiet():
+            yield
+    except ConfigurationError:
+        raise
+    except Exception as exc:
+        advice = ""
+        if "out of memory" in str(exc):
+            advice = "; POLICY_QUANTISATION=8bit or 4bit takes less memory"
+        raise ConfigurationError(
+            f"{what} cannot be loaded on {device} with quantisation {quantisation} "
+            f"({type(exc).__name__}: {exc}){advice}"
+        ) from exc
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back Python warnings, which these libraries raise at import and load."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

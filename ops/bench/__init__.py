@@ -1,0 +1,1 @@
+"""``python -m ops.bench``: how fast the costly parts are on this machine."""
