@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from consumers.transcript.captions import srt, vtt
+from consumers.transcript.doubt import Doubt, DoubtLimits, doubts
+from consumers.transcript.loudness import with_loudness
 from consumers.transcript.value import (
+    QUIETEST_DBFS,
     MalformedTranscriptError,
     Segment,
     State,
@@ -14,13 +17,18 @@ from consumers.transcript.value import (
 )
 
 __all__ = [
+    "QUIETEST_DBFS",
+    "Doubt",
+    "DoubtLimits",
     "Format",
     "MalformedTranscriptError",
     "Segment",
     "State",
     "Transcript",
     "Word",
+    "doubts",
     "render",
+    "with_loudness",
 ]
 
 Format = Literal["json", "srt", "vtt", "txt"]

@@ -18,6 +18,10 @@ State = Literal["transcribed", "silent", "rejected"]
 
 VERSION = 1
 
+#: The level that digital silence, and all that is quieter, is given: a third of
+#: a 16-bit step.
+QUIETEST_DBFS = -100.0
+
 
 class MalformedTranscriptError(PermanentError):
     """Stored bytes are no transcript of a version that this program reads."""
@@ -35,13 +39,24 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech; ``avg_logprob`` is Whisper's mean log probability per token."""
+    """A stretch of speech.
+
+    Attributes:
+        start: Seconds; so is ``end``.
+        end: See there.
+        text: What was said.
+        avg_logprob: Whisper's mean log probability per token.
+        words: With their times, where an alignment model placed them.
+        loudness_dbfs: RMS of its sound in dB of full scale; digital silence, which has no
+            level, is given as `QUIETEST_DBFS`. None where it was not measured.
+    """
 
     start: float
     end: float
     text: str
     avg_logprob: float | None
     words: tuple[Word, ...]
+    loudness_dbfs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +126,8 @@ def _segment(fields: _Fields) -> Segment:
         text=fields.text("text"),
         avg_logprob=fields.number_or_none("avg_logprob"),
         words=tuple(_word(item) for item in fields.items("words")),
+        # Transcripts had no levels at first.
+        loudness_dbfs=fields.number_or_none("loudness_dbfs", optional=True),
     )
 
 
@@ -164,7 +181,9 @@ class _Fields:
             raise self._wrong(name, "a number of usual size")
         return number
 
-    def number_or_none(self, name: str) -> float | None:
+    def number_or_none(self, name: str, *, optional: bool = False) -> float | None:
+        if optional and name not in self._document:
+            return None
         return None if self.get(name) is None else self.number(name)
 
     def state(self, name: str) -> State:

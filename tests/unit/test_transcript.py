@@ -37,7 +37,7 @@ SPOKEN = Transcript(
                 Word("3.", 1.7, 2.1, 0.42),
             ),
         ),
-        Segment(4.0, 5.25, "The answer is <yes> --> go.", None, ()),
+        Segment(4.0, 5.25, "The answer is <yes> --> go.", None, (), -23.4),
     ),
 )
 
@@ -57,6 +57,7 @@ def segments(draw: st.DrawFn) -> Segment:
         text,
         draw(st.none() | st.floats(-10, 0)),
         tuple(draw(st.lists(own_words | words, max_size=8))),
+        draw(st.none() | st.floats(-100, 0)),
     )
 
 
@@ -99,6 +100,17 @@ def test_fields_of_a_later_program_are_skipped() -> None:
     assert Transcript.from_json(json.dumps(document).encode()) == SPOKEN
 
 
+def test_a_transcript_from_before_loudness_was_measured_can_be_read() -> None:
+    document = json.loads(SPOKEN.to_json())
+    for segment in document["segments"]:
+        del segment["loudness_dbfs"]
+
+    read = Transcript.from_json(json.dumps(document).encode())
+
+    assert [segment.loudness_dbfs for segment in read.segments] == [None, None]
+    assert read.text == SPOKEN.text
+
+
 def changed(path: list[str | int], value: Any) -> bytes:
     document: Any = json.loads(SPOKEN.to_json())
     parent = document
@@ -125,6 +137,7 @@ def changed(path: list[str | int], value: Any) -> bytes:
         (SPOKEN.to_json().replace(b"9.5", b"1e999"), "'duration'"),
         (changed(["audio_id"], None), "'audio_id'"),
         (changed(["reason"], "\ud800"), "'reason'"),
+        (changed(["segments", 0, "loudness_dbfs"], "loud"), "'loudness_dbfs'"),
         (changed(["segments"], {}), "'segments'"),
         (changed(["segments", 1], "hello"), "segments[1]"),
         (changed(["segments", 0, "words", 2, "start"], "soon"), "words[2]"),

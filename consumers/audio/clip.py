@@ -1,0 +1,183 @@
+"""Cut a passage out of one of our Opus objects, for a person to hear.
+
+The object is sought in: what a clip costs depends on its own length, and not
+on where in a recording it is, nor on how long that is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from consumers.audio.decode import SAMPLE_RATE
+from consumers.audio.downmix import Downmix
+from consumers.audio.media import OpusSettings
+from consumers.audio.opus import OpusWriter
+from consumers.errors import BadAudioError, PermanentError
+
+with warnings.catch_warnings():
+    # pydub looks for an ffmpeg binary, which nothing here needs, uses audioop,
+    # which Python 3.11 and 3.12 call deprecated, and has unescaped patterns.
+    warnings.simplefilter("ignore")
+    from pydub import AudioSegment
+
+_SETTINGS = OpusSettings(bit_rate=24_000, sample_rate=SAMPLE_RATE)
+_SAMPLE_BYTES = 2
+#: Milliseconds of a clip; nobody hears less.
+_SHORTEST = 100
+#: Milliseconds that are decoded before a clip, for the decoder to settle; RFC
+#: 7845, section 4.6, has 80.
+_PREROLL = 500
+#: Milliseconds that may be missing at a clip's end: a recording's length, as its
+#: last page tells it, holds the encoder's delay.
+_MISSING = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A part of a recording.
+
+    Attributes:
+        data: Ogg Opus, 24 kbit/s, mono.
+        start: Where it begins in the recording, in seconds; whole milliseconds.
+        end: Where it ends, likewise.
+    """
+
+    data: bytes
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """Milliseconds from the recording's start."""
+
+    start: int
+    end: int
+
+
+def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: float = 0.2) -> Clip:
+    """Cut a passage with something before and after it, faded in and out.
+
+    Args:
+        opus: One of our Ogg Opus objects, from its first byte on; it must be possible to
+            seek in it. It stays open.
+        start: Seconds from the recording's start to the passage's.
+        end: The same to the passage's end.
+        margin: Seconds before and after the passage; as much as there is.
+        fade: Seconds of fading at both ends; half of a clip at most.
+
+    Returns:
+        The clip; the same sound gives the same bytes.
+
+    Raises:
+        BadAudioError: The object is damaged, or is not Ogg Opus.
+        PermanentError: The recording ends before the passage begins.
+        ValueError: There is no such passage in any recording.
+    """
+    if not (0 <= start <= end < math.inf and 0 <= margin < math.inf and 0 <= fade < math.inf):
+        raise ValueError(f"no passage: {start} to {end} s, margin {margin} s, fade {fade} s")
+    try:
+        with av.open(opus, "r", format="ogg") as container:
+            extent = _extent(container, start, end, margin)
+            sound = _decoded(container, extent)
+    except (av.FFmpegError, ValueError) as exc:
+        raise BadAudioError(f"this Opus object cannot be decoded: {exc}") from exc
+    fading = min(round(fade * 1000), len(sound) // 2)
+    if fading:
+        sound = sound.fade_in(fading).fade_out(fading)
+    return Clip(_encoded(sound), extent.start / 1000, (extent.start + len(sound)) / 1000)
+
+
+def _extent(container: InputContainer, start: float, end: float, margin: float) -> _Extent:
+    """Hold the passage with its margins within the recording."""
+    if not container.duration:
+        raise BadAudioError("this Opus object does not say how long it is")
+    length = container.duration * 1000 // av.time_base
+    if start * 1000 > length:
+        raise PermanentError(
+            f"there is no sound at {start:.3f} s: the recording ends at {length / 1000:.3f} s"
+        )
+    first = max(0, round((start - margin) * 1000))
+    last = min(length, max(round((end + margin) * 1000), first + _SHORTEST))
+    first = max(0, min(first, last - _SHORTEST))
+    return _Extent(first, last)
+
+
+def _decoded(container: InputContainer, extent: _Extent) -> AudioSegment:
+    """Decode from shortly before the extent to its end."""
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream) or stream.codec_context.name != "opus":
+        raise BadAudioError("this object is not Ogg Opus")
+    container.seek(max(0, extent.start - _PREROLL) * av.time_base // 1000)
+    frames = _frames(container, stream)
+    first = next(frames)
+    lead = round(_time(first) * 1000)
+    if lead > extent.start:
+        raise BadAudioError(f"this Opus object has nothing before {lead / 1000:.3f} s")
+    pcm = _pcm(itertools.chain([first], frames), (extent.end - lead) * SAMPLE_RATE // 1000)
+    sound = AudioSegment(
+        data=bytes(pcm), sample_width=_SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1
+    )[extent.start - lead :]
+    if len(sound) < extent.end - extent.start - _MISSING:
+        raise BadAudioError(f"this Opus object breaks off before {extent.end / 1000:.3f} s")
+    return sound
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Decode frames, each of which begins where the last one ended."""
+    expected: Fraction | None = None
+    for frame in container.decode(stream):
+        begin = _time(frame)
+        if expected is not None and begin != expected:
+            raise BadAudioError(f"this Opus object has a gap at {float(expected):.3f} s")
+        expected = begin + Fraction(frame.samples, frame.sample_rate)
+        yield frame
+    if expected is None:
+        raise BadAudioError("this Opus object holds no sound where it should")
+
+
+def _time(frame: AudioFrame) -> Fraction:
+    if frame.pts is None or frame.time_base is None:
+        raise BadAudioError("this Opus object does not say when its sound is")
+    return frame.pts * frame.time_base
+
+
+def _pcm(frames: Iterator[AudioFrame], samples: int) -> bytearray:
+    """Resample until there is enough: at most so many samples of 16 bits."""
+    downmix = Downmix(SAMPLE_RATE, "s16")
+    pcm = bytearray()
+    for frame in itertools.chain(frames, [None]):
+        for block in downmix.convert(frame):
+            pcm += memoryview(block.planes[0])[: block.samples * _SAMPLE_BYTES]
+        if len(pcm) >= samples * _SAMPLE_BYTES:
+            break
+    return pcm[: samples * _SAMPLE_BYTES]
+
+
+def _encoded(sound: AudioSegment) -> bytes:
+    samples = np.frombuffer(sound.raw_data, np.int16)
+    frame = AudioFrame.from_ndarray(samples[np.newaxis], "s16", "mono")
+    frame.sample_rate = SAMPLE_RATE
+    with os.fdopen(os.memfd_create("clip"), "rb") as file:
+        writer = OpusWriter(file.fileno(), _SETTINGS)
+        try:
+            writer.write(frame)
+            writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+        file.seek(0)
+        return file.read()
