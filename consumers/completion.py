@@ -32,21 +32,22 @@ class Completion:
         if not self._database.complete(batch):
             return
         counts = self._database.counts(batch)
+        flagged = self._database.flagged(batch)
         row = self._database.batch(batch)
         if row is None:
             return
         self._store.write(
             batch.complete_key,
-            _document(row, counts),
+            _document(row, counts, flagged),
             content_type="application/json",
         )
         if row.archive_key is not None and row.etag is not None:
             retire(self._store, row.archive_key, row.etag, batch, failed=row.failure is not None)
         self._database.announced(batch, counts)
-        self._log.info("batch complete", batch=str(batch), **counts)
+        self._log.info("batch complete", batch=str(batch), flagged=flagged, **counts)
 
 
-def _document(row: Batch, counts: Mapping[str, int]) -> bytes:
+def _document(row: Batch, counts: Mapping[str, int], flagged: int) -> bytes:
     document = {
         "version": 1,
         "batch_id": str(row.batch),
@@ -54,5 +55,7 @@ def _document(row: Batch, counts: Mapping[str, int]) -> bytes:
         "failure": row.failure,
         "completed_at": row.completed_at.isoformat() if row.completed_at else None,
         "counts": counts,
+        "moderated": row.is_moderated,
+        "flagged": flagged,
     }
     return json.dumps(document, ensure_ascii=False).encode()

@@ -91,11 +91,13 @@ class Head:
         archive: What was read.
         totals: How many members had which outcome.
         failure: Why the archive could not be read, or not to its end.
+        moderated: Whether its recordings are checked against policies.
     """
 
     archive: Archive
     totals: dict[Outcome, int]
     failure: str | None
+    moderated: bool = False
 
     def to_line(self) -> bytes:
         """Give the manifest's line."""
@@ -111,6 +113,7 @@ class Head:
                 "dropped_at": archive.dropped_at.isoformat(),
                 "totals": self.totals,
                 "failure": self.failure,
+                "moderated": self.moderated,
             }
         )
 
@@ -128,6 +131,7 @@ class Head:
             ),
             totals=document["totals"],
             failure=document["failure"],
+            moderated=document.get("moderated", False),
         )
 
 
@@ -146,9 +150,11 @@ class ManifestWriter:
         self._totals[entry.outcome] += 1
         self._lines.write(entry.to_line())
 
-    def finish(self, archive: Archive, failure: str | None, whole: BinaryIO) -> Head:
+    def finish(
+        self, archive: Archive, failure: str | None, whole: BinaryIO, *, moderated: bool = False
+    ) -> Head:
         """Write head and entries to ``whole`` and rewind it."""
-        head = Head(archive, dict(self._totals), failure)
+        head = Head(archive, dict(self._totals), failure, moderated)
         whole.write(head.to_line())
         self._lines.seek(0)
         while chunk := self._lines.read(1 << 20):

@@ -19,8 +19,9 @@ from consumers.facts import Facts
 from consumers.manifest import converted
 from consumers.scratch import Scratch
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
+from consumers.speech.recogniser import Outcome as Result
 from consumers.store import Store, StoredObject
-from consumers.transcript import State, Transcript
+from consumers.transcript import State, Transcript, with_loudness
 from events.event import ObjectCreated
 from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_key
 
@@ -142,7 +143,9 @@ class Transcribe:
         waveforms = [sound for _, sound in sounds if isinstance(sound, Waveform)]
         results = iter(self._recogniser.transcribe(waveforms) if waveforms else ())
         return {
-            task.audio: self._settled(task, next(results) if isinstance(sound, Waveform) else sound)
+            task.audio: self._settled(
+                task, _measured(next(results), sound) if isinstance(sound, Waveform) else sound
+            )
             for task, sound in sounds
         }
 
@@ -159,7 +162,7 @@ class Transcribe:
             return exc
         return Waveform(str(task.audio), samples)
 
-    def _settled(self, task: Task, result: Transcript | PermanentError | TransientError) -> Outcome:
+    def _settled(self, task: Task, result: Result) -> Outcome:
         match result:
             case Transcript():
                 return self._finished(task, result)
@@ -224,6 +227,13 @@ def _damaged(task: Task, error: str) -> TransientError:
         f"{task.audio.opus_key} is damaged in the store: {error} "
         "(dropscribe reprocess --from unpack makes it anew)"
     )
+
+
+def _measured(result: Result, sound: Waveform) -> Result:
+    """Put the loudness of its sound on a transcript."""
+    if isinstance(result, Transcript):
+        return with_loudness(result, sound.samples, SAMPLE_RATE)
+    return result
 
 
 def _without_words(task: Task, state: State, reason: str) -> Transcript:

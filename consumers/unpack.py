@@ -125,7 +125,10 @@ class Unpack:
         with self._database.locks() as locks:
             if not locks.acquire(f"unpack {archive.batch}"):
                 raise BusyError(f"another worker is unpacking {archive.batch}")
-            head = self._manifest(archive) or self._write_objects(archive, stored)
+            moderated = row is not None and row.is_moderated
+            head = self._manifest(archive) or self._write_objects(
+                archive, stored, moderated=moderated
+            )
             self._seal(head)
         if head.failure is not None:
             raise BadArchiveError(head.failure)
@@ -148,7 +151,7 @@ class Unpack:
                 self._put_row(archive.batch, entry)
         return head
 
-    def _write_objects(self, archive: Archive, stored: StoredObject) -> Head:
+    def _write_objects(self, archive: Archive, stored: StoredObject, *, moderated: bool) -> Head:
         """Read the archive, write its Opus objects and rows, and the manifest last."""
         with self._scratch.file() as lines, self._scratch.file() as whole:
             manifest = ManifestWriter(cast("BinaryIO", lines))
@@ -159,7 +162,7 @@ class Unpack:
             except BadArchiveError as exc:
                 failure = str(exc)
                 self._log.warning("archive failed", batch=str(archive.batch), error=failure)
-            head = manifest.finish(archive, failure, cast("BinaryIO", whole))
+            head = manifest.finish(archive, failure, cast("BinaryIO", whole), moderated=moderated)
             self._store.write(
                 archive.batch.manifest_key,
                 cast("BinaryIO", whole),

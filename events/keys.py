@@ -1,12 +1,17 @@
 """Ids and object keys: a batch's state can be read off its keys alone.
 
-======================================================  ===================================
-``archives/{batch_id}.tar``                             what was dropped
-``processed/{date}/{batch_id}-{n}.opus``                a recording, ready to be heard
-``processed/{date}/{batch_id}-{n}.transcript.json``     what was said in it
-``processed/{date}/{batch_id}.manifest.jsonl``          the archive is read: the batch is sealed
-``processed/{date}/{batch_id}.complete.json``           the last recording is done
-======================================================  ===================================
+=============================================================  ==============================
+``archives/{batch_id}.tar``                                    what was dropped
+``processed/{date}/{batch_id}-{n}.opus``                       a recording, ready to be heard
+``processed/{date}/{batch_id}-{n}.transcript.json``            what was said in it
+``processed/{date}/{batch_id}-{n}.verdict.json``               what the policies say of that
+``processed/{date}/{batch_id}-{n}.{from}-{to}.clip.ogg``       a passage for a reviewer
+``processed/{date}/{batch_id}.manifest.jsonl``                 the archive is read: it is sealed
+``processed/{date}/{batch_id}.complete.json``                  the last recording is done
+``processed/{date}/{batch_id}.review.json``                    what people are to review
+``processed/{date}/{batch_id}.{time}-{token}.decision.json``   what one of them decided
+``policies/{name}/{version}.md``                               a policy that was judged by
+=============================================================  ==============================
 
 Every key is a pure function of an id, and the id can be had back from the key.
 """
@@ -21,14 +26,19 @@ from typing import Self
 
 ARCHIVES = "archives/"
 PROCESSED = "processed/"
+POLICIES = "policies/"
 
 OPUS = ".opus"
 TRANSCRIPT = ".transcript.json"
 MANIFEST = ".manifest.jsonl"
 COMPLETE = ".complete.json"
+VERDICT = ".verdict.json"
+CLIP = ".clip.ogg"
+REVIEW = ".review.json"
+DECISION = ".decision.json"
 
-RECORDING_SUFFIXES = (OPUS, TRANSCRIPT)
-BATCH_SUFFIXES = (MANIFEST, COMPLETE)
+RECORDING_SUFFIXES = (OPUS, TRANSCRIPT, VERDICT)
+BATCH_SUFFIXES = (MANIFEST, COMPLETE, REVIEW)
 
 #: The most members an archive can have: the width of `AudioId`'s ordinal.
 MAX_ORDINAL = 9_999_999
@@ -36,7 +46,13 @@ MAX_ORDINAL = 9_999_999
 _TIME_FORMAT = "%Y%m%d-%H%M%S"
 _BATCH = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}", re.ASCII)
 _AUDIO = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})-(\d{7})", re.ASCII)
-_PROCESSED = re.compile(r"processed/(\d{4}-\d{2}-\d{2})/([^/.]+)(\.[a-z.]+)", re.ASCII)
+_PROCESSED = re.compile(
+    r"processed/(\d{4}-\d{2}-\d{2})/([^/.]+)(?:\.(\d{9}-\d{9}|\d{20}-[0-9a-f]{6}))?(\.[a-z.]+)",
+    re.ASCII,
+)
+
+#: The most milliseconds that a clip's key has room for: eleven days.
+_MAX_MILLISECONDS = 999_999_999
 
 
 class MalformedKeyError(ValueError):
@@ -104,6 +120,17 @@ class BatchId:
         """The object that announces the batch's completion."""
         return self.prefix + COMPLETE
 
+    @property
+    def review_key(self) -> str:
+        """The object that lists what people are to review."""
+        return self.prefix + REVIEW
+
+    def decision_key(self, now: datetime, token: bytes) -> str:
+        """Where a decision of ``now`` is kept; ``token`` holds three random bytes."""
+        utc = now.astimezone(UTC)
+        stamp = f"{utc.year:04}{utc:%m%d%H%M%S%f}"
+        return f"{self.prefix}.{stamp}-{token[:3].hex()}{DECISION}"
+
     def __str__(self) -> str:
         return self.value
 
@@ -148,6 +175,22 @@ class AudioId:
         return f"{self._prefix}{TRANSCRIPT}"
 
     @property
+    def verdict_key(self) -> str:
+        """What the policies say of that."""
+        return f"{self._prefix}{VERDICT}"
+
+    def clip_key(self, start: float, end: float) -> str:
+        """Where a passage of it is kept for reviewers; the times are in seconds.
+
+        Raises:
+            MalformedKeyError: No recording has such a passage.
+        """
+        begin, stop = round(start * 1000), round(end * 1000)
+        if not 0 <= begin <= stop <= _MAX_MILLISECONDS:
+            raise MalformedKeyError(f"no clip goes from {start} to {end} seconds")
+        return f"{self._prefix}.{begin:09}-{stop:09}{CLIP}"
+
+    @property
     def _prefix(self) -> str:
         return f"{self.batch.prefix}-{self.ordinal:07}"
 
@@ -179,7 +222,27 @@ class BatchKey:
     suffix: str
 
 
-def parse_key(key: str) -> ArchiveKey | RecordingKey | BatchKey:
+@dataclass(frozen=True, slots=True)
+class ClipKey:
+    """A passage of a recording, in milliseconds from its start."""
+
+    audio: AudioId
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionKey:
+    """A reviewer's decision on a part of a batch; ``name`` is its time and token."""
+
+    batch: BatchId
+    name: str
+
+
+ProcessedKey = RecordingKey | BatchKey | ClipKey | DecisionKey
+
+
+def parse_key(key: str) -> ArchiveKey | ProcessedKey:
     """Read an object's key.
 
     Raises:
@@ -191,17 +254,11 @@ def parse_key(key: str) -> ArchiveKey | RecordingKey | BatchKey:
     match = _PROCESSED.fullmatch(key)
     if match is None:
         raise MalformedKeyError(f"{key!r} is not a key of dropscribe's")
-    date, stem, suffix = match.groups()
-    parsed: RecordingKey | BatchKey
-    if suffix in RECORDING_SUFFIXES:
-        parsed = RecordingKey(AudioId.parse(stem), suffix)
-        batch = parsed.audio.batch
-    elif suffix in BATCH_SUFFIXES:
-        parsed = BatchKey(BatchId(stem), suffix)
-        batch = parsed.batch
-    else:
+    date, stem, name, suffix = match.groups()
+    parsed = _parse_named(stem, name, suffix) if name else _parse_plain(stem, suffix)
+    if parsed is None:
         raise MalformedKeyError(f"{key!r} ends in no suffix of dropscribe's")
-    if batch.time.date().isoformat() != date:
+    if _batch_of(parsed).time.date().isoformat() != date:
         raise MalformedKeyError(f"{key!r} stands under another date than its batch id's")
     return parsed
 
@@ -212,7 +269,29 @@ def batch_of(key: str) -> BatchId | None:
         parsed = parse_key(key)
     except MalformedKeyError:
         return None
-    return parsed.audio.batch if isinstance(parsed, RecordingKey) else parsed.batch
+    return parsed.batch if isinstance(parsed, ArchiveKey) else _batch_of(parsed)
+
+
+def _batch_of(key: ProcessedKey) -> BatchId:
+    return key.audio.batch if isinstance(key, RecordingKey | ClipKey) else key.batch
+
+
+def _parse_plain(stem: str, suffix: str) -> RecordingKey | BatchKey | None:
+    if suffix in RECORDING_SUFFIXES:
+        return RecordingKey(AudioId.parse(stem), suffix)
+    if suffix in BATCH_SUFFIXES:
+        return BatchKey(BatchId(stem), suffix)
+    return None
+
+
+def _parse_named(stem: str, name: str, suffix: str) -> ClipKey | DecisionKey | None:
+    """Read a key of which there can be many: by passage, or by time and token."""
+    first, _, last = name.partition("-")
+    if suffix == CLIP and len(first) == len(last) and int(first) <= int(last):
+        return ClipKey(AudioId.parse(stem), int(first), int(last))
+    if suffix == DECISION and len(first) > len(last):
+        return DecisionKey(BatchId(stem), name)
+    return None
 
 
 def _parse_archive_key(key: str) -> ArchiveKey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from events.keys import ARCHIVES, OPUS, PROCESSED
+from events.keys import ARCHIVES, COMPLETE, OPUS, PROCESSED, TRANSCRIPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,14 @@ class Route:
         name: What people call it: ``dropscribe consume {name}``.
         prefix: What the object's key begins with.
         suffix: What it ends with.
+        is_optional: Whether a deployment may do without: then it has no queue and
+            no rule, and no batch waits for it.
     """
 
     name: str
     prefix: str
     suffix: str
+    is_optional: bool = False
 
     def matches(self, key: str) -> bool:
         """Tell whether an object created under ``key`` concerns this route."""
@@ -34,6 +37,8 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route("unpack", ARCHIVES, ""),
     Route("transcribe", PROCESSED, OPUS),
+    Route("moderate", PROCESSED, TRANSCRIPT, is_optional=True),
+    Route("review", PROCESSED, COMPLETE),
 )
 
 
@@ -44,6 +49,11 @@ def queue_name(prefix: str, route: Route) -> str:
     letters, digits, ``-`` and ``_`` only, so that is what the names are made of.
     """
     return f"{prefix}-{route.name}"
+
+
+def review_queue_name(prefix: str) -> str:
+    """Name the queue that tells other systems of each item that people are to review."""
+    return f"{prefix}-ra"
 
 
 def dead_letter_queue_name(prefix: str, route: Route) -> str:

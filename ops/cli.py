@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "status": "ops.commands.status:status",
     "transcripts": "ops.commands.transcripts:transcripts",
     "search": "ops.commands.search:search",
+    "policy": "ops.commands.policy:policy",
+    "review": "ops.commands.review:review",
     "dead": "ops.commands.dead:dead",
     "sweep": "ops.commands.sweep:sweep",
     "rebuild": "ops.commands.rebuild:rebuild",
@@ -61,9 +63,15 @@ def main() -> None:
     \b
     With servers of your own (see the README for the settings):
       dropscribe bootstrap
-      dropscribe consume unpack transcribe
+      dropscribe consume unpack transcribe review
       dropscribe drop --wait my-recordings.tar.gz
       dropscribe transcripts BATCH --out transcripts/
+
+    \b
+    With content policies, and people who review what they flag:
+      dropscribe policy examples --to policies/
+      dropscribe consume moderate
+      dropscribe review next --as anna
 
     \b
     When something went wrong:

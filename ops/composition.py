@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from consumers.archive import ArchiveLimits
+from consumers.audio.clip import cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.broker.amqp import AmqpSettings
 from consumers.broker.opening import open_inbox as open_any_inbox
+from consumers.broker.sender import open_sender
 from consumers.broker.topology import Topology
 from consumers.completion import Completion
 from consumers.convert import Converter
-from consumers.database.connect import open_pool
+from consumers.database.connect import Pool, open_pool
 from consumers.database.database import Database
-from consumers.errors import TransientError
+from consumers.database.itemising import Itemising
+from consumers.errors import ConfigurationError, TransientError
 from consumers.handler import Handler
 from consumers.loop import Loop, OpenInbox
+from consumers.moderate import Moderate, Standard
+from consumers.policy.folder import read_policies
+from consumers.policy.judge import Judge
+from consumers.review import Review
+from consumers.reviews.selection import Selection
 from consumers.scratch import Scratch
 from consumers.speech.recogniser import Recogniser
 from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
 from consumers.transcribe import Transcribe
+from consumers.transcript.doubt import DoubtLimits
 from consumers.unpack import Unpack
 from consumers.verdict import BUSY_DELAY
-from events.routes import ROUTES, Route
+from events.routes import ROUTES, Route, review_queue_name
 from ops.environment import Environment
 from ops.settings import (
     DatabaseSettings,
     LoopSettings,
+    ModerationSettings,
+    ReviewSettings,
     SpeechSettings,
     StoreSettings,
     UnpackSettings,
@@ -94,6 +106,41 @@ def make_recogniser(environment: Environment) -> Recogniser:
     )
 
 
+@contextmanager
+def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
+    """Make what judges for as long as the block runs; a model in this process is loaded.
+
+    Raises:
+        ConfigurationError: It can't be, or a package is not installed.
+    """
+    if settings.endpoint is not None:
+        # Only here, as each needs packages that the other does without.
+        from consumers.policy.endpoint import EndpointJudge  # noqa: PLC0415
+
+        with EndpointJudge(
+            settings.endpoint,
+            model=settings.endpoint_model or "",
+            key=settings.endpoint_key,
+            timeout=settings.endpoint_timeout,
+            ca_file=None if settings.endpoint_ca_file is None else Path(settings.endpoint_ca_file),
+            batch_size=settings.batch_size,
+            context=settings.context,
+        ) as judge:
+            yield judge
+        return
+    from consumers.policy.in_process import load_judge  # noqa: PLC0415
+
+    root = settings.models_root
+    yield load_judge(
+        model=root / settings.model,
+        adapter=None if settings.adapter is None else root / settings.adapter,
+        device=settings.device,
+        quantisation=settings.quantisation,
+        batch_size=settings.batch_size,
+        context=settings.context,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Adapters:
     """What handlers work through, made of the settings.
@@ -103,6 +150,7 @@ class Adapters:
         database: Connects to Postgres, with so many connections at most.
         transcoders: Stand around the pool of transcoders.
         recogniser: Makes what hears.
+        judge: Makes what judges.
         handler: Stands around a route's handler.
     """
 
@@ -110,6 +158,7 @@ class Adapters:
     database: OpenDatabase = open_database
     transcoders: Callable[[TranscoderPool], TranscoderPool] = lambda pool: pool
     recogniser: Callable[[Environment], Recogniser] = make_recogniser
+    judge: Callable[[ModerationSettings], AbstractContextManager[Judge]] = open_judge
     handler: Callable[[Handler], Handler] = lambda handler: handler
 
 
@@ -156,8 +205,72 @@ def _transcribe(environment: Environment, adapters: Adapters, log: Any) -> Itera
         )
 
 
+@contextmanager
+def _moderate(environment: Environment, adapters: Adapters, log: Any) -> Iterator[Handler]:
+    settings = ModerationSettings.read(environment)
+    if settings.policies_root is None:
+        raise ConfigurationError(
+            "POLICIES_ROOT is not set: there are no policies, and so nothing to moderate by "
+            "(dropscribe policy examples --to FOLDER gives some to begin with)"
+        )
+    policies = partial(read_policies, settings.policies_root)
+    store = adapters.store(environment)
+    with (
+        adapters.judge(settings) as judge,
+        adapters.database(environment, connections=4) as database,
+    ):
+        handler = Moderate(
+            store=store,
+            database=database,
+            completion=Completion(store, database, log),
+            judge=judge,
+            standard=Standard(policies, settings.languages, settings.window_seconds),
+            group=settings.group,
+            log=log,
+        )
+        try:
+            # A policy that is too long is to be known of before there is work.
+            handler.check()
+        except TransientError as exc:
+            log.warning("model is away", error=str(exc))
+        yield handler
+
+
+@contextmanager
+def _review(environment: Environment, adapters: Adapters, log: Any) -> Iterator[Handler]:
+    settings = ReviewSettings.read(environment)
+    address = read_broker_address(environment)
+    store = adapters.store(environment)
+    with (
+        adapters.database(environment, connections=4) as database,
+        closing(_open_pool(environment)) as pool,
+        open_sender(address, make_topology(environment)) as sender,
+    ):
+        yield Review(
+            store=store,
+            database=database,
+            itemising=Itemising(pool),
+            announcer=sender,
+            queue=review_queue_name(address.prefix),
+            scratch=Scratch(settings.scratch_root),
+            cut=cut_clip,
+            selection=Selection(sample=settings.sample, margin=settings.margin_seconds),
+            limits=DoubtLimits(logprob=settings.logprob, silence_dbfs=settings.silence_dbfs),
+            log=log,
+        )
+
+
+def _open_pool(environment: Environment) -> Pool:
+    return open_pool(DatabaseSettings.read(environment).url, size=2, name="dropscribe-review")
+
+
 #: Which handlers there are, by their route's name.
-HANDLERS = {"unpack": _unpack, "transcribe": _transcribe}
+HANDLERS = {
+    "unpack": _unpack,
+    "transcribe": _transcribe,
+    "moderate": _moderate,
+    "review": _review,
+}
 
 
 def route_named(name: str) -> Route:

@@ -11,8 +11,17 @@ from typing import Protocol
 from consumers.broker.dead import DeadLetters, Held
 from consumers.broker.letter import Letter
 from consumers.broker.sender import Sender
+from consumers.broker.topology import perhaps_absent
 from consumers.database.database import Database
-from events.keys import ArchiveKey, AudioId, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import (
+    ArchiveKey,
+    AudioId,
+    BatchId,
+    BatchKey,
+    MalformedKeyError,
+    RecordingKey,
+    parse_key,
+)
 from events.routes import ROUTES, Route
 
 #: How often to look for letters that are asked for by their ids: another
@@ -134,7 +143,7 @@ def _held(
 
 def _walked(dead: DeadLetters, selection: Selection) -> Generator[Held, None, None]:
     for route in selection.routes:
-        with dead.walk(route) as letters:
+        with perhaps_absent(route), dead.walk(route) as letters:
             yield from (held for held in letters if selection.includes(held.letter))
 
 
@@ -149,3 +158,5 @@ def _unstall(rows: Rows, letter: Letter) -> None:
             rows.unstall_recording(parsed.audio)
         elif isinstance(parsed, ArchiveKey):
             rows.unstall_archive(parsed)
+        elif isinstance(parsed, BatchKey):
+            rows.unstall_archive(ArchiveKey(parsed.batch.archive_key, parsed.batch))

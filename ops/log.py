@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import structlog
 
 #: Libraries that tell their users' story at INFO, once per request.
-_TALKATIVE = ("botocore", "boto3", "kombu", "urllib3", "s3transfer", "psycopg.pool")
+_TALKATIVE = ("botocore", "boto3", "kombu", "urllib3", "s3transfer", "psycopg.pool", "httpx")
 
 #: Without local variables: they hold secrets and what people said.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(

@@ -38,12 +38,15 @@ def recording_as_json(recording: Recording) -> dict[str, Any]:
         "audio_id": str(recording.audio),
         "path": recording.path,
         "state": recording.state,
+        "flagged": recording.flagged,
         "reason": recording.reason,
+        "verdict_reason": recording.verdict_reason,
         "duration": recording.duration,
         "language": recording.language,
         "text": recording.text,
         "opus_key": recording.opus_key,
         "transcript_key": recording.transcript_key,
+        "verdict_key": recording.verdict_key,
     }
 
 
@@ -57,6 +60,9 @@ def progress_as_json(progress: Progress) -> dict[str, Any]:
         "dropped_at": row.dropped_at.isoformat() if row and row.dropped_at else None,
         "completed_at": row.completed_at.isoformat() if row and row.completed_at else None,
         "reason": (row.failure or row.stalled) if row else None,
+        "moderated": row.is_moderated if row else None,
+        "flagged": progress.flagged,
+        "ready_for_review": row is not None and row.itemised_at is not None,
         "counts": {**progress.counts, "ignored": (row.ignored or 0) if row else 0},
     }
 
@@ -69,12 +75,18 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
     for recording in recordings:
         table.add_row(
             Text(recording.path),
-            recording.state,
+            _state(recording),
             duration(recording.duration),
             recording.language or "",
             Text(recording.text or recording.stalled or recording.reason or ""),
         )
     return table
+
+
+def _state(recording: Recording) -> str:
+    if recording.flagged:
+        return f"{recording.state}, flagged"
+    return recording.verdict_reason or recording.state
 
 
 def duration(seconds: float | None) -> str:
@@ -124,7 +136,7 @@ def batch_bar() -> Iterator[Callable[[Progress], None]]:
     )
     with bars:
         unpacked = bars.add_task("unpacked", total=None, of="?")
-        done = bars.add_task("transcribed", total=None, of="?")
+        done = bars.add_task("done", total=None, of="?")
 
         def show(progress: Progress) -> None:
             sealed = progress.row is not None and progress.row.sealed_at is not None

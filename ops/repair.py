@@ -10,13 +10,16 @@ from consumers.broker.sender import open_sender
 from consumers.completion import Completion
 from consumers.database.connect import Pool, open_pool
 from consumers.database.database import Database
+from consumers.database.itemising import Itemising
 from consumers.database.recreating import Recreating
+from consumers.database.reviewing import Reviewing
 from consumers.database.sweeping import DEFAULT_AGES, Ages, Sweeping
 from consumers.scratch import Scratch
 from consumers.store import Store
 from ops.composition import make_store, make_topology
 from ops.environment import Environment
 from ops.rebuild.rebuilder import THREADS, Rebuilder
+from ops.rebuild.reviews import ReviewQueue
 from ops.reprocess import Reprocessor
 from ops.settings import DatabaseSettings, read_broker_address, read_scratch_root
 from ops.sweep.sweeper import Sweeper
@@ -33,15 +36,17 @@ def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
 
 
 @contextmanager
-def open_reprocessor(environment: Environment) -> Iterator[Reprocessor]:
+def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor]:
     """Make what does batches again."""
     store = make_store(environment)
     with _open_pool(environment, 4) as pool, _open_telling(environment, store, pool) as telling:
+        database = Database(pool)
         yield Reprocessor(
             store=store,
-            database=Database(pool),
+            database=database,
             rows=Recreating(pool),
             telling=telling,
+            completion=Completion(store, database, log),
             scratch=Scratch(read_scratch_root(environment)),
         )
 
@@ -70,13 +75,22 @@ def open_sweeper(
 
 
 def _make_rebuilder(environment: Environment, store: Store, pool: Pool, log: Any) -> Rebuilder:
-    database = Database(pool)
+    database, rows = Database(pool), Recreating(pool)
+    scratch = Scratch(read_scratch_root(environment))
+    reviews = ReviewQueue(
+        store=store,
+        itemising=Itemising(pool),
+        reviewing=Reviewing(pool),
+        rows=rows,
+        scratch=scratch,
+    )
     return Rebuilder(
         store=store,
         database=database,
-        rows=Recreating(pool),
+        rows=rows,
         completion=Completion(store, database, log),
-        scratch=Scratch(read_scratch_root(environment)),
+        reviews=reviews,
+        scratch=scratch,
     )
 
 

@@ -1,4 +1,4 @@
-"""Doing a batch again: from its recordings, or from its archive.
+"""Doing a batch again: from its archive, its recordings, or their transcripts.
 
 The one place where states move backward. Rows go back before the objects that
 they came from are deleted, and both while no consumer has the recording in
@@ -12,9 +12,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, TypeVar, cast
 
+from consumers.completion import Completion
 from consumers.database.database import Database, Locks
 from consumers.database.recreating import Recreating
 from consumers.database.rows import Batch, Recording
@@ -48,6 +49,7 @@ class Reprocessor:
         database: The tables, as the consumers use them.
         rows: The tables, as states are moved back.
         telling: Sends the events.
+        completion: Completes a batch of which nothing is left to do.
         scratch: For the manifest.
         patience: Seconds to wait for what a consumer has in hand.
     """
@@ -59,6 +61,7 @@ class Reprocessor:
         database: Database,
         rows: Recreating,
         telling: Telling,
+        completion: Completion,
         scratch: Scratch,
         patience: float = _PATIENCE,
     ) -> None:
@@ -67,6 +70,7 @@ class Reprocessor:
         self._database = database
         self._rows = rows
         self._telling = telling
+        self._completion = completion
         self._scratch = scratch
         self._patience = patience
 
@@ -93,12 +97,8 @@ class Reprocessor:
                 there is nothing more to be heard of one; then nothing was changed.
             BusyError: A consumer has one of them in hand, and does not end.
         """
-        row = self._row(batch)
-        if row.sealed_at is None:
-            raise PermanentError(
-                f"batch {batch} is not unpacked yet, its recordings are transcribed as they come; "
-                "--from unpack begins it anew"
-            )
+        row = self._sealed(batch)
+        self._check_stage(row, only)
         self._check_opus(batch, only)
         number = 0
         with self._database.locks() as locks:
@@ -111,6 +111,49 @@ class Reprocessor:
             raise PermanentError(f"batch {batch} has no recordings to be transcribed")
         for audios in [sorted(only)] if only else self._unfinished(batch):
             self._telling.recordings(audios, progress)
+        return number
+
+    def moderate_again(
+        self,
+        batch: BatchId,
+        only: Collection[AudioId] = (),
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Have recordings checked against the policies of now, all of the batch's or ``only`` some.
+
+        Transcripts stay as they are. Where there are no policies any more, the
+        verdicts go, and nothing is told. The batch then completes once more.
+
+        Args:
+            batch: Which; it has to be unpacked.
+            only: These recordings of it; none named is all.
+            progress: Called with how many were told, now and then.
+
+        Returns:
+            How many.
+
+        Raises:
+            PermanentError: The batch is not unpacked, or has no such recordings that have
+                words; then nothing was changed.
+            BusyError: A consumer has one of them in hand, and does not end.
+        """
+        row = self._sealed(batch)
+        self._check_stage(row, only)
+        number = 0
+        with self._database.locks() as locks:
+            self._hold_batch(locks, batch)
+            pages = self._transcribed(batch, only)
+            first = next(pages, None)
+            if first is None:
+                raise PermanentError(f"batch {batch} has no recordings with words to be checked")
+            self._keep_archive(row)
+            for audios in chain([first], pages):
+                self._judge_again(batch, audios)
+                number += len(audios)
+        for audios in self._unfinished(batch):
+            wanted = [audio for audio in audios if not only or audio in only]
+            self._telling.transcripts(wanted, progress)
+        self._completion.look(batch)
         return number
 
     def unpack_again(self, batch: BatchId) -> None:
@@ -128,7 +171,7 @@ class Reprocessor:
             # The archive is needed again, so it must not expire.
             unretire(self._store, archive, batch)
             self._archive_of(row)
-            self._store.delete(batch.complete_key)
+            self._unannounce(batch)
             self._store.delete(batch.manifest_key)
             # Listed from the start each time, as not every store goes on well in a
             # listing from which it was deleted.
@@ -146,6 +189,27 @@ class Reprocessor:
                 f"'dropscribe rebuild {batch}' puts it there"
             )
         return row
+
+    def _sealed(self, batch: BatchId) -> Batch:
+        row = self._row(batch)
+        if row.sealed_at is None:
+            raise PermanentError(
+                f"batch {batch} is not unpacked yet, its recordings are transcribed as they come; "
+                "--from unpack begins it anew"
+            )
+        return row
+
+    def _check_stage(self, row: Batch, only: Collection[AudioId]) -> None:
+        """Make sure that a part of a batch is not done in another way than the rest.
+
+        Raises:
+            PermanentError: It would be.
+        """
+        if only and row.is_moderated != self._rows.is_moderating():
+            raise PermanentError(
+                f"moderation was switched {'off' if row.is_moderated else 'on'} since batch "
+                f"{row.batch} was made: do it again as a whole, without --only"
+            )
 
     def _archive_of(self, row: Batch) -> str:
         """Give the archive's key, if it is there still.
@@ -221,6 +285,26 @@ class Reprocessor:
                 if recording is not None and recording.state == "converted":
                     yield recording
 
+    def _transcribed(
+        self, batch: BatchId, only: Collection[AudioId]
+    ) -> Iterator[Sequence[AudioId]]:
+        """Give the recordings that have words, some at a time.
+
+        Raises:
+            PermanentError: One of ``only`` is none of them; nothing was given until then.
+        """
+        pages = (
+            [AudioId(batch, ordinal) for ordinal in ordinals]
+            for ordinals in self._rows.transcribed(batch, per_request=_TOGETHER)
+        )
+        if not only:
+            return pages
+        chosen = [audio for page in pages for audio in page if audio in only]
+        if missing := set(only) - set(chosen):
+            names = ", ".join(str(audio) for audio in sorted(missing))
+            raise PermanentError(f"batch {batch} has no such recordings with words: {names}")
+        return _portions(iter(chosen), _TOGETHER)
+
     def _unfinished(self, batch: BatchId) -> Iterator[list[AudioId]]:
         for ordinals in self._rows.unfinished(batch):
             yield [AudioId(batch, ordinal) for ordinal in ordinals]
@@ -230,36 +314,52 @@ class Reprocessor:
         with self._database.locks() as locks:
             self._hold(locks, audios)
             self._rows.begin_again(batch, recordings)
-            self._store.delete(batch.complete_key)
+            self._unannounce(batch)
             for audio in audios:
+                self._store.delete(audio.verdict_key)
                 self._store.delete(audio.transcript_key)
+
+    def _judge_again(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
+        with self._database.locks() as locks:
+            self._hold(locks, audios)
+            self._rows.moderate_again(batch, [audio.ordinal for audio in audios])
+            self._unannounce(batch)
+            for audio in audios:
+                self._store.delete(audio.verdict_key)
+
+    def _unannounce(self, batch: BatchId) -> None:
+        self._store.delete(batch.review_key)
+        self._store.delete(batch.complete_key)
 
     def _discard(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
         with self._database.locks() as locks:
             self._hold(locks, audios)
             self._rows.drop(batch, [audio.ordinal for audio in audios])
             for audio in audios:
+                self._store.delete(audio.verdict_key)
                 self._store.delete(audio.transcript_key)
                 self._store.delete(audio.opus_key)
 
     def _hold_batch(self, locks: Locks, batch: BatchId) -> None:
-        """Keep unpack, rebuild and other reprocessing from the batch."""
-        if not locks.acquire(f"unpack {batch}"):
+        """Keep unpack, rebuild, review and other reprocessing from the batch."""
+        if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
             raise BusyError(
-                f"batch {batch} is being unpacked, rebuilt or reprocessed at this moment: try "
-                "again when that is done"
+                f"batch {batch} is being unpacked, rebuilt, reprocessed or made ready for review "
+                "at this moment: try again when that is done"
             )
 
     def _hold(self, locks: Locks, audios: Iterable[AudioId]) -> None:
         """Keep consumers from the recordings: one that has read a transcript would write it."""
         until = time.monotonic() + self._patience
         for audio in audios:
-            while not locks.acquire(f"transcribe {audio}"):
-                if time.monotonic() > until:
-                    raise BusyError(
-                        f"{audio} is being transcribed at this moment: try again when it is done"
-                    )
-                time.sleep(_PAUSE)
+            for work in ("transcribe", "moderate"):
+                while not locks.acquire(f"{work} {audio}"):
+                    if time.monotonic() > until:
+                        raise BusyError(
+                            f"a consumer has {audio} in hand at this moment ({work}): try again "
+                            "when it is done"
+                        )
+                    time.sleep(_PAUSE)
 
 
 def _portions(items: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from consumers.broker.sender import Sender
+from consumers.broker.topology import perhaps_absent
 from consumers.database.sweeping import Sweeping
 from events.keys import AudioId, BatchId
 from events.notification import encode
-from events.routes import ROUTES
+from events.routes import ROUTES, Route
 
 #: Sent between two marks: what a crash makes be sent twice.
 _TOGETHER = 100
@@ -31,22 +32,48 @@ class Telling:
         self._tell(key)
         self._rows.mark_batches([batch])
 
+    def completion(self, batch: BatchId) -> None:
+        """Tell of a batch's ``.complete.json``."""
+        self._tell(batch.complete_key)
+        self._rows.mark_batches([batch])
+
     def recordings(
         self, audios: Sequence[AudioId], sent: Callable[[int], None] = lambda _: None
     ) -> None:
         """Tell of recordings' Opus objects; ``sent`` is called with how many, now and then."""
+        self._each(audios, lambda audio: audio.opus_key, sent)
+
+    def transcripts(
+        self, audios: Sequence[AudioId], sent: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Tell of recordings' transcripts. See `recordings`."""
+        self._each(audios, lambda audio: audio.transcript_key, sent)
+
+    def _each(
+        self,
+        audios: Sequence[AudioId],
+        key: Callable[[AudioId], str],
+        sent: Callable[[int], None],
+    ) -> None:
         for begin in range(0, len(audios), _TOGETHER):
             together = audios[begin : begin + _TOGETHER]
-            for audio in together:
-                self._tell(audio.opus_key)
+            for name in map(key, together):
+                self._tell(name)
             self._rows.mark_recordings(together)
             sent(len(together))
 
     def depths(self) -> dict[str, int]:
-        """Count what waits in each route's queue."""
-        return {route.name: self._sender.depth(route) for route in ROUTES}
+        """Count what waits in each route's queue; nothing does of one that is not set up."""
+        return {route.name: self._depth(route) for route in ROUTES}
+
+    def _depth(self, route: Route) -> int:
+        with perhaps_absent(route):
+            return self._sender.depth(route)
+        return 0
 
     def _tell(self, key: str) -> None:
+        """Send to each route that is set up, as the store's rules do."""
         for route in ROUTES:
             if route.matches(key):
-                self._sender.send(route, encode(self._bucket, key))
+                with perhaps_absent(route):
+                    self._sender.send(route, encode(self._bucket, key))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from consumers.database.database import Database
-from consumers.database.rows import FINISHED, Batch, BatchState
+from consumers.database.rows import Batch, BatchState
 from events.keys import BatchId
 
 #: Seconds between looks.
@@ -22,22 +22,30 @@ class Progress:
         batch: Its id.
         row: Its row; None while its event has not arrived.
         counts: Its recordings by state.
-        stalled: How many of them do not go on by themselves.
+        unfinished: How many of them are not done.
+        stalled: How many of those do not go on by themselves.
+        flagged: How many a policy flags.
     """
 
     batch: BatchId
     row: Batch | None
     counts: Mapping[str, int]
+    unfinished: int
     stalled: int
+    flagged: int
 
     @property
     def state(self) -> BatchState | str:
         """The batch's state; ``stalled`` where it will not go on by itself."""
         if self.row is None:
             return "waiting"
-        unfinished = self.found - self.finished
-        if self.row.stalled or (self.row.sealed_at and self.stalled and self.stalled == unfinished):
+        if self.row.announced_at is not None:
+            return self.row.state
+        is_at_rest = self.stalled > 0 and self.stalled == self.unfinished
+        if self.row.stalled or (self.row.sealed_at and is_at_rest):
             return "stalled"
+        if self.row.state == "transcribing" and self.unfinished == self.counts.get("transcribed"):
+            return "moderating"
         return self.row.state
 
     @property
@@ -53,15 +61,18 @@ class Progress:
     @property
     def finished(self) -> int:
         """Recordings of which nothing is left to do."""
-        return sum(number for state, number in self.counts.items() if state in FINISHED)
+        return self.found - self.unfinished
 
 
 def look(database: Database, batch: BatchId) -> Progress:
     """Ask how far a batch is."""
     row = database.batch(batch)
     if row is None:
-        return Progress(batch, None, {}, 0)
-    return Progress(batch, row, database.counts(batch), database.stalled_recordings(batch))
+        return Progress(batch, None, {}, 0, 0, 0)
+    counts = database.counts(batch)
+    unfinished, stalled = database.unfinished(batch)
+    flagged = database.flagged(batch) if row.is_moderated else 0
+    return Progress(batch, row, counts, unfinished, stalled, flagged)
 
 
 def watch(database: Database, batch: BatchId, show: Callable[[Progress], None]) -> Progress:

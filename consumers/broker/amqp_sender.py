@@ -1,4 +1,4 @@
-"""Sending to the routes' queues on RabbitMQ."""
+"""Sending to queues on RabbitMQ."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from contextlib import contextmanager
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_session import PATIENCE, AmqpSession
+from consumers.broker.inbox import BrokerLostError
 from consumers.broker.publishing import publish
-from consumers.broker.topology import Topology
+from consumers.broker.topology import MissingQueueError, Topology
 from events.routes import Route, dead_letter_queue_name, queue_name
+
+#: AMQP's reply code of a message that leads to no queue.
+_NO_ROUTE = 312
 
 
 class AmqpSender:
@@ -21,14 +25,11 @@ class AmqpSender:
 
     def send(self, route: Route, body: str | bytes) -> None:
         """Put one notification into the route's queue, confirmed."""
-        with self._session.request() as channel:
-            publish(
-                channel,
-                body,
-                queue_name(self._topology.prefix, route),
-                mandatory=True,
-                confirm_timeout=PATIENCE,
-            )
+        self._publish(queue_name(self._topology.prefix, route), body)
+
+    def announce(self, queue: str, body: str) -> None:
+        """Put one message into a queue, confirmed."""
+        self._publish(queue, body)
 
     def depth(self, route: Route) -> int:
         """Count what waits in the route's queue and in its delay queues."""
@@ -36,6 +37,18 @@ class AmqpSender:
         names = [spec.name for spec in self._topology.queues(route) if spec.name != dead]
         with self._session.request() as channel:
             return sum(channel.queue_declare(name, passive=True).message_count for name in names)
+
+    def _publish(self, queue: str, body: str | bytes) -> None:
+        """Have RabbitMQ keep a message; kombu's messages are persistent."""
+        try:
+            with self._session.request() as channel:
+                publish(channel, body, queue, mandatory=True, confirm_timeout=PATIENCE)
+        except BrokerLostError as exc:
+            if getattr(exc.__cause__, "reply_code", None) == _NO_ROUTE:
+                raise MissingQueueError(
+                    f"queue {queue} is not there: run dropscribe bootstrap"
+                ) from exc
+            raise
 
 
 @contextmanager

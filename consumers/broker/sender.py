@@ -1,4 +1,4 @@
-"""Sending notifications that no store sends: lost ones, and dead ones once more."""
+"""Sending what no store sends: notifications that were lost or dead, and review items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from events.routes import Route
 
 
 class Sender(Protocol):
-    """Puts notifications into the routes' queues. Belongs to one thread.
+    """Puts messages into queues. Belongs to one thread.
 
     After an error it can be asked again: it connects anew.
     """
@@ -24,6 +24,21 @@ class Sender(Protocol):
         Raises:
             BrokerLostError: The broker can't be reached, or refuses.
             MissingQueueError: The route's queue is not there.
+            PermanentError: The broker takes no such body, ever.
+        """
+
+    def announce(self, queue: str, body: str) -> None:
+        """Put one message for other systems into the queue of that name, to be kept.
+
+        When it returns, the broker has it.
+
+        Args:
+            queue: Its name.
+            body: JSON.
+
+        Raises:
+            BrokerLostError: The broker can't be reached, or refuses.
+            MissingQueueError: The queue is not there.
             PermanentError: The broker takes no such body, ever.
         """
 

@@ -1,4 +1,4 @@
-"""Sending to the routes' queues on SQS."""
+"""Sending to queues on SQS."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class SqsSender:
         """Put one notification into the route's queue."""
         text = body if isinstance(body, str) else body.decode(errors="backslashreplace")
         self._queues.send(queue_name(self._prefix, route), text)
+
+    def announce(self, queue: str, body: str) -> None:
+        """Put one message into a queue. SQS has no content types."""
+        self._queues.send(queue, body)
 
     def depth(self, route: Route) -> int:
         """Count what waits in the route's queue, is delayed, or in hand."""

@@ -10,7 +10,7 @@ documentation, "Quorum Queues" and "At-Least-Once Dead Lettering".
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from events.routes import (
     exchange_name,
     lease_queue_name,
     queue_name,
+    review_queue_name,
     rule_id,
 )
 
@@ -46,6 +47,10 @@ LEASE_RETURN = 10.0
 #: Seconds after which RabbitMQ deletes a lease queue that nobody touched: far
 #: longer than what lies in it takes to return.
 _LEASE_QUEUE_EXPIRES = 86_400
+
+#: Seconds for which the review queue keeps a message: nobody has to read it, and as
+#: long as SQS keeps one at most.
+_REVIEW_EXPIRES = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,21 @@ class Topology:
             for seconds in self.delays
         )
         return (dead, main, *delays)
+
+    def review_queue(self) -> QueueSpec:
+        """Describe the queue that tells other systems of review items.
+
+        What they do not take in time is forgotten, as they can have it from the bucket.
+        """
+        return QueueSpec(
+            review_queue_name(self.prefix),
+            {
+                "x-queue-type": "quorum",
+                "x-message-ttl": _REVIEW_EXPIRES * 1000,
+                # RabbitMQ 4 would throw away what a reader gave back 20 times.
+                "x-delivery-limit": _UNLIMITED,
+            },
+        )
 
     def lease_queue(self, route: Route, holder: str) -> QueueSpec:
         """Describe the queue that a consumer makes for itself once its work is long."""
@@ -169,16 +189,36 @@ def declare_topology(
         yield what, missing
         for route in routes:
             for spec in topology.queues(route):
-                what = f"queue {spec.name}"
-                missing = _is_missing(connection, "queue_declare", spec.name)
-                if not (dry_run and missing):
-                    with _explained(what):
-                        declare_queue(channel, spec)
-                yield what, missing
+                yield _ensure_queue(connection, spec, dry_run=dry_run)
             if not dry_run:
                 name = queue_name(topology.prefix, route)
                 channel.queue_bind(name, exchange, rule_id(topology.prefix, route))
+        yield _ensure_queue(connection, topology.review_queue(), dry_run=dry_run)
         connection.close()
+
+
+def _ensure_queue(connection: Any, spec: QueueSpec, *, dry_run: bool) -> tuple[str, bool]:
+    what = f"queue {spec.name}"
+    missing = _is_missing(connection, "queue_declare", spec.name)
+    if not (dry_run and missing):
+        with _explained(what):
+            declare_queue(connection.default_channel, spec)
+    return what, missing
+
+
+def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, int]:
+    """Count what lies in queues of which some may not be there: these are left out.
+
+    Raises:
+        BrokerLostError: RabbitMQ can't be reached.
+    """
+    counts = {}
+    with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
+        for name in queues:
+            with connection.channel() as channel, suppress(NotFound):
+                counts[name] = int(channel.queue_declare(name, passive=True).message_count)
+        connection.close()
+    return counts
 
 
 def check_topology(channel: Any, topology: Topology, route: Route) -> None:
@@ -198,6 +238,20 @@ def check_topology(channel: Any, topology: Topology, route: Route) -> None:
 
 class MissingQueueError(TransientError):
     """A queue is missing, until bootstrap makes it."""
+
+
+@contextmanager
+def perhaps_absent(route: Route) -> Iterator[None]:
+    """Do without the route's queue where it may not be there: the block then ends early.
+
+    Raises:
+        MissingQueueError: It has to be there.
+    """
+    try:
+        yield
+    except MissingQueueError:
+        if not route.is_optional:
+            raise
 
 
 def _is_missing(connection: Any, declare: str, name: str, **kwargs: Any) -> bool:

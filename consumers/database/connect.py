@@ -95,5 +95,10 @@ def translated() -> Iterator[None]:
         raise TransientError(
             f"the database's schema is missing or old, run 'dropscribe bootstrap': {exc}"
         ) from exc
+    except psycopg.errors.ForeignKeyViolation as exc:
+        raise TransientError(
+            f"a row that another belongs to was taken away meanwhile: {exc.diag.message_primary}"
+        ) from exc
     except psycopg.Error as exc:
-        raise PermanentError(f"the database refused: {exc}") from exc
+        # Not its detail, which can quote the row: what people say belongs into no log.
+        raise PermanentError(f"the database refused: {exc.diag.message_primary or exc}") from exc

@@ -10,9 +10,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from consumers.database.connect import Connection, TextTooLongError, translated
-from consumers.database.rows import FINISHED, Archive, Batch, Hit, Recording, overwritten
+from consumers.database.rows import Archive, Batch, Hit, Recording, overwritten
 from consumers.database.session import Session
 from consumers.errors import TransientError
+from consumers.policy.moderation import Finding, Moderation, Window
 from consumers.transcript import Transcript
 from events.keys import ArchiveKey, AudioId, BatchId
 
@@ -124,6 +125,26 @@ class Database(Session):
                 },
             )
 
+    def is_transcribed(self, audio: AudioId) -> bool:
+        """Tell whether the recording's transcript is on record."""
+        rows = self._rows("is_transcribed", _id_parameters(audio))
+        return bool(rows) and rows[0]["is_transcribed"]
+
+    def put_moderation(self, audio: AudioId, moderation: Moderation) -> None:
+        """Put on record what the policies say of a recording that is transcribed."""
+        parameters = {
+            **_id_parameters(audio),
+            "verdict_key": audio.verdict_key,
+            "flagged": moderation.flagged if moderation.state == "judged" else None,
+            "reason": _storable(moderation.reason),
+            "model": moderation.model,
+            "adapter": moderation.adapter,
+            "findings": Jsonb([asdict(finding) for finding in moderation.findings]),
+        }
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_verdicts"], parameters)
+            connection.execute(self._sql["moderated"], parameters)
+
     def _put_recording(self, connection: Connection, recording: Recording) -> None:
         audio = recording.audio
         connection.execute(self._sql["ensure_batch"], {"batch_id": str(audio.batch)})
@@ -142,7 +163,6 @@ class Database(Session):
                 "source_sha256": recording.source_sha256,
                 "opus_key": recording.opus_key,
                 "transcript_key": recording.transcript_key,
-                "finished": recording.state in FINISHED,
             },
         )
 
@@ -221,14 +241,37 @@ class Database(Session):
         rows = self._rows("recordings_of_batch", {"batch_id": str(batch)})
         return [Recording.from_row(row) for row in rows]
 
-    def stalled_recordings(self, batch: BatchId) -> int:
-        """Count the recordings that do not go on by themselves."""
-        number: int = self._rows("stalled_recordings", {"batch_id": str(batch)})[0]["number"]
+    def flagged(self, batch: BatchId) -> int:
+        """Count the recordings that a policy flags."""
+        number: int = self._rows("count_flagged", {"batch_id": str(batch)})[0]["number"]
         return number
+
+    def unfinished(self, batch: BatchId) -> tuple[int, int]:
+        """Count the recordings that are not done, and those of them that do not go on."""
+        row = self._rows("count_unfinished", {"batch_id": str(batch)})[0]
+        return row["unfinished"], row["stalled"]
+
+    def findings(self, batch: BatchId) -> dict[int, list[Finding]]:
+        """Read what the policies say of a batch's recordings, by ordinal."""
+        found: dict[int, list[Finding]] = {}
+        for row in self._rows("verdicts_of_batch", {"batch_id": str(batch)}):
+            found.setdefault(row["ordinal"], []).append(_finding(row))
+        return found
 
     def search(self, text: str, limit: int) -> list[Hit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
         return [Hit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})]
+
+
+def _finding(row: dict[str, Any]) -> Finding:
+    return Finding(
+        policy=row["policy"],
+        version=row["version"],
+        threshold=row["threshold"],
+        flagged=row["flagged"],
+        score=row["score"],
+        windows=tuple(Window(**window) for window in row["windows"]),
+    )
 
 
 def _storable(value: Any) -> Any:

@@ -32,6 +32,8 @@ class Stored:
         completed_at: What its ``.complete.json`` says.
         announced_at: When that was stored.
         counts: What it says.
+        is_moderated: Whether its recordings are checked against policies; None where
+            nothing says so.
     """
 
     batch: BatchId
@@ -43,6 +45,7 @@ class Stored:
     completed_at: datetime | None = None
     announced_at: datetime | None = None
     counts: Mapping[str, int] | None = None
+    is_moderated: bool | None = None
 
 
 class Recreating(Session):
@@ -91,6 +94,19 @@ class Recreating(Session):
             },
         )
 
+    def finish_announced(self, batch: BatchId) -> None:
+        """Put on record that nothing is left to do of an announced batch's recordings."""
+        self._execute("finish_announced", {"batch_id": str(batch)})
+
+    def is_moderating(self) -> bool:
+        """Tell whether batches that are registered now wait for verdicts."""
+        answer: bool = self._rows("is_moderating", {})[0]["is_moderating"]
+        return answer
+
+    def itemised(self, batch: BatchId, at: datetime) -> None:
+        """Put on record when the batch's review items were stored."""
+        self._execute("itemised", {"batch_id": str(batch), "itemised_at": at})
+
     def forget(self, batch: BatchId) -> None:
         """Delete all rows of a batch."""
         self._execute("forget_batch", {"batch_id": str(batch)})
@@ -111,6 +127,17 @@ class Recreating(Session):
             self._add(connection, batch, recordings)
             connection.execute(self._sql["uncomplete_batch"], parameters)
 
+    def moderate_again(self, batch: BatchId, ordinals: Sequence[int]) -> None:
+        """Move recordings back to ``transcribed``, and their batch to where it waits for them.
+
+        Where there are no policies any more, that is as far as they go.
+        """
+        parameters = {"batch_id": str(batch), "ordinals": ordinals}
+        with self._transaction() as connection:
+            connection.execute(self._sql["moderate_some_again"], parameters)
+            connection.execute(self._sql["unmoderate_some"], parameters)
+            connection.execute(self._sql["uncomplete_batch"], parameters)
+
     def unseal(self, batch: BatchId) -> None:
         """Move a batch back to where its archive is to be read."""
         self._execute("unseal_batch", {"batch_id": str(batch)})
@@ -122,10 +149,16 @@ class Recreating(Session):
 
     def unfinished(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
         """Give the ordinals of the recordings that are not done, some at a time."""
+        return self._ordinals("unfinished_recordings", batch, per_request)
+
+    def transcribed(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
+        """Give the ordinals of the recordings that have words, some at a time."""
+        return self._ordinals("transcribed_recordings", batch, per_request)
+
+    def _ordinals(self, name: str, batch: BatchId, per_request: int) -> Iterator[list[int]]:
         after = -1
         while rows := self._rows(
-            "unfinished_recordings",
-            {"batch_id": str(batch), "after": after, "limit": per_request},
+            name, {"batch_id": str(batch), "after": after, "limit": per_request}
         ):
             yield [row["ordinal"] for row in rows]
             after = rows[-1]["ordinal"]
@@ -174,4 +207,5 @@ def _parameters(stored: Stored) -> dict[str, object]:
         "completed_at": stored.completed_at,
         "announced_at": stored.announced_at,
         "counts": None if stored.counts is None else Jsonb(dict(stored.counts)),
+        "is_moderated": stored.is_moderated,
     }

@@ -28,28 +28,64 @@ _CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
     "DELETE": (),
 }
 
+_OURS = (
+    "batches",
+    "recordings",
+    "transcripts",
+    "verdicts",
+    "review_items",
+    "reviews",
+    "stages",
+)
+
+#: Whoever makes a batch's row asks whether it is to wait for verdicts.
+_REGISTERED = ("batch_id", "is_moderated")
+
+#: What whoever finishes a batch's last recording writes, or puts off.
+_COMPLETED = ("completed_at", "announced_at", "counts", "stalled", "retold_at")
+
 #: Role: table: privilege: the columns that it is for; none named is all of them.
 #: `INSERT ... ON CONFLICT (column)` reads the column.
 PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] = {
     "dropscribe_unpack": {
         "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()},
         "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        "stages": _READ,
     },
     "dropscribe_transcribe": {
-        "batches": {
-            "SELECT": (),
-            "INSERT": ("batch_id",),
-            "UPDATE": ("completed_at", "announced_at", "counts", "stalled"),
-        },
+        "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
         "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
         # It writes what people said, and can't read what others did.
         "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
+        "stages": _READ,
     },
-    "dropscribe_read": {"batches": _READ, "recordings": _READ, "transcripts": _READ},
+    "dropscribe_moderate": {
+        "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
+        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        # Where transcribe has died between its object and its row, this writes it.
+        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
+        "verdicts": {"SELECT": ("batch_id", "ordinal", "policy"), "INSERT": ()},
+        "stages": _READ,
+    },
+    # The consumer that makes the items.
+    "dropscribe_review": {
+        "batches": {"SELECT": (), "UPDATE": ("itemised_at", "stalled")},
+        "recordings": _READ,
+        "transcripts": _READ,
+        "verdicts": _READ,
+        "review_items": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        "reviews": _READ,
+    },
+    # A person who decides on them. What was decided stays.
+    "dropscribe_reviewer": {
+        "review_items": {"SELECT": (), "UPDATE": ("claimed_by", "claimed_until")},
+        "reviews": {"SELECT": (), "INSERT": ()},
+    },
+    "dropscribe_read": dict.fromkeys(_OURS, _READ),
     "dropscribe_operator": {
-        "batches": _CHANGE,
-        "recordings": _CHANGE,
-        "transcripts": _CHANGE,
+        **dict.fromkeys(_OURS, _CHANGE),
+        # Decisions are put back from the bucket, and neither altered nor deleted.
+        "reviews": {"SELECT": (), "INSERT": ()},
         "schema_migrations": _READ,
     },
 }

@@ -9,11 +9,8 @@ from typing import Any, Literal, Self
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 
-RecordingState = Literal["converted", "transcribed", "silent", "rejected"]
+RecordingState = Literal["converted", "transcribed", "moderated", "silent", "rejected"]
 BatchState = Literal["waiting", "unpacking", "transcribing", "complete", "failed"]
-
-#: States after which nothing more is done for a recording.
-FINISHED: frozenset[RecordingState] = frozenset({"transcribed", "silent", "rejected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,9 @@ class Recording:
         source_sha256: Of the member's bytes, in hexadecimal.
         opus_key: Where it can be heard.
         transcript_key: Where its transcript is.
+        verdict_key: Where is what the policies say of it.
+        flagged: Whether one of them flags it; None where none was asked.
+        verdict_reason: Why none was.
         stalled: Why it does not go on by itself.
         language: Of its transcript.
         text: Of its transcript.
@@ -70,6 +70,9 @@ class Recording:
     source_sha256: str | None = None
     opus_key: str | None = None
     transcript_key: str | None = None
+    verdict_key: str | None = None
+    flagged: bool | None = None
+    verdict_reason: str | None = None
     stalled: str | None = None
     language: str | None = None
     text: str | None = None
@@ -90,6 +93,9 @@ class Recording:
             source_sha256=row["source_sha256"],
             opus_key=row["opus_key"],
             transcript_key=row["transcript_key"],
+            verdict_key=row["verdict_key"],
+            flagged=row["flagged"],
+            verdict_reason=row["verdict_reason"],
             stalled=row["stalled"],
             language=row["language"],
             text=row["text"],
@@ -112,6 +118,8 @@ class Batch:
     ignored: int | None
     failure: str | None
     stalled: str | None
+    is_moderated: bool
+    itemised_at: datetime | None
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
@@ -129,6 +137,8 @@ class Batch:
             ignored=row["ignored"],
             failure=row["failure"],
             stalled=row["stalled"],
+            is_moderated=row["is_moderated"],
+            itemised_at=row["itemised_at"],
         )
 
     @property

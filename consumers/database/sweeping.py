@@ -71,6 +71,7 @@ class RecordingFinding:
         has_row: Whether it has a row.
         is_older: Whether the row is older than the sweep, and so than the listing.
         is_finished: Whether the row says that nothing is left to do.
+        is_transcribed: Whether it says that it is transcribed, of a batch that is moderated.
         stalled: Why it does not go on by itself.
         is_retold: Whether its event was sent again a short while ago.
         is_sealed: Whether its batch is sealed; None where that has no row.
@@ -81,6 +82,7 @@ class RecordingFinding:
     has_row: bool
     is_older: bool
     is_finished: bool
+    is_transcribed: bool
     stalled: str | None
     is_retold: bool
     is_sealed: bool | None
@@ -147,6 +149,7 @@ class Sweeping(Session):
         positions: Sequence[Position],
         opus: Sequence[bool],
         transcripts: Sequence[bool],
+        verdicts: Sequence[bool],
         after: Position,
         upto: Position,
         began: datetime,
@@ -157,6 +160,7 @@ class Sweeping(Session):
             positions: Of the recordings of which objects are stored.
             opus: Whether each one's Opus object is.
             transcripts: Whether each one's transcript is.
+            verdicts: Whether each one's verdict is.
             after: Where the page before ended.
             upto: Where this one ends.
             began: When the sweep began, by the database's time.
@@ -169,6 +173,7 @@ class Sweeping(Session):
                 "ordinals": [ordinal for _, ordinal in positions],
                 "opus": opus,
                 "transcripts": transcripts,
+                "verdicts": verdicts,
                 "after_batch": after[0],
                 "after_ordinal": after[1],
                 "upto_batch": upto[0],
@@ -220,6 +225,16 @@ class Sweeping(Session):
         """Give the batches of which no archive is known, and why they do not go on."""
         for row in self._paged("sweep_unknown_archives"):
             yield BatchId(row["batch_id"]), row["stalled"]
+
+    def not_itemised(self) -> Iterator[tuple[BatchId, str | None, bool]]:
+        """Give the complete batches whose review items are not made.
+
+        Yields:
+            Its id, why it does not go on, and whether its event was sent again a short
+            while ago.
+        """
+        for row in self._paged("sweep_not_itemised"):
+            yield BatchId(row["batch_id"]), row["stalled"], row["is_retold"]
 
     def mark_batches(self, batches: Sequence[BatchId]) -> None:
         """Put on record that the batches' events were sent again now."""

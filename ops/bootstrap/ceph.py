@@ -8,22 +8,25 @@ events of a second deployment there are dropped, so each has a virtual host.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from botocore.exceptions import ClientError
 
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError
-from events.routes import ROUTES, exchange_name, rule_id
+from events.routes import Route, exchange_name, rule_id
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.endpoint import amqp_url
-from ops.bootstrap.rules import check_alone, comparable, make_rule
+from ops.bootstrap.rules import check_alone, comparable, make_rule, rule_ids
 from ops.bootstrap.step import Step, found
 
 #: As whom a gateway logs in where its topic names nobody.
 _GUEST = ("guest", "guest")
+
+#: botocore's event before the request that reads a bucket's rules is signed and sent.
+_READ_RULES = "before-call.s3.GetBucketNotificationConfiguration"
 
 
 def topic_attributes(broker: BrokerAddress, prefix: str, ack_level: str) -> dict[str, str]:
@@ -56,26 +59,42 @@ def topic_attributes(broker: BrokerAddress, prefix: str, ack_level: str) -> dict
 
 
 def make_announcements(
-    bucket: Bucket, sns: Any, prefix: str, attributes: Mapping[str, str], *, dry_run: bool
+    bucket: Bucket,
+    sns: Any,
+    prefix: str,
+    routes: Sequence[Route],
+    attributes: Mapping[str, str],
+    *,
+    dry_run: bool,
 ) -> Iterator[Step]:
     """Make a topic for each route, and the bucket's rules; those of others stay.
+
+    The topic of a route that is not set up any more stays: without a rule it sends
+    nothing but what waits in it.
 
     Args:
         bucket: Whose objects are announced.
         sns: botocore's client of the gateway's SNS.
         prefix: The deployment's.
+        routes: Those that are set up.
         attributes: The topics'; see `topic_attributes`.
         dry_run: Only look.
 
     Yields:
         A step as it is done.
     """
-    names = [rule_id(prefix, route) for route in ROUTES]
+    names = [rule_id(prefix, route) for route in routes]
     topics = [_make_topic(sns, name, attributes, dry_run=dry_run) for name in names]
     yield from topics
     # A rule has the attributes that its topic had when the rule was made.
     stale = any(topic.changed for topic in topics)
-    yield _put_rules(bucket, _arns(sns, names), prefix, stale=stale, dry_run=dry_run)
+    arns = _arns(sns, names)
+    wanted = [
+        make_rule(prefix, route, {"TopicArn": arns[rule_id(prefix, route)]})
+        for route in routes
+        if rule_id(prefix, route) in arns
+    ]
+    yield _put_rules(bucket, prefix, wanted, stale=stale, dry_run=dry_run)
 
 
 def _make_topic(sns: Any, name: str, attributes: Mapping[str, str], *, dry_run: bool) -> Step:
@@ -124,22 +143,39 @@ def _is_as(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def _put_rules(
-    bucket: Bucket, arns: Mapping[str, str], prefix: str, *, stale: bool, dry_run: bool
+    bucket: Bucket, prefix: str, wanted: Sequence[Mapping[str, Any]], *, stale: bool, dry_run: bool
 ) -> Step:
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name)
-    ours = [
-        make_rule(prefix, route, {"TopicArn": arns[rule_id(prefix, route)]})
-        for route in ROUTES
-        if rule_id(prefix, route) in arns
-    ]
-    ids = {rule_id(prefix, route) for route in ROUTES}
     rules = (answer or {}).get("TopicConfigurations", [])
     check_alone(bucket, prefix, rules)
-    present = [rule for rule in rules if rule["Id"] in ids]
-    changed = stale or answer is None or comparable(present) != comparable(ours)
+    present = [rule for rule in rules if rule["Id"] in rule_ids(prefix)]
+    changed = stale or answer is None or comparable(present) != comparable(wanted)
     if changed and not dry_run:
         # Only ours: Ceph adds them to the others, and puts each in the place of its like.
         bucket.client.put_bucket_notification_configuration(
-            Bucket=bucket.name, NotificationConfiguration={"TopicConfigurations": ours}
+            Bucket=bucket.name, NotificationConfiguration={"TopicConfigurations": wanted}
         )
+        _delete_rules(bucket, {rule["Id"] for rule in present} - {rule["Id"] for rule in wanted})
     return Step(f"notification rules of bucket {bucket.name}", changed)
+
+
+def _delete_rules(bucket: Bucket, names: Collection[str]) -> None:
+    """Delete rules by their Ids.
+
+    Ceph's own request for it, which AWS has not and so botocore does not know, is
+    ``DELETE /bucket?notification=ID`` (Ceph documentation, "S3 Bucket Notifications
+    Compatibility"). It is made of the one that reads all rules, ``GET
+    /bucket?notification``, so that credentials, certificates and attempts are the client's.
+    """
+    for name in names:
+
+        def as_deletion(params: dict[str, Any], name: str = name, **_: Any) -> None:
+            params["method"] = "DELETE"
+            params["url"] += f"={quote(name, safe='')}"
+
+        events = bucket.client.meta.events
+        events.register(_READ_RULES, as_deletion)
+        try:
+            bucket.client.get_bucket_notification_configuration(Bucket=bucket.name)
+        finally:
+            events.unregister(_READ_RULES, as_deletion)

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from consumers.broker.address import BrokerAddress
 from consumers.errors import TransientError
-from events.routes import ROUTES, exchange_name, rule_id
+from events.routes import Route, exchange_name, rule_id
 from ops.bootstrap.admin import policies, policies_of, put_config, read_config
 from ops.bootstrap.endpoint import amqp_url
 from ops.bootstrap.policies import role_policy, same_policy
@@ -76,20 +76,21 @@ def rustfs_target(
     return target
 
 
-def target_arns(partition: str, prefix: str) -> dict[str, str | None]:
+def target_arns(partition: str, prefix: str, routes: Sequence[Route]) -> dict[str, str | None]:
     """Name each route's target, in the server's own region, by the route's name.
 
     Args:
         partition: ``minio`` or ``rustfs``.
         prefix: The deployment's.
+        routes: Those that are set up.
     """
-    return {route.name: f"arn:{partition}:sqs::{rule_id(prefix, route)}:amqp" for route in ROUTES}
+    return {route.name: f"arn:{partition}:sqs::{rule_id(prefix, route)}:amqp" for route in routes}
 
 
 def put_targets(
     admin: MinioAdmin, targets: Mapping[str, Mapping[str, str]], *, restarts: bool, dry_run: bool
 ) -> Iterator[Step]:
-    """Make the targets, and have the server use them.
+    """Make the targets, and have the server use them; others stay, and cost nothing.
 
     Args:
         admin: The server's.

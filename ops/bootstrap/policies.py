@@ -8,7 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from events.keys import ARCHIVES, COMPLETE, PROCESSED, TRANSCRIPT
+from events.keys import (
+    ARCHIVES,
+    CLIP,
+    COMPLETE,
+    DECISION,
+    MANIFEST,
+    OPUS,
+    POLICIES,
+    PROCESSED,
+    REVIEW,
+    TRANSCRIPT,
+    VERDICT,
+)
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found
 
@@ -46,26 +58,66 @@ _RETIRE = Grant(
     (f"{ARCHIVES}*",),
 )
 
+#: Keys in which another part stands before the suffix. Ceph's ``*`` ends at the first
+#: character that is the pattern's next, and never tries a later one (16.2, measured).
+_NAMED = f"{PROCESSED}*.*"
+
+
+def _processed(*suffixes: str) -> tuple[str, ...]:
+    """Give the patterns of keys by what they end with."""
+    return tuple(f"{PROCESSED}*{suffix}" for suffix in suffixes)
+
+
+_READ = Grant("Read", ("s3:GetObject",), (f"{PROCESSED}*",))
+
 #: What each role may do, and nothing else.
 ROLES: Mapping[str, tuple[Grant, ...]] = {
     "unpack": (
         _LOOK,
         _RETIRE,
-        Grant("Processed", ("s3:GetObject", "s3:PutObject"), (f"{PROCESSED}*",)),
+        _READ,
+        Grant("Write", ("s3:PutObject",), _processed(OPUS, MANIFEST, COMPLETE)),
     ),
     "transcribe": (
         _LOOK,
         _RETIRE,
-        Grant("Read", ("s3:GetObject",), (f"{PROCESSED}*",)),
-        Grant("Write", ("s3:PutObject",), (f"{PROCESSED}*{TRANSCRIPT}", f"{PROCESSED}*{COMPLETE}")),
+        _READ,
+        Grant("Write", ("s3:PutObject",), _processed(TRANSCRIPT, COMPLETE)),
+    ),
+    "moderate": (
+        _LOOK,
+        _RETIRE,
+        _READ,
+        Grant("Write", ("s3:PutObject",), _processed(VERDICT, COMPLETE)),
+        # Each text that was judged by is kept.
+        Grant("Policies", ("s3:GetObject", "s3:PutObject"), (f"{POLICIES}*",)),
+    ),
+    "review": (
+        _LOOK,
+        _READ,
+        Grant("Write", ("s3:PutObject",), (_NAMED + CLIP, *_processed(REVIEW))),
+    ),
+    # A person, who hears and decides.
+    "reviewer": (
+        _LOOK,
+        Grant("Hear", ("s3:GetObject",), (_NAMED + CLIP,)),
+        Grant("Policies", ("s3:GetObject",), (f"{POLICIES}*",)),
+        Grant("Decide", ("s3:PutObject",), (_NAMED + DECISION,)),
     ),
     # An upload in parts that fails is given up, and its parts deleted.
     "drop": (Grant("Drop", ("s3:PutObject", "s3:AbortMultipartUpload"), (f"{ARCHIVES}*",)),),
     "operator": (
         _LOOK,
         _RETIRE,
-        Grant("Processed", ("s3:GetObject", "s3:DeleteObject"), (f"{PROCESSED}*",)),
-        Grant("Complete", ("s3:PutObject",), (f"{PROCESSED}*{COMPLETE}",)),
+        _READ,
+        # What can be made again; not what people decided.
+        Grant(
+            "Delete",
+            ("s3:DeleteObject",),
+            _processed(OPUS, TRANSCRIPT, VERDICT, MANIFEST, COMPLETE, REVIEW),
+        ),
+        Grant("Complete", ("s3:PutObject",), _processed(COMPLETE)),
+        Grant("Policies", ("s3:GetObject",), (f"{POLICIES}*",)),
     ),
 }
 

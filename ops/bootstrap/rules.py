@@ -34,15 +34,24 @@ def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str,
     }
 
 
+def rule_ids(prefix: str) -> frozenset[str]:
+    """Name the rules that a deployment has, or would have if all of its routes were set up."""
+    return frozenset(rule_id(prefix, route) for route in ROUTES)
+
+
 def put_queue_rules(
     bucket: Bucket, prefix: str, arns: Mapping[str, str | None], *, dry_run: bool
 ) -> Step:
     """Have each route's events sent to its queue; rules that are not ours stay.
 
+    A rule of ours whose route has no target any more is taken away: nobody would
+    empty the queue.
+
     Args:
         bucket: Whose rules.
         prefix: The deployment's.
-        arns: Each route's target by the route's name; None where it is still to be made.
+        arns: The target of each route that is set up, by the route's name; None where it is
+            still to be made.
         dry_run: Only look.
 
     Raises:
@@ -51,8 +60,12 @@ def put_queue_rules(
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
     present = answer.get("QueueConfigurations", [])
     check_alone(bucket, prefix, present)
-    ours = [make_rule(prefix, route, {"QueueArn": arns[route.name] or ""}) for route in ROUTES]
-    ids = {rule["Id"] for rule in ours}
+    ours = [
+        make_rule(prefix, route, {"QueueArn": arns[route.name] or ""})
+        for route in ROUTES
+        if route.name in arns
+    ]
+    ids = rule_ids(prefix)
     rules = [rule for rule in present if rule["Id"] not in ids] + ours
     changed = comparable(present) != comparable(rules)
     if changed and not dry_run:

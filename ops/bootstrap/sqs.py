@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from consumers.broker.sqs import LOST_AFTER, VISIBILITY
-from events.routes import Route, dead_letter_queue_name, queue_name
-from ops.bootstrap.step import Step
+from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
+from ops.bootstrap.step import Step, kept
 
 #: SQS moves a message that was taken so often and never settled. Consumers do so
 #: before, and say why; this is for one that they do not come to.
 _MAX_RECEIVES = LOST_AFTER + 2
+
+#: Fourteen days, the most that SQS allows: time to look at a dead letter.
+_RETENTION = {"MessageRetentionPeriod": "1209600"}
+
+#: What is told to each queue that consumers take from.
+_TAKEN_FROM = {**_RETENTION, "VisibilityTimeout": str(VISIBILITY)}
 
 
 def make_queues(
@@ -24,13 +30,41 @@ def make_queues(
         A step as it is done.
     """
     dead, name = dead_letter_queue_name(prefix, route), queue_name(prefix, route)
-    yield _make_queue(sqs, dead, {}, dry_run=dry_run)
+    yield _make_queue(sqs, dead, _TAKEN_FROM, dry_run=dry_run)
     redrive = {
         "deadLetterTargetArn": queue_arn(sqs, dead),
         "maxReceiveCount": _MAX_RECEIVES,
     }
-    yield _make_queue(sqs, name, {"RedrivePolicy": json.dumps(redrive)}, dry_run=dry_run)
+    wanted = {**_TAKEN_FROM, "RedrivePolicy": json.dumps(redrive)}
+    yield _make_queue(sqs, name, wanted, dry_run=dry_run)
     yield _allow_bucket(sqs, name, bucket, dry_run=dry_run)
+
+
+def make_review_queue(sqs: Any, prefix: str, *, dry_run: bool) -> Step:
+    """Make the queue that tells other systems of review items; what nobody takes expires."""
+    return _make_queue(sqs, review_queue_name(prefix), _RETENTION, dry_run=dry_run)
+
+
+def keep_queues(sqs: Any, prefix: str, routes: Sequence[Route]) -> Iterator[Step]:
+    """Tell what lies in the queues of routes that are not set up (any more), about.
+
+    Yields:
+        A step for each route that has queues.
+    """
+    for route in routes:
+        queues = queue_name(prefix, route), dead_letter_queue_name(prefix, route)
+        present = [_attributes(sqs, name) for name in queues]
+        if any(present):
+            yield kept(route, *(_depth(attributes or {}) for attributes in present))
+
+
+def _depth(attributes: Mapping[str, str]) -> int:
+    """Add up ``ApproximateNumberOfMessages``, ``...NotVisible`` and ``...Delayed``."""
+    return sum(
+        int(value)
+        for name, value in attributes.items()
+        if name.startswith("ApproximateNumberOfMessages")
+    )
 
 
 def queue_arn(sqs: Any, name: str) -> str | None:
@@ -39,13 +73,7 @@ def queue_arn(sqs: Any, name: str) -> str | None:
     return None if attributes is None else attributes["QueueArn"]
 
 
-def _make_queue(sqs: Any, name: str, others: dict[str, str], *, dry_run: bool) -> Step:
-    wanted = {
-        "VisibilityTimeout": str(VISIBILITY),
-        # Fourteen days, the most that SQS allows: time to look at a dead letter.
-        "MessageRetentionPeriod": "1209600",
-        **others,
-    }
+def _make_queue(sqs: Any, name: str, wanted: dict[str, str], *, dry_run: bool) -> Step:
     present = _attributes(sqs, name)
     changed = present is None or not all(
         _same(present.get(key), value) for key, value in wanted.items()

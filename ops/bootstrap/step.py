@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consumers.errors import ConfigurationError, TransientError
+from events.routes import Route
 
 #: How stores say that there is no such bucket, or nothing of that kind in it.
 _ABSENT = {
@@ -32,6 +33,18 @@ class Step:
 
     what: str
     changed: bool
+
+
+def kept(route: Route, waiting: int, dead: int) -> Step:
+    """Tell that the queues of a route stay which is not set up any more.
+
+    Args:
+        route: Whose.
+        waiting: Messages in them.
+        dead: Dead letters.
+    """
+    what = f"queues of {route.name}, which is off, are kept ({waiting} waiting, {dead} dead)"
+    return Step(what, changed=False)
 
 
 @contextmanager

@@ -35,10 +35,17 @@ def bootstrap_command(*, store: StoreKind | None, dry_run: bool, as_json: bool) 
     With MinIO, a change of where it announces restarts the store, which takes
     seconds.
 
+    With POLICIES_ROOT, a folder of policies, recordings are moderated: there is a
+    queue for it, and batches that are new wait for their verdicts. Without it,
+    they do not; what lies in the queue stays there.
+
+    \b
+      POLICIES_ROOT=/etc/dropscribe/policies dropscribe bootstrap
+
     Settings: S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION,
     S3_CA_FILE, S3_PRINCIPALS, STORE_KIND, STORE_BROKER_URL, STORE_BROKER_CA_FILE,
-    STORE_QUEUE_DIR, CEPH_ACK_LEVEL, RETENTION_DAYS, RETRY_DELAYS, BROKER_URL,
-    BROKER_PREFIX, BROKER_CA_FILE, DATABASE_URL.
+    STORE_QUEUE_DIR, CEPH_ACK_LEVEL, RETENTION_DAYS, RETRY_DELAYS, POLICIES_ROOT,
+    BROKER_URL, BROKER_PREFIX, BROKER_CA_FILE, DATABASE_URL.
     """  # noqa: D301
     steps = []
     change = "would change" if dry_run else "changed"

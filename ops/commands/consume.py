@@ -27,7 +27,7 @@ from ops.log import configure_log
     type=click.Choice([route.name for route in ROUTES]),
 )
 def consume(routes: tuple[str, ...]) -> None:
-    """Run the consumers of one or more ROUTEs: unpack, transcribe.
+    """Run the consumers of one or more ROUTEs: unpack, transcribe, moderate, review.
 
     Runs until SIGTERM or Ctrl-C: then it takes nothing new, finishes what it has
     in hand or gives it back, and exits within half a minute. A second signal
@@ -36,7 +36,13 @@ def consume(routes: tuple[str, ...]) -> None:
     Settings: those of bootstrap, and SCRATCH_ROOT, UNPACK_PROCESSES,
     OPUS_BIT_RATE, SILENCE_DBFS for unpack; SCRATCH_ROOT, MODELS_ROOT,
     WHISPER_MODEL, WHISPER_DEVICE, WHISPER_COMPUTE_TYPE, WHISPER_BATCH_SIZE,
-    WHISPER_THREADS, TRANSCRIBE_GROUP for transcribe.
+    WHISPER_THREADS, TRANSCRIBE_GROUP for transcribe; POLICIES_ROOT, MODELS_ROOT,
+    POLICY_MODEL, POLICY_ADAPTER, POLICY_DEVICE, POLICY_QUANTISATION,
+    POLICY_BATCH_SIZE, POLICY_CONTEXT, or POLICY_ENDPOINT, POLICY_ENDPOINT_MODEL,
+    POLICY_ENDPOINT_KEY, POLICY_ENDPOINT_TIMEOUT, POLICY_ENDPOINT_CA_FILE, and
+    POLICY_LANGUAGES, POLICY_WINDOW_SECONDS, MODERATE_GROUP for moderate;
+    SCRATCH_ROOT, REVIEW_SAMPLE, REVIEW_MARGIN_SECONDS, REVIEW_LOGPROB, SILENCE_DBFS
+    for review.
     """
     run_consumers(routes, Environment(os.environ))
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from events.keys import AudioId, BatchId
 from ops.commands.parameters import AUDIO, BATCH
 from ops.environment import Environment
+from ops.log import quiet_log
 from ops.output import print_json
 from ops.repair import open_reprocessor
 
@@ -22,7 +23,7 @@ from ops.repair import open_reprocessor
 @click.option(
     "--from",
     "start",
-    type=click.Choice(["unpack", "transcribe"]),
+    type=click.Choice(["unpack", "transcribe", "moderate"]),
     default="transcribe",
     show_default=True,
     help="Which stage begins.",
@@ -36,34 +37,39 @@ from ops.repair import open_reprocessor
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json: bool) -> None:
-    """Do BATCH again: with another model, or after a fault was mended.
+    """Do BATCH again: with another model or other policies, or after a fault was mended.
 
-    From transcribe, its transcripts are deleted and made anew. From unpack, all
-    that was made of its archive is; the archive has to be there still. What can't
-    be done again is not deleted. The batch then completes once more. Should this
-    be cut short, run it again.
+    From moderate, its verdicts are deleted and made anew by the policies of now, or
+    not where there are none any more; transcripts stay. From transcribe, its
+    transcripts are, too. From unpack, all that was made of its archive is; the
+    archive has to be there still. What can't be done again is not deleted, and no
+    reviewer's decision ever is. The batch then completes once more. Should this be
+    cut short, run it again.
 
     \b
       dropscribe reprocess 20250622-143052-a1b2c3
       dropscribe reprocess 20250622-143052-a1b2c3 --only 20250622-143052-a1b2c3-0000007
+      dropscribe reprocess 20250622-143052-a1b2c3 --from moderate
       dropscribe reprocess 20250622-143052-a1b2c3 --from unpack
 
     Settings: those of bootstrap, and SCRATCH_ROOT.
     """  # noqa: D301
     if only and start == "unpack":
-        raise click.UsageError("--only is for --from transcribe: an archive is unpacked as a whole")
+        raise click.UsageError("--only is not for --from unpack: an archive is unpacked as a whole")
     told = None
-    with open_reprocessor(Environment(os.environ)) as reprocessor:
+    with open_reprocessor(Environment(os.environ), quiet_log()) as reprocessor, _bar() as show:
         if start == "unpack":
             reprocessor.unpack_again(batch)
+        elif start == "transcribe":
+            told = reprocessor.transcribe_again(batch, frozenset(only), show)
         else:
-            with _bar() as show:
-                told = reprocessor.transcribe_again(batch, frozenset(only), show)
+            told = reprocessor.moderate_again(batch, frozenset(only), show)
     if as_json:
         print_json({"batch_id": str(batch), "from": start, "recordings": told})
+    elif told is None:
+        click.echo(f"{batch}: to be unpacked again")
     else:
-        what = "to be unpacked again" if told is None else f"{told} recordings to transcribe again"
-        click.echo(f"{batch}: {what}")
+        click.echo(f"{batch}: {told} recordings to {start} again")
 
 
 @contextmanager

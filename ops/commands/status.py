@@ -100,7 +100,7 @@ def _look_at_all(database: Database, limit: int) -> list[Progress]:
 
 def _table(batches: list[Progress]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
-    for heading in ("batch", "archive", "state", "done", "of", "rejected", "age", "why"):
+    for heading in ("batch", "archive", "state", "done", "of", "rejected", "flagged", "age", "why"):
         table.add_column(heading, overflow="fold")
     for progress in batches:
         row = progress.row
@@ -112,6 +112,7 @@ def _table(batches: list[Progress]) -> Table:
             str(progress.finished),
             str(progress.found) if row and row.sealed_at else f"{progress.found}+",
             str(progress.counts.get("rejected", 0)),
+            str(progress.flagged) if row and row.is_moderated else "",
             age(utc_now() - dropped_at) if dropped_at is not _NEVER else "",
             Text(((row.failure or row.stalled) if row else None) or ""),
         )

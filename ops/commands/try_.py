@@ -53,7 +53,9 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
     ends everything again. Without ARCHIVE a small sample is used.
 
     Transcripts are by Whisper tiny.en (English) unless WHISPER_MODEL names
-    another model.
+    another model. They are checked against content policies if POLICIES_ROOT names
+    a folder of some, and POLICY_MODEL or POLICY_ENDPOINT a model that judges: no
+    package carries one.
 
     \b
       dropscribe try
@@ -134,6 +136,11 @@ def _show(progress: Progress, recordings: list[Recording], out: Path | None) -> 
     )
     if progress.row and (reason := progress.row.failure or progress.row.stalled):
         console.print(Text(reason))
+    if progress.row and not progress.row.is_moderated:
+        console.print(Text("not checked against content policies: POLICIES_ROOT is not set"))
+    elif progress.row:
+        flagged = sum(recording.flagged is True for recording in recordings)
+        console.print(Text(f"{flagged} of them flagged by a content policy"))
     if out is not None:
         console.print(Text(f"transcripts are in {out}"))
 

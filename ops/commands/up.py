@@ -41,5 +41,7 @@ def up(*, as_json: bool) -> None:
         click.echo(
             "# The stack is up until Ctrl-C. Its bucket and its database are gone then.", err=True
         )
+        if "POLICIES_ROOT" not in stack.variables:
+            click.echo("# POLICIES_ROOT is not set: what is said is not checked.", err=True)
         while not stop.wait(1.0):
             stack.check()

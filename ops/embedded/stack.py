@@ -19,10 +19,10 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from consumers.errors import ConfigurationError, TransientError
-from events.routes import ROUTES
 from ops.bootstrap import bootstrap
 from ops.environment import Environment
 from ops.settings import PACKAGED_MODEL
+from ops.settings.routes import routes_of
 
 _NEEDED = {
     "moto": "stack",
@@ -37,11 +37,14 @@ _PASSED_ON = re.compile(
     HOME | LANG | LC_ALL | PATH | TMPDIR
     | CUDA_VISIBLE_DEVICES | LD_LIBRARY_PATH | OMP_NUM_THREADS
     | (HTTPS?|NO)_PROXY | (https?|no)_proxy | SSL_CERT_(FILE|DIR) | REQUESTS_CA_BUNDLE | HF_\w+
-    | MODELS_ROOT | OPUS_BIT_RATE | SCRATCH_ROOT | SILENCE_DBFS | TRANSCRIBE_GROUP
-    | UNPACK_PROCESSES | WHISPER_\w+
+    | MODELS_ROOT | MODERATE_GROUP | OPUS_BIT_RATE | POLICIES_ROOT | POLICY_\w+ | REVIEW_\w+
+    | SCRATCH_ROOT | SILENCE_DBFS | TRANSCRIBE_GROUP | UNPACK_PROCESSES | WHISPER_\w+
     """,
     re.VERBOSE,
 )
+
+#: What commands that reach the stack by its variables need of these, too.
+_SHARED = ("MODELS_ROOT", "POLICIES_ROOT", "SCRATCH_ROOT")
 
 #: Seconds that a consumer gets to finish what it has in hand.
 _GRACE = 10.0
@@ -186,14 +189,14 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
         variables = {
             **running.variables,
             "WHISPER_MODEL": caller.get("WHISPER_MODEL") or PACKAGED_MODEL,
-            **{name: caller[name] for name in ("MODELS_ROOT", "SCRATCH_ROOT") if caller.get(name)},
+            **{name: caller[name] for name in _SHARED if caller.get(name)},
         }
         for _ in bootstrap(Environment(variables)):
             pass
         consumers: list[Consumer] = []
         stack.callback(_end, consumers)
         given = {**_passed_on(caller), **variables, "TMPDIR": str(running.folder / "tmp")}
-        for route in ROUTES:
+        for route in routes_of(Environment(variables)):
             # One by one, so that those which run are ended should the next not start.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
         yield EmbeddedStack(variables, running, consumers)

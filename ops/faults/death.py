@@ -44,10 +44,24 @@ class DeathPoint(StrEnum):
     RECOGNISED = "recognised"
     #: A transcript's object is stored, and its row is not.
     TRANSCRIPT_STORED = "transcript-stored"
+    #: What recordings say is judged, and nothing of it is stored.
+    JUDGED = "judged"
+    #: A verdict's object is stored, and its rows are not.
+    VERDICT_STORED = "verdict-stored"
+    #: A verdict's rows are written, and nobody has looked whether it was the last.
+    VERDICT_WRITTEN = "verdict-written"
+    #: Recordings are moderated, and the broker does not know it.
+    MODERATED = "moderated"
     #: The batch is complete in Postgres, and its object is not stored.
     COMPLETED = "completed"
     #: The completion's object is stored, and Postgres does not know it.
     COMPLETION_STORED = "completion-stored"
+    #: A review clip is stored, and the list of items is not.
+    CLIP_STORED = "clip-stored"
+    #: The list of a batch's review items is stored, and their rows are not.
+    ITEMS_STORED = "items-stored"
+    #: A batch is ready for review, and the broker does not know it.
+    ITEMISED = "itemised"
     #: All is done, and the broker does not know it.
     BEFORE_ACK = "before-ack"
 

@@ -13,11 +13,24 @@ from consumers.audio.pool import TranscoderPool
 from consumers.database.database import Database
 from consumers.database.rows import Recording
 from consumers.handler import Handler
+from consumers.policy.judge import Judge
+from consumers.policy.moderation import Moderation
 from consumers.speech.recogniser import Outcome, Recogniser, Waveform
 from consumers.store import Store, StoredObject
 from consumers.transcript import Transcript
 from events.event import ObjectCreated
-from events.keys import ARCHIVES, COMPLETE, MANIFEST, OPUS, TRANSCRIPT, BatchId
+from events.keys import (
+    ARCHIVES,
+    CLIP,
+    COMPLETE,
+    MANIFEST,
+    OPUS,
+    REVIEW,
+    TRANSCRIPT,
+    VERDICT,
+    AudioId,
+    BatchId,
+)
 from ops.faults.death import DeathPoint, Deaths
 
 #: What an object's key ends with, and the point that is reached when it is stored.
@@ -25,7 +38,16 @@ _STORED = {
     OPUS: DeathPoint.OPUS_STORED,
     MANIFEST: DeathPoint.MANIFEST_STORED,
     TRANSCRIPT: DeathPoint.TRANSCRIPT_STORED,
+    VERDICT: DeathPoint.VERDICT_STORED,
     COMPLETE: DeathPoint.COMPLETION_STORED,
+    CLIP: DeathPoint.CLIP_STORED,
+    REVIEW: DeathPoint.ITEMS_STORED,
+}
+
+#: What an event's key ends with, and the point that is reached when all is done about it.
+_HANDLED = {
+    TRANSCRIPT: DeathPoint.MODERATED,
+    COMPLETE: DeathPoint.ITEMISED,
 }
 
 
@@ -88,6 +110,11 @@ class DyingDatabase(Database):
         """See `Database.put_transcript`."""
         super().put_transcript(recording, transcript)
         self._deaths.reach(DeathPoint.ROW_WRITTEN)
+
+    def put_moderation(self, audio: AudioId, moderation: Moderation) -> None:
+        """See `Database.put_moderation`."""
+        super().put_moderation(audio, moderation)
+        self._deaths.reach(DeathPoint.VERDICT_WRITTEN)
 
     def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
         """See `Database.seal`."""
@@ -153,6 +180,31 @@ class DyingRecogniser:
         return outcomes
 
 
+class DyingJudge:
+    """A judge after whose work the process dies."""
+
+    def __init__(self, judge: Judge, deaths: Deaths) -> None:
+        self._judge = judge
+        self._deaths = deaths
+        self.model = judge.model
+        self.adapter = judge.adapter
+        self.context = judge.context
+
+    def prompt_tokens(self, policy: str) -> int:
+        """See `consumers.policy.judge.Judge`."""
+        return self._judge.prompt_tokens(policy)
+
+    def content_tokens(self, content: str) -> int:
+        """See `consumers.policy.judge.Judge`."""
+        return self._judge.content_tokens(content)
+
+    def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
+        """See `consumers.policy.judge.Judge`."""
+        scores = self._judge.scores(policy, contents)
+        self._deaths.reach(DeathPoint.JUDGED)
+        return scores
+
+
 class DyingHandler:
     """A handler after whose work the process dies, before the broker hears of it."""
 
@@ -170,6 +222,10 @@ class DyingHandler:
         outcomes = self._handler.handle(events)
         if None in outcomes:
             self._deaths.reach(DeathPoint.BEFORE_ACK)
+        for event, outcome in zip(events, outcomes, strict=True):
+            for suffix, point in _HANDLED.items():
+                if outcome is None and event.key.endswith(suffix):
+                    self._deaths.reach(point)
         return outcomes
 
     def give_up(self, event: ObjectCreated, error: str) -> None:

@@ -26,6 +26,15 @@ class Tamperer:
         with self._channel() as channel:
             return channel.basic_get(queue, no_ack=True) is not None
 
+    def take_all(self, queue: str) -> list[str]:
+        """Take all that is there, and give the bodies."""
+        bodies = []
+        with self._channel() as channel:
+            while message := channel.basic_get(queue):
+                bodies.append(_text(message.body))
+                channel.basic_ack(message.delivery_tag)
+        return bodies
+
     def shuffle(self, queue: str, number: int, chance: Random) -> int:
         """Take messages, and put them back in another order; says how many."""
         with self._channel() as channel:
@@ -64,3 +73,8 @@ class Tamperer:
                 yield channel
         finally:
             connection.close()
+
+
+def _text(body: str | bytes) -> str:
+    """Give a body as text: the library does so only where the sender said how it is encoded."""
+    return body if isinstance(body, str) else body.decode()

@@ -12,11 +12,11 @@ from consumers.dropped import describe
 from consumers.errors import PermanentError
 from consumers.facts import Facts
 from consumers.manifest import converted
+from consumers.policy.moderation import Moderation
 from consumers.store import ObjectGoneError, Store
 from consumers.transcript import Transcript
 from events.keys import (
     ARCHIVES,
-    OPUS,
     PROCESSED,
     ArchiveKey,
     AudioId,
@@ -36,11 +36,14 @@ class Announcement:
         completed_at: When the batch was completed, as it says.
         announced_at: When it was stored.
         counts: How many recordings ended in which state.
+        moderated: Whether they were checked against policies; None where it was written
+            before there were any.
     """
 
     completed_at: datetime
     announced_at: datetime
     counts: Mapping[str, int]
+    moderated: bool | None
 
 
 class BatchReader:
@@ -131,6 +134,13 @@ class BatchReader:
         )
         return finished, transcript
 
+    def moderation(self, audio: AudioId) -> Moderation | None:
+        """Read what the policies say of a recording; None where that can't be read."""
+        try:
+            return Moderation.from_json(self._store.read(audio.verdict_key))
+        except (PermanentError, ObjectGoneError):
+            return None
+
     def announcement(self, batch: BatchId) -> Announcement | None:
         """Read a batch's ``.complete.json``; None where it has none.
 
@@ -146,13 +156,14 @@ class BatchReader:
                 completed_at=datetime.fromisoformat(document["completed_at"]),
                 announced_at=stored.last_modified,
                 counts=document["counts"],
+                moderated=document.get("moderated"),
             )
         except (ValueError, KeyError, TypeError) as exc:
             raise PermanentError(f"{stored.key} can't be read: {exc!r}") from exc
 
-    def has_opus(self, batch: BatchId) -> bool:
-        """Tell whether any recording of the batch is stored."""
-        return next(self.audios(batch, OPUS), None) is not None
+    def has(self, batch: BatchId, suffix: str) -> bool:
+        """Tell whether any recording of the batch has an object of that suffix."""
+        return next(self.audios(batch, suffix), None) is not None
 
     def _described(self, key: str) -> Archive | None:
         try:

@@ -14,11 +14,12 @@ from consumers.database.recreating import Recreating, Stored
 from consumers.database.rows import Archive, BatchState, Recording
 from consumers.dropped import retire
 from consumers.errors import BusyError, PermanentError
-from consumers.manifest import Entry, read_manifest
+from consumers.manifest import Entry, Head, read_manifest
 from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
-from events.keys import OPUS, TRANSCRIPT, AudioId, BatchId
-from ops.rebuild.reading import BatchReader
+from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
+from ops.rebuild.reading import Announcement, BatchReader
+from ops.rebuild.reviews import ReviewQueue
 
 #: Requests to the store at a time; each may need a connection to the database.
 THREADS = 8
@@ -66,6 +67,7 @@ class Rebuilder:
         database: The tables, as the consumers write them.
         rows: The tables, as whole batches are written.
         completion: Completes a batch whose last recording is done.
+        reviews: The review queue's tables.
         scratch: For the manifest.
     """
 
@@ -76,6 +78,7 @@ class Rebuilder:
         database: Database,
         rows: Recreating,
         completion: Completion,
+        reviews: ReviewQueue,
         scratch: Scratch,
     ) -> None:
         self._store = store
@@ -83,6 +86,7 @@ class Rebuilder:
         self._database = database
         self._rows = rows
         self._completion = completion
+        self._reviews = reviews
         self._scratch = scratch
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> Rebuilt:
@@ -98,14 +102,17 @@ class Rebuilder:
             archive: What was dropped, where that is known.
 
         Raises:
-            BusyError: Its archive is being read at this moment, or it is being reprocessed.
+            BusyError: Its archive is being read at this moment, or it is being reprocessed,
+                or its review items are being made.
             NothingStoredError: The bucket holds nothing of it.
             PermanentError: What is stored can't be read.
         """
         with self._database.locks() as locks:
-            if not locks.acquire(f"unpack {batch}"):
+            # Review would take what is back for all that there is.
+            if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
                 raise BusyError(
-                    f"batch {batch} is being unpacked, or done again: rebuild it when that is done"
+                    f"batch {batch} is being unpacked, done again or made ready for review: "
+                    "rebuild it when that is done"
                 )
             manifest = self._store.head(batch.manifest_key)
             if manifest is None:
@@ -116,7 +123,10 @@ class Rebuilder:
             # Listed only now: what was finished before the rows were replaced is among them.
             audios = self._reader.audios(batch, TRANSCRIPT)
             transcripts = sum(_together(self._put_transcript, audios))
+            self._put_moderations(batch)
             self._put_announcement(batch)
+            self._rows.finish_announced(batch)
+            self._reviews.put_back(batch)
         self._completion.look(batch)
         row = self._database.batch(batch)
         return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
@@ -134,8 +144,9 @@ class Rebuilder:
                 yield NotRebuilt(batch, str(exc))
 
     def forget(self, batch: BatchId) -> None:
-        """Delete the rows of a batch."""
+        """Delete the rows of a batch; of its review, what was decided stays."""
         self._rows.forget(batch)
+        self._reviews.take_out(batch)
 
     def _recreate_sealed(self, batch: BatchId, manifest: StoredObject, file: IO[bytes]) -> int:
         self._store.download(manifest.key, file)
@@ -158,12 +169,19 @@ class Rebuilder:
             completed_at=announcement.completed_at if announcement else None,
             announced_at=announcement.announced_at if announcement else None,
             counts=announcement.counts if announcement else None,
+            is_moderated=self._is_moderated(head, announcement),
         )
         return self._rows.recreate(stored, _recordings(batch, entries))
 
+    def _is_moderated(self, head: Head, announcement: Announcement | None) -> bool:
+        """Believe what was written last: a batch can have been done again since it was sealed."""
+        if announcement is not None:
+            return bool(announcement.moderated)
+        return head.moderated or self._reader.has(head.archive.batch, VERDICT)
+
     def _recreate_unsealed(self, batch: BatchId, archive: Archive | None) -> int:
         archive = archive or self._reader.archive(batch)
-        if archive is None and not self._reader.has_opus(batch):
+        if archive is None and not self._reader.has(batch, OPUS):
             raise NothingStoredError(
                 f"the bucket {self._store.bucket} holds nothing of batch {batch}"
             )
@@ -182,6 +200,18 @@ class Rebuilder:
                 announced_at=announcement.announced_at,
                 counts=announcement.counts,
             )
+            if announcement.moderated is None:
+                # It was complete before there was a review queue; nothing is to be made of it.
+                self._rows.itemised(batch, announcement.announced_at)
+
+    def _put_moderations(self, batch: BatchId) -> None:
+        for _ in _together(self._put_moderation, self._reader.audios(batch, VERDICT)):
+            pass
+
+    def _put_moderation(self, audio: AudioId) -> None:
+        moderation = self._reader.moderation(audio)
+        if moderation is not None and self._database.is_transcribed(audio):
+            self._database.put_moderation(audio, moderation)
 
     def _put_transcript(self, audio: AudioId) -> bool:
         transcribed = self._reader.transcribed(audio)

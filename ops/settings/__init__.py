@@ -5,6 +5,7 @@ for a network of one's own.
 """
 
 from ops.settings.bootstrap import STORE_KINDS, STORE_ROLES, BootstrapSettings, StoreKind
+from ops.settings.policy import ModerationSettings, ReviewSettings
 from ops.settings.servers import DatabaseSettings, StoreSettings, read_broker_address
 from ops.settings.work import (
     PACKAGED_MODEL,
@@ -21,6 +22,8 @@ __all__ = [
     "BootstrapSettings",
     "DatabaseSettings",
     "LoopSettings",
+    "ModerationSettings",
+    "ReviewSettings",
     "SpeechSettings",
     "StoreKind",
     "StoreSettings",

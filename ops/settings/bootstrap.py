@@ -20,7 +20,7 @@ StoreKind = Literal["aws", "minio", "ceph", "rustfs"]
 STORE_KINDS: tuple[StoreKind, ...] = ("aws", "minio", "ceph", "rustfs")
 
 #: To whom the bucket's rights are given, each no more than what it does.
-STORE_ROLES = ("unpack", "transcribe", "drop", "operator")
+STORE_ROLES = ("unpack", "transcribe", "moderate", "review", "reviewer", "drop", "operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class BootstrapSettings:
     ``RETENTION_DAYS``        days after which the archive of a complete batch
                               expires (7), or ``off``
     ``S3_PRINCIPALS``         who gets which role's rights in the bucket:
-                              ``unpack=WHO,transcribe=WHO,drop=WHO,operator=WHO``;
-                              each is an ARN, on MinIO and RustFS a user (nobody)
+                              ``unpack=WHO,transcribe=WHO,...``, with a role of
+                              `STORE_ROLES` each; WHO is an ARN, on MinIO and
+                              RustFS a user (nobody)
     ========================  ================================================
     """
 

@@ -68,7 +68,7 @@ class StoreSettings:
             secret_key=secret_key,
             bucket=environment.matching("S3_BUCKET", "audio-pipeline", _BUCKET),
             region=_read_region(environment),
-            ca_file=_read_ca_file(environment, "S3_CA_FILE"),
+            ca_file=read_ca_file(environment, "S3_CA_FILE"),
             timeout=environment.integer("S3_TIMEOUT", 60),
         )
 
@@ -141,7 +141,7 @@ def read_broker_address(environment: Environment) -> BrokerAddress:
         url,
         region=_read_region(environment),
         prefix=environment.matching("BROKER_PREFIX", "dropscribe", _QUEUE_PREFIX),
-        ca_file=_read_ca_file(environment, "BROKER_CA_FILE"),
+        ca_file=read_ca_file(environment, "BROKER_CA_FILE"),
     )
     check_url(environment, "BROKER_URL", url.partition(":")[0].lower(), address.endpoint)
     return address
@@ -151,7 +151,12 @@ def _read_region(environment: Environment) -> str:
     return environment.matching("S3_REGION", "us-east-1", _REGION)
 
 
-def _read_ca_file(environment: Environment, name: str) -> str | None:
+def read_ca_file(environment: Environment, name: str) -> str | None:
+    """Read the file of the certificates to trust; None for those that the system trusts.
+
+    Raises:
+        SettingError: There is no such file.
+    """
     path = environment.path(name)
     if path is None:
         return None

@@ -80,7 +80,7 @@ class UnpackSettings:
             scratch_root=read_scratch_root(environment),
             processes=environment.integer("UNPACK_PROCESSES", _cores()),
             opus_bit_rate=environment.integer("OPUS_BIT_RATE", 24_000, least=6_000, most=256_000),
-            silence_dbfs=environment.number("SILENCE_DBFS", -60.0),
+            silence_dbfs=read_silence_dbfs(environment),
         )
 
 
@@ -123,14 +123,32 @@ class SpeechSettings:
         return cls(
             scratch_root=read_scratch_root(environment),
             model=environment.text("WHISPER_MODEL", "large-v3"),
-            models_root=environment.path("MODELS_ROOT")
-            or Path("~/.local/share/dropscribe/models").expanduser(),
+            models_root=read_models_root(environment),
             device=device,
             compute_type=environment.optional("WHISPER_COMPUTE_TYPE"),
             batch_size=environment.integer("WHISPER_BATCH_SIZE", 16),
             threads=environment.integer("WHISPER_THREADS", _cores()),
             group=environment.integer("TRANSCRIBE_GROUP", 32),
         )
+
+
+def read_models_root(environment: Environment) -> Path:
+    """Read where models lie.
+
+    Raises:
+        SettingError: It is a relative path.
+    """
+    default = Path("~/.local/share/dropscribe/models")
+    return environment.path("MODELS_ROOT") or default.expanduser()
+
+
+def read_silence_dbfs(environment: Environment) -> float:
+    """Read below which level nothing is to be heard, in dB of full scale.
+
+    Raises:
+        SettingError: It is no number.
+    """
+    return environment.number("SILENCE_DBFS", -60.0)
 
 
 def read_scratch_root(environment: Environment) -> Path:

@@ -33,8 +33,8 @@ def main(
     """Run real servers and consumers, drop archives, and break things all the while.
 
     Starts RabbitMQ, a Ceph gateway and PostgreSQL of its own, from Debian's
-    packages, and several consumers, which hear with a recogniser without a
-    model. When the time is up, whatever is left is finished as an operator
+    packages, and several consumers, which hear and judge without models.
+    When the time is up, whatever is left is finished as an operator
     would (sweep, dead replay), and bucket, rows, queues and scratch are
     compared with what was dropped.
 

@@ -13,31 +13,7 @@ from psycopg.rows import dict_row
 from consumers.store import Store
 from events.keys import PROCESSED, AudioId, BatchId, batch_of
 from ops.soak.batches import Plan
-
-#: The database itself notes each time that a recording ends or a batch completes,
-#: so that one which did so twice is seen, whatever its row says afterwards.
-_WITNESS = """
-    CREATE TABLE soak_ends (what text NOT NULL);
-    CREATE FUNCTION soak_end() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-    BEGIN
-        INSERT INTO soak_ends VALUES (
-            CASE TG_TABLE_NAME
-                WHEN 'batches' THEN NEW.batch_id
-                ELSE NEW.batch_id || '-' || lpad((to_jsonb(NEW) ->> 'ordinal'), 7, '0')
-            END
-        );
-        RETURN NULL;
-    END $$;
-    CREATE TRIGGER soak_recording_updated AFTER UPDATE ON recordings FOR EACH ROW
-        WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL)
-        EXECUTE FUNCTION soak_end();
-    CREATE TRIGGER soak_recording_inserted AFTER INSERT ON recordings FOR EACH ROW
-        WHEN (NEW.finished_at IS NOT NULL)
-        EXECUTE FUNCTION soak_end();
-    CREATE TRIGGER soak_batch_updated AFTER UPDATE ON batches FOR EACH ROW
-        WHEN (OLD.completed_at IS NULL AND NEW.completed_at IS NOT NULL)
-        EXECUTE FUNCTION soak_end();
-"""
+from ops.soak.reviews import ReviewsAudit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +23,18 @@ class Audit:
     Attributes:
         batches: Dropped.
         recordings: Dropped in them.
-        done: Recordings that ended transcribed, or silent, as planned.
+        done: Recordings that ended moderated, or silent, as planned.
         rejected: That ended rejected, as planned.
+        judged: Recordings with the verdict that was planned.
+        flagged: Of these.
+        items: Review items that are listed, on record, announced, and can be heard.
         lost: Recordings, or their objects, that are not there, or ended otherwise than planned.
-        duplicated: Rows and objects that nobody dropped, and recordings that ended twice.
+        misjudged: Recordings without a verdict, or with another than planned.
+        unreviewed: What is to be reviewed, and can't be, or is not announced.
+        duplicated: Rows, objects and review items that nobody dropped, and recordings that
+            ended twice.
         completed_twice: Batches.
-        never_completed: Batches.
+        never_completed: Batches, or not ready for review.
         stuck: Batches and recordings that do not go on by themselves.
     """
 
@@ -60,7 +42,12 @@ class Audit:
     recordings: int
     done: int
     rejected: int
+    judged: int
+    flagged: int
+    items: int
     lost: Sequence[str]
+    misjudged: Sequence[str]
+    unreviewed: Sequence[str]
     duplicated: Sequence[str]
     completed_twice: Sequence[str]
     never_completed: Sequence[str]
@@ -74,14 +61,12 @@ class _Rows:
     ends: Counter[str]
 
 
-def bear_witness(url: str) -> None:
-    """Have the database note each end, from now on."""
-    with psycopg.connect(url) as connection:
-        connection.execute(_WITNESS)
-
-
 def audit(
-    store: Store, url: str, plans: Mapping[BatchId, Plan], known: Collection[BatchId]
+    store: Store,
+    url: str,
+    plans: Mapping[BatchId, Plan],
+    known: Collection[BatchId],
+    announced: Mapping[str, Mapping[str, Any]],
 ) -> Audit:
     """Compare bucket and rows with what was dropped.
 
@@ -90,13 +75,16 @@ def audit(
         url: The database's, by which anything can be read.
         plans: What was dropped.
         known: What was dropped besides, and is not looked at.
+        announced: What the review queue told, by the items' ids.
     """
     others = {str(batch) for batch in known if batch not in plans}
     rows = _read_rows(url, others)
+    reviews = ReviewsAudit(store, url, plans, announced).run(rows.recordings)
     expected = {key for batch, plan in plans.items() for key in _keys(batch, plan, rows)}
+    expected |= reviews.clips
     present = {key for key in store.keys(PROCESSED) if str(batch_of(key)) not in others}
     ended = Counter(
-        state if state in {"transcribed", "silent"} else "rejected"
+        state if state in {"moderated", "silent"} else "rejected"
         for batch, plan in plans.items()
         for path, state in plan.states.items()
         if _states(rows, batch).get(path) == [state]
@@ -104,10 +92,15 @@ def audit(
     return Audit(
         batches=len(plans),
         recordings=sum(len(plan.states) for plan in plans.values()),
-        done=ended["transcribed"] + ended["silent"],
+        done=ended["moderated"] + ended["silent"],
         rejected=ended["rejected"],
+        judged=reviews.judged,
+        flagged=reviews.flagged,
+        items=reviews.items,
         lost=[*_lost(rows, plans), *sorted(expected - present)],
-        duplicated=[*_duplicated(rows, plans), *sorted(present - expected)],
+        misjudged=reviews.misjudged,
+        unreviewed=reviews.unreviewed,
+        duplicated=[*_duplicated(rows, plans), *reviews.duplicated, *sorted(present - expected)],
         completed_twice=[str(batch) for batch in plans if rows.ends[str(batch)] > 1],
         never_completed=[
             str(batch) for batch, plan in plans.items() if not _over(rows, batch, plan)
@@ -149,11 +142,14 @@ def _keys(batch: BatchId, plan: Plan, rows: _Rows) -> Iterator[str]:
     """Name every object that a batch has to end with."""
     yield batch.manifest_key
     yield batch.complete_key
+    yield batch.review_key
     for row in rows.recordings.get(str(batch), ()):
-        if plan.states.get(row["path"]) in {"transcribed", "silent"}:
-            audio = AudioId(batch, row["ordinal"])
+        audio, state = AudioId(batch, row["ordinal"]), plan.states.get(row["path"])
+        if state in {"moderated", "silent"}:
             yield audio.opus_key
             yield audio.transcript_key
+        if state == "moderated":
+            yield audio.verdict_key
 
 
 def _lost(rows: _Rows, plans: Mapping[BatchId, Plan]) -> Iterator[str]:
@@ -179,7 +175,7 @@ def _duplicated(rows: _Rows, plans: Mapping[BatchId, Plan]) -> Iterator[str]:
 
 def _over(rows: _Rows, batch: BatchId, plan: Plan) -> bool:
     row = rows.batches.get(str(batch))
-    if row is None or row["announced_at"] is None:
+    if row is None or None in (row["announced_at"], row["itemised_at"]):
         return False
     return (row["failure"] is not None) == plan.is_cut
 

@@ -8,13 +8,16 @@ import random
 import struct
 import tarfile
 import wave
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from consumers.database.rows import RecordingState
 
 _RATE = 8000
+
+#: The policy that they are judged by: it flags what lasts two seconds (`ops.soak.judge`).
+POLICY = "Nothing may last 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,14 @@ class Plan:
     Attributes:
         archive: Where it lies.
         states: How each member has to end that is, or should be, a recording, by its path.
+        flagged: The paths of those that `POLICY` flags.
         ignored: How many other members there are.
         is_cut: Whether the archive breaks off in its last recording.
     """
 
     archive: Path
     states: Mapping[str, RecordingState]
+    flagged: Collection[str]
     ignored: int
     is_cut: bool
 
@@ -50,21 +55,25 @@ def make_archive(path: Path, chance: random.Random, *, recordings: int, cut: boo
     with tarfile.open(path, "w") as archive:
         _add(archive, "README.txt", b"recorded by the harbour\n")
         for number in range(recordings - 1):
-            kind = chance.choices(["voice", "silence", "garbage", "empty"], [20, 2, 1, 1])[0]
+            kind = chance.choices(list(_SHARES), list(_SHARES.values()))[0]
             name = f"{number:03} {kind}.wav"
             _add(archive, name, _content(kind, chance))
             states[name] = _END[kind]
         _add(archive, "last.wav", _content("voice", chance))
-        states["last.wav"] = "rejected" if cut else "transcribed"
+        states["last.wav"] = "rejected" if cut else "moderated"
     if cut:
         # Two blocks of zeros end an archive, filled up to 10 KiB.
         content = path.read_bytes().rstrip(b"\0")
         path.write_bytes(content[: len(content) - 1000])
-    return Plan(path, states, ignored=1, is_cut=cut)
+    flagged = {name for name in states if name.endswith("long.wav")}
+    return Plan(path, states, flagged, ignored=1, is_cut=cut)
 
+
+_SHARES = {"voice": 15, "long": 5, "silence": 2, "garbage": 1, "empty": 1}
 
 _END: Mapping[str, RecordingState] = {
-    "voice": "transcribed",
+    "voice": "moderated",
+    "long": "moderated",
     "silence": "silent",
     "garbage": "rejected",
     "empty": "rejected",
@@ -79,14 +88,17 @@ def _content(kind: str, chance: random.Random) -> bytes:
             return b""
         case "silence":
             return _wav([0] * _RATE)
+        case "long":
+            return _wav(_voice(chance, 1.7, 2.3))
         case _:
-            return _wav(_voice(chance))
+            return _wav(_voice(chance, 0.5, 1.0))
 
 
-def _voice(chance: random.Random) -> list[int]:
-    """Make half a second to a second of a tone, whose pitch is its own."""
+def _voice(chance: random.Random, least: float, most: float) -> list[int]:
+    """Make some seconds of a tone, whose pitch is its own."""
     pitch = chance.uniform(150, 900) * 2 * math.pi / _RATE
-    return [round(9000 * math.sin(pitch * n)) for n in range(chance.randrange(4000, 8000))]
+    samples = chance.randrange(round(least * _RATE), round(most * _RATE))
+    return [round(9000 * math.sin(pitch * n)) for n in range(samples)]
 
 
 def _wav(samples: list[int]) -> bytes:

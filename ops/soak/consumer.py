@@ -1,8 +1,8 @@
 """Consumers as ``dropscribe consume`` runs them, but for two things.
 
-``python -m ops.soak.consumer ROUTE...``: they hear with the recogniser that has
-no model, and they die where they are told to (`ops.faults.death`), or of a
-message that names `POISON`.
+``python -m ops.soak.consumer ROUTE...``: they hear with the recogniser and judge
+with the judge that have no model, and they die where they are told to
+(`ops.faults.death`), or of a message that names `POISON`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from consumers.database.database import Database
+from consumers.policy.judge import Judge
 from events.event import ObjectCreated
 from events.keys import ARCHIVES
 from ops.commands.consume import run_consumers
@@ -22,10 +23,13 @@ from ops.faults.death import Deaths
 from ops.faults.dying import (
     DyingDatabase,
     DyingHandler,
+    DyingJudge,
     DyingRecogniser,
     DyingStore,
     DyingTranscoders,
 )
+from ops.settings import ModerationSettings
+from ops.soak.judge import WordJudge
 from ops.soak.recogniser import LengthRecogniser
 
 #: A key that no consumer survives.
@@ -42,6 +46,12 @@ class Mortal(DyingHandler):
         return super().handle(events)
 
 
+@contextmanager
+def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
+    """Make the judge without a model; see `ops.composition.open_judge`."""
+    yield WordJudge(settings.context)
+
+
 def mortal(deaths: Deaths) -> Adapters:
     """Make adapters that die as they are told."""
 
@@ -50,22 +60,30 @@ def mortal(deaths: Deaths) -> Adapters:
         with open_database(environment, connections=connections) as real:
             yield DyingDatabase(real, deaths)
 
+    @contextmanager
+    def judge(settings: ModerationSettings) -> Iterator[Judge]:
+        with open_judge(settings) as real:
+            yield DyingJudge(real, deaths)
+
     return Adapters(
         store=lambda environment: DyingStore(make_store(environment), deaths),
         database=database,
         transcoders=lambda pool: DyingTranscoders(pool, deaths),
         recogniser=lambda _: DyingRecogniser(LengthRecogniser(), deaths),
+        judge=judge,
         handler=lambda handler: Mortal(handler, deaths),
     )
+
+
+def immortal() -> Adapters:
+    """Make adapters that only do without models."""
+    return Adapters(recogniser=lambda _: LengthRecogniser(), judge=open_judge)
 
 
 def main(routes: Sequence[str], variables: Mapping[str, str]) -> None:
     """Consume until a signal asks to end."""
     deaths = Deaths.from_variables(variables)
-    adapters = (
-        Adapters(recogniser=lambda _: LengthRecogniser()) if deaths is None else mortal(deaths)
-    )
-    run_consumers(routes, Environment(variables), adapters)
+    run_consumers(routes, Environment(variables), immortal() if deaths is None else mortal(deaths))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
+from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.environment import Environment
 from ops.faults.database_relay import DatabaseRelay
@@ -16,7 +19,9 @@ from ops.faults.store_proxy import StoreProxy
 from ops.servers.postgres import PostgresServer, postgres
 from ops.servers.rabbitmq import RabbitNode, rabbitmq
 from ops.servers.store import StoreServer
-from ops.soak.audit import bear_witness
+from ops.settings.routes import routes_of
+from ops.soak.batches import POLICY
+from ops.soak.witness import bear_witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,11 @@ class Deployment:
         return Environment(self.direct)
 
     @property
+    def routes(self) -> tuple[Route, ...]:
+        """Those that are set up."""
+        return routes_of(self.environment)
+
+    @property
     def url(self) -> str:
         """The database's, for whoever may do anything."""
         return self.direct["DATABASE_URL"]
@@ -59,6 +69,7 @@ def deployment(
     chance: Random,
     store: AbstractContextManager[StoreServer],
     *,
+    policy: str | None = POLICY,
     retry_delays: str = "1,2,5",
     broker: Mapping[str, str | int] | None = None,
 ) -> Iterator[Deployment]:
@@ -67,6 +78,7 @@ def deployment(
     Args:
         chance: What the store's proxy throws its dice by.
         store: Runs the store, such as `ops.servers.ceph.ceph`.
+        policy: By which recordings are judged; None for no moderation.
         retry_delays: As the setting ``RETRY_DELAYS``.
         broker: Lines of ``rabbitmq.conf``.
 
@@ -87,7 +99,13 @@ def deployment(
             "BROKER_HEARTBEAT": "5",
             "DATABASE_URL": server.database(),
             "RETRY_DELAYS": retry_delays,
+            # All of it: what is judged then ends with exactly one item.
+            "REVIEW_SAMPLE": "1",
         }
+        if policy is not None:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            (root / "length.md").write_text(policy)
+            direct["POLICIES_ROOT"] = str(root)
         for _ in bootstrap(Environment(direct)):
             pass
         bear_witness(direct["DATABASE_URL"])

@@ -13,7 +13,6 @@ from random import Random
 
 from events.keys import AudioId, BatchId
 from events.notification import encode
-from events.routes import ROUTES, Route
 from ops.composition import utc_now
 from ops.faults.clock import one_hour_off
 from ops.faults.database_relay import Moment
@@ -61,35 +60,41 @@ def _die_at(point: DeathPoint) -> Callable[[Site, Random], bool]:
     return inject
 
 
-def _known_key(site: Site, chance: Random) -> tuple[Route, str] | None:
-    """Choose an object that was stored, and the route that was told of it."""
-    if not site.plans:
-        return None
-    batch = chance.choice(list(site.plans))
-    if chance.random() < 0.4:
-        return ROUTES[0], batch.archive_key
-    ordinal = chance.randrange(1, len(site.plans[batch].states) + 1)
-    return ROUTES[1], AudioId(batch, ordinal).opus_key
+def _queue(site: Site, chance: Random) -> str:
+    """Choose a route's queue."""
+    return site.queue(chance.choice(site.deployment.routes))
+
+
+def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
+    """Choose a route, and what it is told of a batch and one of its recordings."""
+    audio = AudioId(batch, ordinal)
+    return chance.choice(
+        [
+            ("unpack", batch.archive_key),
+            ("transcribe", audio.opus_key),
+            ("moderate", audio.transcript_key),
+            ("review", batch.complete_key),
+        ]
+    )
 
 
 def _double(site: Site, chance: Random) -> bool:
-    known = _known_key(site, chance)
-    if known is None:
+    if not site.plans:
         return False
-    route, key = known
+    batch = chance.choice(list(site.plans))
+    ordinal = chance.randrange(1, len(site.plans[batch].states) + 1)
+    route, key = _told(batch, ordinal, chance)
     body = encode(site.store.bucket, key)
     site.messages.put(site.queue(route), body, chance.randrange(1, 6))
     return True
 
 
 def _lose(site: Site, chance: Random) -> bool:
-    return _once_there(lambda: site.messages.lose(site.queue(chance.choice(ROUTES))))
+    return _once_there(lambda: site.messages.lose(_queue(site, chance)))
 
 
 def _shuffle(site: Site, chance: Random) -> bool:
-    return _once_there(
-        lambda: site.messages.shuffle(site.queue(chance.choice(ROUTES)), 10, chance) > 1
-    )
+    return _once_there(lambda: site.messages.shuffle(_queue(site, chance), 10, chance) > 1)
 
 
 def _once_there(inject: Callable[[], bool]) -> bool:
@@ -106,9 +111,7 @@ def _tell_of_nothing(site: Site, chance: Random) -> bool:
     batch = BatchId.new(
         utc_now() - timedelta(days=chance.randrange(1, 300)), secrets.token_bytes(3)
     )
-    route, key = chance.choice(
-        [(ROUTES[0], batch.archive_key), (ROUTES[1], AudioId(batch, 0).opus_key)]
-    )
+    route, key = _told(batch, 0, chance)
     site.messages.put(site.queue(route), encode(site.store.bucket, key))
     return True
 
@@ -118,7 +121,7 @@ def _tell_early(site: Site, chance: Random) -> bool:
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
     record = json.loads(encode(site.store.bucket, batch.archive_key))
     record["Records"][0]["eventTime"] = utc_now().isoformat()
-    site.messages.put(site.queue(ROUTES[0]), json.dumps(record))
+    site.messages.put(site.queue("unpack"), json.dumps(record))
     time.sleep(1.0)
     site.drop(chance, recordings=2, batch=batch)
     return True
@@ -126,7 +129,7 @@ def _tell_early(site: Site, chance: Random) -> bool:
 
 def _garble(site: Site, chance: Random) -> bool:
     body = chance.choice(["no JSON at all", '{"Records": 7}', "{}", "\ud7ff\x00", "[]"])
-    site.messages.put(site.queue(chance.choice(ROUTES)), body)
+    site.messages.put(_queue(site, chance), body)
     return True
 
 
@@ -205,15 +208,14 @@ def _fill_disk(site: Site, chance: Random) -> bool:
 
 def _poison(site: Site, chance: Random) -> bool:
     """Send what ends every process that takes it."""
-    route = chance.choice(ROUTES)
-    site.messages.put(site.queue(route), encode(site.store.bucket, POISON))
+    site.messages.put(_queue(site, chance), encode(site.store.bucket, POISON))
     return True
 
 
 def _wrong_clock(site: Site, chance: Random) -> bool:
     """Start a consumer whose clock is one hour off: it has to see it, and end."""
     consumer = site.fleet.start(
-        chance.choice(ROUTES).name, **one_hour_off(ahead=chance.random() < 0.5)
+        chance.choice(site.deployment.routes).name, **one_hour_off(ahead=chance.random() < 0.5)
     )
     try:
         return site.fleet.ended(consumer, seconds=60) == 1

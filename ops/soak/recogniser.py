@@ -6,7 +6,7 @@ against both), and hears nothing but how long a recording is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from consumers.errors import PermanentError
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Waveform
 from consumers.transcript import Segment, Transcript
 
+#: Seconds of a segment.
+_MINUTE = 60.0
+
 
 class LengthRecogniser:
-    """Says of each recording how many seconds it lasts."""
+    """Says of each recording how many seconds it lasts: of each minute, and of the rest."""
 
     name = "length"
 
@@ -42,5 +45,13 @@ class LengthRecogniser:
             language_probability=None,
             model=self.name,
             alignment=None,
-            segments=(Segment(0.0, duration, f"{round(duration)} seconds of sound", None, ()),),
+            segments=tuple(_segments(duration)),
         )
+
+
+def _segments(duration: float) -> Iterator[Segment]:
+    start = 0.0
+    while start < duration:
+        end = min(start + _MINUTE, duration)
+        yield Segment(start, end, f"{round(end - start)} seconds of sound", None, ())
+        start = end

@@ -49,6 +49,8 @@ class Report:
         return not any(
             (
                 audit.lost,
+                audit.misjudged,
+                audit.unreviewed,
                 audit.duplicated,
                 audit.completed_twice,
                 audit.never_completed,
@@ -77,7 +79,12 @@ class Report:
             "recordings dropped": audit.recordings,
             "done": audit.done,
             "rejected as planned": audit.rejected,
+            "judged": audit.judged,
+            "flagged": audit.flagged,
+            "review items": audit.items,
             "lost": len(audit.lost),
+            "judged otherwise, or not": len(audit.misjudged),
+            "not ready for review": len(audit.unreviewed),
             "duplicated": len(audit.duplicated),
             "completed twice": len(audit.completed_twice),
             "never completed": len(audit.never_completed),

@@ -14,7 +14,6 @@ from typing import Any
 from amqp.exceptions import AMQPError
 
 from consumers.errors import TransientError
-from events.routes import ROUTES
 from ops.servers.ceph import ceph
 from ops.servers.grounds import grounds
 from ops.soak.deployment import deployment
@@ -82,7 +81,7 @@ def _sites(chance: Random) -> Iterator[Site]:
         place = stack.enter_context(grounds("soak", ports=0))
         deployed = stack.enter_context(deployment(chance, ceph()))
         where = stack.enter_context(site(deployed, place.folder))
-        for route in ROUTES:
+        for route in deployed.routes:
             for _ in range(_WORKERS):
                 where.fleet.add(route.name)
         yield where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from threading import Lock
+from typing import Any
 from urllib.parse import urlsplit
 
 from consumers.database.database import Database
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
-from events.routes import Route, queue_name
-from ops.composition import make_store, open_database, utc_now
+from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
+from ops.composition import make_store, open_database, route_named, utc_now
 from ops.faults.death import Deaths
 from ops.faults.disk import SmallDisk, small_disk
 from ops.faults.messages import Tamperer
@@ -45,6 +47,7 @@ class Site:
         disk: For scratch.
         deaths: Where consumers are to die.
         plans: What was dropped.
+        announced: What the review queue has told other systems, by the items' ids.
         restarting: Whoever ends a server keeps this until it is up again.
     """
 
@@ -56,6 +59,7 @@ class Site:
     disk: SmallDisk
     deaths: Deaths
     plans: dict[BatchId, Plan] = field(default_factory=dict)
+    announced: dict[str, dict[str, Any]] = field(default_factory=dict)
     restarting: Lock = field(default_factory=Lock)
 
     def drop(
@@ -95,18 +99,35 @@ class Site:
         """The broker's queues."""
         return Tamperer(self.deployment.direct["BROKER_URL"])
 
-    def queue(self, route: Route) -> str:
+    def queue(self, route: Route | str) -> str:
         """Name a route's queue."""
-        return queue_name(read_broker_address(self.deployment.environment).prefix, route)
+        route = route_named(route) if isinstance(route, str) else route
+        return queue_name(self._prefix, route)
+
+    def forget_dead_letters(self) -> None:
+        """Throw away what nobody is to look at any more."""
+        for route in self.deployment.routes:
+            self.messages.take_all(dead_letter_queue_name(self._prefix, route))
+
+    @property
+    def _prefix(self) -> str:
+        return read_broker_address(self.deployment.environment).prefix
+
+    def _hear(self) -> None:
+        """Take from the review queue what there is, as another system does."""
+        for body in self.messages.take_all(review_queue_name(self._prefix)):
+            document = json.loads(body)
+            self.announced[document["item_id"]] = document
 
     def left_in_queues(self) -> dict[str, int]:
-        """Count what lies in any queue, where something does."""
+        """Count what lies in any queue that consumers empty, where something does."""
         virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
         listed = self.deployment.node.ctl(
             "list_queues", "--no-table-headers", "-p", virtual_host, "name"
         )
+        others = review_queue_name(self._prefix)
         # The gateway has one of its own, which nobody else may look at.
-        names = [name for name in listed.split() if not name.startswith("amq.")]
+        names = [name for name in listed.split() if not name.startswith("amq.") and name != others]
         # Counted one by one, as the list's own numbers are some seconds old.
         counts = {name: self.messages.count(name) for name in names}
         return {name: count for name, count in counts.items() if count}
@@ -117,12 +138,23 @@ class Site:
 
     def unfinished(self) -> list[BatchId]:
         """List the batches that are not over."""
-        over = {"complete", "failed"}
-        return [batch for batch in self.plans if self.look(batch).state not in over]
+        return [batch for batch in self.plans if not self.is_over(batch)]
+
+    def is_over(self, batch: BatchId) -> bool:
+        """Tell whether a batch is complete, or failed, and ready for review."""
+        row = self.database.batch(batch)
+        return row is not None and None not in (row.announced_at, row.itemised_at)
 
     def audit(self, plans: Mapping[BatchId, Plan] | None = None) -> Audit:
         """Compare what is there with what was dropped."""
-        return audit(self.store, self.deployment.url, plans or self.plans, known=self.plans)
+        self._hear()
+        return audit(
+            self.store,
+            self.deployment.url,
+            plans or self.plans,
+            known=self.plans,
+            announced=self.announced,
+        )
 
 
 @contextmanager

@@ -15,11 +15,14 @@ from consumers.database.sweeping import LAST_ID, Position
 from consumers.store import Listed
 from events.keys import (
     BATCH_SUFFIXES,
+    CLIP,
     COMPLETE,
+    DECISION,
     MANIFEST,
     OPUS,
     RECORDING_SUFFIXES,
     TRANSCRIPT,
+    VERDICT,
     BatchId,
     MalformedKeyError,
 )
@@ -27,7 +30,9 @@ from events.keys import (
 #: What follows a batch's prefix in the keys that dropscribe writes.
 _REST = re.compile(
     rf"-(\d{{7}})({'|'.join(map(re.escape, RECORDING_SUFFIXES))})"
-    rf"|({'|'.join(map(re.escape, BATCH_SUFFIXES))})",
+    rf"|({'|'.join(map(re.escape, BATCH_SUFFIXES))})"
+    # Of these nothing is asked, but that they are ours.
+    rf"|-\d{{7}}\.\d{{9}}-\d{{9}}{re.escape(CLIP)}|\.\d{{20}}-[0-9a-f]{{6}}{re.escape(DECISION)}",
     re.ASCII,
 )
 
@@ -43,6 +48,7 @@ class SeenRecording:
     position: Position
     opus: datetime | None = None
     transcript: datetime | None = None
+    verdict: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -114,6 +120,8 @@ class Gatherer:
             return
         ordinal, suffix, own_suffix = rest.groups()
         if ordinal is None:
+            if own_suffix is None:
+                return
             self._end_recording()
             if own_suffix == MANIFEST:
                 self._batch.manifest = listed.last_modified
@@ -125,6 +133,8 @@ class Gatherer:
             recording.opus = listed.last_modified
         elif suffix == TRANSCRIPT:
             recording.transcript = listed.last_modified
+        elif suffix == VERDICT:
+            recording.verdict = listed.last_modified
 
     def _of(self, position: Position) -> SeenRecording:
         if self._recording is None or self._recording.position != position:

@@ -12,8 +12,9 @@ from ops.sweep.report import Kind
 
 _OPUS_GONE = "its Opus object is gone: 'dropscribe reprocess BATCH --from unpack' makes it again"
 
-#: Whose consumer is to be told.
-_TELL = {Kind.RECORDING_UNTOLD, Kind.RECORDING_UNDONE, Kind.TRANSCRIPT_UNRECORDED}
+#: Of which the consumer of recordings is to be told, and the consumer of transcripts.
+_TELL_TRANSCRIBE = {Kind.RECORDING_UNTOLD, Kind.RECORDING_UNDONE, Kind.TRANSCRIPT_UNRECORDED}
+_TELL_MODERATE = {Kind.TRANSCRIPT_UNTOLD, Kind.VERDICT_UNRECORDED}
 
 
 def sweep_processed(errand: Errand) -> None:
@@ -40,23 +41,27 @@ def judged(finding: RecordingFinding, seen: SeenRecording | None, cutoff: dateti
         # An archive that is not read to its end will bring the object again.
         is_lost = finding.is_sealed and (finding.is_older or not finding.has_row)
         return Kind.OPUS_GONE if is_lost else None
-    if finding.is_finished:
-        return Kind.TRANSCRIPT_GONE if finding.is_older else None
-    return _judged_unfinished(finding, seen.opus, seen.transcript, cutoff)
+    if not finding.is_finished:
+        return _judged_unfinished(finding, seen, seen.opus, cutoff)
+    if not finding.is_older:
+        return None
+    return Kind.TRANSCRIPT_GONE if seen.transcript is None else Kind.VERDICT_GONE
 
 
 def _judged_unfinished(
-    finding: RecordingFinding, opus: datetime, transcript: datetime | None, cutoff: datetime
+    finding: RecordingFinding, seen: SeenRecording, opus: datetime, cutoff: datetime
 ) -> Kind | None:
     if finding.stalled is not None:
         return Kind.DEAD
-    if max(opus, transcript or opus) > cutoff:
+    if max(opus, seen.transcript or opus, seen.verdict or opus) > cutoff:
         return None
     if finding.is_retold:
         return Kind.WAITING
-    if transcript is not None:
+    if seen.transcript is None:
+        return Kind.RECORDING_UNDONE if finding.has_row else Kind.RECORDING_UNTOLD
+    if not finding.is_transcribed:
         return Kind.TRANSCRIPT_UNRECORDED
-    return Kind.RECORDING_UNDONE if finding.has_row else Kind.RECORDING_UNTOLD
+    return Kind.TRANSCRIPT_UNTOLD if seen.verdict is None else Kind.VERDICT_UNRECORDED
 
 
 def _sweep_chunk(errand: Errand, chunk: Chunk) -> None:
@@ -79,7 +84,7 @@ def _sweep_recordings(errand: Errand, chunk: Chunk) -> None:
     for finding in findings:
         position = (finding.batch_id, finding.ordinal)
         kind = judged(finding, seen.get(position), errand.cutoff)
-        if kind in _TELL:
+        if kind in _TELL_TRANSCRIBE or kind in _TELL_MODERATE:
             to_tell.append((kind, finding.audio))
         elif kind is not None:
             errand.report.add(kind, str(finding.audio))
@@ -93,6 +98,7 @@ def _recordings(errand: Errand, chunk: Chunk) -> list[RecordingFinding]:
         positions=[recording.position for recording in chunk.recordings],
         opus=[recording.opus is not None for recording in chunk.recordings],
         transcripts=[recording.transcript is not None for recording in chunk.recordings],
+        verdicts=[recording.verdict is not None for recording in chunk.recordings],
         after=chunk.after,
         upto=chunk.upto,
         began=errand.began,
@@ -103,7 +109,9 @@ def _recordings(errand: Errand, chunk: Chunk) -> list[RecordingFinding]:
 def _tell(errand: Errand, to_tell: list[tuple[Kind, AudioId]]) -> None:
     is_dry = errand.report.is_dry
     if not is_dry:
-        errand.telling.recordings([audio for _, audio in to_tell])
+        telling = errand.telling
+        telling.recordings([audio for kind, audio in to_tell if kind in _TELL_TRANSCRIBE])
+        telling.transcripts([audio for kind, audio in to_tell if kind in _TELL_MODERATE])
     for kind, audio in to_tell:
         errand.report.add(kind, str(audio), is_done=not is_dry)
 

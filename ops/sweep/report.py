@@ -20,10 +20,13 @@ class Kind(StrEnum):
     RECORDING_UNTOLD = "recording-untold"
     RECORDING_UNDONE = "recording-undone"
     TRANSCRIPT_UNRECORDED = "transcript-unrecorded"
+    TRANSCRIPT_UNTOLD = "transcript-untold"
+    VERDICT_UNRECORDED = "verdict-unrecorded"
     BATCH_UNRECORDED = "batch-unrecorded"
     BATCH_UNCOMPLETED = "batch-uncompleted"
     BATCH_UNANNOUNCED = "batch-unannounced"
     ANNOUNCEMENT_GONE = "announcement-gone"
+    BATCH_UNITEMISED = "batch-unitemised"
     WAITING = "waiting"
     DEAD = "dead"
     FOREIGN = "foreign"
@@ -32,6 +35,7 @@ class Kind(StrEnum):
     ARCHIVE_OVERWRITTEN = "archive-overwritten"
     OPUS_GONE = "opus-gone"
     TRANSCRIPT_GONE = "transcript-gone"
+    VERDICT_GONE = "verdict-gone"
     MANIFEST_GONE = "manifest-gone"
     FAILED = "failed"
 
@@ -68,10 +72,13 @@ NATURES: Mapping[Kind, Nature] = {
     Kind.RECORDING_UNTOLD: Nature("recording stored, not told", "told transcribe"),
     Kind.RECORDING_UNDONE: Nature("recording told, not done", "told transcribe again"),
     Kind.TRANSCRIPT_UNRECORDED: Nature("transcript stored, no row", "told transcribe again"),
+    Kind.TRANSCRIPT_UNTOLD: Nature("transcript stored, not judged", "told moderate"),
+    Kind.VERDICT_UNRECORDED: Nature("verdict stored, no row", "told moderate again"),
     Kind.BATCH_UNRECORDED: Nature("batch stored, no rows", "rebuilt its rows"),
     Kind.BATCH_UNCOMPLETED: Nature("batch done, not completed", "completed it"),
     Kind.BATCH_UNANNOUNCED: Nature("batch completed, not announced", "announced it"),
     Kind.ANNOUNCEMENT_GONE: Nature("complete.json gone", "wrote it again"),
+    Kind.BATCH_UNITEMISED: Nature("batch complete, no review items made", "told review"),
     Kind.WAITING: _remark("told again a while ago, not done", "waits in its queue"),
     Kind.DEAD: _remark(
         "does not go on by itself",
@@ -91,6 +98,9 @@ NATURES: Mapping[Kind, Nature] = {
     ),
     Kind.TRANSCRIPT_GONE: _loss(
         "row without its transcript", "dropscribe reprocess BATCH --only AUDIO_ID"
+    ),
+    Kind.VERDICT_GONE: _loss(
+        "row without its verdict", "dropscribe reprocess BATCH --from moderate --only AUDIO_ID"
     ),
     Kind.MANIFEST_GONE: _loss(
         "batch without its manifest", "dropscribe reprocess BATCH --from unpack"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from consumers.completion import Completion
 from consumers.database.database import Database
@@ -89,7 +90,7 @@ class Sweeper:
                 is_over=is_over,
                 progress=progress,
             )
-            for part in (sweep_archives, sweep_processed, _sweep_ends):
+            for part in (sweep_archives, sweep_processed, _sweep_ends, _sweep_reviews):
                 if not is_over():
                     part(errand)
             report.ended_early = is_over()
@@ -103,4 +104,19 @@ def _sweep_ends(errand: Errand) -> None:
         if errand.is_over():
             return
         kind = Kind.BATCH_UNANNOUNCED if is_completed else Kind.BATCH_UNCOMPLETED
-        errand.repair(kind, str(batch), lambda batch=batch: errand.completion.look(batch))  # type: ignore[misc]
+        errand.repair(kind, str(batch), partial(errand.completion.look, batch))
+
+
+def _sweep_reviews(errand: Errand) -> None:
+    """Have review items made of the complete batches that have none."""
+    for batch, stalled, is_retold in errand.rows.not_itemised():
+        if errand.is_over():
+            return
+        if stalled is not None or is_retold:
+            errand.report.add(Kind.WAITING if stalled is None else Kind.DEAD, str(batch))
+        else:
+            errand.repair(
+                Kind.BATCH_UNITEMISED,
+                str(batch),
+                partial(errand.telling.completion, batch),
+            )

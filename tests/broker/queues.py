@@ -24,6 +24,7 @@ from events.routes import (
     delay_queue_name,
     exchange_name,
     queue_name,
+    review_queue_name,
     rule_id,
 )
 from tests.contracts.loop import ROUTE, Opener, notification
@@ -93,6 +94,21 @@ class RabbitQueues:
 
     def sender(self) -> AbstractContextManager[Sender]:
         return open_sender(self.address, self.topology)
+
+    @property
+    def review_queue(self) -> str:
+        return review_queue_name(PREFIX)
+
+    def announced(self) -> list[str]:
+        return [str(message.body) for message in self.announcements()]
+
+    def announcements(self) -> list[Any]:
+        """Take what is in the queue that tells of review items, with its properties."""
+        found = []
+        with self._connection.channel() as channel:
+            while (message := channel.basic_get(self.review_queue, no_ack=True)) is not None:
+                found.append(message)
+        return found
 
     def away_sender(self) -> AbstractContextManager[Sender]:
         return self.through(9).sender()

@@ -5,17 +5,22 @@ from __future__ import annotations
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
+import amqp
 import pytest
 
-from consumers.broker.topology import MissingQueueError
-from events.routes import ROUTES
-from ops.dead import Selection, found
+from consumers.broker.topology import MissingQueueError, declare_topology
+from events.keys import ArchiveKey, AudioId, BatchId
+from events.routes import ROUTES, dead_letter_queue_name
+from ops.dead import Selection, found, replay
 from ops.servers.rabbitmq import RabbitNode
-from tests.broker.queues import RabbitQueues
-from tests.contracts.dead import DeadLettersContract, send_again
+from tests.broker.queues import PREFIX, RabbitQueues
+from tests.contracts.dead import DeadLettersContract, Rows, send_again
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
 
 ONLY = Selection(routes=(ROUTE,))
+
+UNPACK, TRANSCRIBE, MODERATE, REVIEW = ROUTES
+AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
 
 
 class TestDeadLettersOnRabbitMQ(DeadLettersContract):
@@ -72,6 +77,46 @@ def test_a_queue_that_is_not_there_is_said(queues: RabbitQueues) -> None:
         channel.queue_delete(f"{queues.queue}-dead")
     with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
         list(found(queues.dead_letters(), Selection(routes=ROUTES)))
+
+
+def test_a_stage_that_was_never_set_up_has_no_letters_and_no_work(node: RabbitNode) -> None:
+    here = RabbitQueues(node.vhost())
+    list(declare_topology(here.address, here.topology, routes=(UNPACK, REVIEW)))
+    letters = here.dead_letters()
+    assert list(found(letters, Selection(routes=(UNPACK, MODERATE, REVIEW)))) == []
+    # What has to be there is missed.
+    with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
+        list(found(letters, Selection()))
+
+
+def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: RabbitQueues) -> None:
+    body = notification([AUDIO.transcript_key])
+    with queues._connection.channel() as channel:
+        dead = dead_letter_queue_name(PREFIX, MODERATE)
+        channel.basic_publish(amqp.Message(body), "", dead, mandatory=True)
+    # All that bootstrap does then is to take the bucket's rule away.
+    list(declare_topology(queues.address, queues.topology, routes=(UNPACK, TRANSCRIBE, REVIEW)))
+    (letter,) = found(queues.dead_letters(), Selection())
+    assert (letter.route, letter.keys) == (MODERATE, (AUDIO.transcript_key,))
+    with queues.sender() as sender:
+        rows = Rows()
+        (again,) = replay(queues.dead_letters(), sender, rows, Selection())
+        assert again.id == letter.id
+        assert rows.unstalled == [AUDIO]
+        assert eventually(lambda: sender.depth(MODERATE) or None, seconds=10) == 1
+
+
+def test_a_batch_whose_review_is_sent_again_goes_on(queues: RabbitQueues) -> None:
+    batch = AUDIO.batch
+    with queues._connection.channel() as channel:
+        dead = dead_letter_queue_name(PREFIX, REVIEW)
+        message = amqp.Message(notification([batch.complete_key]))
+        channel.basic_publish(message, "", dead, mandatory=True)
+    rows = Rows()
+    with queues.sender() as sender:
+        (letter,) = replay(queues.dead_letters(), sender, rows, Selection(batch=batch))
+    assert letter.route == REVIEW
+    assert rows.unstalled == [ArchiveKey(batch.archive_key, batch)]
 
 
 def test_looking_at_many_keeps_none_of_them_in_memory(queues: RabbitQueues) -> None:

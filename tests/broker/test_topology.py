@@ -10,7 +10,7 @@ import pytest
 
 from consumers.broker.amqp import open_amqp_inbox
 from consumers.broker.inbox import BrokerLostError
-from consumers.broker.topology import DELAYS, Topology, declare_topology
+from consumers.broker.topology import DELAYS, Topology, count_messages, declare_topology
 from consumers.errors import ConfigurationError, TransientError
 from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
 from events.event import ObjectCreated
@@ -23,12 +23,39 @@ from tests.contracts.loop import ROUTE, Recorder, eventually, notification, runn
 def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     foreseen = list(declare_topology(address, dry_run=True))
-    assert len(foreseen) == 1 + len(ROUTES) * (2 + len(DELAYS))
+    assert len(foreseen) == 1 + len(ROUTES) * (2 + len(DELAYS)) + 1
     assert all(missing for _, missing in foreseen)
     assert list(declare_topology(address)) == foreseen
     assert not any(missing for _, missing in declare_topology(address))
     inbox = open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
     inbox.close()
+
+
+def test_only_what_is_asked_for_is_made(node: RabbitNode) -> None:
+    address = RabbitQueues(node.vhost()).address
+    made = [what for what, _ in declare_topology(address, routes=ROUTES[:1])]
+    assert made[:3] == [
+        f"exchange {PREFIX}",
+        f"queue {PREFIX}-unpack-dead",
+        f"queue {PREFIX}-unpack",
+    ]
+    assert made[-1] == f"queue {PREFIX}-ra"
+    assert not any("moderate" in what for what in made)
+    names = [f"{PREFIX}-moderate", f"{PREFIX}-unpack", f"{PREFIX}-review"]
+    assert count_messages(address, names) == {f"{PREFIX}-unpack": 0}
+
+
+def test_the_review_queue_is_nobody_s_to_fill(queues: RabbitQueues) -> None:
+    """Unlike the routes' queues: it has a time after which RabbitMQ forgets, and no limit."""
+    spec = queues.topology.review_queue()
+    assert spec.arguments["x-message-ttl"] == 14 * 86_400_000
+    with queues._connection.channel() as channel:
+        channel.basic_publish(amqp.Message("item"), "", spec.name, mandatory=True)
+        # More often than RabbitMQ 4 allows unless it is told otherwise.
+        for _ in range(30):
+            message = eventually(lambda: channel.basic_get(spec.name), seconds=10)
+            channel.basic_reject(message.delivery_tag, requeue=True)
+        assert eventually(lambda: channel.basic_get(spec.name), seconds=10).body == "item"
 
 
 def test_each_verdict_has_a_queue_of_its_delay() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -20,11 +22,14 @@ from ops.bootstrap import bootstrap
 from ops.composition import make_store
 from ops.environment import Environment
 from ops.servers.ceph import CephGateway, ceph
-from ops.settings import read_broker_address
+from ops.settings import STORE_ROLES, read_broker_address
 from tests.contracts.loop import eventually
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 AUDIO = AudioId(BATCH, 1)
+CLIP = AUDIO.clip_key(1, 2)
+DECISION = BATCH.decision_key(datetime(2025, 6, 22, tzinfo=UTC), b"abc")
+POLICY = "policies/hate/0123456789abcdef.md"
 
 #: A name that each way of encoding a key turns into another one.
 KEY = "archives/field notes+take%2B1.tar"
@@ -89,6 +94,63 @@ def test_an_object_comes_to_its_route_s_queue(variables: dict[str, str]) -> None
     assert list(announced(variables, "transcribe")) == []
 
 
+def test_moderation_can_be_switched_on_and_off(variables: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "hate.md").write_text("# Policy\n")
+    moderated = {**variables, "POLICIES_ROOT": str(tmp_path)}
+    name = variables["S3_BUCKET"]
+    s3, sns = client(variables, "s3"), client(variables, "sns")
+    changes(variables)
+    theirs = sns.create_topic(
+        Name=f"{name}-theirs",
+        Attributes={"push-endpoint": "amqp://127.0.0.1:9", "amqp-exchange": "elsewhere"},
+    )["TopicArn"]
+    # Even one that looks as if it were in the place of ours.
+    rule = {"Id": f"{name}-moderate-2", "TopicArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
+    s3.put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration={"TopicConfigurations": [rule]}
+    )
+    without = {rule["Id"], *(f"{name}-{route}" for route in ("unpack", "transcribe", "review"))}
+    rules = f"notification rules of bucket {name}"
+    assert ids(s3, name) == without
+
+    assert changes(moderated)[-2:] == [rules, "moderation: on"]
+    assert ids(s3, name) == {*without, f"{name}-moderate"}
+    store = make_store(Environment(variables))
+    store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
+    got = eventually(lambda: list(announced(variables, "moderate")) or None, seconds=60)
+    assert got == [AUDIO.transcript_key]
+
+    off = ["moderation: off", rules]
+    assert changes(variables, dry_run=True) == off
+    assert ids(s3, name) == {*without, f"{name}-moderate"}
+    assert changes(variables) == off
+    steps = list(bootstrap(Environment(variables)))
+    assert [step.what for step in steps if step.changed] == []
+    assert "queues of moderate, which is off, are kept (0 waiting, 0 dead)" in [
+        step.what for step in steps
+    ]
+    assert ids(s3, name) == without
+    store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
+    store.write(AUDIO.opus_key, b"sound", content_type="audio/ogg")
+    # The topics send one after the other, and this one does so still.
+    got = eventually(lambda: list(announced(variables, "transcribe")) or None, seconds=60)
+    assert got == [AUDIO.opus_key]
+    time.sleep(1)
+    assert list(announced(variables, "moderate")) == []
+
+    assert changes(moderated) == [rules, "moderation: on"]
+    assert ids(s3, name) == {*without, f"{name}-moderate"}
+    store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
+    got = eventually(lambda: list(announced(variables, "moderate")) or None, seconds=60)
+    assert got == [AUDIO.transcript_key]
+
+
+def ids(s3: Any, bucket: str) -> set[str]:
+    """Name the rules of a bucket."""
+    answer = s3.get_bucket_notification_configuration(Bucket=bucket)
+    return {each["Id"] for each in answer["TopicConfigurations"]}
+
+
 def test_what_somebody_altered_is_put_right_and_what_is_theirs_stays(
     variables: dict[str, str],
 ) -> None:
@@ -126,7 +188,7 @@ def test_what_somebody_altered_is_put_right_and_what_is_theirs_stays(
     assert changes(altered) == []
 
     rules = s3.get_bucket_notification_configuration(Bucket=name)["TopicConfigurations"]
-    ours = {f"{name}-unpack", f"{name}-transcribe"}
+    ours = {f"{name}-{route}" for route in ("unpack", "transcribe", "review")}
     assert {each["Id"] for each in rules} == {"theirs", *ours}
     assert {each["TopicArn"] for each in rules if each["Id"] == "theirs"} == {theirs}
     expiries = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
@@ -172,8 +234,7 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
 @pytest.fixture(scope="module")
 def principals(gateway: CephGateway) -> dict[str, tuple[str, str]]:
     """A user for each role, with his keys."""
-    roles = ("unpack", "transcribe", "drop", "operator")
-    return {role: gateway.make_user(f"only-{role}") for role in roles}
+    return {role: gateway.make_user(f"only-{role}") for role in STORE_ROLES}
 
 
 Connect = Callable[[str], Store]
@@ -239,6 +300,57 @@ class TestRoles:
             lambda: store.delete(AUDIO.opus_key),
         )
 
+    def test_moderate(self, connect: Connect) -> None:
+        owner, store = connect("owner"), connect("moderate")
+        put(owner, AUDIO.transcript_key)
+        put(owner, POLICY)
+        assert store.head(AUDIO.verdict_key) is None
+        assert store.read(AUDIO.transcript_key) == b"sound"
+        put(store, AUDIO.verdict_key)
+        assert store.read(POLICY) == b"sound"
+        put(store, POLICY)
+        complete(store)
+        may_not(
+            lambda: put(store, AUDIO.transcript_key),
+            lambda: put(store, BATCH.review_key),
+            lambda: put(store, BATCH.archive_key),
+            lambda: store.delete(AUDIO.transcript_key),
+        )
+        owner.delete(AUDIO.verdict_key)
+
+    def test_review(self, connect: Connect) -> None:
+        owner, store = connect("owner"), connect("review")
+        put(owner, AUDIO.verdict_key)
+        put(owner, POLICY)
+        assert store.head(CLIP) is None
+        assert store.read(AUDIO.opus_key) == b"sound"
+        put(store, CLIP)
+        put(store, BATCH.review_key)
+        may_not(
+            lambda: put(store, AUDIO.verdict_key),
+            lambda: put(store, DECISION),
+            lambda: put(store, BATCH.complete_key),
+            lambda: store.read(POLICY),
+            lambda: store.delete(AUDIO.opus_key),
+        )
+        owner.delete(CLIP)
+
+    def test_reviewer(self, connect: Connect) -> None:
+        owner, store = connect("owner"), connect("reviewer")
+        for key in (CLIP, BATCH.review_key, POLICY, BATCH.archive_key):
+            put(owner, key)
+        assert store.read(CLIP) == store.read(POLICY) == b"sound"
+        assert BATCH.review_key in list(store.keys(BATCH.prefix))
+        put(store, DECISION)
+        may_not(
+            lambda: put(store, CLIP),
+            lambda: put(store, BATCH.review_key),
+            lambda: put(store, POLICY),
+            lambda: store.read(BATCH.archive_key),
+            lambda: store.delete(DECISION),
+        )
+        owner.delete(CLIP)
+
     def test_drop(self, connect: Connect) -> None:
         store = connect("drop")
         put(connect("owner"), "archives/theirs.tar")
@@ -252,12 +364,15 @@ class TestRoles:
 
     def test_operator(self, connect: Connect) -> None:
         store = connect("operator")
+        put(connect("owner"), POLICY)
         complete(store)
+        assert store.read(POLICY) == b"sound"
         store.delete(AUDIO.opus_key)
         may_not(
             lambda: store.delete(BATCH.archive_key),
             lambda: put(store, BATCH.archive_key),
             lambda: put(store, AUDIO.opus_key),
+            lambda: store.delete(POLICY),
         )
 
 

@@ -59,14 +59,17 @@ class Deployed:
 
 
 @contextmanager
-def deployed(store: AbstractContextManager[StoreServer], folder: Path) -> Iterator[Deployed]:
+def deployed(
+    store: AbstractContextManager[StoreServer], folder: Path, *, policy: str | None = None
+) -> Iterator[Deployed]:
     """Run it for as long as the block runs.
 
     Args:
         store: Runs the store, or gives one that runs.
         folder: For the consumers' logs and scratch.
+        policy: By which recordings are judged; None for no moderation.
     """
-    with deployment(Random(1), store) as servers, site(servers, folder) as where:
-        for route in ("unpack", "transcribe"):
-            where.fleet.add(route)
+    with deployment(Random(1), store, policy=policy) as servers, site(servers, folder) as where:
+        for route in servers.routes:
+            where.fleet.add(route.name)
         yield Deployed(where)

@@ -98,7 +98,9 @@ class PipelineContract:
         recordings = [AudioId(batch, ordinal) for ordinal in range(3)]
         expected = [audio.opus_key for audio in recordings]
         expected += [audio.transcript_key for audio in recordings]
-        expected += [batch.manifest_key, batch.complete_key]
+        expected += [batch.manifest_key, batch.complete_key, batch.review_key]
+        # The last of them comes after the batch is complete.
+        eventually(lambda: place.store.head(batch.review_key), seconds=30)
         assert keys(place, batch) == sorted(expected)
         assert place.store.tags(batch.archive_key) == {STATE_TAG: COMPLETE, BATCH_TAG: str(batch)}
 

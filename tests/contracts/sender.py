@@ -18,8 +18,15 @@ from tests.contracts.loop import ROUTE, Queues, Recorder, eventually, running, s
 class SenderQueues(Queues, Protocol):
     """The route's queues, and what sends to them."""
 
+    @property
+    def review_queue(self) -> str:
+        """The name of the queue that tells of review items."""
+
     def sender(self) -> AbstractContextManager[Sender]:
         """Send to them."""
+
+    def announced(self) -> list[str]:
+        """Take what is in the queue that tells of review items."""
 
     def away_sender(self) -> AbstractContextManager[Sender]:
         """Send to a broker that is not there."""
@@ -71,4 +78,36 @@ class SenderContract:
             with pytest.raises(BrokerLostError):
                 sender.send(ROUTE, "{}")
             with pytest.raises(BrokerLostError):
+                sender.announce(queues.review_queue, "{}")
+            with pytest.raises(BrokerLostError):
                 sender.depth(ROUTE)
+
+    def test_what_is_announced_comes_as_it_is_and_to_no_consumer(
+        self, queues: SenderQueues
+    ) -> None:
+        bodies = ['{"item_id": "1", "path": "caf\\u00e9.wav"}', '{"item_id": "2"}']
+        with queues.sender() as sender:
+            before = sender.depth(ROUTE)
+            for body in bodies:
+                sender.announce(queues.review_queue, body)
+            assert sorted(eventually(lambda: _both(queues), seconds=10)) == sorted(bodies)
+            assert sender.depth(ROUTE) == before
+
+    def test_a_queue_for_announcements_that_is_not_there_is_said(
+        self, queues: SenderQueues
+    ) -> None:
+        with queues.sender() as sender:
+            with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
+                sender.announce(f"{queues.review_queue}-else", "{}")
+            sender.announce(queues.review_queue, "{}")
+            assert eventually(lambda: queues.announced() or None, seconds=10) == ["{}"]
+
+
+def _both(queues: SenderQueues) -> list[str] | None:
+    """Wait for two messages, which may not come together."""
+    first = queues.announced()
+    if not first:
+        return None
+    while len(first) < 2:
+        first += queues.announced()
+    return first

@@ -29,8 +29,8 @@ def deployed(store_server: AbstractContextManager[StoreServer]) -> Iterator[Depl
 def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A consumer of each route; who dies is started again by `whole`."""
     with site(deployed, tmp_path_factory.mktemp("site")) as where:
-        where.fleet.add("unpack")
-        where.fleet.add("transcribe")
+        for route in deployed.routes:
+            where.fleet.add(route.name)
         yield where
 
 
@@ -44,6 +44,7 @@ def here(consuming: Site) -> Iterator[Site]:
     for relay in (consuming.deployment.to_store, consuming.deployment.to_database):
         relay.heal()
     consuming.deployment.to_broker.mend()
+    consuming.forget_dead_letters()
 
 
 def eventually(
@@ -59,6 +60,13 @@ def eventually(
         time.sleep(0.1)
 
 
+def start(here: Site, *routes: str) -> None:
+    """Start the consumers of these routes again."""
+    for consumer in here.fleet.consumers:
+        if not consumer.is_alive and consumer.name.startswith(routes):
+            consumer.process.start()
+
+
 def swept(here: Site) -> Counter[str]:
     """Sweep, and say what was repaired."""
     repaired: Counter[str] = Counter()
@@ -68,11 +76,12 @@ def swept(here: Site) -> Counter[str]:
 
 def whole(here: Site, *batches: BatchId, seconds: float = 90.0) -> None:
     """Wait until batches are over; of each, all must be there, and nothing twice."""
-    over = {"complete", "failed"}
-    eventually(here, lambda: all(here.look(batch).state in over for batch in batches), seconds)
+    eventually(here, lambda: all(here.is_over(batch) for batch in batches), seconds)
     audit = here.audit({batch: here.plans[batch] for batch in batches})
     assert audit.done + audit.rejected == audit.recordings, logs(here)
     assert not audit.lost
+    assert not audit.misjudged
+    assert not audit.unreviewed
     assert not audit.duplicated
     assert not audit.completed_twice
     assert not audit.never_completed
@@ -91,7 +100,7 @@ def in_work(here: Site, batch: BatchId, *, since: int = 0) -> int:
         return sum(1 for _ in here.store.keys(f"{batch.prefix}-"))
 
     eventually(here, lambda: stored() > since)
-    assert here.look(batch).state in {"unpacking", "transcribing"}, "it was over too soon"
+    assert not here.look(batch).is_over, "it was over too soon"
     return stored()
 
 

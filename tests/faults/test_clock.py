@@ -12,7 +12,7 @@ from tests.faults.conftest import whole
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-@pytest.mark.parametrize("route", ["unpack", "transcribe"])
+@pytest.mark.parametrize("route", ["unpack", "transcribe", "moderate", "review"])
 def test_it_takes_nothing_and_says_why(here: Site, route: str, *, ahead: bool) -> None:
     """The store refuses what it signs, so all that it took would fail."""
     wrong = here.fleet.start(route, **one_hour_off(ahead=ahead))

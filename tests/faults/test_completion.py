@@ -15,9 +15,10 @@ from consumers.database.connect import open_pool
 from consumers.database.database import Database
 from consumers.database.migrate import migrate
 from consumers.database.rows import Recording
+from consumers.policy.moderation import Moderation
 from events.keys import AudioId, BatchId
-from ops.soak.audit import bear_witness
 from ops.soak.deployment import Deployment
+from ops.soak.witness import bear_witness
 
 ROUNDS = 1000
 
@@ -40,26 +41,36 @@ def database(url: str) -> Iterator[Database]:
     database.close()
 
 
-def sealed(url: str, workers: int) -> list[BatchId]:
-    """Make batches of which each worker has one recording left."""
+def sealed(url: str, workers: int, *, is_moderated: bool) -> list[BatchId]:
+    """Make batches of which each worker has one recording left, to transcribe or to judge."""
     batches = [BatchId.new(NOW, number.to_bytes(3, "big")) for number in range(ROUNDS)]
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO batches (batch_id, sealed_at) VALUES (%s, now())",
-            [(str(batch),) for batch in batches],
+            "INSERT INTO batches (batch_id, sealed_at, is_moderated) VALUES (%s, now(), %s)",
+            [(str(batch), is_moderated) for batch in batches],
         )
         cursor.execute(
             "INSERT INTO recordings (batch_id, ordinal, state, path) "
-            "SELECT batch_id, ordinal, 'converted', '' "
-            "FROM batches, generate_series(0, %s - 1) AS ordinal",
-            (workers,),
+            "SELECT batch_id, ordinal, %s, '' FROM batches, generate_series(0, %s - 1) AS ordinal",
+            ("transcribed" if is_moderated else "converted", workers),
         )
     return batches
 
 
-@pytest.mark.parametrize("workers", [2, 10])
-def test_exactly_one_completes_it(database: Database, url: str, workers: int) -> None:
-    batches = sealed(url, workers)
+def finish(database: Database, audio: AudioId, *, is_moderated: bool) -> None:
+    """Write the row that is a recording's last."""
+    if is_moderated:
+        moderation = Moderation(str(audio), "unjudged", "nothing was said", None, None, None, ())
+        database.put_moderation(audio, moderation)
+    else:
+        database.put_recording(Recording(audio, "transcribed", "a.wav"))
+
+
+@pytest.mark.parametrize(("workers", "is_moderated"), [(2, False), (10, False), (10, True)])
+def test_exactly_one_completes_it(
+    database: Database, url: str, workers: int, *, is_moderated: bool
+) -> None:
+    batches = sealed(url, workers, is_moderated=is_moderated)
     barrier = threading.Barrier(workers)
 
     def work(ordinal: int) -> list[bool]:
@@ -67,7 +78,7 @@ def test_exactly_one_completes_it(database: Database, url: str, workers: int) ->
         for batch in batches:
             audio = AudioId(batch, ordinal)
             barrier.wait(60)
-            database.put_recording(Recording(audio, "transcribed", "a.wav"))
+            finish(database, audio, is_moderated=is_moderated)
             answers.append(database.complete(batch))
         return answers
 

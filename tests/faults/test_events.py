@@ -8,48 +8,99 @@ import time
 from datetime import timedelta
 from random import Random
 
+import pytest
+
 from events.keys import AudioId, BatchId
-from events.notification import encode
-from events.routes import ROUTES
+from events.notification import decode, encode
 from ops.composition import utc_now
 from ops.soak.site import Site
-from tests.faults.conftest import eventually, swept, whole
+from tests.faults.conftest import eventually, start, swept, whole
 
-UNPACK, TRANSCRIBE = ROUTES
+#: What has to be done before a stage is told of anything.
+EARLIER = {
+    "moderate": ("unpack", "transcribe"),
+    "review": ("unpack", "transcribe", "moderate"),
+}
 
 
 def tell(here: Site, batch: BatchId, times: int = 1) -> None:
-    """Tell of an archive, and of its first recording, once more."""
-    for route, key in ((UNPACK, batch.archive_key), (TRANSCRIBE, AudioId(batch, 1).opus_key)):
+    """Tell of an archive, of its first recording, and of its end, once more."""
+    audio = AudioId(batch, 1)
+    told = {
+        "unpack": batch.archive_key,
+        "transcribe": audio.opus_key,
+        "moderate": audio.transcript_key,
+        "review": batch.complete_key,
+    }
+    for route, key in told.items():
         here.messages.put(here.queue(route), encode(here.store.bucket, key), times)
 
 
-def queued(here: Site, number: int) -> None:
-    """Wait until archives are told of, while no consumer runs."""
-    deadline = time.monotonic() + 60
-    while here.messages.count(here.queue(UNPACK)) < number:
-        assert time.monotonic() < deadline, "the store does not tell"
-        time.sleep(0.1)
+def queued(here: Site, number: int, route: str = "unpack") -> None:
+    """Wait until so much is told of, while no consumer of the route runs."""
+    eventually(here, lambda: here.messages.count(here.queue(route)) >= number, tend=False)
+
+
+def lost(here: Site, batch: BatchId, number: int, route: str) -> None:
+    """Lose so many events of a batch, while no consumer of the route runs.
+
+    Others may come meanwhile: a store tells late, and now and then twice.
+    """
+    queue = here.queue(route)
+    keys: set[str] = set()
+    others: list[str] = []
+
+    def are_lost() -> bool:
+        for body in here.messages.take_all(queue):
+            found = [event.key for event in decode(body)]
+            keys.update(key for key in found if str(batch) in key)
+            others.extend(body for key in found if str(batch) not in key)
+        return len(keys) >= number
+
+    eventually(here, are_lost, tend=False)
+    for body in others:
+        here.messages.put(queue, body)
+
+
+def heard(here: Site, batch: BatchId) -> int:
+    """Count the recordings of which there is a transcript in the end."""
+    return sum(state != "rejected" for state in here.plans[batch].states.values())
 
 
 def test_told_many_times_while_it_is_worked_on_and_after(here: Site) -> None:
-    second = here.fleet.add("unpack")
+    others = [here.fleet.add(route) for route in ("unpack", "moderate", "review")]
     batch = here.drop(Random(5), recordings=6)
     for _ in range(5):
         tell(here, batch, 3)
         time.sleep(0.1)
     whole(here, batch)
     tell(here, batch, 3)
-    eventually(here, lambda: here.messages.count(here.queue(UNPACK)) == 0)
+    eventually(here, lambda: not here.left_in_queues())
     whole(here, batch)
-    here.fleet.dismiss(second)
+    for other in others:
+        here.fleet.dismiss(other)
 
 
 def test_told_in_any_order(here: Site) -> None:
     here.fleet.stop()
     batches = [here.drop(Random(6), recordings=4) for _ in range(6)]
     queued(here, 6)
-    assert here.messages.shuffle(here.queue(UNPACK), 6, Random(1)) == 6
+    assert here.messages.shuffle(here.queue("unpack"), 6, Random(1)) == 6
+    whole(here, *batches)
+
+
+@pytest.mark.parametrize("route", ["moderate", "review"])
+def test_told_in_any_order_and_many_times_while_nobody_listens(here: Site, route: str) -> None:
+    here.fleet.stop()
+    start(here, *EARLIER[route])
+    batches = [here.drop(Random(60 + number), recordings=3) for number in range(3)]
+    number = len(batches) if route == "review" else sum(heard(here, each) for each in batches)
+    queued(here, number, route)
+    for batch in batches:
+        tell(here, batch, 2)
+    assert here.messages.shuffle(here.queue(route), 20, Random(2)) > 1
+    whole(here, *batches)
+    eventually(here, lambda: not here.left_in_queues())
     whole(here, *batches)
 
 
@@ -57,11 +108,28 @@ def test_not_told_at_all(here: Site) -> None:
     """What is lost on the way from the store, a sweep makes up for."""
     here.fleet.stop()
     batch = here.drop(Random(9), recordings=3)
-    queued(here, 1)
-    assert here.messages.lose(here.queue(UNPACK))
+    lost(here, batch, 1, "unpack")
     here.fleet.tend()
     assert swept(here)["archive-untold"] == 1
     whole(here, batch)
+    assert not swept(here)
+
+
+@pytest.mark.parametrize(
+    ("route", "found"), [("moderate", "transcript-untold"), ("review", "batch-unitemised")]
+)
+def test_a_later_stage_is_not_told_at_all(here: Site, route: str, found: str) -> None:
+    here.fleet.stop()
+    start(here, *EARLIER[route])
+    batch = here.drop(Random(63), recordings=3)
+    lost(here, batch, 1 if route == "review" else heard(here, batch), route)
+    here.fleet.tend()
+    time.sleep(1.0)
+    assert not here.is_over(batch)
+    waiting = sum(state == "moderated" for state in here.plans[batch].states.values())
+    assert swept(here)[found] == (1 if route == "review" else waiting)
+    whole(here, batch)
+    eventually(here, lambda: not here.left_in_queues())
     assert not swept(here)
 
 
@@ -78,7 +146,7 @@ def test_told_before_the_object_can_be_read(here: Site) -> None:
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
     record = json.loads(encode(here.store.bucket, batch.archive_key))
     record["Records"][0]["eventTime"] = here.store.now().isoformat()
-    here.messages.put(here.queue(UNPACK), json.dumps(record))
+    here.messages.put(here.queue("unpack"), json.dumps(record))
     time.sleep(1.5)
     assert here.database.batch(batch) is None
     here.drop(Random(8), recordings=2, batch=batch)

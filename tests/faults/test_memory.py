@@ -27,15 +27,15 @@ def resident(consumer: Consumer) -> int:
 
 
 def done(here: Site, batches: Sequence[BatchId]) -> int:
-    """Count the batches that are complete."""
+    """Count the batches that are ready for review."""
     ids = {str(batch) for batch in batches}
     rows = here.database.batches(len(here.plans))
-    return sum(1 for row in rows if str(row.batch) in ids and row.announced_at)
+    return sum(1 for row in rows if str(row.batch) in ids and row.itemised_at)
 
 
 @pytest.mark.timeout(900)
 def test_after_a_thousand_deliveries_as_after_a_hundred(here: Site) -> None:
-    """Each archive is one delivery to unpack, and its recording one to transcribe."""
+    """Each archive is one delivery to each consumer, as it holds one recording."""
     taken: list[dict[str, int]] = []
     batches: list[BatchId] = []
     for number in (FEW, MANY):

@@ -95,7 +95,7 @@ def test_a_batch_is_done_again_from_its_recordings(here: Site) -> None:
     whole(here, batch)
     before = here.database.batch(batch)
     anew(here, batch)
-    with open_reprocessor(here.deployment.environment) as reprocessor:
+    with open_reprocessor(here.deployment.environment, quiet_log()) as reprocessor:
         reprocessor.transcribe_again(batch)
     eventually(here, lambda: is_again(here, batch, before))
     settled(here, batch)
@@ -115,7 +115,7 @@ def test_a_batch_under_any_name_is_done_again_from_its_archive(here: Site) -> No
     here.store.tag(FOREIGN, {"project": "birds"})
     before = here.database.batch(batch)
     anew(here, batch)
-    with open_reprocessor(here.deployment.environment) as reprocessor:
+    with open_reprocessor(here.deployment.environment, quiet_log()) as reprocessor:
         reprocessor.unpack_again(batch)
     eventually(here, lambda: is_again(here, batch, before))
     assert batches_of(here) == [batch]

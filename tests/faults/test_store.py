@@ -10,7 +10,7 @@ from events.keys import AudioId
 from ops.faults.store_proxy import Misbehaviour
 from ops.soak.drain import Drained, clear_dead_letters
 from ops.soak.site import Site
-from tests.faults.conftest import eventually, swept, whole
+from tests.faults.conftest import eventually, start, swept, whole
 
 #: Once botocore has tried again too often of late, each costs an attempt; there are four.
 OFTEN = 3
@@ -64,8 +64,7 @@ def test_away_for_longer_than_is_tried_again(here: Site) -> None:
 def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Site) -> None:
     """It is not transcribed as if that were all: its batch waits, and says for what."""
     here.fleet.stop()
-    unpacker = here.fleet.consumers[0]
-    unpacker.process.start()
+    start(here, "unpack")
     batch = here.drop(Random(32), recordings=2)
     audio = AudioId(batch, 2)
     eventually(here, lambda: here.store.head(audio.opus_key) is not None, tend=False)

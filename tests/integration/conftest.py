@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,11 @@ from consumers.completion import Completion
 from consumers.convert import Converter
 from consumers.database.database import Database
 from consumers.database.migrate import migrate
+from consumers.handler import Handler
 from consumers.loop import Loop, Stop
+from consumers.moderate import Moderate, Standard
+from consumers.policy.folder import read_policies
+from consumers.policy.judge import Judge
 from consumers.scratch import Scratch
 from consumers.store import Store
 from consumers.transcribe import Transcribe
@@ -33,10 +38,20 @@ from consumers.unpack import Unpack
 from events.keys import BatchId
 from ops.bootstrap import bootstrap
 from ops.cli import main
-from ops.composition import make_store, open_database, open_inbox, route_named, utc_now
+from ops.composition import (
+    HANDLERS,
+    Adapters,
+    make_store,
+    open_database,
+    open_inbox,
+    route_named,
+    utc_now,
+)
 from ops.drop import Dropper
 from ops.embedded.stack import servers
 from ops.environment import Environment
+from ops.settings import ModerationSettings
+from ops.soak.judge import WordJudge
 from ops.soak.recogniser import LengthRecogniser
 from ops.watch import Progress, look
 
@@ -149,9 +164,11 @@ class Pipeline:
         self.scratch_root = scratch_root
         self.transcoders = transcoders
         self.recogniser = LengthRecogniser()
+        self.judge: Judge = WordJudge()
         self.limits = ArchiveLimits()
         # Standard output is what commands print to.
         self.log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.__stderr__))
+        self.open = ExitStack()
         self._stop = Stop()
         self._threads: list[threading.Thread] = []
 
@@ -185,10 +202,39 @@ class Pipeline:
             log=self.log,
         )
 
-    def start(self, *, unpackers: int = 1, transcribers: int = 1) -> None:
+    def moderate(self, group: int = 8) -> Moderate:
+        """Make the route's handler, with the policies that are set up."""
+        root = ModerationSettings.read(self.environment).policies_root
+        assert root is not None
+        return Moderate(
+            store=self.store,
+            database=self.database,
+            completion=self.completion,
+            judge=self.judge,
+            standard=Standard(partial(read_policies, root), ("en",), window=60.0),
+            group=group,
+            log=self.log,
+        )
+
+    def review(self, **settings: str) -> Handler:
+        """Make the route's handler."""
+        variables = {**self.environment._variables, "SCRATCH_ROOT": str(self.scratch_root)}
+        environment = Environment({**variables, **settings})
+        return self.open.enter_context(HANDLERS["review"](environment, Adapters(), self.log))
+
+    def start(
+        self,
+        *,
+        unpackers: int = 1,
+        transcribers: int = 1,
+        moderators: int = 0,
+        reviewers: int = 1,
+    ) -> None:
         """Run consumers."""
-        loops = [("unpack", self.unpack()) for _ in range(unpackers)]
-        loops += [("transcribe", self.transcribe()) for _ in range(transcribers)]  # type: ignore[misc]
+        loops: list[tuple[str, Handler]] = [("unpack", self.unpack()) for _ in range(unpackers)]
+        loops += [("transcribe", self.transcribe()) for _ in range(transcribers)]
+        loops += [("moderate", self.moderate()) for _ in range(moderators)]
+        loops += [("review", self.review()) for _ in range(reviewers)]
         for name, handler in loops:
             loop = Loop(
                 route=route_named(name),
@@ -206,6 +252,7 @@ class Pipeline:
         self._stop.asked.set()
         for thread in self._threads:
             thread.join()
+        self.open.close()
 
     def drop(self, archive: Path) -> BatchId:
         """Drop an archive into the bucket."""

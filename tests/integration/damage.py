@@ -13,13 +13,15 @@ from events.keys import AudioId, BatchId
 from ops.log import quiet_log
 from ops.repair import open_sweeper
 from ops.sweep.report import Report
-from tests.integration.conftest import Pipeline
+from tests.integration.conftest import Pipeline, eventually
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
 #: Columns that hold when something was written: no bucket knows that.
-TIMES = {"created_at", "finished_at", "sealed_at", "announced_at", "retold_at"}
+TIMES = {"created_at", "finished_at", "sealed_at", "announced_at", "retold_at", "itemised_at"}
+
+_TABLES = ("batches", "recordings", "transcripts", "verdicts", "review_items", "reviews")
 
 AT_ONCE = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
@@ -51,11 +53,41 @@ def transcribed(pipeline: Pipeline, batch: BatchId, ordinals: Sequence[int]) -> 
     assert outcomes == [None] * len(keys)
 
 
-def finished(pipeline: Pipeline, tmp_path: Path) -> BatchId:
-    """Drop one and do all of it."""
+def completed(pipeline: Pipeline, tmp_path: Path) -> BatchId:
+    """Drop one and complete it; nobody is told of that."""
     batch = unpacked(pipeline, tmp_path)
     transcribed(pipeline, batch, range(len(RECORDINGS)))
     return batch
+
+
+def finished(pipeline: Pipeline, tmp_path: Path) -> BatchId:
+    """Drop one and do all of it."""
+    batch = completed(pipeline, tmp_path)
+    itemised(pipeline, batch)
+    return batch
+
+
+def itemised(pipeline: Pipeline, batch: BatchId, **settings: str) -> None:
+    """Make a complete batch's review items."""
+    handler = pipeline.review(**settings)
+    assert handler.handle([event_for(pipeline, batch.complete_key)]) == [None]
+
+
+def until_itemised(pipeline: Pipeline, *batches: BatchId) -> None:
+    """Wait until a consumer has made the batches' review items."""
+
+    def look() -> bool | None:
+        found = [pipeline.database.batch(batch) for batch in batches]
+        return all(row is not None and row.itemised_at is not None for row in found) or None
+
+    eventually(look)
+
+
+def reviewed_once_swept(pipeline: Pipeline, *batches: BatchId) -> None:
+    """Sweep where only the review of batches was never told of; its consumer runs."""
+    assert found(swept(pipeline)) == {"batch-unitemised": len(batches)}
+    until_itemised(pipeline, *batches)
+    assert found(swept(pipeline)) == {}
 
 
 def execute(database: Database, statement: str) -> None:
@@ -68,7 +100,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
     """Read all that the tables say, but for when it was written."""
     found = {}
     with database._transaction() as connection:
-        for table in ("batches", "recordings", "transcripts"):
+        for table in _TABLES:
             answer = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()  # noqa: S608
             found[table] = [
                 {name: value for name, value in row.items() if name not in TIMES} for row in answer

@@ -14,7 +14,7 @@ from consumers.broker.dead import DeadLetters
 from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import Sender, open_sender
 from consumers.loop import OpenInbox
-from events.routes import dead_letter_queue_name, queue_name
+from events.routes import dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap import bootstrap
 from ops.composition import open_inbox
 from ops.environment import Environment
@@ -92,6 +92,13 @@ class SqsQueues:
     def sender(self) -> AbstractContextManager[Sender]:
         return open_sender(self.address)
 
+    @property
+    def review_queue(self) -> str:
+        return review_queue_name(self.address.prefix)
+
+    def announced(self) -> list[str]:
+        return take(self._sqs, self._url(self.review_queue))
+
     def away_sender(self) -> AbstractContextManager[Sender]:
         return open_sender(replace(self.address, endpoint="http://127.0.0.1:9"))
 
@@ -124,6 +131,14 @@ class SqsQueues:
             QueueUrl=self.dead_url, MaxNumberOfMessages=10, VisibilityTimeout=0
         ).get("Messages", [])
         return [_letter(message["Body"]) for message in messages]
+
+
+def take(sqs: Any, url: str) -> list[str]:
+    """Take what a queue gives at once."""
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    for message in messages:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return [message["Body"] for message in messages]
 
 
 def _letter(body: str) -> dict[str, Any]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
 from consumers.errors import ConfigurationError, TransientError
 from consumers.store import Store
+from events.keys import AudioId, BatchId
+from events.notification import encode
 from ops.bootstrap import bootstrap
 from ops.bootstrap.policies import ROLES
 from ops.environment import Environment, SettingError
 from ops.settings import STORE_ROLES, BootstrapSettings
+from tests.integration.conftest import Run
 
 TAG = {"Key": "dropscribe", "Value": "complete"}
 
@@ -49,6 +54,10 @@ def test_it_changes_nothing_the_second_time(variables: dict[str, str]) -> None:
         f"queue {name}-transcribe-dead",
         f"queue {name}-transcribe",
         f"policy of queue {name}-transcribe",
+        f"queue {name}-review-dead",
+        f"queue {name}-review",
+        f"policy of queue {name}-review",
+        f"queue {name}-ra",
         f"bucket {name}",
         f"notification rules of bucket {name}",
         f"lifecycle rule {name}-archives of bucket {name}",
@@ -173,7 +182,7 @@ class TestPolicy:
     def _who(self, s3: Any, bucket: str) -> set[str]:
         policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
         prefix = bucket.replace("-", "")
-        roles = ("Unpack", "Transcribe", "Drop", "Operator")
+        roles = ("Unpack", "Drop")
         sids = [each["Sid"].removeprefix(prefix) for each in policy["Statement"]]
         return {next((role for role in roles if sid.startswith(role)), sid) for sid in sids}
 
@@ -187,10 +196,157 @@ def test_a_bucket_of_another_deployment_is_left_to_it(
     bucket = variables["S3_BUCKET"]
     before = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
     theirs = Environment({**variables, "BROKER_PREFIX": f"{bucket}-2"})
-    with pytest.raises(ConfigurationError, match=f"{bucket}-transcribe, {bucket}-unpack"):
+    theirs_are = f"{bucket}-review, {bucket}-transcribe, {bucket}-unpack"
+    with pytest.raises(ConfigurationError, match=theirs_are):
         list(bootstrap(theirs, dry_run=dry_run))
     after = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
     assert after == before
+
+
+class TestModeration:
+    """With policies there is a stage more, and without them there is not, however often."""
+
+    @pytest.fixture
+    def policies(self, tmp_path: Path) -> Path:
+        root = tmp_path / "policies"
+        root.mkdir()
+        (root / "hate.md").write_text("# Policy\n")
+        return root
+
+    @pytest.fixture
+    def moderated(self, variables: dict[str, str], policies: Path) -> dict[str, str]:
+        return {**variables, "POLICIES_ROOT": str(policies)}
+
+    def test_it_can_be_switched_on_and_off_and_on_again(
+        self, variables: dict[str, str], moderated: dict[str, str], s3: Any, sqs: Any
+    ) -> None:
+        name = variables["S3_BUCKET"]
+        rules = f"notification rules of bucket {name}"
+        assert self._stages(variables) == []
+        assert f"{name}-moderate" not in self._rules(s3, name)
+
+        switched_on = [
+            f"queue {name}-moderate-dead",
+            f"queue {name}-moderate",
+            f"policy of queue {name}-moderate",
+            rules,
+            "moderation: on",
+        ]
+        assert changes(moderated, dry_run=True) == changes(moderated) == switched_on
+        assert changes(moderated) == []
+        assert self._stages(variables) == ["moderate"]
+        filters = self._rules(s3, name)[f"{name}-moderate"]["Filter"]["Key"]["FilterRules"]
+        assert {item["Value"] for item in filters} == {"processed/", ".transcript.json"}
+
+        queue = sqs.get_queue_url(QueueName=f"{name}-moderate")["QueueUrl"]
+        # S3 tries each queue that it is told of.
+        assert all("s3:TestEvent" in body for body in self._taken(sqs, queue))
+        sqs.send_message(QueueUrl=queue, MessageBody="work")
+        # Before its rule goes, nothing waits for the stage any more.
+        switched_off = ["moderation: off", rules]
+        assert changes(variables, dry_run=True) == changes(variables) == switched_off
+        steps = [step.what for step in bootstrap(Environment(variables))]
+        assert "queues of moderate, which is off, are kept (1 waiting, 0 dead)" in steps
+        assert self._stages(variables) == []
+        assert set(self._rules(s3, name)) == {
+            f"{name}-{route}" for route in ("unpack", "transcribe", "review")
+        }
+
+        assert changes(moderated) == [rules, "moderation: on"]
+        assert "work" in self._taken(sqs, queue)
+
+    def test_without_policies_nothing_is_made_for_them(
+        self, variables: dict[str, str], environment: Environment, s3: Any, sqs: Any
+    ) -> None:
+        name = variables["S3_BUCKET"]
+        assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=f"{name}-moderate")
+        assert not any(f"{name}-moderate" in step.what for step in bootstrap(environment))
+        assert set(self._rules(s3, name)) == {
+            f"{name}-{route}" for route in ("unpack", "transcribe", "review")
+        }
+
+    def test_batches_in_work_stay_as_they_are_and_are_counted(
+        self, variables: dict[str, str], environment: Environment, moderated: dict[str, str]
+    ) -> None:
+        with psycopg.connect(variables["DATABASE_URL"]) as connection:
+            connection.execute(
+                "INSERT INTO batches (batch_id, sealed_at, completed_at)"
+                " VALUES ('a', now(), now()), ('b', NULL, NULL)"
+            )
+        assert changes(moderated)[-1] == "moderation: on for new batches; 1 in work end without it"
+        with psycopg.connect(variables["DATABASE_URL"]) as connection:
+            connection.execute("INSERT INTO batches (batch_id, is_moderated) VALUES ('c', true)")
+        off = changes(variables)[0]
+        assert off.startswith("moderation: off for new batches; 1 in work still wait for verdicts")
+        assert "keep 'dropscribe consume moderate'" in off
+        # It is said until they are done.
+        assert changes(variables) == []
+        assert off in [step.what for step in bootstrap(Environment(variables))]
+        with psycopg.connect(variables["DATABASE_URL"]) as connection:
+            rows = connection.execute("SELECT batch_id FROM batches WHERE is_moderated").fetchall()
+        assert rows == [("c",)]
+
+    def test_policies_that_can_t_be_end_it_before_anything_is_made(
+        self, variables: dict[str, str], policies: Path, sqs: Any
+    ) -> None:
+        (policies / "hate.md").write_text(" \n")
+        with pytest.raises(ConfigurationError, match=r"hate\.md is empty"):
+            changes({**variables, "POLICIES_ROOT": str(policies)})
+        with pytest.raises(SettingError, match="POLICIES_ROOT"):
+            changes({**variables, "POLICIES_ROOT": "policies"})
+        assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=variables["BROKER_PREFIX"])
+
+    @pytest.mark.usefixtures("environment")
+    def test_what_looks_at_all_queues_does_without_those_of_a_stage_that_was_never_on(
+        self, run: Run
+    ) -> None:
+        assert run("dead", "list").stdout == "no dead letters\n"
+        assert run("dead", "list", "--route", "moderate").stdout == "no dead letters\n"
+        swept = run("sweep", "--json")
+        assert swept.exit_code == 0, swept.output
+        assert json.loads(swept.stdout)["queues"]["moderate"] == 0
+
+    def test_dead_letters_of_a_stage_that_was_switched_off_can_be_sent_again(
+        self, variables: dict[str, str], moderated: dict[str, str], sqs: Any, run: Run
+    ) -> None:
+        name = variables["S3_BUCKET"]
+        audio = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
+        changes(moderated)
+        queue, dead = (
+            sqs.get_queue_url(QueueName=each)["QueueUrl"]
+            for each in (f"{name}-moderate", f"{name}-moderate-dead")
+        )
+        sqs.send_message(QueueUrl=dead, MessageBody=encode(name, audio.transcript_key))
+        changes(variables)
+
+        assert audio.transcript_key in run("dead", "list", "--json").stdout
+        replayed = run("dead", "replay", "--all")
+        assert replayed.exit_code == 0, replayed.output
+        assert audio.transcript_key in replayed.stdout
+        assert any(audio.transcript_key in body for body in self._taken(sqs, queue))
+
+    def _rules(self, s3: Any, bucket: str) -> dict[str, Any]:
+        answer = s3.get_bucket_notification_configuration(Bucket=bucket)
+        return {rule["Id"]: rule for rule in answer["QueueConfigurations"]}
+
+    def _taken(self, sqs: Any, queue: str) -> list[str]:
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in messages]
+
+    def _stages(self, variables: dict[str, str]) -> list[str]:
+        with psycopg.connect(variables["DATABASE_URL"]) as connection:
+            return [route for (route,) in connection.execute("SELECT route FROM stages")]
+
+
+def test_what_nobody_takes_from_the_review_queue_expires(
+    variables: dict[str, str], environment: Environment, sqs: Any
+) -> None:
+    url = sqs.get_queue_url(QueueName=f"{variables['BROKER_PREFIX']}-ra")["QueueUrl"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert answer["MessageRetentionPeriod"] == str(14 * 86_400)
+    assert "RedrivePolicy" not in answer
 
 
 def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> None:

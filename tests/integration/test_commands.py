@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click import Context, Group
 
 from consumers.database.database import Database
-from ops.cli import COMMANDS
+from ops.cli import COMMANDS, main
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
 from tests.unit.archives import tar_of
@@ -23,6 +24,11 @@ def test_help_names_every_command(run: Run) -> None:
         assert shown.exit_code == 0
         # Examples stand as they were written.
         assert "\\b" not in result.stdout + shown.stdout
+        command = main.get_command(Context(main), name)
+        for part in command.commands if isinstance(command, Group) else ():
+            assert part in shown.stdout
+            shown_part = run(name, part, "--help")
+            assert (shown_part.exit_code, "\\b" in shown_part.stdout) == (0, False)
     assert "\n    dropscribe try my-recordings.tar.gz\n" in result.stdout
 
 

@@ -111,7 +111,7 @@ def test_why_a_recording_stalls_is_kept_until_it_is_done(database: Database) -> 
     database.put_recording(converted(audio))
     assert database.recordings(batch)[0].stalled == "the model is away"
     assert database.recordings(batch)[0].path == "a.wav"
-    assert database.stalled_recordings(batch) == 1
+    assert database.unfinished(batch)[1] == 1
     database.put_recording(finished(audio))
     assert database.recordings(batch)[0].stalled is None
 

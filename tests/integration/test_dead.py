@@ -152,9 +152,9 @@ def test_a_recording_that_was_stalled_goes_on_once_its_letter_is_replayed(
     audio = AudioId(BATCH, 3)
     database.stall_recording(audio, "no GPU")
     queues.put_dead(notification([audio.opus_key]))
-    assert database.stalled_recordings(BATCH) == 1
+    assert database.unfinished(BATCH)[1] == 1
     assert printed(run("replay", "--all", "--json"))["replayed"]
-    assert database.stalled_recordings(BATCH) == 0
+    assert database.unfinished(BATCH)[1] == 0
 
 
 def test_a_letter_is_shown_with_its_message(run: Run, queues: SqsQueues) -> None:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from consumers.database.recreating import Recreating, Stored
+from consumers.database.reviewing import Reviewing
 from consumers.database.rows import Recording
-from consumers.errors import BusyError, PermanentError
+from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.store import Store, StoredObject
 from events.keys import AudioId, BatchId
 from ops.log import quiet_log
 from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
-from ops.repair import open_rebuilder
+from ops.repair import open_rebuilder, open_reprocessor
 from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,
     execute,
     finished,
     found,
+    itemised,
     rows,
     swept,
     transcribed,
     unpacked,
 )
+from tests.integration.moderated import FLAGGED, decide, judged, reviewed, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV
 from tests.unit.archives import tar_of
@@ -40,6 +44,14 @@ MEMBERS = {
     "cover.jpg": b"\xff\xd8\xff\xe0" * 50,
     f"{'long/' * 300}Zoë.wav": WAV,
 }
+
+
+@pytest.fixture
+def policies(variables: dict[str, str], tmp_path: Path) -> Path:
+    """Set up, as long as it is asked for before the environment is."""
+    root = write_policies(tmp_path / "policies")
+    variables["POLICIES_ROOT"] = str(root)
+    return root
 
 
 @pytest.fixture
@@ -165,14 +177,15 @@ def test_a_character_that_postgres_can_t_hold_is_replaced(
     assert rows(pipeline.database)["recordings"][0]["reason"] == "a\ufffdb"
 
 
-def test_a_batch_that_is_being_unpacked_is_left_alone(
-    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+@pytest.mark.parametrize("work", ["unpack", "review"])
+def test_a_batch_that_is_in_work_as_a_whole_is_left_alone(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, work: str
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
     before = rows(pipeline.database)
     with pipeline.database.locks() as locks:
-        assert locks.acquire(f"unpack {batch}")
-        with pytest.raises(BusyError, match="is being unpacked"):
+        assert locks.acquire(f"{work} {batch}")
+        with pytest.raises(BusyError, match="is being unpacked, done again or made ready"):
             rebuilder.rebuild(batch)
         (outcome,) = rebuilder.rebuild_all()
         assert isinstance(outcome, NotRebuilt)
@@ -204,6 +217,8 @@ def test_consumers_go_on_while_their_batch_is_rebuilt(
     assert rounds > 1
     assert errors == [None] * number
     assert rebuilder.rebuild(batch).state == "complete"
+    assert found(swept(pipeline)) == {"batch-unitemised": 1}
+    itemised(pipeline, batch)
     assert found(swept(pipeline)) == {}
     assert pipeline.database.counts(batch) == {"transcribed": number}
 
@@ -226,6 +241,8 @@ def test_a_batch_that_completes_while_it_is_rebuilt_completes_once(
     assert rebuilder.rebuild(batch).state == "complete"
     assert [pipeline.store.head(batch.complete_key)] == announced
     assert rows(pipeline.database)["batches"][0]["counts"] == {"transcribed": 3}
+    assert found(swept(pipeline)) == {"batch-unitemised": 1}
+    itemised(pipeline, batch)
     assert found(swept(pipeline)) == {}
 
 
@@ -240,14 +257,82 @@ def test_a_crash_after_the_first_step_leaves_what_a_sweep_finds(
         with pytest.raises(KeyboardInterrupt):
             rebuilder.rebuild(batch)
     assert found(swept(pipeline)) == {"transcript-unrecorded": 3}
+    # No review items are made of a part of it.
+    listed = pipeline.store.head(batch.review_key)
+    (outcome,) = pipeline.review().handle([event_for(pipeline, batch.complete_key)])
+    assert isinstance(outcome, TransientError)
+    assert pipeline.store.head(batch.review_key) == listed
     transcribed(pipeline, batch, range(3))
     assert rows(pipeline.database) == before
+    assert found(swept(pipeline)) == {"batch-unitemised": 1}
+    itemised(pipeline, batch)
     assert found(swept(pipeline)) == {}
     assert pipeline.store.head(batch.complete_key) == announced
 
 
-def _crash(self: Rebuilder, audio: AudioId) -> bool:
+def _crash(self: object, what: object) -> bool:
     raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("policies")
+def test_review_items_and_decisions_come_back_as_they_were(
+    pipeline: Pipeline, rebuilder: Rebuilder, policies: Path, tmp_path: Path
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    decide(pipeline, FLAGGED)
+    # Done again with another policy, so that no list holds what was decided about.
+    write_policies(policies, length="Nothing may last 2")
+    with open_reprocessor(pipeline.environment, quiet_log()) as reprocessor:
+        reprocessor.moderate_again(batch)
+    judged(pipeline, batch)
+    itemised(pipeline, batch, REVIEW_SAMPLE="1")
+    decide(pipeline, 0, "unsure", "Ada")
+    decide(pipeline, 0, "reject", "Bob")
+    before, objects = rows(pipeline.database), list(pipeline.store.keys("processed/"))
+    execute(pipeline.database, "DELETE FROM reviews; DELETE FROM review_items")
+    execute(pipeline.database, "DELETE FROM batches")
+    # Of what was found before, and is no more, nobody wants to know.
+    current = [row for row in before["review_items"] if row["superseded_at"] is None]
+    after = {**before, "review_items": current}
+    for _ in range(2):
+        assert rebuilder.rebuild(batch).state == "complete"
+        assert rows(pipeline.database) == after
+    assert {row["kind"] for row in current} == {"flagged", "sample"}
+    # Four of this round, and what was decided about; three of the round before.
+    assert (len(current), len(before["review_items"])) == (5, 8)
+    assert [row["decision"] for row in after["reviews"]] == ["uphold", "unsure", "reject"]
+    assert found(swept(pipeline)) == {}
+    # All of them are made, and known to be.
+    itemised(pipeline, batch, REVIEW_SAMPLE="1")
+    assert list(pipeline.store.keys("processed/")) == objects
+
+
+@pytest.mark.usefixtures("policies")
+def test_a_decision_whose_row_was_not_written_is_put_on_record(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Reviewing, "put_decision", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            decide(pipeline, FLAGGED)
+    assert rows(pipeline.database)["reviews"] == []
+    rebuilder.rebuild(batch)
+    (row,) = rows(pipeline.database)["reviews"]
+    assert (row["decision"], row["reviewer"], row["note"]) == ("uphold", "Ada", "a\nnote")
+
+
+def test_a_list_of_review_items_that_is_older_than_the_completion_does_not_count(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    """Whoever died in `reprocess` left it there."""
+    batch = finished(pipeline, tmp_path)
+    # Stores tell whole seconds.
+    time.sleep(1.1)
+    announced = pipeline.store.read(batch.complete_key)
+    pipeline.store.write(batch.complete_key, announced, content_type="application/json")
+    assert rebuilder.rebuild(batch).state == "complete"
+    assert found(swept(pipeline)) == {"batch-unitemised": 1}
 
 
 def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
@@ -310,6 +395,20 @@ def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
     assert pipeline.database.batch(batch) is not None
     assert run("rebuild", "--yes", str(batch)).exit_code == 0
     assert pipeline.database.batch(batch) is None
+
+
+@pytest.mark.usefixtures("policies")
+def test_of_a_batch_that_is_forgotten_nothing_is_left_to_be_reviewed(
+    run: Run, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    decided = decide(pipeline, FLAGGED)
+    for key in list(pipeline.store.keys("")):
+        pipeline.store.delete(key)
+    assert run("rebuild", "--yes", str(batch)).exit_code == 0
+    assert printed(run("review", "list", "--state", "open", "--json"))["items"] == []
+    (item,) = printed(run("review", "list", "--json"))["items"]
+    assert item["item_id"] == decided.item.item_id
 
 
 def test_all_batches_are_rebuilt_only_once_that_is_said(run: Run) -> None:

@@ -8,26 +8,46 @@ from pathlib import Path
 
 import pytest
 
+from consumers.completion import Completion
 from consumers.database.recreating import Recreating
 from consumers.dropped import COMPLETE, STATE_TAG
 from consumers.errors import BusyError, PermanentError
 from consumers.store import Store
 from consumers.transcript import Transcript
 from events.keys import AudioId, BatchId
+from ops.log import quiet_log
 from ops.repair import open_reprocessor
 from ops.reprocess import Reprocessor
 from ops.sweep.report import Kind, Report
 from ops.telling import Telling
 from tests.integration.conftest import Pipeline, Run, eventually, printed
-from tests.integration.damage import dropped, finished, found, rows, swept, transcribed, unpacked
+from tests.integration.damage import (
+    dropped,
+    finished,
+    found,
+    reviewed_once_swept,
+    rows,
+    swept,
+    transcribed,
+    unpacked,
+)
+from tests.integration.moderated import POLICY, decide, reviewed, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS
 from tests.unit.archives import tar_of
 
 
 @pytest.fixture
+def policies(variables: dict[str, str], tmp_path: Path) -> Path:
+    """Set up, as long as it is asked for before the environment is."""
+    root = write_policies(tmp_path / "policies")
+    variables["POLICIES_ROOT"] = str(root)
+    return root
+
+
+@pytest.fixture
 def reprocessor(pipeline: Pipeline) -> Iterator[Reprocessor]:
-    with open_reprocessor(pipeline.environment) as reprocessor:
+    with open_reprocessor(pipeline.environment, quiet_log()) as reprocessor:
         yield reprocessor
 
 
@@ -86,12 +106,12 @@ def test_every_recording_is_transcribed_again(
     use_another_model(pipeline, monkeypatch)
     pipeline.start()
     wait_for_another(pipeline, batch, first)
+    reviewed_once_swept(pipeline, batch)
     assert {model_of(pipeline, AudioId(batch, n)) for n in range(3)} == {"another"}
     after = etags(pipeline)
     assert after.keys() == objects.keys()
     assert all(after[key] == objects[key] for key in left)
     assert rows(pipeline.database)["recordings"] == before["recordings"]
-    assert found(swept(pipeline)) == {}
 
 
 def test_only_some_are_transcribed_again(
@@ -133,13 +153,13 @@ def test_all_of_it_is_done_again_from_the_archive(
     eventually(lambda: pipeline.store.head(batch.manifest_key))
     assert found(swept(pipeline)).keys() <= {"recording-undone"}
     wait_for_another(pipeline, batch, first)
+    reviewed_once_swept(pipeline, batch)
     assert etags(pipeline).keys() == objects.keys()
     assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
     after = rows(pipeline.database)
     assert [row["text"] for row in after["transcripts"]] == [
         row["text"] for row in before["transcripts"]
     ]
-    assert found(swept(pipeline)) == {}
 
 
 def test_a_note_of_before_does_not_stay(
@@ -212,14 +232,19 @@ def test_what_a_consumer_has_in_hand_is_waited_for(
     batch = finished(pipeline, tmp_path)
     before, objects = rows(pipeline.database), etags(pipeline)
     reprocessor._patience = 0.0
-    with pipeline.database.locks() as locks:
-        assert locks.acquire(f"transcribe {AudioId(batch, 1)}")
-        with pytest.raises(BusyError, match="being transcribed"):
-            reprocessor.transcribe_again(batch)
-    with pipeline.database.locks() as locks:
-        assert locks.acquire(f"unpack {batch}")
-        with pytest.raises(BusyError, match="being unpacked"):
-            reprocessor.unpack_again(batch)
+    audio = AudioId(batch, 1)
+    for work in ("transcribe", "moderate"):
+        with pipeline.database.locks() as locks:
+            assert locks.acquire(f"{work} {audio}")
+            for start in ("transcribe", "moderate"):
+                with pytest.raises(BusyError, match=rf"has {audio} in hand .* \({work}\)"):
+                    do_again(reprocessor, batch, start)
+    for work in ("unpack", "review"):
+        with pipeline.database.locks() as locks:
+            assert locks.acquire(f"{work} {batch}")
+            for start in STARTS:
+                with pytest.raises(BusyError, match=r"being unpacked, .* or made ready"):
+                    do_again(reprocessor, batch, start)
     assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
     assert reprocessor.transcribe_again(batch) == 3
 
@@ -262,29 +287,47 @@ def _crash_at(patch: pytest.MonkeyPatch, owner: type, name: str, call: int) -> N
     patch.setattr(owner, name, dying)
 
 
+#: Which consumer is told of what a sweep finds.
 TOLD = {
-    Kind.ARCHIVE_UNDONE,
-    Kind.RECORDING_UNTOLD,
-    Kind.RECORDING_UNDONE,
-    Kind.TRANSCRIPT_UNRECORDED,
-    Kind.WAITING,
+    Kind.ARCHIVE_UNDONE: "unpack",
+    Kind.RECORDING_UNTOLD: "transcribe",
+    Kind.RECORDING_UNDONE: "transcribe",
+    Kind.TRANSCRIPT_UNRECORDED: "transcribe",
+    Kind.TRANSCRIPT_UNTOLD: "moderate",
+    Kind.VERDICT_UNRECORDED: "moderate",
+    Kind.BATCH_UNITEMISED: "review",
 }
+STARTS = ("unpack", "transcribe", "moderate")
 CRASHES = [
     (Recreating, "begin_again", 0),
+    # Of what the batch is complete by, then of each recording its verdict and its transcript.
     (Store, "delete", 0),
+    (Store, "delete", 1),
     (Store, "delete", 2),
+    (Store, "delete", 5),
     (Telling, "recordings", 0),
     (Telling, "_tell", 1),
 ]
 UNPACK_CRASHES = [
     (Recreating, "unseal", 0),
     (Store, "tag", 0),
+    # The same, after the manifest; and the recording itself.
     (Store, "delete", 0),
     (Store, "delete", 1),
     (Store, "delete", 2),
-    (Store, "delete", 5),
+    (Store, "delete", 4),
+    (Store, "delete", 8),
     (Recreating, "drop", 1),
     (Telling, "_tell", 0),
+]
+MODERATE_CRASHES = [
+    (Recreating, "moderate_again", 0),
+    (Store, "delete", 0),
+    (Store, "delete", 1),
+    (Store, "delete", 3),
+    (Telling, "transcripts", 0),
+    (Telling, "_tell", 1),
+    (Completion, "look", 0),
 ]
 
 
@@ -293,9 +336,9 @@ UNPACK_CRASHES = [
     [
         *(("transcribe", *crash, "sweep") for crash in CRASHES),
         *(("unpack", *crash, "sweep") for crash in UNPACK_CRASHES),
-        ("transcribe", Store, "delete", 2, "again"),
-        ("unpack", Store, "delete", 1, "again"),
-        ("unpack", Store, "delete", 5, "again"),
+        ("transcribe", Store, "delete", 5, "again"),
+        ("unpack", Store, "delete", 2, "again"),
+        ("unpack", Store, "delete", 8, "again"),
     ],
 )
 def test_wherever_it_dies_a_sweep_or_another_run_finishes(
@@ -311,23 +354,13 @@ def test_wherever_it_dies_a_sweep_or_another_run_finishes(
 ) -> None:
     batch = finished(pipeline, tmp_path)
     keys = etags(pipeline).keys()
-
-    def reprocess() -> None:
-        if start == "unpack":
-            reprocessor.unpack_again(batch)
-        else:
-            reprocessor.transcribe_again(batch)
-
     with monkeypatch.context() as patch:
         _crash_at(patch, owner, name, call)
         with pytest.raises(_Crash):
-            reprocess()
+            do_again(reprocessor, batch, start)
     if remedy == "again":
-        reprocess()
-    # Archive, then recordings: no event comes by itself.
-    for _ in range(2):
-        do_what_is_told(pipeline, swept(pipeline))
-    assert found(swept(pipeline)) == {}
+        do_again(reprocessor, batch, start)
+    sweep_to_the_end(pipeline)
     assert etags(pipeline).keys() == keys
     row = pipeline.database.batch(batch)
     assert row is not None
@@ -336,6 +369,86 @@ def test_wherever_it_dies_a_sweep_or_another_run_finishes(
     for ordinal in range(len(RECORDINGS)):
         model_of(pipeline, AudioId(batch, ordinal))
     assert tar_of(RECORDINGS) == pipeline.store.read(batch.archive_key)
+
+
+@pytest.mark.usefixtures("policies")
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "remedy"),
+    [
+        *((*crash, "sweep") for crash in MODERATE_CRASHES),
+        (Store, "delete", 3, "again"),
+    ],
+)
+def test_wherever_it_dies_before_all_is_judged_again_it_is_in_the_end(
+    pipeline: Pipeline,
+    reprocessor: Reprocessor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    call: int,
+    remedy: str,
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    before, objects = rows(pipeline.database), etags(pipeline)
+    with monkeypatch.context() as patch:
+        _crash_at(patch, owner, name, call)
+        with pytest.raises(_Crash):
+            do_again(reprocessor, batch, "moderate")
+    if remedy == "again":
+        do_again(reprocessor, batch, "moderate")
+    sweep_to_the_end(pipeline)
+    assert etags(pipeline).keys() == objects.keys()
+    # The same policy says the same, so the same is to be reviewed.
+    after = rows(pipeline.database)
+    for table in ("recordings", "verdicts", "review_items"):
+        assert after[table] == before[table]
+    row = pipeline.database.batch(batch)
+    assert row is not None
+    assert row.state == "complete"
+
+
+@pytest.mark.usefixtures("policies")
+@pytest.mark.parametrize("policy", ["Nothing may last 3", "Nothing may make a sound"])
+@pytest.mark.parametrize("start", STARTS)
+def test_what_was_decided_stays_and_what_was_not_is_found_anew(
+    pipeline: Pipeline,
+    reprocessor: Reprocessor,
+    policies: Path,
+    tmp_path: Path,
+    start: str,
+    policy: str,
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    decision = decide(pipeline, 0)
+    before, stored = rows(pipeline.database), pipeline.store.head(decision.key)
+    first, announced_at = etags(pipeline), announced(pipeline, batch)
+    write_policies(policies, length=policy)
+
+    do_again(reprocessor, batch, start)
+    assert first.keys() - etags(pipeline).keys() >= {batch.review_key, batch.complete_key}
+    assert pipeline.store.head(decision.key) == stored
+    for table in ("review_items", "reviews"):
+        assert rows(pipeline.database)[table] == before[table]
+
+    sweep_to_the_end(pipeline)
+    assert announced(pipeline, batch) != announced_at
+    assert pipeline.store.head(decision.key) == stored
+    after = rows(pipeline.database)
+    assert after["reviews"] == before["reviews"]
+    if policy == POLICY:
+        assert after["review_items"] == before["review_items"]
+        return
+    items = {row["item_id"]: row for row in after["review_items"]}
+    for row in before["review_items"]:
+        now = items.pop(row["item_id"])
+        assert (now["superseded_at"] is None) == (row["item_id"] == decision.item.item_id)
+        assert {**now, "superseded_at": None} == row
+    # Every recording that has words is flagged by now.
+    assert [row["kind"] for row in items.values()] == ["flagged"] * 4
+    assert not any(row["superseded_at"] for row in items.values())
+    listed = json.loads(pipeline.store.read(batch.review_key))["items"]
+    assert [each["item_id"] for each in listed] == list(items)
 
 
 @pytest.mark.parametrize("only", [(), (1,)])
@@ -363,7 +476,7 @@ def test_an_archive_does_not_expire_while_its_batch_is_done_again(
     assert pipeline.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
 
 
-@pytest.mark.parametrize("start", ["unpack", "transcribe"])
+@pytest.mark.parametrize("start", STARTS)
 def test_a_batch_that_is_rebuilt_meanwhile_is_left_alone(
     pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path, start: str
 ) -> None:
@@ -373,26 +486,58 @@ def test_a_batch_that_is_rebuilt_meanwhile_is_left_alone(
     with pipeline.database.locks() as locks:
         assert locks.acquire(f"unpack {batch}")
         with pytest.raises(BusyError, match="rebuilt"):
-            _do(reprocessor, batch, start)
+            do_again(reprocessor, batch, start)
     assert (rows(pipeline.database), etags(pipeline)) == (before, objects)
 
 
-def _do(reprocessor: Reprocessor, batch: BatchId, start: str) -> None:
+def do_again(reprocessor: Reprocessor, batch: BatchId, start: str) -> None:
     if start == "unpack":
         reprocessor.unpack_again(batch)
-    else:
+    elif start == "transcribe":
         reprocessor.transcribe_again(batch)
+    else:
+        reprocessor.moderate_again(batch)
+
+
+def sweep_to_the_end(pipeline: Pipeline) -> None:
+    """Sweep, and do what is told, until nothing is found; no event comes by itself."""
+    # Archive, recordings, transcripts, batch.
+    for _ in range(4):
+        do_what_is_told(pipeline, swept(pipeline))
+    assert found(swept(pipeline)) == {}
 
 
 def do_what_is_told(pipeline: Pipeline, report: Report) -> None:
     """Handle the events that were sent, by this sweep or a short while before."""
     assert report.is_lossless, report.to_json()
     for kind, tally in report.tallies.items():
-        assert kind in TOLD, report.to_json()
         for name in tally.names:
-            if name.startswith("archives/"):
-                outcomes = pipeline.unpack().handle([event_for(pipeline, name)])
-            else:
-                key = AudioId.parse(name).opus_key
-                outcomes = pipeline.transcribe().handle([event_for(pipeline, key)])
-            assert outcomes == [None]
+            assert kind in TOLD or kind is Kind.WAITING, report.to_json()
+            handle(pipeline, TOLD.get(kind) or waits_for(pipeline, name), name)
+
+
+def waits_for(pipeline: Pipeline, name: str) -> str:
+    """Say for which consumer something waits that was told of before."""
+    if name.startswith("archives/"):
+        return "unpack"
+    audio = AudioId.parse(name)
+    (recording,) = [
+        each for each in pipeline.database.recordings(audio.batch) if each.audio == audio
+    ]
+    return "moderate" if recording.state == "transcribed" else "transcribe"
+
+
+def handle(pipeline: Pipeline, route: str, name: str) -> None:
+    """Handle the event of an archive's key, an audio id, or a batch's."""
+    if route == "unpack":
+        outcomes = pipeline.unpack().handle([event_for(pipeline, name)])
+    elif route == "transcribe":
+        key = AudioId.parse(name).opus_key
+        outcomes = pipeline.transcribe().handle([event_for(pipeline, key)])
+    elif route == "moderate":
+        key = AudioId.parse(name).transcript_key
+        outcomes = pipeline.moderate().handle([event_for(pipeline, key)])
+    else:
+        key = BatchId(name).complete_key
+        outcomes = pipeline.review(REVIEW_SAMPLE="1").handle([event_for(pipeline, key)])
+    assert outcomes == [None]

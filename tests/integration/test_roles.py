@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import quote, urlencode
@@ -16,9 +17,15 @@ from click.testing import CliRunner
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
 
+from consumers.database.connect import Pool, open_pool
+from consumers.database.itemising import Itemising
 from consumers.database.migrate import migrate, migrations, pending
+from consumers.database.reviewing import Filter, Reviewing
 from consumers.database.roles import PRIVILEGES, ensure_roles
 from consumers.errors import ConfigurationError, TransientError
+from consumers.policy.moderation import Finding, Moderation, Window
+from consumers.reviews.decision import Decision
+from consumers.reviews.item import ReviewItem
 from events.keys import AudioId, BatchId
 from ops.cli import main
 from ops.composition import open_database
@@ -27,7 +34,7 @@ from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
-UNPACK, TRANSCRIBE, READ, OPERATOR = PRIVILEGES
+UNPACK, TRANSCRIBE, MODERATE, REVIEW, REVIEWER, READ, OPERATOR = PRIVILEGES
 BATCH = BatchId("20250622-143052-a1b2c3")
 
 
@@ -354,7 +361,108 @@ def test_consumers_put_dead_letters_on_record(url: str) -> None:
     ):
         for _ in range(2):
             database.stall_recording(AudioId(BATCH, 3), "the model is not there")
-        assert database.stalled_recordings(BATCH) == 1
+        assert database.unfinished(BATCH)[1] == 1
+
+
+@pytest.mark.parametrize("role", [TRANSCRIBE, MODERATE])
+def test_a_batch_s_row_that_a_consumer_has_to_make_says_whether_it_waits_for_verdicts(
+    url: str, role: str
+) -> None:
+    with (
+        member(url, role) as login,
+        open_database(Environment({"DATABASE_URL": login})) as database,
+    ):
+        as_owner(url, "INSERT INTO stages VALUES ('moderate')")
+        database.stall_recording(AudioId(BATCH, 3), "the model is not there")
+        assert database.unfinished(BATCH) == (1, 1)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT is_moderated FROM batches").fetchall() == [(True,)]
+
+
+def test_verdicts_are_written_and_complete_a_batch_as_a_user_of_the_role(url: str) -> None:
+    audio = AudioId(BATCH, 3)
+    window = Window(start=0.0, end=1.5, score=0.9, flagged=True)
+    finding = Finding("hate", "0" * 16, 0.5, flagged=True, score=0.9, windows=(window,))
+    moderation = Moderation(str(audio), "judged", None, "en", "tiny", None, (finding,))
+    as_owner(
+        url,
+        "INSERT INTO batches (batch_id, sealed_at, is_moderated)"
+        " VALUES ('20250622-143052-a1b2c3', now(), true)",
+        "INSERT INTO recordings (batch_id, ordinal, state, path)"
+        " VALUES ('20250622-143052-a1b2c3', 3, 'transcribed', 'a.wav')",
+        "INSERT INTO transcripts (batch_id, ordinal, text, segments, model, search)"
+        " VALUES ('20250622-143052-a1b2c3', 3, 'words', '[]', 'tiny', '')",
+    )
+    with (
+        member(url, MODERATE) as login,
+        open_database(Environment({"DATABASE_URL": login})) as database,
+    ):
+        assert database.is_transcribed(audio)
+        for _ in range(2):
+            database.put_moderation(audio, moderation)
+        assert database.complete(BATCH)
+        database.announced(BATCH, database.counts(BATCH))
+        assert database.flagged(BATCH) == 1
+        database.unstall_recording(audio)
+    with (
+        member(url, READ) as login,
+        open_database(Environment({"DATABASE_URL": login})) as database,
+    ):
+        assert database.findings(BATCH) == {3: [finding]}
+
+
+def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
+    as_owner(
+        url,
+        "INSERT INTO batches (batch_id, sealed_at, completed_at, announced_at)"
+        " VALUES ('20250622-143052-a1b2c3', now(), now(), now())",
+    )
+    item = ReviewItem(
+        item_id=f"{BATCH}-0000003-00000000",
+        audio=AudioId(BATCH, 3),
+        kind="sample",
+        policy=None,
+        version=None,
+        score=None,
+        reason="one of the sample",
+        path="a.wav",
+        start=0.0,
+        end=1.0,
+        text="words",
+        clip_key=AudioId(BATCH, 3).clip_key(0, 4),
+        clip_start=0.0,
+    )
+    now = datetime.now(UTC)
+    decision = Decision.new(item, "uphold", reviewer="me", now=now, token=b"abc")
+    with member(url, REVIEW) as login, connected(login) as pool:
+        itemising = Itemising(pool)
+        completed_at = itemising.round(BATCH).completed_at
+        assert completed_at is not None
+        assert list(itemising.recordings(BATCH)) == []
+        itemising.stall(BATCH, "the store is away")
+        for _ in range(2):
+            itemising.put_items([item])
+        itemising.supersede(BATCH, [item.item_id])
+        itemising.itemised(BATCH, completed_at)
+        assert itemising.round(BATCH).itemised_at is not None
+    with member(url, REVIEWER) as login, connected(login) as pool:
+        reviewing = Reviewing(pool)
+        claimed = reviewing.claim("me", timedelta(minutes=1), Filter())
+        assert claimed is not None
+        assert claimed.item == item
+        reviewing.hold(item.item_id, "me")
+        for _ in range(2):
+            reviewing.put_decision(decision)
+        assert [each.decisions for each in reviewing.all(BATCH)] == [(decision,)]
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Pool]:
+    pool = open_pool(url, size=1, name="test")
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 #: For none of the roles.
@@ -384,6 +492,9 @@ BEYOND: dict[str, tuple[LiteralString, ...]] = {
         "DELETE FROM recordings",
         "DELETE FROM batches",
         "SELECT * FROM schema_migrations",
+        "INSERT INTO stages VALUES ('moderate')",
+        "SELECT FROM verdicts",
+        "SELECT FROM reviews",
     ),
     TRANSCRIBE: (
         "SELECT text FROM transcripts",
@@ -395,6 +506,50 @@ BEYOND: dict[str, tuple[LiteralString, ...]] = {
         "UPDATE batches SET archive_key = ''",
         "UPDATE batches SET sealed_at = now()",
         "INSERT INTO batches (batch_id, etag) VALUES ('a', 'b')",
+        "UPDATE batches SET is_moderated = false",
+        "DELETE FROM stages",
+        "SELECT FROM verdicts",
+        "SELECT * FROM schema_migrations",
+    ),
+    MODERATE: (
+        "SELECT text FROM transcripts",
+        "UPDATE transcripts SET text = ''",
+        "DELETE FROM transcripts",
+        "SELECT * FROM verdicts",
+        "UPDATE verdicts SET flagged = false",
+        "DELETE FROM verdicts",
+        "DELETE FROM recordings",
+        "UPDATE batches SET is_moderated = false",
+        "UPDATE batches SET itemised_at = now()",
+        "INSERT INTO batches (batch_id, etag) VALUES ('a', 'b')",
+        "DELETE FROM stages",
+        "SELECT FROM review_items",
+        "SELECT FROM reviews",
+        "SELECT * FROM schema_migrations",
+    ),
+    REVIEW: (
+        "UPDATE batches SET completed_at = now()",
+        "UPDATE recordings SET stalled = NULL",
+        "UPDATE transcripts SET text = ''",
+        "UPDATE verdicts SET flagged = false",
+        "DELETE FROM review_items",
+        "INSERT INTO reviews (review_id) VALUES ('a')",
+        "UPDATE reviews SET note = ''",
+        "SELECT * FROM stages",
+        "SELECT * FROM schema_migrations",
+    ),
+    REVIEWER: (
+        "UPDATE reviews SET decision = 'uphold'",
+        "DELETE FROM reviews",
+        "UPDATE review_items SET text = ''",
+        "UPDATE review_items SET superseded_at = NULL",
+        "INSERT INTO review_items (item_id) VALUES ('a')",
+        "DELETE FROM review_items",
+        # What else was said in a batch is none of a reviewer's business.
+        "SELECT FROM transcripts",
+        "SELECT FROM recordings",
+        "SELECT FROM verdicts",
+        "SELECT FROM batches",
         "SELECT * FROM schema_migrations",
     ),
     READ: (
@@ -407,18 +562,46 @@ BEYOND: dict[str, tuple[LiteralString, ...]] = {
         "DELETE FROM transcripts",
         "DELETE FROM recordings",
         "DELETE FROM batches",
+        "INSERT INTO reviews (review_id) VALUES ('a')",
+        "UPDATE review_items SET claimed_by = 'me'",
+        "DELETE FROM stages",
         "SELECT FROM batches FOR UPDATE",
         "SELECT * FROM schema_migrations",
     ),
-    OPERATOR: (),
+    OPERATOR: (
+        "DELETE FROM reviews",
+        "UPDATE reviews SET note = ''",
+    ),
 }
 
 #: What it may.
 WITHIN: dict[str, tuple[LiteralString, ...]] = {
-    UNPACK: ("SELECT * FROM batches",),
-    TRANSCRIBE: ("SELECT * FROM batches",),
-    READ: ("SELECT * FROM batches", "SELECT * FROM recordings", "SELECT * FROM transcripts"),
+    UNPACK: ("SELECT * FROM batches", "SELECT * FROM stages"),
+    TRANSCRIBE: ("SELECT * FROM batches", "SELECT * FROM stages"),
+    MODERATE: (
+        "SELECT * FROM batches",
+        "SELECT batch_id, ordinal FROM transcripts",
+        "UPDATE batches SET completed_at = now(), announced_at = now() WHERE false",
+    ),
+    REVIEW: (
+        "SELECT * FROM batches, recordings, transcripts, verdicts, review_items, reviews",
+        "UPDATE batches SET itemised_at = now(), stalled = NULL",
+        "UPDATE review_items SET superseded_at = now()",
+    ),
+    REVIEWER: (
+        "SELECT * FROM review_items, reviews",
+        # Claiming passes over what others have in hand.
+        "SELECT * FROM review_items FOR UPDATE SKIP LOCKED",
+        "UPDATE review_items SET claimed_by = 'me', claimed_until = now()",
+    ),
+    READ: (
+        "SELECT * FROM batches, recordings, transcripts, verdicts, review_items, reviews, stages",
+    ),
     OPERATOR: (
+        "SELECT * FROM reviews",
+        "DELETE FROM review_items",
+        "DELETE FROM verdicts",
+        "DELETE FROM stages",
         "DELETE FROM transcripts",
         "DELETE FROM recordings",
         "DELETE FROM batches",

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from ops.cli import COMMANDS, main
+from ops.policies import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 BATCH = "20250622-143052-a1b2c3"
@@ -30,7 +31,7 @@ QUOTED = quote(PASSWORD, safe="")
 #: How each command is run; those of the embedded stack make up their own secrets.
 ARGUMENTS: Mapping[str, Sequence[str]] = {
     "bootstrap": (),
-    "consume": ("unpack", "transcribe"),
+    "consume": ("unpack", "transcribe", "review"),
     "drop": ("--wait", __file__),
     "status": (),
     "transcripts": (BATCH,),
@@ -39,6 +40,8 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "sweep": (),
     "rebuild": (BATCH, "--yes"),
     "reprocess": (BATCH,),
+    "policy": ("try", str(EXAMPLES / "hate.md"), "north wind"),
+    "review": ("list",),
 }
 
 
@@ -80,6 +83,10 @@ def settings(port: int, broker: str, folder: Path) -> dict[str, str]:
         "DATABASE_URL": f"postgresql://user:{QUOTED}@127.0.0.1:{port}/dropscribe",
         "SCRATCH_ROOT": str(folder),
         "STORE_KIND": "minio" if broker == "amqp" else "aws",
+        "POLICIES_ROOT": str(EXAMPLES),
+        "POLICY_ENDPOINT": f"http://127.0.0.1:{port}/v1",
+        "POLICY_ENDPOINT_MODEL": "cope",
+        "POLICY_ENDPOINT_KEY": PASSWORD,
     }
 
 
@@ -117,18 +124,24 @@ def is_hushed(output: str) -> bool:
 #: Commands that ask the broker before anything else.
 BROKER_FIRST = ("bootstrap", "dead")
 
+#: What the client of a policy model's server says where it is not installed.
+NO_CLIENT = "needs the package openai"
+
 
 def test_no_command_prints_one_when_servers_are_away(closed: int, tmp_path: Path) -> None:
-    tried = [("sqs", name) for name in ARGUMENTS] + [("amqp", name) for name in BROKER_FIRST]
+    tried = [("sqs", (name, *arguments)) for name, arguments in ARGUMENTS.items()]
+    tried += [("amqp", (name, *ARGUMENTS[name])) for name in BROKER_FIRST]
+    tried.append(("sqs", ("consume", "moderate")))
 
-    def output_of(case: tuple[str, str]) -> str:
-        broker, name = case
-        return printed(settings(closed, broker, tmp_path), name, *ARGUMENTS[name])
+    def output_of(case: tuple[str, Sequence[str]]) -> str:
+        broker, command = case
+        return printed(settings(closed, broker, tmp_path), *command)
 
     # Most of them wait half a minute for the database.
     with ThreadPoolExecutor(len(tried)) as threads:
-        for output in threads.map(output_of, tried):
-            assert "be reached" in output
+        for (_, command), output in zip(tried, threads.map(output_of, tried), strict=True):
+            asks_a_model = command[0] == "policy" or "moderate" in command
+            assert "be reached" in output or (asks_a_model and NO_CLIENT in output)
             assert is_hushed(output), output
 
 
@@ -197,13 +210,20 @@ def children(pid: int) -> list[int]:
         ("DATABASE_URL", f"postgresql://user:pa@ss{MARK}@127.0.0.1/dropscribe"),
         ("DATABASE_URL", f"host=127.0.0.1 password={MARK}"),
         ("DATABASE_URL_FILE", f"postgresql://user:{QUOTED}@127.0.0.1/dropscribe"),
+        ("POLICY_ENDPOINT", f"https://key:{MARK}@gpu1:8000/v1"),
+        ("POLICY_ENDPOINT", f"https://key:{PASSWORD}@gpu1:8000/v1"),
+        ("POLICY_ENDPOINT", f"https://gpu1:8000/v1?key={MARK}"),
+        ("POLICY_ENDPOINT", f"http://gpu1:8000/v1?key={QUOTED}"),
+        ("POLICY_ENDPOINT_KEY_FILE", PASSWORD),
+        ("POLICY_ENDPOINT_KEY_FILE", f"/{MARK}"),
     ],
 )
 def test_none_is_printed_where_a_setting_is_wrong(
     closed: int, name: str, value: str, tmp_path: Path
 ) -> None:
     variables = {**settings(closed, "amqp", tmp_path), name: value}
-    result = CliRunner().invoke(main, ["bootstrap"], env=variables)
+    command = "policy" if name.startswith("POLICY") else "bootstrap"
+    result = CliRunner().invoke(main, [command, *ARGUMENTS[command]], env=variables)
     assert result.exit_code == 1
     assert name.removesuffix("_FILE") in result.output
     assert is_hushed(result.output), result.output

@@ -24,14 +24,18 @@ from ops.sweep.report import NATURES, Kind
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     AT_ONCE,
+    completed,
     dropped,
     execute,
     finished,
     found,
+    itemised,
+    reviewed_once_swept,
     rows,
     swept,
     transcribed,
     unpacked,
+    until_itemised,
     without_events,
 )
 from tests.integration.test_pipeline import event_for
@@ -72,7 +76,7 @@ def test_of_what_is_in_order_nothing_is_found(pipeline: Pipeline, tmp_path: Path
     before = rows(pipeline.database)
     report = swept(pipeline)
     assert found(report) == {}
-    assert (report.archives, report.objects) == (2, 16)
+    assert (report.archives, report.objects) == (2, 18)
     assert report.is_lossless
     assert rows(pipeline.database) == before
 
@@ -86,7 +90,7 @@ def test_sweeps_alone_finish_a_batch_of_which_every_event_is_lost(
     eventually(lambda: row if (row := pipeline.database.batch(batch)) and row.sealed_at else None)
     assert found(swept(pipeline)) == {"recording-undone": 3}
     assert pipeline.wait(batch).counts == {"transcribed": 3}
-    assert found(swept(pipeline)) == {}
+    reviewed_once_swept(pipeline, batch)
     assert sum(pipeline.recogniser.groups) == 3
 
 
@@ -109,6 +113,9 @@ def test_what_waits_in_a_queue_is_not_told_once_more_by_each_sweep(
     assert again.depths == {
         "unpack": before["unpack"] + 1,
         "transcribe": before["transcribe"] + 3,
+        # Not set up.
+        "moderate": 0,
+        "review": before["review"],
     }
     assert found(swept(pipeline, AGAIN)) == {"archive-undone": 1, "recording-undone": 3}
 
@@ -157,7 +164,7 @@ def test_a_recording_that_was_never_told(pipeline: Pipeline, tmp_path: Path) -> 
     pipeline.start()
     assert pipeline.wait(batch).counts == {"transcribed": 3}
     assert {each.path for each in pipeline.database.recordings(batch)} == set(RECORDINGS)
-    assert found(swept(pipeline)) == {}
+    reviewed_once_swept(pipeline, batch)
 
 
 def test_a_batch_whose_archive_has_expired_is_put_on_record_again(
@@ -178,10 +185,48 @@ def test_a_batch_whose_archive_has_expired_is_put_on_record_again(
 
 def test_an_announcement_that_is_gone_is_written_again(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = finished(pipeline, tmp_path)
-    announced = pipeline.store.read(batch.complete_key)
+    announced, listed = (
+        pipeline.store.read(batch.complete_key),
+        pipeline.store.head(batch.review_key),
+    )
     pipeline.store.delete(batch.complete_key)
     assert found(swept(pipeline)) == {"announcement-gone": 1}
     assert pipeline.store.read(batch.complete_key) == announced
+    assert found(swept(pipeline)) == {}
+    # It is the same completion, of which all review items are made.
+    itemised(pipeline, batch)
+    assert pipeline.store.head(batch.review_key) == listed
+
+
+def test_a_complete_batch_that_was_never_told_to_review(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = completed(pipeline, tmp_path)
+    assert found(swept(pipeline, DEFAULT_AGES)) == {}
+    before = depths(pipeline)
+    report = swept(pipeline)
+    assert found(report) == {"batch-unitemised": 1}
+    assert report.is_lossless
+    assert report.tallies[Kind.BATCH_UNITEMISED].names == [str(batch)]
+    assert report.depths == {**before, "review": before["review"] + 1}
+    # It waits in the queue.
+    again = swept(pipeline)
+    assert (found(again), again.depths) == ({"waiting": 1}, report.depths)
+    assert found(swept(pipeline, AGAIN)) == {"batch-unitemised": 1}
+    pipeline.start()
+    until_itemised(pipeline, batch)
+    assert pipeline.store.head(batch.review_key)
+    assert found(swept(pipeline)) == {}
+
+
+def test_why_a_batch_is_not_made_ready_for_review_is_told(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    batch = completed(pipeline, tmp_path)
+    review = pipeline.review()
+    review.give_up(event_for(pipeline, batch.complete_key), "an Opus object is damaged")
+    report = swept(pipeline)
+    assert found(report) == {"dead": 1}
+    assert report.tallies[Kind.DEAD].names == [str(batch)]
+    assert review.handle([event_for(pipeline, batch.complete_key)]) == [None]
     assert found(swept(pipeline)) == {}
 
 
@@ -321,7 +366,7 @@ def test_an_archive_that_was_renamed_before_it_was_unpacked_is_followed(
     swept(pipeline)
     assert pipeline.wait(batch).state == "complete"
     assert pipeline.store.tags(key)[STATE_TAG] == COMPLETE
-    assert found(swept(pipeline)) == {}
+    reviewed_once_swept(pipeline, batch)
 
 
 def test_an_archive_that_stands_for_another_batch_by_now_is_told_as_its_own(
@@ -370,11 +415,15 @@ def test_what_is_not_done_is_not_announced_again(pipeline: Pipeline, tmp_path: P
         "UPDATE recordings SET state = 'converted', finished_at = NULL, transcript_key = NULL "
         "WHERE ordinal = 0",
     )
-    swept(pipeline)
+    # It is not ready for review, either.
+    assert found(swept(pipeline)) == {"announcement-gone": 1, "recording-undone": 1}
+    assert found(swept(pipeline)) == {"waiting": 1}
     assert pipeline.store.head(batch.complete_key) is None
     transcribed(pipeline, batch, [0])
     announced = json.loads(pipeline.store.read(batch.complete_key))
     assert announced["counts"] == {"transcribed": 3}
+    assert found(swept(pipeline)) == {"batch-unitemised": 1}
+    itemised(pipeline, batch)
     assert found(swept(pipeline)) == {}
 
 
@@ -396,7 +445,7 @@ def test_archives_under_any_name_keep_their_batch(pipeline: Pipeline) -> None:
     swept(pipeline)
     for row in batches:
         assert pipeline.wait(row.batch).state == "complete"
-    assert found(swept(pipeline)) == {}
+    reviewed_once_swept(pipeline, *(row.batch for row in batches))
     assert sorted(row.archive_key or "" for row in pipeline.database.batches(9)) == sorted(keys)
 
 
@@ -432,6 +481,7 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(pipeline: Pipeline, tmp_pa
     batch = finished(pipeline, tmp_path)
     execute(pipeline.database, "DELETE FROM batches")
     transcribed(pipeline, batch, [0])
+    completed(pipeline, tmp_path)
     unpacked(pipeline, tmp_path)
     dropped(pipeline, tmp_path)
     before, queues = rows(pipeline.database), depths(pipeline)
@@ -477,7 +527,7 @@ def test_people_are_shown_a_table(
     tmp_path: Path,
 ) -> None:
     batch = finished(pipeline, tmp_path)
-    assert "everything is in order; 1 archives and 8 objects" in run("sweep").stdout
+    assert "everything is in order; 1 archives and 9 objects" in run("sweep").stdout
     execute(pipeline.database, "UPDATE batches SET announced_at = NULL")
     shown = " ".join(run("sweep", "--older-than", "0s").stdout.split())
     assert "completed, not announced" in shown

@@ -44,8 +44,13 @@ def test_the_wheel_holds_the_three_packages_and_no_tests(installed: Any) -> None
 
 def test_the_wheel_holds_what_is_not_code(installed: Any) -> None:
     root = Path(__file__).parents[2]
-    needed = [root / "ops/sample/sample.tar", *root.glob("consumers/database/*/*.sql")]
-    assert len(needed) > 3
+    needed = [
+        root / "ops/sample/sample.tar",
+        root / "ops/policies/thresholds.toml",
+        *root.glob("ops/policies/*.md"),
+        *root.glob("consumers/database/*/*.sql"),
+    ]
+    assert len(needed) > 8
     assert set(installed["files"]).issuperset(str(file.relative_to(root)) for file in needed)
 
 

@@ -16,13 +16,17 @@ from pathlib import Path
 
 import pytest
 
+from consumers.broker.address import BrokerAddress
+from consumers.broker.topology import declare_topology
 from consumers.database.migrate import migrate
+from consumers.database.stages import put_stage
 from events.keys import BatchId
 from ops.composition import make_store, open_database
 from ops.environment import Environment
 from ops.faults.death import DeathPoint, Deaths
 from ops.servers.ceph import CephGateway
 from ops.servers.postgres import PostgresServer
+from ops.soak.batches import POLICY
 from tests.unit.archives import tar_of
 from tests.unit.sounds import voice, wav
 
@@ -88,10 +92,19 @@ def test_who_is_told_of_no_folder_does_not_die() -> None:
 
 
 @pytest.fixture
-def variables(gateway: CephGateway, bucket: str, server: PostgresServer) -> Mapping[str, str]:
-    """Settings that reach a bucket and an empty schema."""
+def variables(
+    gateway: CephGateway, bucket: str, server: PostgresServer, vhost: str, tmp_path: Path
+) -> Mapping[str, str]:
+    """Settings that reach a bucket, an empty schema and queues, with a policy."""
     url = server.database()
     migrate(url)
+    put_stage(url, is_on=True, dry_run=False)
+    address = BrokerAddress.parse(vhost, region="default", prefix="dropscribe")
+    for _ in declare_topology(address):
+        pass
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "length.md").write_text(POLICY)
     return {
         "S3_ENDPOINT": gateway.endpoint,
         "S3_ACCESS_KEY": gateway.access_key,
@@ -99,6 +112,9 @@ def variables(gateway: CephGateway, bucket: str, server: PostgresServer) -> Mapp
         "S3_REGION": "default",
         "S3_BUCKET": bucket,
         "DATABASE_URL": url,
+        "BROKER_URL": vhost,
+        "POLICIES_ROOT": str(policies),
+        "UNPACK_PROCESSES": "1",
     }
 
 
@@ -107,6 +123,7 @@ def test_a_batch_survives_a_death_at_every_point(
 ) -> None:
     batch = BatchId.new(datetime.now(UTC), secrets.token_bytes(3))
     store = make_store(Environment(variables))
+    # Two seconds each: the policy flags both.
     archive = tar_of({"one.wav": wav(voice()), "two.wav": wav(voice())})
     store.write(batch.archive_key, archive, content_type="application/x-tar")
     for point in DeathPoint:
@@ -120,5 +137,8 @@ def test_a_batch_survives_a_death_at_every_point(
         row = database.batch(batch)
         assert row is not None
         assert row.state == "complete"
-        assert database.counts(batch) == {"transcribed": 2}
+        assert database.counts(batch) == {"moderated": 2}
+        assert database.flagged(batch) == 2
+        assert row.itemised_at is not None
     assert store.head(batch.complete_key) is not None
+    assert store.head(batch.review_key) is not None

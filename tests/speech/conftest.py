@@ -79,3 +79,11 @@ def tiny_en() -> Path:
     assert spec is not None
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0], "model")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where a run keeps its temporary files. Short, as sockets' paths have to be."""
+    folder = tmp_path / "t"
+    folder.mkdir(mode=0o755)
+    return folder

@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
+from tests.speech.dropscribe import leftovers, run, settings_printed, started, wait_until_gone
 from tests.speech.test_recognition import word_errors
-
-DROPSCRIBE = (sys.executable, "-m", "ops")
 
 #: Of the words of the whole sample, after their way through Opus.
 WORD_ERRORS = 0.05
-
-#: No ffmpeg and nothing else: only the interpreter is called, by its path.
-BARE = {"PATH": "/nonexistent", "HOME": os.environ.get("HOME", "/")}
-
-
-def run(
-    *arguments: str, timeout: float = 240, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*DROPSCRIBE, *arguments],
-        env={**BARE, **variables},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def leftovers(temporary: Path) -> list[str]:
-    """What still runs, or lies about, of a run whose temporary folder this was."""
-    files = [path.name for path in temporary.iterdir()]
-    processes = [
-        " ".join(process.cmdline())
-        for process in psutil.process_iter()
-        if _belongs_to(process, temporary)
-    ]
-    return files + processes
-
-
-def _belongs_to(process: psutil.Process, temporary: Path) -> bool:
-    try:
-        told = process.environ().get("TMPDIR") == str(temporary)
-        return told or any(str(temporary) in part for part in process.cmdline())
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    """Where a run keeps its temporary files. Short, as sockets' paths have to be."""
-    folder = tmp_path / "t"
-    folder.mkdir(mode=0o755)
-    return folder
 
 
 @pytest.mark.timeout(300)
@@ -85,12 +34,15 @@ def test_the_sample_is_transcribed(script: dict[str, str], tmp_path: Path, tempo
             "audio_id",
             "path",
             "state",
+            "flagged",
             "reason",
+            "verdict_reason",
             "duration",
             "language",
             "text",
             "opus_key",
             "transcript_key",
+            "verdict_key",
         }
         if path in script:
             assert recording["language"] == "en"
@@ -129,32 +81,6 @@ def test_a_model_that_is_not_there_is_named(temporary: Path) -> None:
     assert leftovers(temporary) == []
 
 
-@contextmanager
-def started(arguments: Sequence[str], temporary: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [*DROPSCRIBE, *arguments],
-        env={**BARE, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A process that a shell runs in the background ignores Ctrl-C, and so would its children.
-        restore_signals=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_until_gone(temporary: Path, seconds: float = 20) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while (left := leftovers(temporary)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return left
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("after", [1.0, 4.0, 9.0], ids=["at once", "starting", "at work"])
 def test_ctrl_c_ends_everything(temporary: Path, after: float) -> None:
@@ -181,7 +107,7 @@ def test_the_other_commands_reach_the_stack_that_is_up(
     script: dict[str, str], temporary: Path
 ) -> None:
     with started(["up"], temporary) as process:
-        variables = _settings_printed(process)
+        variables = settings_printed(process)
         sample = str(Path(__file__).parents[2] / "ops" / "sample" / "sample.tar")
         dropped = run("drop", "--wait", "--json", sample, **variables)
         assert dropped.returncode == 0, dropped.stderr
@@ -197,14 +123,3 @@ def test_the_other_commands_reach_the_stack_that_is_up(
     assert process.returncode == 0
     assert "gone" in errors
     assert wait_until_gone(temporary) == []
-
-
-def _settings_printed(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    variables: dict[str, Any] = {}
-    for line in process.stdout:
-        name, value = line.removeprefix("export ").rstrip("\n").split("=", 1)
-        variables[name] = value.strip("'")
-        if name == "WHISPER_MODEL":
-            return variables
-    raise AssertionError("the stack did not come up")

@@ -19,6 +19,7 @@ from minio.crypto import decrypt, encrypt
 from consumers.aws import make_client
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError, TransientError
+from events.routes import ROUTES
 from ops.bootstrap.admin import admin_refusals, make_admin, read_config
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.endpoint import amqp_url
@@ -31,8 +32,8 @@ from ops.bootstrap.minio import (
     rustfs_target,
     target_arns,
 )
-from ops.bootstrap.plan import StorePlan
 from ops.bootstrap.step import Step
+from ops.bootstrap.stores import StorePlan
 from ops.environment import Environment
 from ops.settings import BootstrapSettings, StoreSettings
 
@@ -271,7 +272,9 @@ def test_rustfs_has_settings_of_its_own() -> None:
         "persistent": "on",
         "queue_dir": "/opt/rustfs/events",
     }
-    assert target_arns("rustfs", "drop")["unpack"] == "arn:rustfs:sqs::drop-unpack:amqp"
+    assert target_arns("rustfs", "drop", ROUTES[:1]) == {
+        "unpack": "arn:rustfs:sqs::drop-unpack:amqp"
+    }
 
 
 def test_events_are_noted_before_a_request_is_answered(server: Admin) -> None:
@@ -404,7 +407,7 @@ def test_the_targets_come_before_the_rules_and_the_rules_before_the_users(
 ) -> None:
     options = BootstrapSettings.read(Environment({"S3_PRINCIPALS": "drop=field"}))
     bucket = Bucket(make_client("s3", **_address(server.store)), "bucket", "us-east-1")
-    plan = StorePlan(server.store, options, BROKER, bucket, dry_run=True)
+    plan = StorePlan(server.store, options, BROKER, bucket, ROUTES[:2], dry_run=True)
     # MinIO has no rule about uploads.
     uploads = ["lifecycle rule drop-uploads"] if kind == "rustfs" else []
     expected = [

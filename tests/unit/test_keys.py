@@ -11,13 +11,18 @@ from events.keys import (
     MANIFEST,
     MAX_ORDINAL,
     OPUS,
+    REVIEW,
     TRANSCRIPT,
+    VERDICT,
     ArchiveKey,
     AudioId,
     BatchId,
     BatchKey,
+    ClipKey,
+    DecisionKey,
     MalformedKeyError,
     RecordingKey,
+    batch_of,
     parse_key,
 )
 
@@ -48,6 +53,39 @@ def test_a_batch_id_can_be_had_back_from_each_of_its_keys(batch: BatchId) -> Non
     assert parse_key(batch.archive_key) == ArchiveKey(batch.archive_key, batch)
     assert parse_key(batch.manifest_key) == BatchKey(batch, MANIFEST)
     assert parse_key(batch.complete_key) == BatchKey(batch, COMPLETE)
+    assert parse_key(batch.review_key) == BatchKey(batch, REVIEW)
+
+
+@given(recordings, st.floats(0, 999_999.999), st.floats(0, 999_999.999))
+def test_a_passage_can_be_had_back_from_its_clip_s_key(
+    audio: AudioId, one: float, other: float
+) -> None:
+    start, end = sorted((one, other))
+    key = audio.clip_key(start, end)
+    assert parse_key(key) == ClipKey(audio, round(start * 1000), round(end * 1000))
+    assert batch_of(key) == audio.batch
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 1_000_000)])
+def test_no_clip_goes_backward_or_beyond_all_bounds(start: float, end: float) -> None:
+    with pytest.raises(MalformedKeyError):
+        AudioId(BATCH, 0).clip_key(start, end)
+
+
+@given(
+    batches,
+    times.filter(lambda time: time.year < 9999),
+    st.binary(min_size=3, max_size=3),
+)
+def test_decisions_have_keys_of_their_own_in_the_order_of_time(
+    batch: BatchId, now: datetime, token: bytes
+) -> None:
+    key = batch.decision_key(now, token)
+    parsed = parse_key(key)
+    assert isinstance(parsed, DecisionKey)
+    assert parsed.batch == batch_of(key) == batch
+    assert parsed.name.endswith(token.hex())
+    assert key < batch.decision_key(now + timedelta(microseconds=1), b"\0\0\0")
 
 
 @given(recordings)
@@ -55,6 +93,7 @@ def test_an_audio_id_can_be_had_back_from_each_of_its_keys(audio: AudioId) -> No
     assert AudioId.parse(str(audio)) == audio
     assert parse_key(audio.opus_key) == RecordingKey(audio, OPUS)
     assert parse_key(audio.transcript_key) == RecordingKey(audio, TRANSCRIPT)
+    assert parse_key(audio.verdict_key) == RecordingKey(audio, VERDICT)
 
 
 @given(recordings, recordings)
@@ -74,7 +113,7 @@ def test_no_key_whatever_raises_anything_else(key: str) -> None:
         parsed = parse_key(key)
     except MalformedKeyError:
         return
-    assert isinstance(parsed, ArchiveKey | RecordingKey | BatchKey)
+    assert isinstance(parsed, ArchiveKey | RecordingKey | BatchKey | ClipKey | DecisionKey)
 
 
 @pytest.mark.parametrize(

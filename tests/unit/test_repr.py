@@ -16,7 +16,7 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import make_connection
 
 #: What fields are called that hold credentials, or something with credentials in it.
-SECRETIVE = {"secret_key", "password", "url", "database_url", "variables"}
+SECRETIVE = {"secret_key", "endpoint_key", "password", "url", "database_url", "variables"}
 
 
 def modules() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from datetime import UTC, datetime
 
 from hypothesis import given
 
@@ -29,9 +30,13 @@ def test_an_archive_goes_to_unpack_only() -> None:
 @given(recordings)
 def test_each_object_of_a_recording_goes_to_one_route_at_most(audio: AudioId) -> None:
     assert matching(audio.opus_key) == ["transcribe"]
-    assert matching(audio.transcript_key) == []
+    assert matching(audio.transcript_key) == ["moderate"]
+    assert matching(audio.verdict_key) == []
+    assert matching(audio.clip_key(3.5, 9.25)) == []
     assert matching(audio.batch.manifest_key) == []
-    assert matching(audio.batch.complete_key) == []
+    assert matching(audio.batch.complete_key) == ["review"]
+    assert matching(audio.batch.review_key) == []
+    assert matching(audio.batch.decision_key(datetime.now(UTC), b"abc")) == []
 
 
 def test_no_two_rules_overlap_as_stores_refuse_that() -> None:
@@ -68,4 +73,6 @@ def test_a_rule_keeps_its_id() -> None:
     assert [rule_id("dropscribe", route) for route in ROUTES] == [
         "dropscribe-unpack",
         "dropscribe-transcribe",
+        "dropscribe-moderate",
+        "dropscribe-review",
     ]

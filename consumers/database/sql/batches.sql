@@ -1,7 +1,12 @@
 -- name: register_batch
 -- A row that a recording's event had to make first has no archive yet.
-INSERT INTO batches (batch_id, archive_key, etag, size, original_name, dropped_at)
-VALUES (%(batch_id)s, %(archive_key)s, %(etag)s, %(size)s, %(original_name)s, %(dropped_at)s)
+INSERT INTO batches (
+    batch_id, archive_key, etag, size, original_name, dropped_at, is_moderated
+)
+VALUES (
+    %(batch_id)s, %(archive_key)s, %(etag)s, %(size)s, %(original_name)s, %(dropped_at)s,
+    EXISTS (SELECT FROM stages WHERE route = 'moderate')
+)
 ON CONFLICT (batch_id) DO UPDATE
     SET archive_key = excluded.archive_key,
         etag = excluded.etag,
@@ -51,13 +56,17 @@ WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS N
 
 -- name: announce_batch
 UPDATE batches
-SET announced_at = coalesce(announced_at, now()), counts = %(counts)s, stalled = NULL
+SET announced_at = coalesce(announced_at, now()),
+    counts = %(counts)s,
+    stalled = NULL,
+    -- That was about the archive; from now on it is about the review.
+    retold_at = NULL
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL
 
 -- name: stall_batch
 -- A row may not be there yet where not even HEAD succeeded.
-INSERT INTO batches (batch_id, stalled)
-VALUES (%(batch_id)s, %(stalled)s)
+INSERT INTO batches (batch_id, stalled, is_moderated)
+VALUES (%(batch_id)s, %(stalled)s, EXISTS (SELECT FROM stages WHERE route = 'moderate'))
 ON CONFLICT (batch_id) DO UPDATE
     SET stalled = excluded.stalled
     WHERE batches.sealed_at IS NULL
@@ -84,6 +93,15 @@ SELECT state, count(*) AS number
 FROM recordings
 WHERE batch_id = %(batch_id)s
 GROUP BY state
+
+-- name: count_flagged
+SELECT count(*) AS number FROM recordings WHERE batch_id = %(batch_id)s AND flagged
+
+-- name: count_unfinished
+SELECT count(*) AS unfinished,
+       count(*) FILTER (WHERE stalled IS NOT NULL) AS stalled
+FROM recordings
+WHERE batch_id = %(batch_id)s AND finished_at IS NULL
 
 -- name: batch
 SELECT * FROM batches WHERE batch_id = %(batch_id)s

@@ -33,13 +33,36 @@ SET archive_key = %(archive_key)s,
     failure = %(failure)s,
     stalled = NULL,
     retold_at = NULL,
-    is_unmarked = false
+    is_unmarked = false,
+    itemised_at = NULL,
+    -- It must not wait for a stage that is no more.
+    is_moderated = coalesce(%(is_moderated)s, is_moderated)
+        AND (
+            %(announced_at)s::timestamptz IS NOT NULL
+            OR EXISTS (SELECT FROM stages WHERE route = 'moderate')
+        )
 WHERE batch_id = %(batch_id)s
 
 -- name: recreate_announcement
 UPDATE batches
 SET completed_at = %(completed_at)s, announced_at = %(announced_at)s, counts = %(counts)s
 WHERE batch_id = %(batch_id)s AND sealed_at IS NOT NULL AND announced_at IS NULL
+
+-- name: itemised
+UPDATE batches
+SET itemised_at = %(itemised_at)s
+WHERE batch_id = %(batch_id)s AND announced_at IS NOT NULL
+
+-- name: finish_announced
+-- Of a batch that is announced nothing is left to do, whatever stages there are now.
+UPDATE recordings
+SET finished_at = now()
+FROM batches
+WHERE batches.batch_id = recordings.batch_id
+  AND recordings.batch_id = %(batch_id)s
+  AND announced_at IS NOT NULL
+  AND state = 'transcribed'
+  AND finished_at IS NULL
 
 -- name: forget_batch
 DELETE FROM batches WHERE batch_id = %(batch_id)s

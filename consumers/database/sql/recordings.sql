@@ -1,18 +1,25 @@
 -- name: ensure_batch
 -- A recording's event can outlive the batch's row (a database that was restored).
-INSERT INTO batches (batch_id) VALUES (%(batch_id)s) ON CONFLICT DO NOTHING
+INSERT INTO batches (batch_id, is_moderated)
+VALUES (%(batch_id)s, EXISTS (SELECT FROM stages WHERE route = 'moderate'))
+ON CONFLICT DO NOTHING
 
 -- name: put_recording
--- States only move forward: a finished row stays as it is.
+-- States only move forward: a finished row stays as it is. What is transcribed is
+-- finished, unless it is to be moderated.
 INSERT INTO recordings (
     batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
     loudness_dbfs, source_sha256, opus_key, transcript_key, finished_at
 )
-VALUES (
-    %(batch_id)s, %(ordinal)s, %(state)s, %(path)s, %(reason)s, %(duration)s, %(codec)s,
-    %(sample_rate)s, %(channels)s, %(loudness_dbfs)s, %(source_sha256)s, %(opus_key)s,
-    %(transcript_key)s, CASE WHEN %(finished)s THEN now() END
-)
+SELECT %(batch_id)s, %(ordinal)s, %(state)s, %(path)s, %(reason)s, %(duration)s, %(codec)s,
+       %(sample_rate)s, %(channels)s, %(loudness_dbfs)s, %(source_sha256)s, %(opus_key)s,
+       %(transcript_key)s,
+       CASE
+           WHEN %(state)s IN ('silent', 'rejected') THEN now()
+           WHEN %(state)s = 'transcribed' AND NOT is_moderated THEN now()
+       END
+FROM batches
+WHERE batch_id = %(batch_id)s
 ON CONFLICT (batch_id, ordinal) DO UPDATE
     SET state = excluded.state,
         -- An object's metadata may hold a path that was cut to fit.
@@ -29,9 +36,12 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
         source_sha256 = excluded.source_sha256,
         opus_key = excluded.opus_key,
         transcript_key = excluded.transcript_key,
-        stalled = CASE WHEN excluded.finished_at IS NULL THEN recordings.stalled END,
+        -- Both are about the step before the one that is next.
+        stalled = CASE WHEN excluded.state = recordings.state THEN recordings.stalled END,
+        retold_at = CASE WHEN excluded.state = recordings.state THEN recordings.retold_at END,
         finished_at = excluded.finished_at
     WHERE recordings.finished_at IS NULL
+      AND (recordings.state, excluded.state) <> ('transcribed', 'converted')
 
 -- name: put_transcript
 -- 'simple' stems nothing: archives hold many languages.
@@ -43,6 +53,40 @@ VALUES (
     %(model)s, %(alignment)s, to_tsvector('simple', left(%(text)s, %(indexed)s))
 )
 ON CONFLICT (batch_id, ordinal) DO NOTHING
+
+-- name: is_transcribed
+SELECT state IN ('transcribed', 'moderated') AND transcripts.ordinal IS NOT NULL AS is_transcribed
+FROM recordings
+LEFT JOIN transcripts USING (batch_id, ordinal)
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s
+
+-- name: put_verdicts
+INSERT INTO verdicts (
+    batch_id, ordinal, policy, version, threshold, flagged, score, windows, model, adapter
+)
+SELECT %(batch_id)s, %(ordinal)s, policy, version, threshold, flagged, score, windows,
+       %(model)s, %(adapter)s
+FROM jsonb_to_recordset(%(findings)s) AS given (
+    policy text, version text, threshold double precision, flagged boolean,
+    score double precision, windows jsonb
+)
+ON CONFLICT (batch_id, ordinal, policy) DO NOTHING
+
+-- name: moderated
+UPDATE recordings
+SET state = 'moderated',
+    verdict_key = %(verdict_key)s,
+    flagged = %(flagged)s,
+    verdict_reason = %(reason)s,
+    stalled = NULL,
+    finished_at = coalesce(finished_at, now())
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND state = 'transcribed'
+
+-- name: verdicts_of_batch
+SELECT ordinal, policy, version, threshold, flagged, score, windows, model, adapter
+FROM verdicts
+WHERE batch_id = %(batch_id)s
+ORDER BY ordinal, policy
 
 -- name: stall_recording
 -- Its row may not be written yet, as its object is stored before.
@@ -63,10 +107,6 @@ FROM recordings
 LEFT JOIN transcripts USING (batch_id, ordinal)
 WHERE recordings.batch_id = %(batch_id)s
 ORDER BY ordinal
-
--- name: stalled_recordings
-SELECT count(*) AS number FROM recordings
-WHERE batch_id = %(batch_id)s AND stalled IS NOT NULL AND finished_at IS NULL
 
 -- name: search
 SELECT batch_id, ordinal, path, language,

@@ -32,11 +32,13 @@ WHERE batches.sealed_at IS NULL
 WITH page AS (
     SELECT *
     FROM unnest(
-        %(batches)s::text[], %(ordinals)s::integer[], %(opus)s::boolean[], %(transcripts)s::boolean[]
-    ) AS page (batch_id, ordinal, has_opus, has_transcript)
+        %(batches)s::text[], %(ordinals)s::integer[], %(opus)s::boolean[],
+        %(transcripts)s::boolean[], %(verdicts)s::boolean[]
+    ) AS page (batch_id, ordinal, has_opus, has_transcript, has_verdict)
 ),
 known AS (
-    SELECT batch_id, ordinal, state, opus_key, transcript_key, stalled, retold_at, finished_at,
+    SELECT batch_id, ordinal, state, opus_key, transcript_key, verdict_key, stalled, retold_at,
+           finished_at,
            greatest(created_at, finished_at) < %(began)s AS is_older
     FROM recordings
     WHERE (batch_id, ordinal) > (%(after_batch)s, %(after_ordinal)s)
@@ -47,6 +49,15 @@ SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
        known.batch_id IS NOT NULL AS has_row,
        coalesce(known.is_older, false) AS is_older,
        known.finished_at IS NOT NULL AS is_finished,
+       -- What is transcribed and not finished waits to be moderated, if its batch is.
+       coalesce(
+           known.state = 'transcribed' AND (
+               SELECT batches.is_moderated
+               FROM batches
+               WHERE batches.batch_id = known.batch_id
+           ),
+           false
+       ) AS is_transcribed,
        known.stalled,
        coalesce(known.retold_at > now() - %(again_after)s, false) AS is_retold,
        -- Asked for these few rows alone. NULL: the batch has no row.
@@ -62,6 +73,7 @@ WHERE known.batch_id IS NULL
    -- What unpack rejected has no object.
    OR ((known.state <> 'rejected' OR known.opus_key IS NOT NULL) AND page.has_opus IS NOT TRUE)
    OR (known.transcript_key IS NOT NULL AND page.has_transcript IS NOT TRUE)
+   OR (known.verdict_key IS NOT NULL AND page.has_verdict IS NOT TRUE)
 ORDER BY 1, 2
 
 -- name: sweep_batches
@@ -120,12 +132,29 @@ WHERE announced_at IS NULL AND sealed_at IS NULL AND archive_key IS NULL AND bat
 ORDER BY batch_id
 LIMIT %(limit)s
 
+-- name: sweep_not_itemised
+-- Complete batches whose review items are not made. One that was not recreated to the
+-- end is not complete.
+SELECT batch_id, stalled,
+       coalesce(retold_at > now() - %(again_after)s, false) AS is_retold
+FROM batches
+WHERE announced_at <= now() - %(older_than)s
+  AND itemised_at IS NULL
+  AND batch_id > %(after)s
+  AND NOT EXISTS (
+      SELECT FROM recordings
+      WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
+  )
+ORDER BY batch_id
+LIMIT %(limit)s
+
 -- name: mark_batches_retold
 UPDATE batches SET retold_at = now() WHERE batch_id = ANY(%(batches)s)
 
 -- name: ensure_batches
-INSERT INTO batches (batch_id)
-SELECT DISTINCT batch_id FROM unnest(%(batches)s::text[]) AS told (batch_id)
+INSERT INTO batches (batch_id, is_moderated)
+SELECT DISTINCT batch_id, EXISTS (SELECT FROM stages WHERE route = 'moderate')
+FROM unnest(%(batches)s::text[]) AS told (batch_id)
 ON CONFLICT DO NOTHING
 
 -- name: mark_recordings_retold
@@ -150,10 +179,12 @@ UPDATE batches SET is_unmarked = false WHERE batch_id = %(batch_id)s
 -- A batch of which something is left to do is not complete, either.
 UPDATE batches
 SET announced_at = NULL,
-    completed_at = CASE
-        WHEN NOT EXISTS (
-            SELECT FROM recordings
-            WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
-        ) THEN completed_at
-    END
+    completed_at = CASE WHEN is_done THEN completed_at END,
+    -- Its review items stay what they are, too.
+    itemised_at = CASE WHEN is_done THEN itemised_at END
+FROM (
+    SELECT NOT EXISTS (
+        SELECT FROM recordings WHERE batch_id = %(batch_id)s AND finished_at IS NULL
+    ) AS is_done
+) AS looked
 WHERE batch_id = %(batch_id)s

@@ -1,0 +1,134 @@
+"""Making a batch's review items, as the tables see it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from consumers.database.session import Session
+from consumers.policy.moderation import Finding, Window
+from consumers.reviews.item import ReviewItem
+from consumers.reviews.selection import Reviewable
+from consumers.transcript import Segment, Transcript, Word
+from events.keys import AudioId, BatchId
+
+#: Bytes of transcripts on a page, as Postgres keeps them (compressed), and recordings.
+_PAGE_BYTES = 256 << 10
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How far a batch is.
+
+    Attributes:
+        completed_at: When its last recording was done; None if one is not.
+        itemised_at: When its review items were made.
+    """
+
+    completed_at: datetime | None
+    itemised_at: datetime | None
+
+
+class Itemising(Session):
+    """The tables, as review items are made. Safe to use from many threads.
+
+    Every method raises `TransientError` where Postgres is away.
+    """
+
+    def round(self, batch: BatchId) -> Round:
+        """Ask how far a batch is."""
+        rows = self._rows("review_round", {"batch_id": str(batch)})
+        return Round(**rows[0]) if rows else Round(None, None)
+
+    def recordings(self, batch: BatchId) -> Iterator[Reviewable]:
+        """Give the batch's recordings with words, in order, without holding many of them."""
+        parameters = {"batch_id": str(batch), "limit": _PAGE, "bytes": _PAGE_BYTES}
+        after = -1
+        while rows := self._rows("reviewable_recordings", {**parameters, "after": after}):
+            after = rows[-1]["ordinal"]
+            yield from map(_reviewable, rows)
+
+    def put_items(self, items: Sequence[ReviewItem]) -> None:
+        """Write items' rows; those that somebody decided about stay as they are."""
+        self._execute("put_review_items", {"items": Jsonb([_row(item) for item in items])})
+
+    def supersede(self, batch: BatchId, current: Collection[str]) -> None:
+        """Take the batch's items from the queue that are none any more and that nobody decided.
+
+        Args:
+            batch: Whose.
+            current: The ids of those that still are.
+        """
+        parameters = {"batch_id": str(batch), "current": list(current)}
+        self._execute("supersede_review_items", parameters)
+
+    def itemised(self, batch: BatchId, completed_at: datetime) -> None:
+        """Put on record that the items of this completion of the batch are made."""
+        parameters = {"batch_id": str(batch), "completed_at": completed_at}
+        self._execute("mark_itemised", parameters)
+
+    def stall(self, batch: BatchId, error: str) -> None:
+        """Put on record why the batch's items are not made."""
+        self._execute("stall_review", {"batch_id": str(batch), "stalled": error})
+
+
+def _row(item: ReviewItem) -> dict[str, Any]:
+    return {
+        "item_id": item.item_id,
+        "batch_id": str(item.audio.batch),
+        "ordinal": item.audio.ordinal,
+        "kind": item.kind,
+        "policy": item.policy,
+        "version": item.version,
+        "score": item.score,
+        "reason": item.reason,
+        "path": item.path,
+        "starts": item.start,
+        "ends": item.end,
+        "text": item.text,
+        "clip_key": item.clip_key,
+        "clip_starts": item.clip_start,
+    }
+
+
+def _reviewable(row: dict[str, Any]) -> Reviewable:
+    audio = AudioId(BatchId(row["batch_id"]), row["ordinal"])
+    duration = row["duration"] or 0.0
+    return Reviewable(
+        audio=audio,
+        path=row["path"],
+        duration=duration,
+        flagged=row["flagged"],
+        findings=tuple(_finding(each) for each in row["findings"]),
+        transcript=Transcript(
+            audio_id=str(audio),
+            state="transcribed",
+            reason=None,
+            duration=duration,
+            language=row["language"],
+            language_probability=row["language_probability"],
+            model=row["model"],
+            alignment=row["alignment"],
+            segments=tuple(_segment(each) for each in row["segments"]),
+        ),
+    )
+
+
+def _segment(document: dict[str, Any]) -> Segment:
+    return Segment(**{**document, "words": tuple(Word(**word) for word in document["words"])})
+
+
+def _finding(document: dict[str, Any]) -> Finding:
+    return Finding(
+        policy=document["policy"],
+        version=document["version"],
+        threshold=document["threshold"],
+        flagged=document["flagged"],
+        score=document["score"],
+        windows=tuple(Window(**window) for window in document["windows"]),
+    )

@@ -1,0 +1,199 @@
+"""The review queue, as people use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from consumers.database.session import Session
+from consumers.errors import PermanentError
+from consumers.reviews.decision import Decision
+from consumers.reviews.item import Kind, ReviewItem
+from consumers.reviews.reviewed import Reviewed, State
+from events.keys import AudioId, BatchId
+
+#: Items per question.
+_PAGE = 500
+
+#: Longer than it takes to store a decision.
+_HOLD = timedelta(minutes=1)
+
+
+class NoItemError(PermanentError):
+    """There is no such review item."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"there is no review item {item_id}")
+
+
+class HeldError(PermanentError):
+    """Somebody else has the item in hand."""
+
+    def __init__(self, item_id: str, holder: str | None, until: datetime | None) -> None:
+        time = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
+        super().__init__(
+            f"{item_id} is in the hands of {holder or 'somebody else'}{time}: "
+            "'dropscribe review next' gives one that is free"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which items are meant: those of which everything that is said here is true.
+
+    Attributes:
+        batch: Whose; None for any, here and below.
+        policy: By which policy they are flagged.
+        kind: Of which kind they are.
+    """
+
+    batch: BatchId | None = None
+    policy: str | None = None
+    kind: Kind | None = None
+
+    def parameters(self) -> dict[str, object]:
+        """Give what the queries are told."""
+        batch = None if self.batch is None else str(self.batch)
+        return {"batch": batch, "policy": self.policy, "kind": self.kind}
+
+
+class Reviewing(Session):
+    """The queue. Safe to use from many threads.
+
+    Every method raises `TransientError` where Postgres is away.
+    """
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.close()
+
+    def items(self, chosen: Filter, state: State | None, limit: int) -> list[Reviewed]:
+        """Give items in the order in which people get them, so many at most.
+
+        Those of an earlier round that are none any more are only given if somebody
+        decided about them.
+        """
+        parameters = {**chosen.parameters(), "items": None, "state": state, "limit": limit}
+        return [_reviewed(row) for row in self._rows("review_items", parameters)]
+
+    def item(self, item_id: str) -> Reviewed:
+        """Look up one item.
+
+        Raises:
+            NoItemError: There is none of that id.
+        """
+        for found in self._by_ids([item_id]):
+            return found
+        raise NoItemError(item_id)
+
+    def all(self, batch: BatchId | None = None) -> Iterator[Reviewed]:
+        """Give all items, or a batch's, by recording, without holding many of them."""
+        chosen = Filter(batch).parameters()
+        after = ""
+        while rows := self._rows("review_item_ids", {**chosen, "after": after, "limit": _PAGE}):
+            ids = [row["item_id"] for row in rows]
+            after = ids[-1]
+            yield from sorted(self._by_ids(ids), key=_position)
+
+    def claim(
+        self, reviewer: str, lease: timedelta, chosen: Filter, *, second: bool = False
+    ) -> Reviewed | None:
+        """Give a reviewer the next item, for as long as the lease lasts.
+
+        No two reviewers ever hold one. What the reviewer has in hand already is given
+        again, with a new lease.
+
+        Args:
+            reviewer: Who asks.
+            lease: After which somebody else may have it.
+            chosen: Which items are meant.
+            second: Ask for one that exactly one other person decided, for a second
+                opinion; else it is one that nobody did.
+
+        Returns:
+            None where there is none.
+        """
+        parameters = {
+            **chosen.parameters(),
+            "reviewer": reviewer,
+            "lease": lease,
+            "second": second,
+        }
+        while True:
+            with self._transaction() as connection:
+                chosen_row = connection.execute(
+                    self._sql["choose_review_item"], parameters
+                ).fetchone()
+                if chosen_row is None:
+                    return None
+                claimed = connection.execute(
+                    self._sql["claim_review_item"], {**parameters, **chosen_row}
+                ).fetchone()
+            if claimed is not None:
+                return self.item(str(claimed["item_id"]))
+
+    def hold(self, item_id: str, reviewer: str) -> None:
+        """Keep an item from others while a decision about it is stored.
+
+        Raises:
+            HeldError: Somebody else has it.
+            NoItemError: There is none of that id.
+        """
+        parameters = {"item_id": item_id, "reviewer": reviewer, "lease": _HOLD}
+        if not self._rows("hold_review_item", parameters):
+            found = self.item(item_id)
+            raise HeldError(item_id, found.claimed_by, found.claimed_until)
+
+    def put_decision(self, decision: Decision) -> None:
+        """Write a decision's row, and have its reviewer hold the item no more.
+
+        The item's own row has to be there. What is there already is not changed.
+        """
+        parameters = {
+            **decision.to_document(),
+            "item_id": decision.item.item_id,
+            "decided_at": decision.decided_at,
+            "corrections": Jsonb(decision.to_document()["corrections"]),
+        }
+        with self._transaction() as connection:
+            connection.execute(self._sql["put_review"], parameters)
+            connection.execute(self._sql["release_review_item"], parameters)
+
+    def _by_ids(self, ids: Sequence[str]) -> Iterator[Reviewed]:
+        parameters = {**Filter().parameters(), "items": ids, "state": None, "limit": None}
+        return map(_reviewed, self._rows("review_items", parameters))
+
+
+def _position(reviewed: Reviewed) -> tuple[AudioId, float, str]:
+    return reviewed.item.audio, reviewed.item.start, reviewed.item.item_id
+
+
+def _reviewed(row: Mapping[str, Any]) -> Reviewed:
+    item = ReviewItem(
+        item_id=row["item_id"],
+        audio=AudioId(BatchId(row["batch_id"]), row["ordinal"]),
+        kind=row["kind"],
+        policy=row["policy"],
+        version=row["version"],
+        score=row["score"],
+        reason=row["reason"],
+        path=row["path"],
+        start=row["starts"],
+        end=row["ends"],
+        text=row["text"],
+        clip_key=row["clip_key"],
+        clip_start=row["clip_starts"],
+    )
+    is_claimed = row["is_claimed"]
+    return Reviewed(
+        item=item,
+        state=row["state"],
+        decisions=tuple(Decision.from_document(each, item) for each in row["decisions"]),
+        claimed_by=row["claimed_by"] if is_claimed else None,
+        claimed_until=row["claimed_until"] if is_claimed else None,
+        is_superseded=row["superseded_at"] is not None,
+    )

@@ -1,0 +1,1 @@
+"""What people review: the items, their decisions, and what those add up to."""

@@ -1,0 +1,44 @@
+"""The database: its schema, its roles, and whether batches wait for verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consumers.database.migrate import migrate, pending
+from consumers.database.roles import ensure_roles
+from consumers.database.stages import put_stage
+from ops.bootstrap.step import Step
+
+
+def make_schema(url: str, *, dry_run: bool) -> Iterator[Step]:
+    """Make the tables, and the roles with their rights.
+
+    Yields:
+        A step as it is done.
+    """
+    missing = pending(url) if dry_run else migrate(url)
+    yield Step("database schema", changed=bool(missing))
+    if missing and dry_run:
+        # Rights to tables that are not there can't be compared.
+        yield Step("database roles", changed=True)
+        return
+    for what, changed in ensure_roles(url, dry_run=dry_run):
+        yield Step(what, changed)
+
+
+def put_moderation(url: str, *, is_on: bool, dry_run: bool) -> Step:
+    """Put on record whether new batches wait for verdicts.
+
+    To be switched on once the stage's queue and rule are there, and off before its
+    rule goes: what waits for verdicts needs to be told to somebody.
+    """
+    before = put_stage(url, is_on=is_on, dry_run=dry_run)
+    what = "moderation: on" if is_on else "moderation: off"
+    if before.others and is_on:
+        what += f" for new batches; {before.others} in work end without it"
+    elif before.others:
+        what += (
+            f" for new batches; {before.others} in work still wait for verdicts: keep 'dropscribe "
+            "consume moderate', with its policies, and 'dropscribe sweep' running until they end"
+        )
+    return Step(what, before.is_on is not is_on)

@@ -1,0 +1,22 @@
+"""The whole with a policy, on Ceph, RabbitMQ and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from ops.servers.ceph import CephGateway
+from tests.contracts.deployed import Deployed, deployed
+from tests.contracts.moderated import POLICY, ModeratedContract
+
+
+@pytest.fixture(scope="module")
+def place(gateway: CephGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with deployed(nullcontext(gateway), tmp_path_factory.mktemp("site"), policy=POLICY) as place:
+        yield place
+
+
+class TestModeratedOnCeph(ModeratedContract):
+    """The contract."""

@@ -1,0 +1,77 @@
+"""What each test here compares at its end: it sees what is not as it should be."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from consumers.policy.moderation import Moderation
+from consumers.reviews.item import ReviewItem
+from consumers.reviews.listing import read_items
+from events.keys import BatchId
+from ops.soak.audit import Audit
+from ops.soak.site import Site
+from tests.faults.conftest import whole
+
+
+@pytest.fixture
+def batch(here: Site) -> BatchId:
+    batch = here.drop(Random(70), recordings=3)
+    whole(here, batch)
+    return batch
+
+
+@pytest.fixture
+def item(here: Site, batch: BatchId) -> ReviewItem:
+    """The batch's first."""
+    return next(read_items(io.BytesIO(here.store.read(batch.review_key))))
+
+
+def audited(here: Site, batch: BatchId, key: str, content: bytes | None) -> Audit:
+    """Look at a batch with an object gone, or another in its place, and put that back."""
+    before = here.store.read(key)
+    here.store.delete(key)
+    if content is not None:
+        here.store.write(key, content, content_type="application/octet-stream")
+    audit = here.audit({batch: here.plans[batch]})
+    here.store.write(key, before, content_type="application/octet-stream")
+    whole(here, batch)
+    return audit
+
+
+def test_a_clip_that_is_gone_or_does_not_play(here: Site, batch: BatchId, item: ReviewItem) -> None:
+    gone = audited(here, batch, item.clip_key, None)
+    assert gone.lost == [item.clip_key]
+    assert [fault.partition(":")[0] for fault in gone.unreviewed] == [item.item_id]
+    clip = here.store.read(item.clip_key)
+    for content in (b"no sound", clip[: len(clip) // 3]):
+        (fault,) = audited(here, batch, item.clip_key, content).unreviewed
+        assert fault.startswith(f"{item.item_id}: its clip")
+
+
+def test_a_verdict_that_is_gone_or_another(here: Site, batch: BatchId, item: ReviewItem) -> None:
+    gone = audited(here, batch, item.audio.verdict_key, None)
+    assert gone.lost == [item.audio.verdict_key]
+    assert len(gone.misjudged) == 1
+    moderation = Moderation.from_json(here.store.read(item.audio.verdict_key))
+    (finding,) = moderation.findings
+    other = replace(moderation, findings=(replace(finding, flagged=not finding.flagged),))
+    assert len(audited(here, batch, item.audio.verdict_key, other.to_json()).misjudged) == 1
+
+
+def test_a_list_that_is_gone(here: Site, batch: BatchId) -> None:
+    gone = audited(here, batch, batch.review_key, None)
+    assert batch.review_key in gone.lost
+    assert gone.unreviewed
+    # Nothing says any more what these are for.
+    assert gone.duplicated
+
+
+def test_an_item_that_was_not_announced(here: Site, batch: BatchId, item: ReviewItem) -> None:
+    told = here.announced.pop(item.item_id)
+    (fault,) = here.audit({batch: here.plans[batch]}).unreviewed
+    assert fault == f"{item.item_id}: announced as None"
+    here.announced[item.item_id] = told

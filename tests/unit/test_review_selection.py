@@ -1,0 +1,132 @@
+"""Which passages people are to review."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.reviews.passage import text_between
+from consumers.reviews.selection import Selection, select
+from consumers.transcript import Segment
+from consumers.transcript.doubt import Doubt
+from events.keys import AudioId, ClipKey, parse_key
+from tests.unit.reviews import BATCH, finding, recording, segment
+
+ALL = Selection(sample=1.0, margin=3.0)
+NONE = Selection(sample=0.0, margin=3.0)
+
+HELLO = segment(0.0, 2.0, "Hello there.")
+THREAT = segment(5.0, 9.5, "They are all vermin.")
+CLEAN = (finding("hate", (0.0, 2.0, 0.1), (5.0, 9.5, 0.2)),)
+
+
+def test_every_window_that_a_policy_flags_is_an_item_for_each_policy() -> None:
+    flagged = (
+        finding("harassment", (0.0, 9.5, 0.41), threshold=0.4),
+        finding("hate", (0.0, 2.0, 0.1), (5.0, 9.5, 0.93)),
+    )
+    first, second = select(recording(HELLO, THREAT, findings=flagged), [], ALL)
+    assert (first.kind, first.policy, first.start, first.end) == ("flagged", "harassment", 0, 9.5)
+    assert first.text == "Hello there. They are all vermin."
+    assert (second.policy, second.start, second.end, second.score) == ("hate", 5, 9.5, 0.93)
+    assert second.text == "They are all vermin."
+    assert second.reason == "policy hate scores this passage 0.93 (threshold 0.50)"
+
+
+def test_an_items_clip_has_a_margin_but_stays_within_the_recording() -> None:
+    flagged = (finding("hate", (1.0, 2.0, 0.9), (5.0, 9.5, 0.9)),)
+    near, far = select(recording(HELLO, THREAT, findings=flagged, duration=10.0), [], NONE)
+    assert near.clip_start == 0.0
+    assert far.clip_start == 2.0
+    assert parse_key(near.clip_key) == ClipKey(near.audio, 0, 5_000)
+    assert parse_key(far.clip_key) == ClipKey(near.audio, 2_000, 10_000)
+
+
+def test_a_passage_beyond_the_end_is_held_within_the_recording() -> None:
+    """Recognisers are sometimes wrong about the end; a clip can be cut all the same."""
+    late = segment(11.0, 14.0, "Thank you for watching.")
+    (item,) = select(
+        recording(late, duration=10.0), [Doubt("silence", 11.0, 14.0, "silence")], NONE
+    )
+    assert (item.start, item.end) == (9.5, 10.0)
+    assert item.text == "Thank you for watching."
+
+
+def test_doubts_that_follow_closely_are_one_item_with_all_reasons() -> None:
+    doubts = [
+        Doubt("loop", 5.0, 9.5, "a loop"),
+        Doubt("unsure", 0.0, 2.0, "not sure"),
+        Doubt("silence", 5.0, 9.5, "silence"),
+        Doubt("unsure", 20.0, 25.0, "not sure"),
+    ]
+    first, second = select(recording(HELLO, THREAT), doubts, NONE)
+    assert (first.kind, first.policy, first.score) == ("doubtful", None, None)
+    assert (first.start, first.end, first.reason) == (0.0, 9.5, "not sure; a loop; silence")
+    assert (second.start, second.end) == (20.0, 25.0)
+
+
+def test_doubts_without_end_become_items_of_a_minute_and_tell_three_reasons() -> None:
+    doubts = [Doubt("unsure", n * 5.0, n * 5.0 + 4, f"reason {n}") for n in range(24)]
+    items = select(recording(duration=200.0), doubts, NONE)
+    assert [(item.start, item.end) for item in items] == [(0.0, 59.0), (60.0, 119.0)]
+    assert items[0].reason == "reason 0; reason 1; reason 2; and 9 more like these"
+
+
+def test_a_sample_is_one_window_of_what_no_policy_flags() -> None:
+    (item,) = select(recording(HELLO, THREAT, findings=CLEAN), [], ALL)
+    assert item.kind == "sample"
+    assert (item.start, item.end) in {(0.0, 2.0), (5.0, 9.5)}
+    assert item.text in {"Hello there.", "They are all vermin."}
+
+
+def test_what_is_flagged_or_was_not_judged_is_in_no_sample() -> None:
+    flagged = (finding("hate", (5.0, 9.5, 0.93)), finding("harassment", (5.0, 9.5, 0.1)))
+    (item,) = select(recording(THREAT, findings=flagged), [], ALL)
+    assert item.kind == "flagged"
+    assert select(recording(THREAT), [], ALL) == []
+
+
+def test_a_sample_is_drawn_by_the_recordings_id_and_about_as_large_as_asked_for() -> None:
+    of_each = [recording(HELLO, findings=CLEAN, audio=AudioId(BATCH, n)) for n in range(2000)]
+    drawn = [bool(select(each, [], Selection(0.1, 3.0))) for each in of_each]
+    # Five standard deviations.
+    assert abs(sum(drawn) - 200) < 67
+    assert drawn == [bool(select(each, [], Selection(0.1, 3.0))) for each in of_each]
+    more = [bool(select(each, [], Selection(0.2, 3.0))) for each in of_each]
+    assert all(now for now, before in zip(more, drawn, strict=True) if before)
+
+
+def test_a_part_of_a_segment_has_the_words_whose_middle_is_in_it() -> None:
+    timed = segment(0.0, 4.0, "one two three four", (0, 1), (1, 2), (2, 3), (3, 4))
+    untimed = segment(4.0, 8.0, "five six seven eight")
+    transcript = recording(timed, untimed).transcript
+    assert text_between(transcript, 1.0, 3.0) == "two three"
+    assert text_between(transcript, 3.0, 6.0) == "four five six"
+    assert text_between(transcript, 0.0, 8.0) == "one two three four five six seven eight"
+
+
+def test_a_script_without_spaces_is_shown_by_whole_segments() -> None:
+    transcript = recording(segment(0.0, 9.0, "港は静かだった")).transcript
+    assert text_between(transcript, 0.0, 3.0) == "港は静かだった"
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+)
+def test_passages_that_follow_each_other_share_no_word_and_lose_none(
+    lengths: list[int], cuts: list[int]
+) -> None:
+    """Whatever the segments are, and wherever they are cut."""
+    segments, begin, number = [], 0.0, 0
+    for length in lengths:
+        words = [f"w{number + each}" for each in range(length)]
+        segments.append(Segment(begin, begin + length, " ".join(words), None, ()))
+        begin, number = begin + length, number + length
+    whole = recording(*segments, duration=begin).transcript
+    # Longer than any word, so that none is so short as to be shown by its segment.
+    ends = [0.0, *sorted({min(begin, 3.0 * cut) for cut in cuts} - {begin}), begin]
+    parts = [text_between(whole, a, b) for a, b in pairwise(ends)]
+    assert " ".join(parts).split() == whole.text.split()
