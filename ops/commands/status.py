@@ -100,7 +100,7 @@ def _look_at_all(database: Database, limit: int) -> list[Progress]:
 
 def _table(batches: list[Progress]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
-    for heading in ("batch", "archive", "state", "done", "of", "rejected", "flagged", "age", "why"):
+    for heading in ("batch", "archive", "state", "done", "of", "rejected", "age", "why"):
         table.add_column(heading, overflow="fold")
     for progress in batches:
         row = progress.row
@@ -108,12 +108,15 @@ def _table(batches: list[Progress]) -> Table:
         table.add_row(
             str(progress.batch),
             Text((row.original_name if row else None) or ""),
-            progress.state,
+            _state(progress),
             str(progress.finished),
             str(progress.found) if row and row.sealed_at else f"{progress.found}+",
             str(progress.counts.get("rejected", 0)),
-            str(progress.flagged) if row and row.is_moderated else "",
             age(utc_now() - dropped_at) if dropped_at is not _NEVER else "",
             Text(((row.failure or row.stalled) if row else None) or ""),
         )
     return table
+
+
+def _state(progress: Progress) -> str:
+    return f"{progress.state}, {progress.flagged} flagged" if progress.flagged else progress.state
