@@ -190,7 +190,7 @@ def test_neither_what_was_said_nor_the_key_is_in_errors_or_logs(
     inject(server, fault, fault, fault)
     with (
         caplog.at_level(logging.DEBUG),
-        pytest.raises((TransientError, PermanentError)) as caught,
+        pytest.raises((TransientError, PermanentError, ConfigurationError)) as caught,
     ):
         judge.scores(POLICY, [SAID])
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(judge)

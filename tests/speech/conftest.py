@@ -24,7 +24,7 @@ SAMPLE = Path(__file__).parents[2] / "ops" / "sample"
 THREADS = os.cpu_count() or 1
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def no_network() -> Iterator[None]:
     """Recognition with local weights reaches nothing: whoever tries fails."""
 
