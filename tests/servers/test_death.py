@@ -131,7 +131,10 @@ def test_a_batch_survives_a_death_at_every_point(
 
     done = run("-m", "tests.servers.dying_consumer", str(batch), **variables, **deaths.variables)
 
-    assert json.loads(done.stdout) == ["SIGKILL"] * len(DeathPoint) + ["done"], done.stderr
+    *lives, last = json.loads(done.stdout)
+    # Two recordings are unpacked at a time: two points can be reached in one life.
+    assert set(lives) == {"SIGKILL"}, done.stderr
+    assert last == "done", done.stderr
     assert deaths.done() == dict.fromkeys(DeathPoint, 1)
     with open_database(Environment(variables)) as database:
         row = database.batch(batch)
