@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta, timezone
 
@@ -183,3 +184,26 @@ def test_ids_sort_as_recordings_do() -> None:
     assert sorted(item(audio=audio).item_id for audio in reversed(audios)) == [
         item(audio=audio).item_id for audio in audios
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.replace(b"vermin", b"vermi\xff"),
+        lambda data: data.replace(b'"all of them are vermin"', b'["all of them are vermin"]'),
+        lambda data: data.replace(b'"start"', b'"begin"'),
+        lambda data: data[:-20],
+    ],
+    ids=["not UTF-8", "a list for a text", "a field less", "cut off"],
+)
+def test_an_error_quotes_nothing_of_what_was_said(damage: Callable[[bytes], bytes]) -> None:
+    file = io.BytesIO()
+    writer = ItemsWriter(file, BATCH)
+    writer.add(item())
+    writer.finish()
+    damaged = damage(file.getvalue())
+    assert damaged != file.getvalue()
+    with pytest.raises(MalformedItemError) as caught:
+        list(read_items(io.BytesIO(damaged)))
+    assert "vermi" not in str(caught.value)
+    assert caught.value.__cause__ is None
