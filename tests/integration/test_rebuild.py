@@ -322,6 +322,26 @@ def test_a_decision_whose_row_was_not_written_is_put_on_record(
     assert (row["decision"], row["reviewer"], row["note"]) == ("uphold", "Ada", "a\nnote")
 
 
+@pytest.mark.usefixtures("policies")
+def test_a_decision_that_is_damaged_costs_no_other_and_is_named(
+    pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    batch = reviewed(pipeline, tmp_path)
+    damaged = decide(pipeline, FLAGGED, "unsure", "Bob")
+    decide(pipeline, FLAGGED, "uphold", "Ada")
+    before = rows(pipeline.database)["review_items"]
+    whole = pipeline.store.read(damaged.key)
+    pipeline.store.write(
+        damaged.key, whole.replace(b"note", b"n\xffte"), content_type="application/json"
+    )
+    execute(pipeline.database, "DELETE FROM reviews; DELETE FROM review_items")
+    with pytest.raises(PermanentError, match=damaged.key) as caught:
+        rebuilder.rebuild(batch)
+    assert "Bob" not in str(caught.value)
+    assert [row["reviewer"] for row in rows(pipeline.database)["reviews"]] == ["Ada"]
+    assert rows(pipeline.database)["review_items"] == before
+
+
 def test_a_list_of_review_items_that_is_older_than_the_completion_does_not_count(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
