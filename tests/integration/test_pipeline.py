@@ -125,6 +125,8 @@ def _is_empty(sqs: object, url: str) -> bool:
 def test_an_overwritten_archive_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.start()
     batch = pipeline.run(archive(tmp_path, tar_of(RECORDINGS))).batch
+    # The last of all comes after the batch is complete.
+    eventually(lambda: pipeline.store.head(batch.review_key))
     before = list(pipeline.store.keys("processed/"))
     other = pipeline.unpack()
     pipeline.store.write(batch.archive_key, tar_of({"x.wav": WAV}), content_type="x")
