@@ -1,0 +1,1 @@
+"""Fresh Debian hosts, provisioned by ops/ansible over SSH, that do the work."""

@@ -1,0 +1,298 @@
+"""Fresh Debian 12 hosts on this machine: real systemd and sshd, each on a loopback address.
+
+A host is a folder that debootstrap made and systemd-nspawn boots. It shares this
+machine's network, so what listens on it has to listen on its address.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.servers.grounds import ServerError, grounds
+from ops.servers.process import Process, require
+
+_PROGRAMS = ("debootstrap", "systemd-nspawn", "ssh", "ssh-keygen")
+_INSTALL = "apt-get install --no-install-recommends debootstrap systemd-container openssh-client"
+
+#: What a host has before anybody provisions it: what Debian's installer gives, and sshd.
+_PACKAGES = (
+    "ca-certificates,dbus,iproute2,kmod,libpam-systemd,openssh-server,procps,python3,"
+    "sudo,systemd,systemd-sysv,udev"
+)
+
+_SOURCES = Path("/etc/apt/sources.list.d")
+_LISTS = Path("/etc/apt/sources.list")
+_MIRROR = re.compile(r"https?://[^\s]+")
+
+#: Where hosts find the certificates that this machine trusts, as it may be behind a proxy.
+_TRUSTED = "/usr/local/share/trusted.pem"
+
+#: The port of each host's sshd.
+SSH_PORT = 2222
+
+#: Seconds that a host gets to boot, and to end.
+_BOOT = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command on a host ended.
+
+    Attributes:
+        code: Its exit code.
+        out: What it wrote on standard output.
+        error: What it wrote on standard error.
+    """
+
+    code: int
+    out: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A host.
+
+    Attributes:
+        name: Its host name.
+        address: Its own loopback address.
+        tree: Its root folder, as this machine sees it.
+        access: By what it is reached.
+    """
+
+    name: str
+    address: str
+    tree: Path
+    access: Access
+    _process: Process = field(repr=False)
+
+    def run(self, command: str, *, check: bool = True, timeout: float = 120.0) -> Result:
+        """Run a shell command as root, over SSH.
+
+        Raises:
+            ServerError: It failed, and ``check`` is set.
+        """
+        done = subprocess.run(
+            ["ssh", *self.access.options, f"root@{self.address}", command],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            raise ServerError(f"{self.name}: {command}: {done.returncode}\n{done.stderr}")
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self) -> None:
+        """Boot it, and wait until it answers."""
+        self._process.start()
+        deadline = time.monotonic() + _BOOT
+        while self.run("true", check=False).code:
+            self._process.check()
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} did not boot:\n{self._process.log_end()}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Pull its plug."""
+        self._process.kill()
+
+    def reboot(self) -> None:
+        """Restart it in order."""
+        # The connection ends with the host.
+        self.run("systemctl reboot", check=False)
+        deadline = time.monotonic() + _BOOT
+        while self._process.exit_code is None:
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} did not shut down:\n{self._process.log_end()}")
+            time.sleep(0.1)
+        self.start()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """By what hosts are reached.
+
+    Attributes:
+        key: An SSH key that root's account on each host accepts.
+        known_hosts: The keys of the hosts.
+    """
+
+    key: Path
+    known_hosts: Path
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What ``ssh`` needs to be told; nothing of this machine's user is used."""
+        settings = {
+            "IdentityFile": self.key,
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": self.known_hosts,
+            "StrictHostKeyChecking": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": 5,
+            "Port": SSH_PORT,
+        }
+        return ["-F", "none", *(f"-o{name}={value}" for name, value in settings.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class Debian:
+    """A tree from which hosts are made.
+
+    Attributes:
+        tree: Debian 12, never booted.
+        access: By what its hosts will be reached.
+    """
+
+    tree: Path
+    access: Access
+
+
+@contextmanager
+def debian() -> Iterator[Debian]:
+    """Make a Debian 12 tree; it takes about a minute.
+
+    While you work on these tests, ``DEBIAN_TREE`` can name a folder where it is made once.
+    """
+    require(_PROGRAMS, _INSTALL)
+    with grounds("debian", ports=0) as place:
+        tree = Path(os.environ.get("DEBIAN_TREE", place.folder / "debian"))
+        if not (tree / "etc/debian_version").exists():
+            packages = f"--include={_PACKAGES}"
+            _call("debootstrap", "--variant=minbase", packages, "bookworm", tree, _mirror())
+        key = place.folder / "id_ed25519"
+        _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        known = place.folder / "known_hosts"
+        known.touch()
+        yield Debian(tree, Access(key, known))
+
+
+@contextmanager
+def machine(
+    base: Debian,
+    name: str,
+    address: str,
+    *,
+    binds: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Machine]:
+    """Boot a fresh host; it is gone at the end.
+
+    Args:
+        base: What it is a copy of.
+        name: Its host name.
+        address: A loopback address of its own.
+        binds: Paths of this machine that it shares, as ``systemd-nspawn --bind`` takes them.
+        variables: For ``systemd-nspawn`` itself.
+    """
+    with grounds(name, ports=0) as place:
+        tree = place.folder / name
+        # With its links and owners; where the file system can share blocks, it does.
+        _call("cp", "-a", "--reflink=auto", base.tree, tree)
+        _furnish(tree, base.access.key.with_suffix(".pub").read_text())
+        _introduce(tree, name, address, base.access.known_hosts)
+        process = Process(
+            place,
+            [
+                "/usr/bin/systemd-nspawn",
+                f"--directory={tree}",
+                f"--machine={name}",
+                "--boot",
+                "--register=no",
+                "--keep-unit",
+                "--quiet",
+                "--resolv-conf=copy-host",
+                "--link-journal=no",
+                "--timezone=off",
+                "--kill-signal=SIGRTMIN+3",
+                *(f"--bind={bind}" for bind in binds),
+            ],
+            {"PATH": os.environ["PATH"], **(variables or {})},
+        )
+        host = Machine(name, address, tree, base.access, process)
+        try:
+            host.start()
+            yield host
+        finally:
+            host.kill()
+
+
+def _furnish(tree: Path, public_key: str) -> None:
+    """Put into a tree what all hosts share: packages' sources, certificates, and the key."""
+    for old in (tree / "etc/apt").glob("sources.list*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    if _LISTS.is_file():
+        shutil.copy(_LISTS, tree / "etc/apt/sources.list")
+    sources = tree / "etc/apt/sources.list.d"
+    sources.mkdir()
+    for path in _SOURCES.glob("*.sources"):
+        if "debian.org" in path.read_text():
+            shutil.copy(path, sources)
+    (tree / "usr/share/keyrings").mkdir(exist_ok=True)
+    bundle = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    shutil.copy(bundle, tree / _TRUSTED.lstrip("/"))
+    (tree / "etc/environment").write_text(
+        "".join(f"{name}={_TRUSTED}\n" for name in ("SSL_CERT_FILE", "PIP_CERT"))
+    )
+    ssh = tree / "root/.ssh"
+    ssh.mkdir(mode=0o700, exist_ok=True)
+    (ssh / "authorized_keys").write_text(public_key)
+    for old in (tree / "etc/ssh").glob("ssh_host_*"):
+        old.unlink()
+    # It would listen on all addresses, of which the network is shared.
+    (tree / "etc/systemd/system/ssh.socket").symlink_to("/dev/null")
+    # Not the machine's own id: each host makes one.
+    (tree / "etc/machine-id").write_text("uninitialized\n")
+
+
+def _introduce(tree: Path, name: str, address: str, known_hosts: Path) -> None:
+    """Give a tree a name, an address and SSH keys that its clients know."""
+    (tree / "etc/hostname").write_text(f"{name}\n")
+    (tree / "etc/hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
+    (tree / "etc/ssh/sshd_config.d/address.conf").write_text(
+        f"ListenAddress {address}\nPort {SSH_PORT}\n"
+    )
+    key = tree / "etc/ssh/ssh_host_ed25519_key"
+    _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key)
+    kind, value, *_ = key.with_suffix(".pub").read_text().split()
+    kept = [line for line in known_hosts.read_text().splitlines() if f"[{address}]" not in line]
+    known_hosts.write_text("\n".join([*kept, f"[{address}]:{SSH_PORT} {kind} {value}", ""]))
+
+
+def _mirror() -> str:
+    """Find from where this machine gets Debian's packages."""
+    for path in (*sorted(_SOURCES.glob("debian*.sources")), _LISTS):
+        with suppress(OSError):
+            for line in path.read_text().splitlines():
+                if not line.startswith("#") and (found := _MIRROR.search(line)):
+                    return found.group()
+    return "http://deb.debian.org/debian"
+
+
+def _call(*argv: object) -> None:
+    done = subprocess.run(
+        [str(each) for each in argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise ServerError(f"{argv[0]} failed ({done.returncode}):\n{done.stdout[-4000:]}")
