@@ -9,6 +9,7 @@ from typing import Any
 from consumers.database.database import Database
 from consumers.database.rows import Batch
 from consumers.dropped import retire
+from consumers.observer import SILENT, Observer
 from consumers.store import Store
 from events.keys import BatchId
 
@@ -16,10 +17,13 @@ from events.keys import BatchId
 class Completion:
     """Asks Postgres whether a batch is done, and announces it in the bucket."""
 
-    def __init__(self, store: Store, database: Database, log: Any) -> None:
+    def __init__(
+        self, store: Store, database: Database, log: Any, observer: Observer = SILENT
+    ) -> None:
         self._store = store
         self._database = database
         self._log = log
+        self._observer = observer
 
     def look(self, batch: BatchId) -> None:
         """Complete the batch if nothing of it is left to do.
@@ -44,7 +48,20 @@ class Completion:
         if row.archive_key is not None and row.etag is not None:
             retire(self._store, row.archive_key, row.etag, batch, failed=row.failure is not None)
         self._database.announced(batch, counts)
-        self._log.info("batch complete", batch=str(batch), flagged=flagged, **counts)
+        seconds = _seconds(row)
+        if seconds is not None:
+            self._observer.batch_completed(seconds)
+        self._log.info(
+            "batch complete", batch=str(batch), seconds=seconds, flagged=flagged, **counts
+        )
+
+
+def _seconds(row: Batch) -> float | None:
+    """Give how long after it was dropped a batch was complete; None where nobody knows."""
+    if row.dropped_at is None or row.completed_at is None:
+        return None
+    # The one is the store's time, the other the database's.
+    return round(max(0.0, (row.completed_at - row.dropped_at).total_seconds()), 1)
 
 
 def _document(row: Batch, counts: Mapping[str, int], flagged: int) -> bytes:

@@ -16,6 +16,7 @@ from consumers.audio.sniff import sniff
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import Entry, Outcome
+from consumers.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
 from consumers.store import Store
 from events.keys import AudioId, BatchId
@@ -37,10 +38,17 @@ _CHUNK = 1 << 20
 class Converter:
     """Turns members into entries of the manifest, and recordings into objects."""
 
-    def __init__(self, store: Store, transcoders: TranscoderPool, scratch: Scratch) -> None:
+    def __init__(
+        self,
+        store: Store,
+        transcoders: TranscoderPool,
+        scratch: Scratch,
+        observer: Observer = SILENT,
+    ) -> None:
         self._store = store
         self._transcoders = transcoders
         self._scratch = scratch
+        self._observer = observer
 
     def prepare(self, batch: BatchId, member: Member, done: Set[int]) -> Callable[[], Entry]:
         """Take over a member's content, as it can be read only now.
@@ -87,19 +95,21 @@ class Converter:
                 facts = self._transcode(file, sniffed, cast("BinaryIO", opus), sha256)
             except BadAudioError as exc:
                 return _entry(member, "rejected", str(exc))
-            self._store.write(
-                audio.opus_key,
-                cast("BinaryIO", opus),
-                content_type="audio/ogg",
-                metadata=facts.to_metadata(member.path),
-            )
+            with stage(self._observer, "store"):
+                self._store.write(
+                    audio.opus_key,
+                    cast("BinaryIO", opus),
+                    content_type="audio/ogg",
+                    metadata=facts.to_metadata(member.path),
+                )
         return _entry(member, "accepted", _note(member, facts), facts)
 
     def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO, sha256: str) -> Facts:
         if sniffed.demuxer is None:
             raise BadAudioError(f"{sniffed.label} holds no sound")
         file.seek(0)
-        transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
+        with stage(self._observer, "transcode"):
+            transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
         opus.seek(0)
         return Facts(
             duration=transcoded.duration,

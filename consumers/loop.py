@@ -19,15 +19,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from consumers.account import Accountant
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.errors import ConfigurationError, TransientError
 from consumers.handler import Handler
-from consumers.verdict import RETRY_DELAYS, Verdict
-from consumers.worker import Worker
+from consumers.observer import SILENT
+from consumers.verdict import RETRY_DELAYS
+from consumers.worker import Judged, Worker
 from events.routes import Route
+
+T = TypeVar("T")
 
 
 class OpenInbox(Protocol):
@@ -72,6 +76,8 @@ class Loop:
         workers: How many threads call the handler.
         drain_seconds: How long work in hand may take to finish once asked to stop.
         delays: Seconds to wait after each failed attempt.
+        accountant: Is told how it goes, and keeps account of what the handler does.
+            The handler has to tell the same.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Loop:
         workers: int = 1,
         drain_seconds: float = 30.0,
         delays: tuple[float, ...] = RETRY_DELAYS,
+        accountant: Accountant | None = None,
     ) -> None:
         self._route = route
         self._handler = handler
@@ -91,9 +98,12 @@ class Loop:
         self._log = log.bind(route=route.name)
         self._workers = workers
         self._drain_seconds = drain_seconds
-        self._worker = Worker(handler=handler, log=self._log, delays=delays)
+        self._observer = accountant or Accountant(SILENT)
+        self._worker = Worker(
+            handler=handler, log=self._log, delays=delays, accountant=self._observer
+        )
         self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[Delivery, Verdict]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Judged] = queue.SimpleQueue()
         self._broken: BaseException | None = None
         self._at_work: set[int] = set()
 
@@ -123,7 +133,7 @@ class Loop:
                 self._log.warning("broker lost", error=str(exc), retry_in=pause)
                 # What is not begun comes again on the next connection.
                 deque(self._not_begun(), maxlen=0)
-                stop.asked.wait(pause)
+                self._wait(stop, pause)
                 pause = min(pause * 2, _BACKOFF[1])
         for _ in threads:
             self._arrived.put(None)
@@ -133,12 +143,25 @@ class Loop:
         if self._at_work:
             self._log.info("finishing what is in work before more is taken")
         while self._at_work and not stop.asked.wait(_POLL):
-            self._check_workers()
+            self._turn()
+
+    def _wait(self, stop: Stop, seconds: float) -> None:
+        """Wait before the broker is asked again."""
+        deadline = time.monotonic() + seconds
+        self._turn()
+        while (left := deadline - time.monotonic()) > 0 and not stop.asked.wait(min(left, _POLL)):
+            self._turn()
+
+    def _turn(self) -> None:
+        self._check_workers()
+        self._observer.turned()
 
     def _consume(self, stop: Stop) -> None:
         prefetch = self._workers * self._handler.group
+        self._turn()
         inbox = self._open_inbox(prefetch=prefetch, receive=self._arrived.put)
         self._log.info("consuming", prefetch=prefetch)
+        self._observer.connected(to_broker=True)
         try:
             while not stop.asked.is_set():
                 self._settle_finished(inbox)
@@ -152,6 +175,8 @@ class Loop:
                 self._give_back(inbox)
             raise
         finally:
+            self._observer.connected(to_broker=False)
+            self._observer.in_hand(0)
             self._close(inbox)
 
     def _close(self, inbox: Inbox) -> None:
@@ -161,15 +186,13 @@ class Loop:
             self._log.info("broker lost while closing", error=str(exc))
 
     def _settle_finished(self, inbox: Inbox) -> None:
-        self._check_workers()
-        while True:
-            try:
-                delivery, verdict = self._finished.get_nowait()
-            except queue.Empty:
-                return
+        self._turn()
+        for judged in _waiting(self._finished):
             # A delivery of a connection that broke comes again on the new one.
-            if delivery in inbox.in_hand:
-                inbox.settle(delivery, verdict, datetime.now(UTC))
+            if judged.delivery in inbox.in_hand:
+                inbox.settle(judged.delivery, judged.verdict, datetime.now(UTC))
+                self._observer.settled(judged.verdict, judged.seconds)
+        self._observer.in_hand(len(inbox.in_hand))
 
     def _check_workers(self) -> None:
         if self._broken is not None:
@@ -192,19 +215,13 @@ class Loop:
             inbox.give_back(delivery)
 
     def _not_begun(self) -> Iterator[Delivery]:
-        while True:
-            try:
-                delivery = self._arrived.get_nowait()
-            except queue.Empty:
-                return
-            if delivery is not None:
-                yield delivery
+        return (delivery for delivery in _waiting(self._arrived) if delivery is not None)
 
     def _work(self) -> None:
         try:
             while (group := self._next_group()) is not None:
-                for delivery, verdict in self._worker.judged(group):
-                    self._finished.put((delivery, verdict))
+                for judged in self._worker.judged(group):
+                    self._finished.put(judged)
                 self._at_work.discard(threading.get_ident())
         except BaseException as exc:
             # The connection's thread raises it, rather than wait for verdicts for ever.
@@ -227,3 +244,10 @@ class Loop:
                 break
             group.append(more)
         return group
+
+
+def _waiting(things: queue.SimpleQueue[T]) -> Iterator[T]:
+    """Take what waits in a queue now."""
+    with suppress(queue.Empty):
+        while True:
+            yield things.get_nowait()

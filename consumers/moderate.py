@@ -17,6 +17,7 @@ from consumers.database.database import Database, Locks
 from consumers.errors import BusyError, ConfigurationError, PermanentError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import converted
+from consumers.observer import SILENT, Observer, stage
 from consumers.policy.cope import clean
 from consumers.policy.judge import Judge
 from consumers.policy.moderation import DIGITS, Finding, Moderation, Window
@@ -80,6 +81,7 @@ class Moderate:
         standard: Standard,
         group: int,
         log: Any,
+        observer: Observer = SILENT,
     ) -> None:
         self.group = group
         self._store = store
@@ -91,6 +93,7 @@ class Moderate:
         self._room = 0
         self._kept: set[Policy] = set()
         self._log = log.bind(route="moderate")
+        self._observer = observer
 
     def check(self) -> None:
         """Take the policies as they are now, and make sure that there is room beside each.
@@ -156,10 +159,13 @@ class Moderate:
 
     def _known(self, audio: AudioId, event: ObjectCreated) -> Task | None:
         try:
-            transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+            with stage(self._observer, "read"):
+                transcript = Transcript.from_json(self._store.read(audio.transcript_key))
         except ObjectGoneError:
             check_deleted(event, self._store.now())
-            self._log.info("transcript is gone, nothing to do", key=event.key)
+            self._log.info(
+                "transcript is gone, nothing to do", key=event.key, batch=str(audio.batch)
+            )
             return None
         if transcript.state != "transcribed":
             # Its consumer has finished the recording: there is nothing to be judged.
@@ -209,7 +215,8 @@ class Moderate:
     def _judged(self, tasks: Sequence[Task]) -> dict[AudioId, Outcome]:
         """Judge recordings together; should the model refuse, each by itself."""
         try:
-            found = self._findings(tasks)
+            with stage(self._observer, "judge"):
+                found = self._findings(tasks)
         except PermanentError as exc:
             if len(tasks) == 1:
                 return {tasks[0].audio: exc}
@@ -247,18 +254,24 @@ class Moderate:
         """Store the verdict, then its rows, then look whether it was the last."""
         try:
             if not task.is_stored:
-                self._keep_policies(moderation)
-                self._store.write(
-                    task.audio.verdict_key,
-                    moderation.to_json(),
-                    content_type="application/json",
-                )
-            self._put_transcript(task)
-            self._database.put_moderation(task.audio, moderation)
-            self._completion.look(task.audio.batch)
+                self._put(task, moderation)
+            with stage(self._observer, "record"):
+                self._put_transcript(task)
+                self._database.put_moderation(task.audio, moderation)
+                self._completion.look(task.audio.batch)
         except (PermanentError, TransientError) as exc:
             return exc
         return None
+
+    def _put(self, task: Task, moderation: Moderation) -> None:
+        with stage(self._observer, "store"):
+            self._keep_policies(moderation)
+            self._store.write(
+                task.audio.verdict_key,
+                moderation.to_json(),
+                content_type="application/json",
+            )
+        self._observer.recording_ended(task.audio, "moderated", task.transcript.duration)
 
     def _put_transcript(self, task: Task) -> None:
         """Put on record what transcribe, which stores before it does, may still be about to."""

@@ -19,6 +19,7 @@ from consumers.audio.clip import Clip
 from consumers.database.database import Database
 from consumers.database.itemising import Itemising
 from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.observer import SILENT, Observer, stage
 from consumers.reviews.item import ReviewItem
 from consumers.reviews.listing import ItemsWriter, read_items
 from consumers.reviews.selection import Selection, select
@@ -79,6 +80,7 @@ class Review:
         selection: What is to be reviewed, besides what is flagged.
         limits: Which transcripts are doubtful.
         log: A structlog logger.
+        observer: Is told of the work.
     """
 
     #: A batch is work enough for one call.
@@ -97,6 +99,7 @@ class Review:
         selection: Selection,
         limits: DoubtLimits,
         log: Any,
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._database = database
@@ -108,6 +111,7 @@ class Review:
         self._selection = selection
         self._limits = limits
         self._log = log.bind(route="review")
+        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         """Make the items of each event's batch. See `consumers.handler.Handler`."""
@@ -133,7 +137,9 @@ class Review:
         batch = _batch_id(event)
         if self._store.head(batch.complete_key) is None:
             check_deleted(event, self._store.now())
-            self._log.info("batch is not complete any more, nothing to do", key=event.key)
+            self._log.info(
+                "batch is not complete any more, nothing to do", key=event.key, batch=str(batch)
+            )
             return
         with self._database.locks() as locks:
             if not locks.acquire(f"review {batch}"):
@@ -167,7 +173,9 @@ class Review:
             try:
                 self._put_clips(audio, of_recording)
             except _DamagedError as exc:
-                self._log.warning("no review clips", audio=str(audio), error=str(exc))
+                self._log.warning(
+                    "no review clips", audio=str(audio), batch=str(batch), error=str(exc)
+                )
                 findings.damaged = findings.damaged or exc
             else:
                 for item in of_recording:
@@ -192,7 +200,8 @@ class Review:
             return
         with self._scratch.file() as file:
             try:
-                self._store.download(audio.opus_key, file)
+                with stage(self._observer, "read"):
+                    self._store.download(audio.opus_key, file)
             except ObjectGoneError as exc:
                 raise _DamagedError(audio, "it is not there any more") from exc
             for item in missing:
@@ -201,10 +210,14 @@ class Review:
     def _put_clip(self, opus: BinaryIO, item: ReviewItem) -> None:
         opus.seek(0)
         try:
-            clip = self._cut(opus, start=item.start, end=item.end, margin=self._selection.margin)
+            with stage(self._observer, "clip"):
+                clip = self._cut(
+                    opus, start=item.start, end=item.end, margin=self._selection.margin
+                )
         except PermanentError as exc:
             raise _DamagedError(item.audio, str(exc)) from exc
-        self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
+        with stage(self._observer, "store"):
+            self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
 
     def _publish(self, batch: BatchId, findings: _Findings, completed_at: datetime) -> None:
         """Store the list, unless it is not whole, then the rows, then tell of them.
@@ -214,12 +227,14 @@ class Review:
         """
         if findings.damaged is None:
             self._store.write(batch.review_key, findings.file, content_type="application/json")
-        for items in self._portions(findings):
-            self._itemising.put_items(items)
-        self._itemising.supersede(batch, findings.ids)
-        for items in self._portions(findings):
-            for item in items:
-                self._announcer.announce(self._queue, message(item))
+        with stage(self._observer, "record"):
+            for items in self._portions(findings):
+                self._itemising.put_items(items)
+            self._itemising.supersede(batch, findings.ids)
+        with stage(self._observer, "announce"):
+            for items in self._portions(findings):
+                for item in items:
+                    self._announcer.announce(self._queue, message(item))
         if findings.damaged is not None:
             raise findings.damaged
         self._itemising.itemised(batch, completed_at)

@@ -17,6 +17,7 @@ from consumers.database.database import Database, Locks
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.facts import Facts
 from consumers.manifest import converted
+from consumers.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
 from consumers.speech.recogniser import Outcome as Result
@@ -69,6 +70,7 @@ class Transcribe:
         scratch: Scratch,
         group: int,
         log: Any,
+        observer: Observer = SILENT,
     ) -> None:
         self.group = group
         self._store = store
@@ -77,6 +79,7 @@ class Transcribe:
         self._recogniser = recogniser
         self._scratch = scratch
         self._log = log.bind(route="transcribe")
+        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Transcribe each event's recording. See `consumers.handler.Handler`."""
@@ -100,7 +103,7 @@ class Transcribe:
             audio = _audio_id(event)
             stored = self._store.head(audio.opus_key)
             if stored is None:
-                self._gone(event)
+                self._gone(event, audio)
                 return None
             if not locks.acquire(f"transcribe {audio}"):
                 return BusyError(f"another worker is transcribing {audio}")
@@ -120,9 +123,9 @@ class Transcribe:
             )
         return task
 
-    def _gone(self, event: ObjectCreated) -> None:
+    def _gone(self, event: ObjectCreated, audio: AudioId) -> None:
         check_deleted(event, self._store.now())
-        self._log.info("recording is gone, nothing to do", key=event.key)
+        self._log.info("recording is gone, nothing to do", key=event.key, batch=str(audio.batch))
 
     def _done(self, tasks: Mapping[AudioId, Task]) -> dict[AudioId, Outcome]:
         """Do the tasks, those that have to be heard an hour of sound at a time."""
@@ -140,8 +143,7 @@ class Transcribe:
     def _heard(self, tasks: Sequence[Task]) -> dict[AudioId, Outcome]:
         """Transcribe recordings together; each has an outcome of its own."""
         sounds = [(task, self._waveform(task)) for task in tasks]
-        waveforms = [sound for _, sound in sounds if isinstance(sound, Waveform)]
-        results = iter(self._recogniser.transcribe(waveforms) if waveforms else ())
+        results = iter(self._hear([sound for _, sound in sounds if isinstance(sound, Waveform)]))
         return {
             task.audio: self._settled(
                 task, _measured(next(results), sound) if isinstance(sound, Waveform) else sound
@@ -149,9 +151,15 @@ class Transcribe:
             for task, sound in sounds
         }
 
+    def _hear(self, waveforms: Sequence[Waveform]) -> Sequence[Result]:
+        if not waveforms:
+            return ()
+        with stage(self._observer, "hear"):
+            return self._recogniser.transcribe(waveforms)
+
     def _waveform(self, task: Task) -> Waveform | PermanentError | TransientError:
         try:
-            with self._scratch.file() as file:
+            with stage(self._observer, "read"), self._scratch.file() as file:
                 self._store.download(task.audio.opus_key, file)
                 file.seek(0)
                 samples = decode_opus(cast("BinaryIO", file))
@@ -177,24 +185,34 @@ class Transcribe:
         """Store the transcript, then its rows, then look whether it was the last."""
         try:
             self._put(task, transcript)
-            self._completion.look(task.audio.batch)
+            with stage(self._observer, "record"):
+                self._record(task, transcript)
         except (PermanentError, TransientError) as exc:
             return exc
         return None
 
     def _put(self, task: Task, transcript: Transcript) -> None:
-        if not task.is_stored:
+        if task.is_stored:
+            return
+        with stage(self._observer, "store"):
             self._store.write(
                 task.audio.transcript_key,
                 transcript.to_json(),
                 content_type="application/json",
             )
+        is_heard = transcript.state != "rejected"
+        self._observer.recording_ended(
+            task.audio, transcript.state, task.facts.duration if is_heard else 0.0
+        )
+
+    def _record(self, task: Task, transcript: Transcript) -> None:
         recording = replace(
             converted(task.audio, task.path, task.facts, transcript.reason),
             state=transcript.state,
             transcript_key=task.audio.transcript_key,
         )
         self._database.put_transcript(recording, transcript)
+        self._completion.look(task.audio.batch)
 
 
 def _in_portions(tasks: Sequence[Task]) -> Iterator[list[Task]]:

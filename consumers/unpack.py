@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
@@ -23,10 +24,19 @@ from consumers.database.rows import Archive, overwritten
 from consumers.dropped import StoredArchive, archive_key, describe
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.manifest import Entry, Head, ManifestWriter, read_manifest
+from consumers.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
-from events.keys import OPUS, ArchiveKey, BatchId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import (
+    OPUS,
+    ArchiveKey,
+    BatchId,
+    MalformedKeyError,
+    RecordingKey,
+    batch_of,
+    parse_key,
+)
 
 #: Bytes of members that may lie in scratch, besides one of any size.
 _AHEAD = 1 << 30
@@ -38,6 +48,21 @@ class Pending:
 
     entry: Future[Entry]
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A member whose content was taken over.
+
+    Attributes:
+        convert: What is left to do.
+        size: Bytes of it that lie in scratch.
+        is_new: Whether no earlier attempt has done it.
+    """
+
+    convert: Callable[[], Entry]
+    size: int
+    is_new: bool
 
 
 class Unpack:
@@ -57,6 +82,7 @@ class Unpack:
         limits: ArchiveLimits,
         threads: int,
         log: Any,
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._database = database
@@ -66,6 +92,7 @@ class Unpack:
         self._limits = limits
         self._threads = threads
         self._log = log.bind(route="unpack")
+        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         """Unpack each event's archive. See `consumers.handler.Handler`."""
@@ -117,6 +144,7 @@ class Unpack:
             self._gone(event)
             return
         archive = self._described(key, stored)
+        self._observer.batch_known(archive.batch)
         self._database.register(archive)
         row = self._database.batch(archive.batch)
         if row is not None and row.sealed_at is not None:
@@ -135,7 +163,12 @@ class Unpack:
 
     def _gone(self, event: ObjectCreated) -> None:
         check_deleted(event, self._store.now())
-        self._log.info("archive is gone, nothing to do", key=event.key)
+        batch = batch_of(event.key)
+        self._log.info(
+            "archive is gone, nothing to do",
+            key=event.key,
+            batch=None if batch is None else str(batch),
+        )
 
     def _manifest(self, archive: Archive) -> Head | None:
         """Write the rows of an archive that was read before; None where it was not."""
@@ -183,8 +216,8 @@ class Unpack:
             stack.callback(_cancel, pending)
             failure: BadArchiveError | None = None
             try:
-                for member in self._members(stored):
-                    pending.append(self._submit(executor, batch, member, done))
+                for job in self._jobs(batch, stored, done):
+                    pending.append(self._submit(executor, batch, job))
                     while pending and (self._is_far_ahead(pending) or pending[0].entry.done()):
                         yield pending.popleft().entry.result()
             except BadArchiveError as exc:
@@ -203,20 +236,40 @@ class Unpack:
         if is_empty:
             raise BadArchiveError("the archive is empty: there is nothing in it")
 
-    def _submit(
-        self, executor: ThreadPoolExecutor, batch: BatchId, member: Member, done: Set[int]
-    ) -> Pending:
-        job = self._converter.prepare(batch, member, done)
-        return Pending(executor.submit(self._finish, batch, job), member.size)
+    def _jobs(self, batch: BatchId, stored: StoredObject, done: Set[int]) -> Iterator[Job]:
+        """Take over one member's content after the other."""
+        members = self._members(stored)
+        while True:
+            with stage(self._observer, "read"):
+                member = next(members, None)
+                if member is None:
+                    return
+                convert = self._converter.prepare(batch, member, done)
+            yield Job(convert, member.size, is_new=member.ordinal not in done)
+
+    def _submit(self, executor: ThreadPoolExecutor, batch: BatchId, job: Job) -> Pending:
+        # What is told of the work there is told of this call.
+        run = copy_context().run
+        return Pending(executor.submit(run, self._finish, batch, job), job.size)
 
     def _is_far_ahead(self, pending: Sequence[Pending]) -> bool:
         """Tell whether enough lies in scratch, in members or in bytes."""
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
-    def _finish(self, batch: BatchId, job: Callable[[], Entry]) -> Entry:
-        entry = job()
-        self._put_row(batch, entry)
+    def _finish(self, batch: BatchId, job: Job) -> Entry:
+        entry = job.convert()
+        if job.is_new:
+            self._tell(batch, entry)
+        with stage(self._observer, "record"):
+            self._put_row(batch, entry)
         return entry
+
+    def _tell(self, batch: BatchId, entry: Entry) -> None:
+        recording = entry.recording(batch)
+        if recording is not None:
+            self._observer.recording_ended(
+                recording.audio, recording.state, recording.duration or 0.0
+            )
 
     def _put_row(self, batch: BatchId, entry: Entry) -> None:
         recording = entry.recording(batch)

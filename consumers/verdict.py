@@ -56,6 +56,21 @@ class DeadLetter:
 
 Verdict = Ack | Retry | DeadLetter
 
+#: What verdicts are called in log lines and figures: done, to be tried again, to
+#: be looked at again when another worker is done with it, given up.
+NAMES = ("ack", "retry", "wait", "dead")
+
+
+def name_of(verdict: Verdict) -> str:
+    """Give one of `NAMES`."""
+    match verdict:
+        case Ack():
+            return "ack"
+        case Retry(counts=counts):
+            return "retry" if counts else "wait"
+        case DeadLetter():
+            return "dead"
+
 
 def verdict_for(
     error: Exception | None, attempt: int, delays: tuple[float, ...] = RETRY_DELAYS

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from consumers.account import Account, Accountant
 from consumers.broker.delivery import Delivery
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.handler import Handler
-from consumers.verdict import DeadLetter, Verdict, combined, verdict_for
+from consumers.verdict import DeadLetter, Retry, Verdict, combined, name_of, verdict_for
 from events.event import ObjectCreated
 from events.keys import batch_of
 from events.notification import MalformedNotificationError, decode
@@ -19,6 +21,21 @@ class LostError(PermanentError):
     """A delivery came back too often without a verdict."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A delivery whose work is over.
+
+    Attributes:
+        delivery: Which.
+        verdict: How it is to end.
+        seconds: How long it was in work.
+    """
+
+    delivery: Delivery
+    verdict: Verdict
+    seconds: float
+
+
 class Worker:
     """Gives each delivery its verdict, whatever its handler does.
 
@@ -26,14 +43,18 @@ class Worker:
         handler: Does the work.
         log: A structlog logger.
         delays: Seconds to wait after each failed attempt.
+        accountant: Keeps account of what the handler does.
     """
 
-    def __init__(self, *, handler: Handler, log: Any, delays: tuple[float, ...]) -> None:
+    def __init__(
+        self, *, handler: Handler, log: Any, delays: tuple[float, ...], accountant: Accountant
+    ) -> None:
         self._handler = handler
         self._log = log
         self._delays = delays
+        self._accountant = accountant
 
-    def judged(self, group: Sequence[Delivery]) -> Iterator[tuple[Delivery, Verdict]]:
+    def judged(self, group: Sequence[Delivery]) -> Iterator[Judged]:
         """Do a group's work; one verdict for each delivery, whatever happens."""
         started = time.monotonic()
         verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
@@ -42,7 +63,7 @@ class Worker:
             try:
                 events = decode(delivery.body)
             except MalformedNotificationError as exc:
-                verdicts[delivery].append(DeadLetter("malformed", str(exc)))
+                verdicts[delivery].append(self._malformed(delivery, exc))
                 continue
             if delivery.is_lost and events:
                 verdicts[delivery].append(self._lost(delivery, events))
@@ -51,16 +72,22 @@ class Worker:
         size = self._handler.group
         for begin in range(0, len(work), size):
             chunk = work[begin : begin + size]
-            errors = self._handled([event for _, event in chunk])
+            with self._accountant.account([event for _, event in chunk]) as account:
+                errors = self._handled([event for _, event in chunk])
             for (delivery, event), error in zip(chunk, errors, strict=True):
                 verdict = verdict_for(error, delivery.attempt, self._delays)
                 verdicts[delivery].append(verdict)
-                self._record(delivery, event, verdict, error, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._record(delivery, event, verdict, error, seconds, account)
         for delivery in group:
-            verdict = combined(verdicts[delivery])
-            if isinstance(verdict, DeadLetter) and verdict.reason == "malformed":
-                self._log.error("delivery", verdict="DeadLetter", error=verdict.error)
-            yield delivery, verdict
+            yield Judged(delivery, combined(verdicts[delivery]), time.monotonic() - started)
+
+    def _malformed(self, delivery: Delivery, error: Exception) -> DeadLetter:
+        verdict = DeadLetter("malformed", str(error))
+        self._log.error(
+            "delivery", batch=None, error=verdict.error, **_words(delivery, verdict, 0.0)
+        )
+        return verdict
 
     def _lost(self, delivery: Delivery, events: Sequence[ObjectCreated]) -> DeadLetter:
         """Give up, without a try, what may be what consumers die of."""
@@ -69,8 +96,9 @@ class Worker:
             f"it came back {delivery.losses} times without a verdict: it may be what its "
             "consumers die of",
         )
+        account = Account(events)
         for event in events:
-            self._record(delivery, event, verdict, LostError(verdict.error), 0.0)
+            self._record(delivery, event, verdict, LostError(verdict.error), 0.0, account)
         return verdict
 
     def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
@@ -86,7 +114,12 @@ class Worker:
         except Exception as exc:
             if len(events) == 1:
                 return [exc]
-            self._log.warning("group failed, one by one", size=len(events), exc_info=True)
+            self._log.warning(
+                "group failed, one by one",
+                batch=", ".join(sorted({str(batch_of(event.key)) for event in events})),
+                size=len(events),
+                exc_info=True,
+            )
             return [error for event in events for error in self._handled([event])]
 
     def _record(
@@ -96,15 +129,11 @@ class Worker:
         verdict: Verdict,
         error: Exception | None,
         seconds: float,
+        account: Account,
     ) -> None:
         """Write the delivery's one log line, and tell people of what is dead."""
-        batch = batch_of(event.key)
         line = self._log.bind(
-            key=event.key,
-            batch=None if batch is None else str(batch),
-            verdict=type(verdict).__name__,
-            attempt=delivery.attempt,
-            seconds=round(seconds, 3),
+            key=event.key, **_words(delivery, verdict, seconds), **account.words(event)
         )
         if error is None:
             line.info("delivery")
@@ -118,3 +147,17 @@ class Worker:
                 self._handler.give_up(event, verdict.error)
             except Exception:
                 line.exception("could not put the dead letter on record")
+
+
+def _words(delivery: Delivery, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    """Give what a log line says of a delivery's end."""
+    words: dict[str, Any] = {
+        "verdict": name_of(verdict),
+        "attempt": delivery.attempt,
+        "seconds": round(seconds, 3),
+    }
+    if isinstance(verdict, Retry):
+        words["retry_in"] = verdict.after
+    elif isinstance(verdict, DeadLetter):
+        words["reason"] = verdict.reason
+    return words

@@ -36,6 +36,7 @@ _OURS = (
     "review_items",
     "reviews",
     "stages",
+    "sweeps",
 )
 
 #: Whoever makes a batch's row asks whether it is to wait for verdicts.
@@ -81,11 +82,13 @@ PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] 
         "review_items": {"SELECT": (), "UPDATE": ("claimed_by", "claimed_until")},
         "reviews": {"SELECT": (), "INSERT": ()},
     },
-    "dropscribe_read": dict.fromkeys(_OURS, _READ),
+    "dropscribe_read": {**dict.fromkeys(_OURS, _READ), "schema_migrations": _READ},
     "dropscribe_operator": {
         **dict.fromkeys(_OURS, _CHANGE),
         # Decisions are put back from the bucket, and neither altered nor deleted.
         "reviews": {"SELECT": (), "INSERT": ()},
+        # What a sweep did stays what it did, until it is forgotten.
+        "sweeps": {"SELECT": (), "INSERT": (), "DELETE": ()},
         "schema_migrations": _READ,
     },
 }

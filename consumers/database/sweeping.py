@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from consumers.database.connect import Pool
 from consumers.database.session import Session
@@ -17,6 +19,9 @@ LAST_ARCHIVE = "archives0"
 
 #: Rows per question, where they are not those of a page.
 _PAGE = 1000
+
+#: Sweeps that stay on record: some days of one each ten minutes.
+_KEPT = 500
 
 #: Where a recording stands in the order of listing and table: batch id, ordinal.
 Position = tuple[str, int]
@@ -261,6 +266,27 @@ class Sweeping(Session):
     def unannounce(self, batch: BatchId) -> None:
         """Put on record that the batch's ``.complete.json`` is not there."""
         self._execute("unannounce_batch", {"batch_id": str(batch)})
+
+    def put_sweep(
+        self, began: datetime, *, found: Mapping[str, int], repaired: Mapping[str, int]
+    ) -> None:
+        """Put a sweep that went through on record, and forget those of long ago.
+
+        Args:
+            began: When it began, by the database's time.
+            found: How many of each kind.
+            repaired: Of how many the sweep did what is to be done about them.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                self._sql["put_sweep"],
+                {
+                    "started_at": began,
+                    "found": Jsonb(dict(found)),
+                    "repaired": Jsonb(dict(repaired)),
+                },
+            )
+            connection.execute(self._sql["forget_sweeps"], {"kept": _KEPT})
 
     def _paged(self, name: str) -> Iterator[dict[str, Any]]:
         after = ""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.errors import BadAudioError
+from consumers.observer import SILENT, Observer
 from consumers.speech.alignment import Aligner
 from consumers.speech.faults import as_outcome, is_device_fault
 from consumers.speech.libraries import import_libraries, quiet
@@ -63,6 +64,7 @@ class WhisperXRecogniser:
         compute_type: str | None = None,
         batch_size: int = 16,
         threads: int = 4,
+        observer: Observer = SILENT,
     ) -> None:
         """Import WhisperX and load the model: some ten seconds.
 
@@ -73,6 +75,7 @@ class WhisperXRecogniser:
             compute_type: CTranslate2's, by default int8 on the CPU and float16 on a GPU.
             batch_size: stretches of up to 30 seconds that go through the model at once.
             threads: of the CPU, for the model.
+            observer: is told how full batches are.
 
         Raises:
             SpeechSetupError: a package, the weights or the device are missing or wrong.
@@ -83,6 +86,7 @@ class WhisperXRecogniser:
         self._pipeline = load_pipeline(self._libraries, weights, models_root, engine)
         self._name = weights.name
         self._batch_size = batch_size
+        self._observer = observer
         self._lock = threading.Lock()
         self._whisper = self._pipeline.model
         self._is_multilingual: bool = self._whisper.model.is_multilingual
@@ -149,7 +153,7 @@ class WhisperXRecogniser:
         sounds = ({"inputs": sound} for one in heard for sound in one.sounds())
         # No workers: the samples would be copied to processes of their own.
         written = iter(self._pipeline(sounds, batch_size=self._batch_size, num_workers=0))
-        return [
+        spoken = [
             tuple(
                 segment
                 for stretch, output in zip(
@@ -159,6 +163,13 @@ class WhisperXRecogniser:
             )
             for one in heard
         ]
+        self._tell(sum(len(one.stretches) for one in heard))
+        return spoken
+
+    def _tell(self, windows: int) -> None:
+        """Tell how full the batches are that so many windows make."""
+        for begin in range(0, windows, self._batch_size):
+            self._observer.model_filled(min(1.0, (windows - begin) / self._batch_size))
 
     def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Outcome:
         """Word times, where the language has an alignment model."""

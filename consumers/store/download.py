@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from consumers.errors import TransientError
 from consumers.store.objects import StoredObject
-from consumers.store.refusals import CutShortError, translated
+from consumers.store.refusals import CutShortError
 
 #: How often in a row a download that broke off is taken up again where it stopped.
 _RESUMES = 5
@@ -40,11 +41,23 @@ class OpenRange(Protocol):
 
 
 class Download(io.RawIOBase):
-    """A forward read of one object that outlives its connections."""
+    """A forward read of one object that outlives its connections.
 
-    def __init__(self, open_range: OpenRange, stored: StoredObject) -> None:
+    Args:
+        open_range: Begins a download.
+        stored: The object.
+        translated: Stands around each read, and translates its errors.
+    """
+
+    def __init__(
+        self,
+        open_range: OpenRange,
+        stored: StoredObject,
+        translated: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
         self._open_range = open_range
         self._stored = stored
+        self._translated = translated
         self._position = 0
         self._resumes = 0
         self._body: Any = None
@@ -76,12 +89,12 @@ class Download(io.RawIOBase):
         return 0
 
     def _read(self, size: int) -> bytes:
-        with translated(self._stored.key):
-            if self._body is None:
-                self._body = self._open_range(self._stored, self._position)
+        if self._body is None:
+            self._body = self._open_range(self._stored, self._position)
+        with self._translated(self._stored.key):
             chunk: bytes = self._body.read(size)
-        if not chunk:
-            raise TransientError(f"{self._stored.key}: the store ended the download early")
+            if not chunk:
+                raise TransientError(f"{self._stored.key}: the store ended the download early")
         return chunk
 
     def _drop(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import IO, Any, BinaryIO
 
 from consumers.aws import make_client
-from consumers.errors import TransientError
+from consumers.errors import PermanentError, TransientError
+from consumers.observer import SILENT, Observer
 from consumers.store.download import Download, again
 from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.refusals import (
@@ -29,14 +30,27 @@ class Store:
     refuses for the moment, and `PermanentError` where it forbids.
     """
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str, observer: Observer = SILENT) -> None:
         self._client = client
         self.bucket = bucket
+        self._observer = observer
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Translate botocore's errors, and tell of all but absence."""
+        try:
+            with translated(key):
+                yield
+        except ObjectGoneError:
+            raise
+        except (TransientError, PermanentError):
+            self._observer.store_failed()
+            raise
 
     def head(self, key: str) -> StoredObject | None:
         """Ask what is stored under ``key`` now; None where nothing is."""
         try:
-            with translated(key):
+            with self._translated(key):
                 answer = self._client.head_object(Bucket=self.bucket, Key=key)
         except ObjectGoneError:
             return None
@@ -57,7 +71,7 @@ class Store:
         return again(lambda: self._read(key))
 
     def _read(self, key: str) -> bytes:
-        with translated(key):
+        with self._translated(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             with closing(answer["Body"]) as body:
                 content: bytes = body.read()
@@ -84,7 +98,7 @@ class Store:
         return again(lambda: self._read_range(stored, start, last))
 
     def _read_range(self, stored: StoredObject, start: int, last: int) -> bytes:
-        with translated(stored.key):
+        with self._translated(stored.key):
             answer = self._client.get_object(
                 Bucket=self.bucket,
                 Key=stored.key,
@@ -99,7 +113,8 @@ class Store:
 
     def stream(self, stored: StoredObject) -> BinaryIO:
         """Read an object from its start; a download that breaks off is taken up again."""
-        return io.BufferedReader(Download(self.open_range, stored), buffer_size=1 << 20)
+        download = Download(self.open_range, stored, self._translated)
+        return io.BufferedReader(download, buffer_size=1 << 20)
 
     def write(
         self,
@@ -110,7 +125,7 @@ class Store:
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Store an object; its notification is what tells the next stage."""
-        with translated(key):
+        with self._translated(key):
             self._client.put_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -130,7 +145,7 @@ class Store:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": per_request}
         )
-        with translated(prefix):
+        with self._translated(prefix):
             for page in pages:
                 yield [
                     Listed(
@@ -144,7 +159,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is no error."""
-        with translated(key):
+        with self._translated(key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def tags(self, key: str) -> dict[str, str]:
@@ -153,7 +168,7 @@ class Store:
         Raises:
             ObjectGoneError: Nothing is stored under ``key``.
         """
-        with translated(key):
+        with self._translated(key):
             answer = self._client.get_object_tagging(Bucket=self.bucket, Key=key)
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
@@ -163,7 +178,7 @@ class Store:
         Raises:
             ObjectGoneError: Nothing is stored under ``key``.
         """
-        with translated(key):
+        with self._translated(key):
             if not tags:
                 self._client.delete_object_tagging(Bucket=self.bucket, Key=key)
                 return
@@ -179,7 +194,7 @@ class Store:
         Raises:
             ClockError: This host's own is so far from it that nothing can be signed.
         """
-        with translated(self.bucket):
+        with self._translated(self.bucket):
             answer = self._client.head_bucket(Bucket=self.bucket)
         time = time_of(answer)
         if time is None:
@@ -188,7 +203,7 @@ class Store:
 
     def open_range(self, stored: StoredObject, start: int) -> Any:
         """Begin a download at byte ``start``; returns botocore's body."""
-        with translated(stored.key):
+        with self._translated(stored.key):
             return self._client.get_object(
                 Bucket=self.bucket,
                 Key=stored.key,
@@ -207,8 +222,12 @@ def connect_store(
     ca_file: str | None = None,
     timeout: float = 60.0,
     connections: int = 32,
+    observer: Observer = SILENT,
 ) -> Store:
-    """Make the bucket's adapter. For the parameters see `consumers.aws.make_client`."""
+    """Make the bucket's adapter, whose failures the observer is told of.
+
+    For the other parameters see `consumers.aws.make_client`.
+    """
     return Store(
         make_client(
             "s3",
@@ -221,4 +240,5 @@ def connect_store(
             connections=connections,
         ),
         bucket,
+        observer,
     )

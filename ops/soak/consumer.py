@@ -66,10 +66,10 @@ def mortal(deaths: Deaths) -> Adapters:
             yield DyingJudge(real, deaths)
 
     return Adapters(
-        store=lambda environment: DyingStore(make_store(environment), deaths),
+        store=lambda *told: DyingStore(make_store(*told), deaths),
         database=database,
         transcoders=lambda pool: DyingTranscoders(pool, deaths),
-        recogniser=lambda _: DyingRecogniser(LengthRecogniser(), deaths),
+        recogniser=lambda *_: DyingRecogniser(LengthRecogniser(), deaths),
         judge=judge,
         handler=lambda handler: Mortal(handler, deaths),
     )
@@ -77,7 +77,7 @@ def mortal(deaths: Deaths) -> Adapters:
 
 def immortal() -> Adapters:
     """Make adapters that only do without models."""
-    return Adapters(recogniser=lambda _: LengthRecogniser(), judge=open_judge)
+    return Adapters(recogniser=lambda *_: LengthRecogniser(), judge=open_judge)
 
 
 def main(routes: Sequence[str], variables: Mapping[str, str]) -> None:

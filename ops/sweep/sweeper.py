@@ -95,7 +95,21 @@ class Sweeper:
                     part(errand)
             report.ended_early = is_over()
             report.depths = self._telling.depths()
+            self._put_on_record(errand)
         return report
+
+    def _put_on_record(self, errand: Errand) -> None:
+        """Say when it was, and what it did: of one that only looked, or gave up, nothing is."""
+        report = errand.report
+        if report.is_dry or report.ended_early:
+            return
+        self._rows.put_sweep(
+            errand.began,
+            found={str(kind): tally.found for kind, tally in report.tallies.items()},
+            repaired={
+                str(kind): tally.done for kind, tally in report.tallies.items() if tally.done
+            },
+        )
 
 
 def _sweep_ends(errand: Errand) -> None:

@@ -39,7 +39,6 @@ from events.keys import BatchId
 from ops.bootstrap import bootstrap
 from ops.cli import main
 from ops.composition import (
-    HANDLERS,
     Adapters,
     make_store,
     open_database,
@@ -50,6 +49,7 @@ from ops.composition import (
 from ops.drop import Dropper
 from ops.embedded.stack import servers
 from ops.environment import Environment
+from ops.handlers import HANDLERS
 from ops.settings import ModerationSettings
 from ops.soak.judge import WordJudge
 from ops.soak.recogniser import LengthRecogniser

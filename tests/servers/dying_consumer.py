@@ -18,9 +18,10 @@ import structlog
 
 from events.event import ObjectCreated
 from events.keys import BatchId
-from ops.composition import HANDLERS, make_store
+from ops.composition import make_store
 from ops.environment import Environment
 from ops.faults.death import Deaths
+from ops.handlers import HANDLERS
 from ops.settings.routes import routes_of
 from ops.soak.consumer import mortal
 

@@ -188,3 +188,11 @@ FROM (
     ) AS is_done
 ) AS looked
 WHERE batch_id = %(batch_id)s
+
+-- name: put_sweep
+INSERT INTO sweeps (started_at, ended_at, found, repaired)
+VALUES (%(started_at)s, now(), %(found)s, %(repaired)s)
+
+-- name: forget_sweeps
+DELETE FROM sweeps
+WHERE started_at <= (SELECT started_at FROM sweeps ORDER BY started_at DESC OFFSET %(kept)s LIMIT 1)
