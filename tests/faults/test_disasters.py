@@ -1,0 +1,31 @@
+"""What ops/README.md says to do when a server is lost with all that it held."""
+
+from __future__ import annotations
+
+from random import Random
+from urllib.parse import urlsplit
+
+from ops.bootstrap import bootstrap
+from ops.soak.site import Site
+from tests.faults.conftest import in_work, start, swept, whole
+
+
+def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Site) -> None:
+    """A new one, bootstrap, and a sweep: nothing of the work is lost."""
+    half = here.drop(Random(41), recordings=20)
+    in_work(here, half)
+    here.fleet.stop()
+    # What the review queue told other systems by then, they have heard.
+    here.audit()
+    waiting = here.drop(Random(42), recordings=4)
+    broker = here.deployment.node
+    vhost = urlsplit(here.deployment.direct["BROKER_URL"]).path.lstrip("/")
+    broker.ctl("delete_vhost", vhost)
+    broker.ctl("add_vhost", vhost)
+    broker.ctl("set_permissions", "--vhost", vhost, "guest", ".*", ".*", ".*")
+    made = [step for step in bootstrap(here.deployment.environment) if step.changed]
+    assert any("queue" in step.what for step in made), made
+    start(here, *(route.name for route in here.deployment.routes))
+    # Each event that was under way comes back, and no more than what is not done.
+    assert swept(here).total() > 0
+    whole(here, half, waiting)
