@@ -72,8 +72,12 @@ class Telling:
         return 0
 
     def _tell(self, key: str) -> None:
-        """Send to each route that is set up, as the store's rules do."""
+        """Send to the routes that wait for it, as the store's rules do.
+
+        Raises:
+            MissingQueueError: A queue is not there, not even an optional one: who is told
+                of a transcript waits for its verdict.
+        """
         for route in ROUTES:
             if route.matches(key):
-                with perhaps_absent(route):
-                    self._sender.send(route, encode(self._bucket, key))
+                self._sender.send(route, encode(self._bucket, key))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
 from consumers.database.database import Database
@@ -19,8 +21,11 @@ from consumers.policy.moderation import Moderation
 from consumers.store import Store
 from consumers.transcript import Segment, Transcript
 from events.keys import AudioId, BatchId
+from events.routes import queue_name
 from ops.bootstrap import bootstrap
+from ops.composition import route_named
 from ops.environment import Environment
+from ops.settings import read_broker_address
 from ops.soak.judge import WordJudge
 from ops.watch import look
 from tests.integration.conftest import Pipeline, Run, eventually, printed
@@ -71,6 +76,29 @@ def test_transcribed_is_not_done_and_the_state_says_so(pipeline: Pipeline, tmp_p
     progress = look(pipeline.database, batch)
     assert (progress.state, progress.finished, progress.found) == ("moderating", 1, 5)
     assert pipeline.store.head(batch.complete_key) is None
+
+
+def test_what_is_to_be_judged_is_not_told_to_a_queue_that_is_gone(
+    pipeline: Pipeline, environment: Environment, tmp_path: Path, run: Run
+) -> None:
+    heard(pipeline, tmp_path)
+    address = read_broker_address(environment)
+    sqs: Any = boto3.client(
+        "sqs",
+        endpoint_url=address.endpoint,
+        aws_access_key_id=address.access_key,
+        aws_secret_access_key=address.secret_key,
+        region_name=address.region,
+    )
+    name = queue_name(address.prefix, route_named("moderate"))
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+    result = run("sweep", "--older-than", "0s")
+    assert result.exit_code == 1
+    assert "dropscribe bootstrap" in result.output
+    list(bootstrap(environment))
+    # Nothing was put on record as told.
+    found = printed(run("sweep", "--older-than", "0s", "--json"))["found"]
+    assert found["transcript-untold"]["done"] == 4
 
 
 def test_without_policies_nothing_waits(
