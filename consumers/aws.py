@@ -37,6 +37,9 @@ def make_client(
         retries={"mode": "standard", "max_attempts": 4},
         # Other stores than AWS may be reached by an address without wildcard DNS.
         s3={"addressing_style": "auto" if endpoint is None else "path"},
+        # By TLS botocore would send its checksums as trailers, of which Ceph 16 knows nothing.
+        request_checksum_calculation="when_supported" if endpoint is None else "when_required",
+        response_checksum_validation="when_supported" if endpoint is None else "when_required",
         proxies=proxies_for(endpoint),
         ignore_configured_endpoint_urls=True,
     )

@@ -17,7 +17,9 @@ COMMANDS: Mapping[str, str] = {
     "bootstrap": "ops.commands.bootstrap:bootstrap_command",
     "consume": "ops.commands.consume:consume",
     "drop": "ops.commands.drop:drop",
+    "transfer": "ops.commands.transfer:transfer",
     "status": "ops.commands.status:status",
+    "health": "ops.commands.health:health",
     "transcripts": "ops.commands.transcripts:transcripts",
     "search": "ops.commands.search:search",
     "policy": "ops.commands.policy:policy",
@@ -75,6 +77,7 @@ def main() -> None:
 
     \b
     When something went wrong:
+      dropscribe health
       dropscribe dead list
       dropscribe sweep
     """  # noqa: D301

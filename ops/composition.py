@@ -92,8 +92,10 @@ def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Re
 
 
 @contextmanager
-def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
+def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Iterator[Judge]:
     """Make what judges for as long as the block runs; a model in this process is loaded.
+
+    The observer is told how full its batches are.
 
     Raises:
         ConfigurationError: It can't be, or a package is not installed.
@@ -110,6 +112,7 @@ def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
             ca_file=None if settings.endpoint_ca_file is None else Path(settings.endpoint_ca_file),
             batch_size=settings.batch_size,
             context=settings.context,
+            observer=observer,
         ) as judge:
             yield judge
         return
@@ -123,6 +126,7 @@ def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
         quantisation=settings.quantisation,
         batch_size=settings.batch_size,
         context=settings.context,
+        observer=observer,
     )
 
 
@@ -145,7 +149,7 @@ class Adapters:
     database: OpenDatabase = open_database
     transcoders: Callable[[TranscoderPool], TranscoderPool] = lambda pool: pool
     recogniser: Callable[[Environment, Observer], Recogniser] = make_recogniser
-    judge: Callable[[ModerationSettings], AbstractContextManager[Judge]] = open_judge
+    judge: Callable[[ModerationSettings, Observer], AbstractContextManager[Judge]] = open_judge
     handler: Callable[[Handler], Handler] = lambda handler: handler
 
 

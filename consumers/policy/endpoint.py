@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
+from consumers.observer import SILENT, Observer
 from consumers.policy.cope import prompt
 from consumers.policy.likeliest import score
 from consumers.policy.tokens import SEAM
@@ -45,6 +46,7 @@ class EndpointJudge:
         ca_file: Path | None,
         batch_size: int,
         context: int,
+        observer: Observer = SILENT,
     ) -> None:
         """Make a client; nothing is asked yet.
 
@@ -56,6 +58,7 @@ class EndpointJudge:
             ca_file: Certificates that vouch for the server's, in PEM; None for the system's.
             batch_size: The most prompts in one request.
             context: The most tokens of a prompt.
+            observer: Is told how full requests are.
 
         Raises:
             ConfigurationError: The package `openai` is not installed, or the certificates can't
@@ -66,6 +69,7 @@ class EndpointJudge:
         self._model = model
         self._batch_size = batch_size
         self._context = context
+        self._observer = observer
         self._client = self._openai.OpenAI(
             base_url=url,
             # It wants one; a server that wants none does not look at it.
@@ -123,6 +127,7 @@ class EndpointJudge:
         for start in range(0, len(contents), self._batch_size):
             batch = contents[start : start + self._batch_size]
             answer = self._complete([prompt(policy, content) for content in batch])
+            self._observer.model_filled(len(batch) / self._batch_size)
             scores += map(self._score, self._choices(answer, len(batch)))
         return scores
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError
+from consumers.observer import SILENT, Observer
 from consumers.policy.loading import Quantisation, chosen_device, import_libraries, load
 from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
 from consumers.policy.tokens import PromptTokens, common_prefix
@@ -36,6 +37,7 @@ class CopeJudge:
         batch_size: int,
         context: int,
         reuses_prefix: bool = True,
+        observer: Observer = SILENT,
     ) -> None:
         """Take a loaded model; see `load_judge`.
 
@@ -47,6 +49,7 @@ class CopeJudge:
             batch_size: The most contents at a time.
             context: The most tokens of a prompt.
             reuses_prefix: Whether what a policy's prompts have in common is computed once.
+            observer: Is told how full batches are.
 
         Raises:
             ConfigurationError: The model was not made for such a context.
@@ -62,6 +65,7 @@ class CopeJudge:
         self._batch_size = batch_size
         self._context = context
         self._reuses_prefix = reuses_prefix
+        self._observer = observer
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
 
     @property
@@ -113,6 +117,7 @@ class CopeJudge:
             batch = rows[len(scores) : len(scores) + size]
             try:
                 scores += self._scorer.scores(batch, prefix)
+                self._observer.model_filled(len(batch) / self._batch_size)
                 continue
             except NoMemoryError:
                 if not self._forget(all_but=prefix) and len(batch) == 1:
@@ -166,6 +171,7 @@ def load_judge(
     batch_size: int,
     context: int,
     reuses_prefix: bool = True,
+    observer: Observer = SILENT,
 ) -> CopeJudge:
     """Load a judge from folders of weights; of 9 billion parameters it takes a minute or two.
 
@@ -179,6 +185,7 @@ def load_judge(
         batch_size: The most contents that are judged at a time.
         context: The most tokens of a prompt.
         reuses_prefix: Whether what a policy's prompts have in common is computed once.
+        observer: Is told how full batches are.
 
     Raises:
         ConfigurationError: Something is not installed, the weights are not there or don't fit
@@ -196,4 +203,5 @@ def load_judge(
         batch_size=batch_size,
         context=context,
         reuses_prefix=reuses_prefix,
+        observer=observer,
     )

@@ -163,13 +163,9 @@ class WhisperXRecogniser:
             )
             for one in heard
         ]
-        self._tell(sum(len(one.stretches) for one in heard))
+        for ratio in _fills(sum(len(one.stretches) for one in heard), self._batch_size):
+            self._observer.model_filled(ratio)
         return spoken
-
-    def _tell(self, windows: int) -> None:
-        """Tell how full the batches are that so many windows make."""
-        for begin in range(0, windows, self._batch_size):
-            self._observer.model_filled(min(1.0, (windows - begin) / self._batch_size))
 
     def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Outcome:
         """Word times, where the language has an alignment model."""
@@ -215,6 +211,12 @@ def _check(waveform: Waveform) -> None:
     # NaN passes through both, and neither needs memory.
     if not np.isfinite(samples.min()) or not np.isfinite(samples.max()):
         raise BadAudioError(f"{waveform.audio_id} has samples that are no numbers")
+
+
+def _fills(windows: int, batch_size: int) -> Iterator[float]:
+    """Give how full the batches are that so many windows make, of 1."""
+    for begin in range(0, windows, batch_size):
+        yield min(1.0, (windows - begin) / batch_size)
 
 
 def _segment(stretch: Stretch, output: dict[str, Any]) -> Segment:

@@ -105,6 +105,20 @@ ROLES: Mapping[str, tuple[Grant, ...]] = {
         Grant("Decide", ("s3:PutObject",), (_NAMED + DECISION,)),
     ),
     # An upload in parts that fails is given up, and its parts deleted.
+    # Whoever transfers asks whether all of it has arrived before the staged copy goes.
+    "transfer": (
+        _LOOK,
+        Grant(
+            "Transfer",
+            (
+                "s3:PutObject",
+                "s3:GetObject",
+                "s3:AbortMultipartUpload",
+                "s3:ListMultipartUploadParts",
+            ),
+            (f"{ARCHIVES}*",),
+        ),
+    ),
     "drop": (Grant("Drop", ("s3:PutObject", "s3:AbortMultipartUpload"), (f"{ARCHIVES}*",)),),
     "operator": (
         _LOOK,
@@ -118,6 +132,8 @@ ROLES: Mapping[str, tuple[Grant, ...]] = {
         ),
         Grant("Complete", ("s3:PutObject",), _processed(COMPLETE)),
         Grant("Policies", ("s3:GetObject",), (f"{POLICIES}*",)),
+        # `health` compares them with what bootstrap would set.
+        Grant("Rules", ("s3:GetBucketNotification", "s3:GetLifecycleConfiguration")),
     ),
 }
 

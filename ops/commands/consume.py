@@ -125,5 +125,7 @@ def _run(loops: Mapping[Pulse, Loop], stop: Stop, supervision: Supervision) -> N
         while thread.is_alive():
             supervision.attend()
             thread.join(0.5)
+    # What is asked to stop can have stopped between two looks.
+    supervision.attend()
     if broken:
         raise broken[0]

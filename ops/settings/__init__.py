@@ -5,6 +5,7 @@ for a network of one's own.
 """
 
 from ops.settings.bootstrap import STORE_KINDS, STORE_ROLES, BootstrapSettings, StoreKind
+from ops.settings.observing import Address, ObservingSettings
 from ops.settings.policy import ModerationSettings, ReviewSettings
 from ops.settings.servers import DatabaseSettings, StoreSettings, read_broker_address
 from ops.settings.work import (
@@ -19,10 +20,12 @@ __all__ = [
     "PACKAGED_MODEL",
     "STORE_KINDS",
     "STORE_ROLES",
+    "Address",
     "BootstrapSettings",
     "DatabaseSettings",
     "LoopSettings",
     "ModerationSettings",
+    "ObservingSettings",
     "ReviewSettings",
     "SpeechSettings",
     "StoreKind",

@@ -20,7 +20,16 @@ StoreKind = Literal["aws", "minio", "ceph", "rustfs"]
 STORE_KINDS: tuple[StoreKind, ...] = ("aws", "minio", "ceph", "rustfs")
 
 #: To whom the bucket's rights are given, each no more than what it does.
-STORE_ROLES = ("unpack", "transcribe", "moderate", "review", "reviewer", "drop", "operator")
+STORE_ROLES = (
+    "unpack",
+    "transcribe",
+    "moderate",
+    "review",
+    "reviewer",
+    "drop",
+    "transfer",
+    "operator",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from consumers.database.database import Database
+from consumers.observer import SILENT, Observer
 from consumers.policy.judge import Judge
 from events.event import ObjectCreated
 from events.keys import ARCHIVES
@@ -47,8 +48,9 @@ class Mortal(DyingHandler):
 
 
 @contextmanager
-def open_judge(settings: ModerationSettings) -> Iterator[Judge]:
+def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Iterator[Judge]:
     """Make the judge without a model; see `ops.composition.open_judge`."""
+    del observer
     yield WordJudge(settings.context)
 
 
@@ -61,8 +63,8 @@ def mortal(deaths: Deaths) -> Adapters:
             yield DyingDatabase(real, deaths)
 
     @contextmanager
-    def judge(settings: ModerationSettings) -> Iterator[Judge]:
-        with open_judge(settings) as real:
+    def judge(settings: ModerationSettings, observer: Observer) -> Iterator[Judge]:
+        with open_judge(settings, observer) as real:
             yield DyingJudge(real, deaths)
 
     return Adapters(

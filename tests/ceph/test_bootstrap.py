@@ -362,11 +362,24 @@ class TestRoles:
             lambda: put(store, AUDIO.opus_key),
         )
 
+    def test_transfer(self, connect: Connect) -> None:
+        store = connect("transfer")
+        put(store, BATCH.archive_key)
+        # What is staged goes once all of it is known to be stored.
+        assert store.head(BATCH.archive_key) is not None
+        put(connect("owner"), AUDIO.opus_key)
+        may_not(
+            lambda: store.delete(BATCH.archive_key),
+            lambda: store.read(AUDIO.opus_key),
+            lambda: put(store, AUDIO.opus_key),
+        )
+
     def test_operator(self, connect: Connect) -> None:
         store = connect("operator")
         put(connect("owner"), POLICY)
         complete(store)
         assert store.read(POLICY) == b"sound"
+        put(connect("owner"), AUDIO.opus_key)
         store.delete(AUDIO.opus_key)
         may_not(
             lambda: store.delete(BATCH.archive_key),

@@ -50,13 +50,13 @@ class Operator:
     def apply(self, variables: Mapping[str, object], *arguments: str) -> Outcome:
         """Run the role."""
         with self.running("role.yml", variables, *arguments) as process:
-            out, error = process.communicate(timeout=280)
+            out, error = process.communicate(timeout=600)
         return _read(process.returncode, out, error)
 
     def sync(self, variables: Mapping[str, object], *arguments: str) -> Outcome:
         """Run ``sync-models.yml``."""
         with self.running(str(_PLAYBOOKS / "sync-models.yml"), variables, *arguments) as process:
-            out, error = process.communicate(timeout=280)
+            out, error = process.communicate(timeout=600)
         return _read(process.returncode, out, error)
 
     @contextmanager

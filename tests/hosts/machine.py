@@ -24,7 +24,7 @@ _INSTALL = "apt-get install --no-install-recommends debootstrap systemd-containe
 
 #: What a host has before anybody provisions it: what Debian's installer gives, and sshd.
 _PACKAGES = (
-    "ca-certificates,dbus,iproute2,kmod,libpam-systemd,openssh-server,procps,python3,"
+    "ca-certificates,dbus,iproute2,kmod,libpam-systemd,openssh-server,procps,python3,python3-apt,"
     "sudo,systemd,systemd-sysv,udev"
 )
 

@@ -158,7 +158,7 @@ def test_every_table_has_its_roles(url: str) -> None:
             " AND relkind IN ('r', 'p', 'v', 'm', 'S')"
         ).fetchall()
     assert {name for (name,) in tables} == PRIVILEGES[OPERATOR].keys()
-    assert PRIVILEGES[OPERATOR].keys() - {"schema_migrations"} == PRIVILEGES[READ].keys()
+    assert PRIVILEGES[OPERATOR].keys() == PRIVILEGES[READ].keys()
 
 
 @pytest.mark.parametrize(
@@ -566,9 +566,12 @@ BEYOND: dict[str, tuple[LiteralString, ...]] = {
         "UPDATE review_items SET claimed_by = 'me'",
         "DELETE FROM stages",
         "SELECT FROM batches FOR UPDATE",
-        "SELECT * FROM schema_migrations",
+        "DELETE FROM schema_migrations",
+        "DELETE FROM sweeps",
+        "INSERT INTO sweeps (started_at) VALUES (now())",
     ),
     OPERATOR: (
+        "UPDATE sweeps SET repaired = '{}'",
         "DELETE FROM reviews",
         "UPDATE reviews SET note = ''",
     ),
@@ -596,8 +599,11 @@ WITHIN: dict[str, tuple[LiteralString, ...]] = {
     ),
     READ: (
         "SELECT * FROM batches, recordings, transcripts, verdicts, review_items, reviews, stages",
+        "SELECT * FROM schema_migrations, sweeps",
     ),
     OPERATOR: (
+        "INSERT INTO sweeps (started_at, found, repaired) VALUES (now(), '{}', '{}')",
+        "DELETE FROM sweeps",
         "SELECT * FROM reviews",
         "DELETE FROM review_items",
         "DELETE FROM verdicts",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from consumers.errors import BadAudioError, PermanentError, TransientError
+from consumers.observer import Silent
 from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Recogniser, Waveform
 from consumers.speech.voice import find_speech
@@ -100,17 +101,31 @@ def test_a_group_is_heard_as_each_of_it_alone(
     assert times == [[(s.start, s.end) for s in one.segments] for one in alone]
 
 
+class Fills(Silent):
+    """Remembers how full batches were."""
+
+    def __init__(self) -> None:
+        self.ratios: list[float] = []
+
+    def model_filled(self, ratio: float) -> None:
+        self.ratios.append(ratio)
+
+
 def test_batches_of_one_give_the_same_words(
     sample: dict[str, Waveform], recogniser: Recogniser, tmp_path: Path
 ) -> None:
     group = [sample["voicemail/café.wav"], sample["interviews/02 railway.wav"]]
-    one_at_a_time = WhisperXRecogniser(PACKAGED, tmp_path, device="cpu", batch_size=1)
+    fills = Fills()
+    one_at_a_time = WhisperXRecogniser(
+        PACKAGED, tmp_path, device="cpu", batch_size=1, observer=fills
+    )
 
     heard = transcripts(one_at_a_time.transcribe(group))
 
     assert [one.text for one in heard] == [
         one.text for one in transcripts(recogniser.transcribe(group))
     ]
+    assert fills.ratios == [1.0] * sum(len(one.segments) for one in heard)
 
 
 def test_a_long_recording_is_heard_to_its_end(

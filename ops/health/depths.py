@@ -1,0 +1,101 @@
+"""What lies in queues, and who takes from them, on whatever broker there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from amqp.exceptions import NotFound
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.connection import connected, make_connection
+from consumers.broker.sqs_queues import SqsQueues
+from consumers.broker.topology import MissingQueueError, Topology
+from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
+
+#: What of SQS' attributes waits, and what somebody has in hand.
+_SQS_DEPTH = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
+
+#: Seconds that connecting may take.
+_CONNECT = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue, as the broker says it is now.
+
+    Attributes:
+        messages: What waits in it; on SQS about.
+        consumers: Who takes from it; None on SQS, which does not know.
+    """
+
+    messages: int
+    consumers: int | None
+
+
+def queue_names(address: BrokerAddress, topology: Topology, route: Route) -> list[str]:
+    """Name a route's queues: on RabbitMQ, those in which messages rest, too."""
+    if address.is_amqp:
+        return [spec.name for spec in topology.queues(route)]
+    return [queue_name(address.prefix, route), dead_letter_queue_name(address.prefix, route)]
+
+
+def all_queue_names(
+    address: BrokerAddress, topology: Topology, routes: Iterable[Route]
+) -> list[str]:
+    """Name all queues of a deployment."""
+    of_routes = [name for route in routes for name in queue_names(address, topology, route)]
+    return [*of_routes, review_queue_name(address.prefix)]
+
+
+def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
+    """Ask what lies in queues; None for one that is not there. Nothing is taken.
+
+    Raises:
+        BrokerLostError: The broker can't be reached, or refuses.
+    """
+    return _look_amqp(address, names) if address.is_amqp else _look_sqs(address, names)
+
+
+def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
+    depths: dict[str, Depth | None] = {}
+    with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
+        for name in names:
+            # A channel is lost where there is no such queue.
+            with connection.channel() as channel:
+                try:
+                    answer = channel.queue_declare(name, passive=True)
+                    depths[name] = Depth(int(answer.message_count), int(answer.consumer_count))
+                except NotFound:
+                    depths[name] = None
+        connection.close()
+    return depths
+
+
+def _look_sqs(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
+    depths: dict[str, Depth | None] = {}
+    with closing(SqsQueues(address)) as queues:
+        for name in names:
+            try:
+                depths[name] = Depth(queues.count(name, *_SQS_DEPTH), None)
+            except MissingQueueError:
+                depths[name] = None
+    return depths
+
+
+def has_exchange(address: BrokerAddress, exchange: str) -> bool:
+    """See whether a RabbitMQ has a topic exchange.
+
+    Raises:
+        BrokerLostError: It can't be reached, or refuses.
+    """
+    with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
+        is_there = True
+        with connection.channel() as channel:
+            try:
+                channel.exchange_declare(exchange, "topic", passive=True)
+            except NotFound:
+                is_there = False
+        connection.close()
+        return is_there

@@ -1,0 +1,1 @@
+"""What consumers do, in figures for Prometheus, and whether they live."""

@@ -1,0 +1,141 @@
+"""Where recordings are: a host, and a path, a pattern or a folder on it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+_USER = r"(?:(?P<user>[^\s@/:\[\]-][^\s@/:\[\]]*)@)?"
+_HOST = r"(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|\w[\w.-]*)"
+_SCP = re.compile(f"{_USER}{_HOST}:(?P<path>.*)", re.DOTALL)
+_URL = re.compile(rf"ssh://{_USER}{_HOST}(?::(?P<port>\d{{1,5}}))?(?P<path>/.*)", re.DOTALL)
+_SECRET = re.compile(r"(ssh://)?[^@/]*:[^@/]*@")
+_WILD = re.compile(rb"[*?\[]")
+_MAX_PORT = 65535
+
+
+class SourceError(ValueError):
+    """A text that names no place on another machine; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Host:
+    """A machine to log in on.
+
+    Attributes:
+        name: As it was written: an address, or a name that DNS or ssh_config knows.
+        user: None where ssh_config, or the local user's name, says it.
+        port: None where ssh_config says it, or it is 22.
+    """
+
+    name: str
+    user: str | None = None
+    port: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The machine, whoever logs in: files of two users on it are the same files."""
+        if self.port is None:
+            return self.name
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.label if self.user is None else f"{self.user}@{self.label}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """A place on another machine.
+
+    Attributes:
+        host: The machine.
+        path: As written, in no known encoding; relative to the user's home folder,
+            unless it begins with a slash.
+    """
+
+    host: Host
+    path: bytes
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it has wildcards; a file can be called so, too."""
+        return _WILD.search(self.path) is not None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{shown(self.path)}"
+
+
+def parse_source(text: str) -> Source:
+    """Read ``[user@]host:path`` or ``ssh://[user@]host[:port]/path``.
+
+    In a URL, the path is percent-encoded, and ``/~/`` is the user's home folder.
+
+    Args:
+        text: From the command line or a list, undecodable bytes as surrogates.
+
+    Raises:
+        SourceError: It is neither.
+    """
+    is_url = text.startswith("ssh://")
+    match = (_URL if is_url else _SCP).fullmatch(text)
+    if match is None or (not is_url and "://" in text):
+        raise SourceError(_why_not(text))
+    path = os.fsencode(match["path"])
+    port = None
+    if is_url:
+        path = unquote_to_bytes(path)
+        port = _port(match["port"])
+        if path == b"/~" or path.startswith(b"/~/"):
+            path = path[3:]
+    if b"\0" in path:
+        raise SourceError(f"{shown(os.fsencode(text))}: a path has no NUL byte")
+    return Source(Host(match["host"].strip("[]"), match["user"], port), path)
+
+
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not 1 <= int(text) <= _MAX_PORT:
+        raise SourceError(f"{text} is no port: they go from 1 to {_MAX_PORT}")
+    return int(text)
+
+
+def _why_not(text: str) -> str:
+    if _SECRET.match(text):
+        # Not quoted: it has a password in it.
+        return "a source has no password: log in by a key (see TRANSFER_SSH_KEY)"
+    name = shown(os.fsencode(text))
+    if ":" not in text:
+        return (
+            f"{name!r} is on no other machine: write user@host:/path (and for archives that are "
+            "here: dropscribe drop)"
+        )
+    return f"{name!r} is neither [user@]host:path nor ssh://[user@]host[:port]/path"
+
+
+def has_wildcards(component: bytes) -> bool:
+    """Tell whether a part of a path is a pattern."""
+    return _WILD.search(component) is not None
+
+
+def fixed_part(path: bytes) -> bytes:
+    """Give the folder that all matches of a pattern lie in."""
+    parts = path.split(b"/")
+    fixed = next((n for n, part in enumerate(parts) if has_wildcards(part)), len(parts))
+    return b"/".join(parts[:fixed]) or (b"/" if path.startswith(b"/") else b"")
+
+
+def shown(path: bytes) -> str:
+    """Write a path as it can be shown on a line, whatever bytes it has."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def base_name(path: bytes) -> bytes:
+    """Give the last part of a path."""
+    return posixpath.basename(path.rstrip(b"/"))

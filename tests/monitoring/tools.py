@@ -1,0 +1,31 @@
+"""The tools that come with Prometheus and Alertmanager, and where the role's files are."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ops.servers.process import require
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = ROOT / "ops/ansible/roles/monitoring"
+RULES = ROLE / "files/dropscribe.rules.yml"
+DASHBOARD = ROLE / "files/dropscribe-dashboard.json"
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run promtool; whoever calls it judges what it says."""
+    require(["promtool"], "apt-get install prometheus")
+    return _run("promtool", *arguments)
+
+
+def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run amtool; whoever calls it judges what it says."""
+    require(["amtool"], "apt-get install prometheus-alertmanager")
+    return _run("amtool", *arguments)
+
+
+def _run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )

@@ -1,0 +1,324 @@
+"""What `dropscribe health` makes of its findings: levels, exit codes, a table, a line, a file."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from consumers.errors import ConfigurationError, TransientError
+from ops.commands.health import health
+from ops.environment import Environment
+from ops.health.check import Check
+from ops.health.checks import CHECKS
+from ops.health.finding import Finding, Level, Remark, combined, judged, worst
+from ops.health.running import run_checks
+from ops.health.shown import findings_table, overall, plugin_line
+from ops.health.site import Site
+from ops.health.textfile import write_textfile
+from ops.health.volumes import falling, measure
+from ops.settings.health import HealthSettings, Limits
+
+NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
+
+
+def site(**variables: str) -> Site:
+    environment = Environment(variables)
+    return Site(environment, HealthSettings.read(environment))
+
+
+def says(level: Level, what: str = "it is") -> Check:
+    return Check("it", "it", "nothing", lambda _: Finding("it", level, what))
+
+
+def fails(exc: Exception, *, away: Level = Level.UNKNOWN) -> Check:
+    def look(_: Site) -> Finding:
+        raise exc
+
+    return Check("it", "it", "nothing", look, away=away)
+
+
+@pytest.mark.parametrize(
+    ("levels", "code"),
+    [
+        ("ok", 0),
+        ("ok skipped", 0),
+        ("ok warning", 1),
+        ("warning critical ok", 2),
+        ("unknown ok", 3),
+        ("unknown warning", 1),
+        ("unknown critical", 2),
+        # Where nothing was looked at, nothing is known.
+        ("skipped skipped", 3),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst(levels: str, code: int) -> None:
+    assert worst(Level(level) for level in levels.split()).code == code
+
+
+def test_of_several_remarks_the_worst_comes_first_and_each_command_once() -> None:
+    finding = combined(
+        "it",
+        [
+            Remark(Level.WARNING, "a", "do this"),
+            Remark(Level.OK, "all right"),
+            Remark(Level.CRITICAL, "b", "do that"),
+            Remark(Level.WARNING, "c", "do this"),
+        ],
+        "well",
+    )
+    assert (finding.level, finding.what) == (Level.CRITICAL, "b; a; c")
+    assert finding.what_to_do == "do that; do this"
+    finding = combined("it", [Remark(Level.OK, "not looked at")], "well")
+    assert (finding.level, finding.what, finding.what_to_do) == (
+        Level.OK,
+        "well; not looked at",
+        "",
+    )
+
+
+def test_limits_count_from_where_they_are() -> None:
+    rising, down = Limits(10, 20), Limits(0.2, 0.1)
+    assert [judged(value, rising).value for value in (9, 10, 19.9, 20)] == [
+        "ok",
+        "warning",
+        "warning",
+        "critical",
+    ]
+    assert [falling(value, down).value for value in (0.2, 0.19, 0.1, 0.09)] == [
+        "ok",
+        "warning",
+        "warning",
+        "critical",
+    ]
+
+
+def test_what_cannot_be_asked_is_a_finding() -> None:
+    finding = fails(TransientError("the store is away"), away=Level.CRITICAL).run(site())
+    assert (finding.level, finding.what) == (Level.CRITICAL, "the store is away")
+    finding = fails(TransientError("the database is away")).run(site())
+    assert finding.level is Level.UNKNOWN
+    assert "dropscribe health --check it" in finding.what_to_do
+
+
+def test_what_is_unforeseen_is_a_finding_without_what_it_quotes() -> None:
+    finding = fails(ValueError("hush")).run(site())
+    assert finding.level is Level.UNKNOWN
+    assert "the check failed: ValueError in test_health.py, line" in finding.what
+    assert "hush" not in str(finding)
+
+
+def test_a_setting_that_cannot_be_is_a_finding() -> None:
+    broker = next(check for check in CHECKS if check.name == "broker")
+    finding = broker.run(site(BROKER_URL="kafka://h"))
+    assert finding.level is Level.CRITICAL
+    assert "BROKER_URL does not begin with" in finding.what
+    scratch = next(check for check in CHECKS if check.name == "scratch")
+    finding = scratch.run(site(SCRATCH_ROOT="relative"))
+    assert (finding.level, finding.what) == (
+        Level.CRITICAL,
+        "SCRATCH_ROOT='relative' is not an absolute path",
+    )
+
+
+def test_a_check_without_its_settings_is_skipped_and_says_which() -> None:
+    findings = {check.name: check.run(site()) for check in CHECKS}
+    assert {name for name, each in findings.items() if each.level is not Level.SKIPPED} == {"gpu"}
+    assert findings["database"].what == "DATABASE_URL not set on this host"
+    # A secret can stand in a file, too.
+    database = next(check for check in CHECKS if check.name == "database")
+    assert database.run(site(DATABASE_URL_FILE="/none")).level is Level.CRITICAL
+
+
+def test_one_that_hangs_keeps_no_other_waiting() -> None:
+    over = threading.Event()
+
+    def hang(_: Site) -> Finding:
+        over.wait(30)
+        raise AssertionError
+
+    hanging = Check("hanging", "", "", hang, away=Level.CRITICAL)
+    findings = run_checks([hanging, says(Level.OK)], site(HEALTH_TIMEOUT="1s"))
+    over.set()
+    assert [(each.level.value, each.what) for each in findings] == [
+        ("critical", "no answer within 1 s"),
+        ("ok", "it is"),
+    ]
+
+
+def test_checks_run_side_by_side() -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def meet(_: Site) -> Finding:
+        together.wait()
+        return Finding("it", Level.OK, "met")
+
+    findings = run_checks([Check("it", "", "", meet) for _ in range(3)], site())
+    assert [finding.what for finding in findings] == ["met"] * 3
+
+
+FINDINGS = [
+    Finding("store", Level.OK, "bucket a answers", figures={"seconds": 0.25}),
+    Finding(
+        "queues",
+        Level.WARNING,
+        "unpack: 2 dead letters | of [bold]many[/bold]\x1b[31m",
+        "dropscribe dead list --route unpack",
+        {
+            "messages": {"unpack": 3, "review": 0},
+            "consumers": {"unpack": 1},
+            "dead": {"unpack": 2, "review": 0},
+        },
+    ),
+    Finding("models", Level.SKIPPED, "MODELS_ROOT not set on this host"),
+]
+
+
+def printed(findings: list[Finding]) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(findings_table(findings))
+    return stream.getvalue()
+
+
+def test_the_table_says_what_to_do_below_what_was_found() -> None:
+    lines = [line.rstrip() for line in printed(FINDINGS).splitlines()]
+    assert lines[1].split()[:2] == ["store", "ok"]
+    assert "unpack: 2 dead letters | of [bold]many[/bold]" in lines[2]
+    assert lines[3].strip() == "-> dropscribe dead list --route unpack"
+    assert lines[-1] == "altogether: warning"
+    # What others have named writes nothing to the terminal but itself.
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_line_for_monitoring_systems() -> None:
+    assert plugin_line(FINDINGS[:1]) == "DROPSCRIBE OK - 1 checks | 'store_seconds'=0.25"
+    state, _, figures = plugin_line(FINDINGS).partition(" | ")
+    assert state.startswith("DROPSCRIBE WARNING - queues: unpack: 2 dead letters / of")
+    assert "'queues_dead_unpack'=2" in figures.split()
+    assert plugin_line(FINDINGS[2:]) == "DROPSCRIBE UNKNOWN - 0 checks"
+
+
+def samples(path: Path) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+def test_a_file_for_prometheus(tmp_path: Path) -> None:
+    path = tmp_path / "dropscribe.prom"
+    volume = Finding("models-volume", Level.OK, "", figures={"free_ratio": 0.5})
+    before = os.umask(0o077)
+    try:
+        write_textfile(path, [*FINDINGS, volume], NOW)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert samples(path) == {
+        ("dropscribe_health", "store"): 0,
+        ("dropscribe_health", "queues"): 1,
+        ("dropscribe_health", "models-volume"): 0,
+        ("dropscribe_health_timestamp_seconds",): NOW.timestamp(),
+        ("dropscribe_queue_messages", "unpack"): 3,
+        ("dropscribe_queue_messages", "review"): 0,
+        ("dropscribe_queue_consumers", "unpack"): 1,
+        ("dropscribe_dead_letter_messages", "unpack"): 2,
+        ("dropscribe_dead_letter_messages", "review"): 0,
+        ("dropscribe_volume_free_ratio", "models"): 0.5,
+    }
+    # A second run replaces it, and leaves nothing else behind.
+    write_textfile(path, FINDINGS[:1], NOW)
+    assert ("dropscribe_health", "queues") not in samples(path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't be written: No such file"):
+        write_textfile(tmp_path / "none" / "dropscribe.prom", FINDINGS, NOW)
+
+
+@given(st.dictionaries(st.text(), st.floats(allow_nan=False)), st.text())
+def test_no_name_and_no_word_breaks_the_formats(figures: dict[str, float], what: str) -> None:
+    finding = Finding("queues", Level.WARNING, what, what, {"messages": figures})
+    assert "\n" not in plugin_line([finding]).partition(" | ")[0]
+    assert plugin_line([finding]).startswith("DROPSCRIBE WARNING - ")
+    assert printed([finding])
+
+
+def test_how_much_is_free_is_what_df_says(tmp_path: Path) -> None:
+    space = measure(tmp_path)
+    found = os.statvfs(tmp_path)
+    assert 0 < space.ratio <= 1
+    assert space.free == pytest.approx(found.f_bavail * found.f_frsize, rel=0.1)
+
+
+def test_limits_can_be_set() -> None:
+    settings = HealthSettings.read(Environment({}))
+    assert settings.timeout == timedelta(seconds=10)
+    assert settings.stuck_after == timedelta(hours=2)
+    assert settings.behind == Limits(6 * 3600, 24 * 3600)
+    settings = HealthSettings.read(
+        Environment(
+            {
+                "HEALTH_STUCK_AFTER": "90min",
+                "HEALTH_BEHIND": "30s, 2d",
+                "HEALTH_FREE": "0.5,0.25",
+                "HEALTH_VOLUME": "/srv/dropscribe",
+                "HEALTH_RABBITMQCTL": "sudo -n rabbitmqctl --node 'a b'",
+            }
+        )
+    )
+    assert settings.stuck_after == timedelta(minutes=90)
+    assert settings.behind == Limits(30, 172_800)
+    assert settings.free == Limits(0.5, 0.25)
+    assert settings.volume == Path("/srv/dropscribe")
+    assert settings.rabbitmqctl == ("sudo", "-n", "rabbitmqctl", "--node", "a b")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HEALTH_STUCK_AFTER", "two hours"),
+        ("HEALTH_STUCK_AFTER", "0s"),
+        ("HEALTH_BEHIND", "6h"),
+        ("HEALTH_BEHIND", "6h,1h"),
+        ("HEALTH_FREE", "0.1,0.2"),
+        ("HEALTH_FREE", "nan,nan"),
+        ("HEALTH_CONNECTIONS", "0.9,0.8"),
+        ("HEALTH_CONNECTIONS", "much"),
+        ("HEALTH_VOLUME", "srv"),
+        ("HEALTH_RABBITMQCTL", "sudo 'rabbitmqctl"),
+    ],
+)
+def test_limits_that_cannot_be_are_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        HealthSettings.read(Environment({name: value}))
+
+
+def test_the_checks_can_be_listed() -> None:
+    result = CliRunner().invoke(health, ["--list"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    first = [line.split()[0] for line in result.stdout.splitlines()[1:] if line[:1].strip()]
+    assert first == [check.name for check in CHECKS]
+
+
+def test_two_ways_to_print_contradict_each_other() -> None:
+    result = CliRunner().invoke(health, ["--json", "--plugin"])
+    assert result.exit_code == 2
+    assert "choose one" in result.output
+
+
+def test_nothing_that_was_looked_at_is_unknown() -> None:
+    result = CliRunner().invoke(health, ["--check", "database", "--plugin"])
+    assert (result.exit_code, result.stdout) == (3, "DROPSCRIBE UNKNOWN - 0 checks\n")
+    assert overall([]).value == "unknown"

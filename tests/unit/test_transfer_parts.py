@@ -1,0 +1,143 @@
+"""The pieces that an upload and a pack are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.errors import ConfigurationError, TransientError
+from events.keys import BatchId
+from ops.environment import Environment
+from ops.settings.transfer import TransferSettings
+from ops.transfer import tar
+from ops.transfer.metadata import archive_metadata
+from ops.transfer.rows import Shipment, State
+from ops.transfer.staging import Partial, Staging
+from ops.transfer.upload import part_size
+
+NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
+
+MEMBER_NAMES = (
+    st.binary(min_size=1, max_size=300)
+    .map(lambda name: name.replace(b"\0", b"0"))
+    .filter(lambda name: not name.endswith(b"/"))
+)
+
+
+def shipment(path: bytes, *, is_pack: bool = False) -> Shipment:
+    batch = BatchId.new(NOW, b"abc")
+    state = State.STAGED
+    return Shipment(7, batch, "studio", path, is_pack, state, 1, "f" * 64, 1, None, None)
+
+
+@given(st.integers(0, 5 * 10**12))
+def test_no_file_has_more_parts_than_a_store_takes(size: int) -> None:
+    part = part_size(size)
+    assert part >= 16 << 20
+    assert -(-size // part) <= 10_000
+
+
+@given(st.lists(st.tuples(MEMBER_NAMES, st.binary(max_size=2000)), max_size=5))
+def test_a_pack_is_a_tar(members: list[tuple[bytes, bytes]]) -> None:
+    pieces = [
+        tar.header(name, len(content), 1_000_000_000) + content + tar.padding(len(content))
+        for name, content in members
+    ]
+    assert [len(piece) for piece in pieces] == [
+        tar.packed_size(name, len(content)) for name, content in members
+    ]
+    archive = io.BytesIO(b"".join(pieces) + tar.TRAILER)
+    with tarfile.open(fileobj=archive, encoding="utf-8", errors="surrogateescape") as read:
+        infos = read.getmembers()
+        names = [info.name.encode("utf-8", "surrogateescape") for info in infos]
+        contents = [read.extractfile(info) for info in infos]
+        assert names == [name for name, _ in members]
+        assert [file.read() for file in contents if file] == [content for _, content in members]
+
+
+def test_a_header_holds_sizes_beyond_eight_gigabytes() -> None:
+    info = tarfile.TarInfo.frombuf(tar.header(b"long.wav", 10**11, 0), "utf-8", "strict")
+    assert info.size == 10**11
+
+
+@given(st.binary(min_size=1, max_size=4096).filter(lambda path: b"\0" not in path))
+def test_metadata_fits_whatever_the_path(path: bytes) -> None:
+    metadata = archive_metadata(shipment(b"/" + path), NOW)
+    size = sum(len(name) + len(value) for name, value in metadata.items())
+    assert size + len("content-sha256") + 64 + 255 < 2048
+    assert all(value.isascii() and value.isprintable() for value in metadata.values())
+    read = unquote_to_bytes(metadata["source-path"])
+    assert read == b"/" + path or path.endswith(read.removeprefix(b"..."))
+
+
+def test_a_pack_is_named_after_its_folder() -> None:
+    assert archive_metadata(shipment(b"/srv/calls", is_pack=True), NOW)["original-name"] == (
+        "calls.tar"
+    )
+    assert archive_metadata(shipment(b"/", is_pack=True), NOW)["original-name"] == "studio.tar"
+
+
+@given(st.data())
+def test_a_file_in_the_making_is_the_same_wherever_it_was_interrupted(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    pieces = data.draw(st.lists(st.binary(max_size=50), min_size=1, max_size=6))
+    whole = b"".join(pieces)
+    path = tmp_path_factory.mktemp("partial") / "1.staged"
+    # Cut off anywhere, and something else may stand there.
+    there = whole[: data.draw(st.integers(0, len(whole)))] + data.draw(st.binary(max_size=20))
+    path.write_bytes(there)
+
+    with Partial(path) as partial:
+        for number, piece in enumerate(pieces):
+            if number % 2 == 0:
+                partial.put(piece)
+                continue
+            start, digest = partial.mark(), hashlib.sha256()
+            here = partial.recall(len(piece), digest)
+            partial.append(piece[here:], digest)
+            if digest.digest() != hashlib.sha256(piece).digest():
+                partial.back(start)
+                partial.append(piece, hashlib.sha256())
+        assert partial.finish() == hashlib.sha256(whole).hexdigest()
+    assert path.read_bytes() == whole
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, 0)
+    with staging.alone() as first:
+        assert first
+        with Staging(tmp_path, 0).alone() as second:
+            assert not second
+    with staging.alone() as third:
+        assert third
+
+
+def test_what_belongs_to_nothing_is_removed(tmp_path: Path) -> None:
+    for name in ("7.staged", "8.staged", "ledger.sqlite3"):
+        (tmp_path / name).touch()
+    Staging(tmp_path, 0).prune({7})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.staged", "ledger.sqlite3"]
+
+
+def test_room_is_asked_for(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, 0)
+    staging.require_room(shipment(b"/a"), 1)
+    with pytest.raises(TransientError, match="make room"):
+        staging.require_room(shipment(b"/a"), 10**18)
+
+
+def test_settings(tmp_path: Path) -> None:
+    settings = TransferSettings.read(Environment({"XDG_DATA_HOME": str(tmp_path)}))
+    assert settings.root == tmp_path / "dropscribe" / "transfer"
+    assert (settings.key, settings.known_hosts, settings.attempts) == (None, None, 5)
+    with pytest.raises(ConfigurationError, match="TRANSFER_SSH_KEY"):
+        TransferSettings.read(Environment({"TRANSFER_SSH_KEY": str(tmp_path / "none")}))
