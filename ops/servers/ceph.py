@@ -65,8 +65,21 @@ memstore device bytes = {memory}
 # How often a client that waits for the disk to come up asks whether it has.
 objecter tick interval = 0.25
 rgw data = {folder}/rgw
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
+rgw frontends = beast {frontend}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """By what a server proves who it is.
+
+    Attributes:
+        certificate: A PEM file.
+        key: The PEM file of its private key.
+    """
+
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class CephGateway:
     A persistent topic delivers up to 30 s after it was made, and then at once.
 
     Attributes:
-        endpoint: ``http://127.0.0.1:PORT``; the same after a restart.
+        endpoint: ``http://127.0.0.1:PORT``, or https; the same after a restart.
         access_key: Of a user who may make buckets and topics.
         secret_key: The same user's.
         folder: With its logs; removed at the end.
@@ -135,26 +148,30 @@ class CephGateway:
             ServerError: It does not.
         """
         port = int(self.endpoint.rsplit(":", 1)[1])
-        request = b"GET / HTTP/1.0\r\n\r\n"
+        # By TLS it is enough that it listens.
+        request = b"" if self.endpoint.startswith("https:") else b"GET / HTTP/1.0\r\n\r\n"
         wait_until(lambda: answer(port, request), [self._process], "the start of radosgw")
 
 
 @contextmanager
-def ceph(config: Mapping[str, str | int] | None = None) -> Iterator[CephGateway]:
+def ceph(
+    config: Mapping[str, str | int] | None = None, *, tls: Certificate | None = None
+) -> Iterator[CephGateway]:
     """Run a monitor, an object store in memory and a gateway for as long as the block runs.
 
     Args:
         config: Options of the gateway, such as ``{"rgw lc debug interval": 5}``.
+        tls: By what it proves who it is; None for no TLS.
 
     Raises:
         ConfigurationError: Ceph is not installed.
         ServerError: It does not come up.
     """
     require(_PROGRAMS, _INSTALL)
-    with grounds("ceph", ports=2) as place, _cluster(place, config or {}) as program:
+    with grounds("ceph", ports=2) as place, _cluster(place, config or {}, tls) as program:
         gateway = program(["radosgw", "-f", "-n", "client.rgw", "--no-mon-config"])
         with running(gateway):
-            endpoint = f"http://127.0.0.1:{place.ports[1]}"
+            endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{place.ports[1]}"
             started = CephGateway(
                 endpoint, _ACCESS_KEY, _SECRET_KEY, place.folder, gateway, program
             )
@@ -163,10 +180,12 @@ def ceph(config: Mapping[str, str | int] | None = None) -> Iterator[CephGateway]
 
 
 @contextmanager
-def _cluster(place: Grounds, config: Mapping[str, str | int]) -> Iterator[partial[Process]]:
+def _cluster(
+    place: Grounds, config: Mapping[str, str | int], tls: Certificate | None
+) -> Iterator[partial[Process]]:
     """Run what is behind the gateway, with its user; yields how to make one more program."""
     fsid, monitor_map = str(uuid.uuid4()), str(place.folder / "monmap")
-    _write_folder(place, fsid, config)
+    _write_folder(place, fsid, config, tls)
     program = partial(Process, place, environment=_environment(place.folder))
     address = f"[v1:127.0.0.1:{place.ports[0]}]"
     _run(program(["monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monitor_map]))
@@ -207,9 +226,19 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _write_folder(place: Grounds, fsid: str, config: Mapping[str, str | int]) -> None:
+def _frontend(port: int, tls: Certificate | None) -> str:
+    if tls is None:
+        return f"endpoint=127.0.0.1:{port}"
+    files = f"ssl_certificate={tls.certificate} ssl_private_key={tls.key}"
+    return f"ssl_endpoint=127.0.0.1:{port} {files}"
+
+
+def _write_folder(
+    place: Grounds, fsid: str, config: Mapping[str, str | int], tls: Certificate | None
+) -> None:
     folder, (monitor, gateway) = place.folder, place.ports
-    text = _CONFIG.format(fsid=fsid, mon=monitor, gateway=gateway, folder=folder, memory=_MEMORY)
+    frontend = _frontend(gateway, tls)
+    text = _CONFIG.format(fsid=fsid, mon=monitor, frontend=frontend, folder=folder, memory=_MEMORY)
     options = [f"{name} = {value}\n" for name, value in config.items()]
     (folder / "ceph.conf").write_text(text + "".join(options))
     for name in ("mon", "osd", "rgw"):

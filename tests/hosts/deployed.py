@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ops.servers.ceph import CephGateway, ceph
+from ops.servers.ceph import CephGateway, Certificate, ceph
 from tests.hosts.control import Control, Played
 from tests.hosts.machine import SSH_PORT, Debian, Machine, machine
-from tests.integration.certificates import certify, tls_in_front_of
+from tests.integration.certificates import certify
+
+T = TypeVar("T")
 
 _ROUTES = ("unpack", "transcribe", "moderate", "review")
 _ADDRESSES = {"cpu1": "127.0.1.34", "gpu1": "127.0.1.35"}
@@ -82,11 +84,12 @@ class Deployed:
 
     def complete(self, batch: str, seconds: float = 180.0) -> dict[str, Any]:
         """Wait until a batch is complete."""
-        return eventually(
-            lambda: status if (status := self.status(batch)).get("state") == "complete" else None,
-            seconds,
-            self._told,
-        )
+
+        def look() -> dict[str, Any] | None:
+            status = self.status(batch)
+            return status if status.get("state") == "complete" else None
+
+        return eventually(look, seconds, self._told)
 
     def transcribed(self, batch: str) -> int:
         """Count the recordings of a batch that have a transcript."""
@@ -99,8 +102,8 @@ class Deployed:
 
 
 def eventually(
-    look: Callable[[], Any], seconds: float, told: Callable[[], str] = lambda: ""
-) -> Any:
+    look: Callable[[], T | None], seconds: float, told: Callable[[], str] = lambda: ""
+) -> T:
     """Look again and again until there is something to be seen."""
     deadline = time.monotonic() + seconds
     while (seen := look()) is None:
@@ -115,12 +118,13 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
     control = Control(folder / "control")
     control.folder.mkdir()
     models = _models(control.folder / "models")
+    certificate = Certificate(*certify(folder, "store"))
     with (
-        ceph({"rgw allow notification secrets in cleartext": "true"}) as gateway,
-        _by_tls(gateway, folder) as (endpoint, authority),
+        ceph(tls=certificate) as gateway,
         machine(base, "cpu1", _ADDRESSES["cpu1"]) as cpu,
         machine(base, "gpu1", _ADDRESSES["gpu1"]) as gpu,
     ):
+        endpoint, authority = gateway.endpoint, certificate.certificate
         hidden = _secrets(gateway)
         variables = {
             **hidden,
@@ -146,14 +150,6 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
             time.monotonic() - began,
             _operator(control, hidden, endpoint, authority),
         )
-
-
-@contextmanager
-def _by_tls(gateway: CephGateway, folder: Path) -> Iterator[tuple[str, Path]]:
-    certificate, key = certify(folder, "store")
-    port = int(gateway.endpoint.rsplit(":", 1)[1])
-    with tls_in_front_of(port, certificate, key) as front:
-        yield f"https://127.0.0.1:{front}", certificate
 
 
 def _hosts() -> dict[str, Any]:

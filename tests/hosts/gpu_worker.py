@@ -26,7 +26,7 @@ class Outcome:
         code: The exit code of ``ansible-playbook``.
         changed: The names of the tasks and handlers that changed something.
         failed: What the task said that failed; empty if none did.
-        results: What each task returned, by its name; the last one if it ran more than once.
+        results: What each task returned, by its name; the last one that was not skipped.
     """
 
     code: int
@@ -123,5 +123,5 @@ def _read(code: int, out: str, error: str) -> Outcome:
         code,
         [name for name, result in tasks if result.get("changed")],
         "".join(failed),
-        dict(tasks),
+        {name: result for name, result in tasks if not result.get("skipped")},
     )

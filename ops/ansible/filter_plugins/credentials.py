@@ -1,0 +1,80 @@
+"""A role's credentials, each a file on its host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+
+def broker_url(endpoints: Mapping[str, Any], user: str, password: str) -> str:
+    """Write ``BROKER_URL`` of a user."""
+    at = f"{endpoints['broker_address']}:{endpoints['broker_port']}"
+    vhost = quote(str(endpoints["broker_vhost"]), safe="")
+    return f"amqps://{quote(user, safe='')}:{quote(password, safe='')}@{at}/{vhost}"
+
+
+def database_url(endpoints: Mapping[str, Any], user: str, password: str) -> str:
+    """Write ``DATABASE_URL`` of a user, who insists on the server's certificate."""
+    at = f"{endpoints['database_address']}:{endpoints['database_port']}"
+    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    options = f"sslmode=verify-full&sslrootcert={quote(str(endpoints['ca_file']), safe='/')}"
+    name = quote(str(endpoints["database_name"]), safe="")
+    return f"postgresql://{credentials}@{at}/{name}?{options}"
+
+
+def credential_files(
+    roles: Iterable[str],
+    endpoints: Mapping[str, Any],
+    store_keys: Mapping[str, Mapping[str, str]],
+    broker_passwords: Mapping[str, str],
+    database_passwords: Mapping[str, str],
+    more: Mapping[str, Mapping[str, str]],
+) -> list[dict[str, str]]:
+    """List the files of some roles' secrets.
+
+    Args:
+        roles: Such as ``unpack``; each logs in to broker and database under its own name.
+        endpoints: ``dropscribe_endpoints``.
+        store_keys: ``secret_key`` by role; none where the store needs none.
+        broker_passwords: By role.
+        database_passwords: By role.
+        more: Further secrets by role and setting, such as ``POLICY_ENDPOINT_KEY``.
+
+    Returns:
+        Of each file its role, the setting, the ``name`` of the credential, its path below
+        the folder of credentials (``file``), and its content (``value``).
+    """
+    files = []
+    for role in roles:
+        secrets = {
+            "BROKER_URL": broker_url(endpoints, role, broker_passwords[role]),
+            "DATABASE_URL": database_url(endpoints, role, database_passwords[role]),
+        }
+        if role in store_keys:
+            secrets["S3_SECRET_KEY"] = store_keys[role]["secret_key"]
+        secrets.update(more.get(role, {}))
+        for setting, value in sorted(secrets.items()):
+            name = setting.lower().replace("_", "-")
+            files.append(
+                {
+                    "role": role,
+                    "setting": setting,
+                    "name": name,
+                    "file": f"{role}/{name}",
+                    "value": value,
+                }
+            )
+    return files
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Name the filters."""
+        return {
+            "broker_url": broker_url,
+            "credential_files": credential_files,
+            "database_url": database_url,
+        }

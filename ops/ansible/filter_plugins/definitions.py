@@ -1,0 +1,155 @@
+"""RabbitMQ's definitions: who may do what there, and whether it is so."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+_SALT = 4
+
+#: What says which one a thing is.
+_KEYS = {
+    "users": ("name",),
+    "vhosts": ("name",),
+    "permissions": ("user", "vhost"),
+}
+
+_NOTHING = "^$"
+_DEFAULT_EXCHANGE = r"amq\.default"
+_NAMED_BY_RABBITMQ = r"amq\.gen-.*"
+
+
+def rabbitmq_users(routes: Sequence[str], prefix: str, store: str) -> list[dict[str, str]]:
+    """List the roles and what each may do: no more than its program does.
+
+    A consumer reads its own queues; writes to the default exchange (what is to come
+    later, dead letters, review items); and makes only the queue by which it renews its hold
+    on long work, for which RabbitMQ asks for the right to write to where that queue's
+    messages go, and to read it. All else is made by bootstrap.
+
+    Args:
+        routes: Those that are set up.
+        prefix: What the names of queues begin with, and the exchange's name.
+        store: ``aws`` sends to no RabbitMQ.
+    """
+    everything = f"^{prefix}(-.*)?$"
+    users = [
+        _user(
+            route,
+            configure=f"^{prefix}-{route}-lease-.*$",
+            write=f"^({_DEFAULT_EXCHANGE}|{prefix}-{route}(-.*)?)$",
+            read=f"^{prefix}-{route}(-.*)?$",
+        )
+        for route in routes
+    ]
+    publish = f"^({_DEFAULT_EXCHANGE}|{prefix}(-.*)?)$"
+    users.append(_user("operator", write=publish, read=everything))
+    users.append(_user("bootstrap", configure=everything, write=publish, read=everything))
+    if store == "ceph":
+        # A gateway reads confirmations from a queue that RabbitMQ names.
+        own = f"^{_NAMED_BY_RABBITMQ}$"
+        write = f"^({prefix}|{_NAMED_BY_RABBITMQ})$"
+        users.append(_user("store", configure=own, write=write, read=own))
+    elif store != "aws":
+        # These declare the exchange again with each event.
+        users.append(_user("store", configure=f"^{prefix}$", write=f"^{prefix}$"))
+    return users
+
+
+def rabbitmq_definitions(
+    users: Sequence[Mapping[str, str]],
+    passwords: Mapping[str, str],
+    vhost: str,
+    more: Sequence[Mapping[str, str]] = (),
+) -> dict[str, list[dict[str, Any]]]:
+    """Write definitions as ``rabbitmqctl import_definitions`` takes them.
+
+    Args:
+        users: See `rabbitmq_users`.
+        passwords: Of these, by name.
+        vhost: Their virtual host.
+        more: Users of the operator's own, each with its password.
+    """
+    everybody = [{**user, "password": passwords[user["name"]]} for user in users]
+    everybody += [{**_user(user["name"]), **user} for user in more]
+    return {
+        "vhosts": [{"name": vhost}],
+        "users": [
+            {
+                "name": user["name"],
+                "password_hash": rabbitmq_password_hash(user["password"], user["name"]),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [],
+            }
+            for user in everybody
+        ],
+        "permissions": [
+            {
+                "user": user["name"],
+                "vhost": vhost,
+                "configure": user["configure"],
+                "write": user["write"],
+                "read": user["read"],
+            }
+            for user in everybody
+        ],
+    }
+
+
+def rabbitmq_password_hash(password: str, user: str) -> str:
+    """Hash a password as RabbitMQ's definitions have it.
+
+    It is base64 of a salt of four bytes and SHA-256 over salt and password
+    (RabbitMQ's manual, "Credentials and Passwords"). The salt is made of user and
+    password, so that a second run writes the same.
+    """
+    salt = hmac.digest(password.encode(), f"rabbitmq {user}".encode(), "sha256")[:_SALT]
+    digest = hashlib.sha256(salt + password.encode()).digest()
+    return base64.b64encode(salt + digest).decode()
+
+
+def missing_definitions(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Name what RabbitMQ does not have as it should be; nothing of passwords is told.
+
+    Args:
+        wanted: What is to be imported.
+        present: What ``rabbitmqctl export_definitions`` prints.
+    """
+    missing = []
+    for kind, keys in _KEYS.items():
+        there = {_identity(thing, keys): thing for thing in present.get(kind, [])}
+        for thing in wanted.get(kind, []):
+            name = _identity(thing, keys)
+            if not _is_as(there.get(name), thing):
+                missing.append(f"{kind} {' '.join(name)}")
+    return missing
+
+
+def _user(
+    name: str, configure: str = _NOTHING, write: str = _NOTHING, read: str = _NOTHING
+) -> dict[str, str]:
+    return {"name": name, "configure": configure, "write": write, "read": read}
+
+
+def _identity(thing: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(thing[key]) for key in keys)
+
+
+def _is_as(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """Compare what is wanted; RabbitMQ has more to say."""
+    return present is not None and all(present.get(key) == value for key, value in wanted.items())
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Name the filters."""
+        return {
+            "missing_definitions": missing_definitions,
+            "rabbitmq_definitions": rabbitmq_definitions,
+            "rabbitmq_users": rabbitmq_users,
+        }

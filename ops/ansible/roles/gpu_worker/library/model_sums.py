@@ -1,0 +1,188 @@
+#!/usr/bin/python
+"""Ansible module: SHA256SUMS of models on the control machine, hashed once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DOCUMENTATION = r"""
+module: model_sums
+short_description: Takes the SHA-256 sums of model folders
+description:
+  - Runs on the control machine. A file is hashed again only when its size or one of its times is
+    another than last time.
+  - Hidden files and folders are left out (C(.git), the C(.cache) of a download). Links are
+    followed.
+  - Where a folder has a C(SHA256SUMS), its files have to agree with it.
+options:
+  source: {description: The folder of all models, type: path, required: true}
+  names:
+    description: Folders in it, such as C(large-v3) or C(align/en).
+    type: list
+    elements: str
+    required: true
+  cache: {description: A folder in which sums are remembered, type: path, required: true}
+"""
+EXAMPLES = r"""
+- model_sums: {source: /srv/models, names: [large-v3], cache: ~/.cache/dropscribe/models}
+"""
+RETURN = r"""
+models:
+  description: For each name its C(digest) (12 hexadecimal digits), C(sums) and C(bytes)
+  type: list
+"""
+
+SUMS = "SHA256SUMS"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+#: What is remembered of a file: its size, its times, and its sum.
+Known = Mapping[str, Sequence[Any]]
+
+
+class RefusedError(Exception):
+    """A model can't be sent; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as it lies on the control machine.
+
+    Attributes:
+        name: Its folder under ``MODELS_ROOT``.
+        digest: The first 12 hexadecimal digits of the SHA-256 of its sums.
+        sums: A line for each file, as ``sha256sum`` writes them, sorted.
+        bytes: What all files take.
+    """
+
+    name: str
+    digest: str
+    sums: str
+    bytes: int
+
+
+def take(source: Path, name: str, cache: Path) -> Model:
+    """Take a model's sums.
+
+    Raises:
+        RefusedError: It is not there, is empty, or differs from the ``SHA256SUMS`` in it.
+    """
+    if not _NAME.fullmatch(name):
+        raise RefusedError(
+            f"{name!r} can't be a model's name: letters, digits, '.', '_', '-' and '/'"
+        )
+    folder = source / name
+    if not folder.is_dir():
+        raise RefusedError(
+            f"there is no model {name} on the control machine: {folder} is no folder"
+        )
+    files = sorted(_files(folder))
+    if not files:
+        raise RefusedError(f"the model {name} is empty: there is no file in {folder}")
+    with _remembered(cache, folder) as known:
+        sums = {path: _sum(folder / path, path, known) for path in files}
+    _agree(folder, sums)
+    text = "".join(f"{value}  {path}\n" for path, value in sums.items())
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Model(name, digest, text, sum((folder / path).stat().st_size for path in files))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """List a model's files, relative to its folder."""
+    for path, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for each in names:
+            file = Path(path, each)
+            relative = str(file.relative_to(folder))
+            if each.startswith(".") or relative == SUMS:
+                continue
+            if not file.is_file() or not relative.isprintable() or "\\" in relative:
+                raise RefusedError(f"{str(file)!r} is no file that can be sent: move it away")
+            yield relative
+
+
+def _sum(file: Path, key: str, known: dict[str, Sequence[Any]]) -> str:
+    """Hash a file, unless it is known."""
+    status = file.stat()
+    seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    before = known.get(key)
+    if before and list(before[:3]) == seen:
+        return str(before[3])
+    with file.open("rb") as content:
+        value = hashlib.file_digest(content, "sha256").hexdigest()
+    known[key] = [*seen, value]
+    return value
+
+
+@contextmanager
+def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, Sequence[Any]]]:
+    """Open what is remembered of a folder; several hosts' tasks take turns."""
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        try:
+            known: dict[str, Sequence[Any]] = json.load(file)
+        except ValueError:
+            known = {}
+        yield known
+        file.seek(0)
+        file.truncate()
+        json.dump(known, file)
+
+
+def _agree(folder: Path, sums: Mapping[str, str]) -> None:
+    """Compare a model with the sums that came with it."""
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found and sums.get(found[2].removeprefix("./")) != found[1]:
+            raise RefusedError(
+                f"{folder / found[2]} differs from {folder / SUMS}: fetch the model again, or"
+                " delete that file if the model was changed on purpose"
+            )
+
+
+def main() -> None:
+    """Do what the task says."""
+    # Found by Ansible here, too; the functions above can be used without it.
+    from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
+
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str", "required": True},
+            "cache": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    source, cache = Path(module.params["source"]), Path(module.params["cache"])
+    try:
+        models = [take(source, name, cache) for name in module.params["names"]]
+    except (RefusedError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    else:
+        module.exit_json(
+            changed=False,
+            models=[
+                {"name": m.name, "digest": m.digest, "sums": m.sums, "bytes": m.bytes}
+                for m in models
+            ],
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,433 @@
+#!/usr/bin/python
+"""Ansible module: versions of a model on a host, checked, switched and pruned.
+
+Under the root::
+
+    large-v3 -> .versions/large-v3-0123456789ab    what consumers open
+    .versions/large-v3-0123456789ab/SHA256SUMS     and the model's files
+    .incoming/large-v3-0123456789ab/               files on their way
+    .records/large-v3-0123456789ab.json            sizes and times as they were when verified
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENTATION = r"""
+module: model_version
+short_description: Checks, installs and prunes the versions of a model
+description:
+  - C(prepared) says which files have to come, and takes those that another version has from there.
+  - C(installed) verifies what has come, and switches to it by renaming a link.
+  - C(pruned) removes old versions that nothing uses.
+options:
+  root: {description: The folder of all models, type: path, required: true}
+  name: {description: The model's name, type: str, required: true}
+  sums: {description: Its SHA256SUMS, type: str, required: true}
+  state: {choices: [prepared, installed, pruned], required: true, description: What to do}
+  bytes: {description: What its files take (prepared), type: int, default: 0}
+  full: {description: Hash what is there (prepared), type: bool, default: false}
+  files: {description: Files that came (installed), type: list, elements: str, default: []}
+  keep: {description: How many versions stay (pruned), type: int, default: 2}
+"""
+EXAMPLES = r"""
+- model_version: {root: /srv/dropscribe/models, name: large-v3, sums: "{{ sums }}", state: prepared}
+"""
+RETURN = r"""
+files: {description: Files to install (prepared), type: list}
+send: {description: How many of them have to come from the control machine (prepared), type: int}
+send_list: {description: Where their names are listed for rsync on the host (prepared), type: str}
+incoming: {description: Where they have to go (prepared), type: str}
+repaired: {description: Files of a version that were put right (installed), type: list}
+removed: {description: Versions that were removed (pruned), type: list}
+in_use: {description: Versions that would have been if no process had them open, type: list}
+"""
+
+SUMS = "SHA256SUMS"
+
+#: Bytes that stay free on the volume.
+_SPARE = 256 << 20
+
+
+class RefusedError(Exception):
+    """A model can't be installed; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a model on this host.
+
+    Attributes:
+        root: The folder of all models.
+        name: The model.
+        sums: The lines of its ``SHA256SUMS``.
+    """
+
+    root: Path
+    name: str
+    sums: str
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return f"{self.name}-{hashlib.sha256(self.sums.encode()).hexdigest()[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.root / ".versions" / self.id
+
+    @property
+    def incoming(self) -> Path:
+        """Where its files come in."""
+        return self.root / ".incoming" / self.id
+
+    @property
+    def record(self) -> Path:
+        """Where it is noted how its files were when they were verified."""
+        return self.root / ".records" / f"{self.id}.json"
+
+    @property
+    def link(self) -> Path:
+        """What consumers open."""
+        return self.root / self.name
+
+    @property
+    def target(self) -> str:
+        """What the link holds: relative, so that the volume can be mounted elsewhere."""
+        return os.path.relpath(self.folder, self.link.parent)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether consumers get this one."""
+        return self.link.is_symlink() and str(self.link.readlink()) == self.target
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The sum of each file."""
+        return parse(self.sums)
+
+
+def parse(sums: str) -> dict[str, str]:
+    """Read lines of ``sha256sum``: path to sum."""
+    pairs = (line.split("  ", 1) for line in sums.splitlines())
+    return {path: value for value, path in pairs}
+
+
+def digest(file: Path) -> str:
+    """Hash a file; empty if there is none."""
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def state_of(file: Path) -> list[int]:
+    """Say what any writing to a file changes; a copy by times and size alone changes it, too."""
+    try:
+        status = file.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def damaged(version: Version, *, full: bool) -> list[str]:
+    """Find files of an installed version that are missing or not what they were.
+
+    Without ``full``, only those are hashed whose size or times are other than on record.
+    """
+    try:
+        record = json.loads(version.record.read_text())
+    except (OSError, ValueError):
+        record = {}
+
+    def suspect(path: str) -> bool:
+        now = state_of(version.folder / path)
+        return full or not now or record.get(path) != now
+
+    return [
+        path
+        for path, value in version.files.items()
+        if suspect(path) and digest(version.folder / path) != value
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What has to be done for a version.
+
+    Attributes:
+        files: Those that are missing in it, or damaged.
+        send: Those of them that have to come from the control machine.
+    """
+
+    files: Sequence[str]
+    send: Sequence[str]
+
+
+def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Prepared:
+    """Find what is missing, and get what this host has already.
+
+    Args:
+        version: Which is wanted.
+        sizes: Bytes that all its files take.
+        full: Hash all files that are there.
+        dry: Change nothing.
+
+    Raises:
+        RefusedError: A folder is where the link has to be, or the volume is too small.
+    """
+    if version.link.exists() and not version.link.is_symlink():
+        raise RefusedError(
+            f"{version.link} is no link, so it was not put there by this role: move it away"
+            " (the model comes from the control machine), then run this again"
+        )
+    files = damaged(version, full=full) if version.folder.is_dir() else list(version.files)
+    have = [path for path in files if digest(version.incoming / path) == version.files[path]]
+    missing = [path for path in files if path not in have]
+    elsewhere = _elsewhere(version)
+    send = [path for path in missing if version.files[path] not in elsewhere]
+    if files and not version.folder.is_dir():
+        _room(version, sizes)
+    if dry or not files:
+        return Prepared(files, send)
+    _drop_stale(version)
+    version.incoming.mkdir(parents=True, exist_ok=True)
+    # What is on its way is nobody's business.
+    (version.root / ".incoming").chmod(0o700)
+    for path in set(missing).difference(send):
+        file = version.incoming / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(elsewhere[version.files[path]], file)
+        if digest(file) != version.files[path]:
+            # The other version is damaged, and only what differs has to be sent.
+            send.append(path)
+    listed = version.incoming.with_name(f"{version.incoming.name}.files")
+    listed.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in send))
+    return Prepared(files, send)
+
+
+def install(version: Version, files: Sequence[str], *, dry: bool) -> bool:
+    """Put files that came where they belong, and let consumers have the version.
+
+    Returns:
+        Whether that changes what consumers get.
+
+    Raises:
+        RefusedError: A file is not what was sent.
+    """
+    changed = bool(files) or not version.is_current
+    if dry:
+        return changed
+    if files:
+        _accept(version, files)
+    record = json.dumps({path: state_of(version.folder / path) for path in version.files})
+    if not version.record.exists() or version.record.read_text() != record:
+        version.record.parent.mkdir(parents=True, exist_ok=True)
+        _replace(version.record, record)
+    if not version.is_current:
+        _switch(version)
+    return changed
+
+
+def _accept(version: Version, files: Sequence[str]) -> None:
+    """Verify what came, and move it into its version."""
+    bad = [path for path in files if digest(version.incoming / path) != version.files[path]]
+    if bad:
+        raise RefusedError(
+            f"{version.name}: {', '.join(bad)} came otherwise than it was sent. Run this again:"
+            " what differs is sent again. If it stays so, a disk or memory is failing"
+        )
+    for path in files:
+        _settle(version.incoming / path)
+    if version.folder.is_dir():
+        # In use, perhaps: each file is replaced at once, and never missing.
+        for path in files:
+            (version.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (version.incoming / path).replace(version.folder / path)
+        _replace(version.folder / SUMS, version.sums)
+        shutil.rmtree(version.incoming)
+    else:
+        _replace(version.incoming / SUMS, version.sums)
+        for file in _beyond(version):
+            file.unlink()
+        for folder, _, _ in os.walk(version.incoming):
+            Path(folder).chmod(0o755)
+        version.folder.parent.mkdir(parents=True, exist_ok=True)
+        version.incoming.rename(version.folder)
+    version.incoming.with_name(f"{version.incoming.name}.files").unlink(missing_ok=True)
+
+
+def _beyond(version: Version) -> Iterator[Path]:
+    """Find files among those that came that are not of the version."""
+    known = {SUMS, *version.files}
+    for file in version.incoming.rglob("*"):
+        if not file.is_dir() and str(file.relative_to(version.incoming)) not in known:
+            yield file
+
+
+def _switch(version: Version) -> None:
+    """Make the link anew beside the models, and rename it over the old one."""
+    version.link.parent.mkdir(parents=True, exist_ok=True)
+    beside = version.incoming.with_name(f"{version.incoming.name}.link")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(version.target)
+    beside.replace(version.link)
+    _settle(version.link.parent)
+
+
+def prune(version: Version, keep: int, *, dry: bool) -> tuple[list[str], list[str]]:
+    """Remove old versions that nothing uses; the one that consumers get always stays.
+
+    Returns:
+        Those that go, and those that would if no process had them open.
+    """
+    folders = _versions(version.root, version.name)
+    old = [each for each in folders if each.resolve() != version.link.resolve()]
+    old.sort(key=lambda each: (each / SUMS).stat().st_mtime_ns if (each / SUMS).exists() else 0)
+    surplus = old[: max(0, len(old) - (keep - 1))]
+    if not surplus:
+        return [], []
+    opened = set(_opened())
+    busy = [each for each in surplus if any(path.is_relative_to(each) for path in opened)]
+    gone = [each for each in surplus if each not in busy]
+    for each in () if dry else gone:
+        shutil.rmtree(each)
+        name = str(each.relative_to(version.root / ".versions"))
+        (version.root / ".records" / f"{name}.json").unlink(missing_ok=True)
+    return [each.name for each in gone], [each.name for each in busy]
+
+
+def _versions(root: Path, name: str) -> list[Path]:
+    """Find the folders of a model's versions."""
+    folder = (root / ".versions" / name).parent
+    pattern = re.compile(re.escape(Path(name).name) + "-[0-9a-f]{12}")
+    if not folder.is_dir():
+        return []
+    return [each for each in folder.iterdir() if pattern.fullmatch(each.name)]
+
+
+def _opened() -> Iterator[Path]:
+    """List the files that processes have open, mapped, or stand in."""
+    for process in Path("/proc").glob("[0-9]*"):
+        # Any of them can end meanwhile.
+        with suppress(OSError):
+            yield (process / "cwd").readlink()
+            for line in (process / "maps").read_text(errors="replace").splitlines():
+                if "/" in line:
+                    yield Path(line[line.index("/") :])
+            for opened in (process / "fd").iterdir():
+                yield opened.readlink()
+
+
+def _elsewhere(version: Version) -> Mapping[str, Path]:
+    """Say which sums files of this model's other versions have, by what those were sent as."""
+    found = {}
+    for folder in _versions(version.root, version.name):
+        with suppress(OSError):
+            for path, value in parse((folder / SUMS).read_text()).items():
+                if folder != version.folder and (folder / path).is_file():
+                    found[value] = folder / path
+    return found
+
+
+def _drop_stale(version: Version) -> None:
+    """Remove what an interrupted run left of another version."""
+    folder = version.incoming.parent
+    pattern = re.compile(re.escape(Path(version.name).name) + r"-[0-9a-f]{12}(\.\w+)?")
+    for each in folder.iterdir() if folder.is_dir() else ():
+        if pattern.fullmatch(each.name) and not each.name.startswith(version.incoming.name):
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
+def _room(version: Version, sizes: int) -> None:
+    """See whether a version fits on the volume."""
+    place = version.root
+    while not place.exists():
+        place = place.parent
+    come = sum(each.stat().st_blocks * 512 for each in version.incoming.rglob("*"))
+    free = shutil.disk_usage(place).free
+    if sizes - come + _SPARE > free:
+        raise RefusedError(
+            f"{version.name} needs {(sizes - come + _SPARE) >> 20} MiB on {place}, where"
+            f" {free >> 20} MiB are free: enlarge the volume, or remove old models"
+        )
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file so that it is there whole or as before."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    _settle(new)
+    new.replace(file)
+
+
+def _settle(path: Path) -> None:
+    """Have the kernel write a file or folder to the disk, readable for all."""
+    if path.is_file():
+        path.chmod(0o644)
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def main() -> None:
+    """Do what the task says."""
+    # Found by Ansible here, too; the functions above can be used without it.
+    from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
+
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "sums": {"type": "str", "required": True},
+            "bytes": {"type": "int", "default": 0},
+            "state": {"choices": ["prepared", "installed", "pruned"], "required": True},
+            "full": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "int", "default": 2},
+        },
+        supports_check_mode=True,
+    )
+    given, dry = module.params, module.check_mode
+    version = Version(Path(given["root"]), given["name"], given["sums"])
+    try:
+        if given["state"] == "prepared":
+            found = prepare(version, given["bytes"], full=given["full"], dry=dry)
+            result = {
+                "changed": False,
+                "files": found.files,
+                "send": len(found.send),
+                "send_list": f"{version.incoming}.files",
+                "incoming": str(version.incoming),
+            }
+        elif given["state"] == "installed":
+            repaired = given["files"] if version.folder.is_dir() else []
+            result = {
+                "changed": install(version, given["files"], dry=dry),
+                "version": version.id,
+                "repaired": repaired,
+            }
+        else:
+            removed, in_use = prune(version, given["keep"], dry=dry)
+            result = {"changed": bool(removed), "removed": removed, "in_use": in_use}
+    except (RefusedError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    else:
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
