@@ -210,18 +210,25 @@ def _reached(base: Debian, endpoint: str, authority: Path, control: Control) -> 
         "certificates_folder": str(certificates),
         "dropscribe_store_kind": "ceph",
         "dropscribe_store_endpoint": endpoint,
-        "dropscribe_store_ca_file": str(authority),
+        "dropscribe_store_authority": str(authority),
         # Of the gateway, which is on this machine.
         "dropscribe_store_broker_ca_file": str(certificates / "ca.pem"),
         "consumer_host_workers": "{{ {'transcribe': 1} if 'gpu_workers' in group_names"
         " else {'unpack': 2, 'review': 1} }}",
         "consumer_host_install_environment": {"PIP_CERT": trusted, "SSL_CERT_FILE": trusted},
         "consumer_host_route_environment": {
-            "transcribe": {"WHISPER_MODEL": "tiny.en", "WHISPER_DEVICE": "cpu"}
+            "transcribe": {
+                "WHISPER_MODEL": "tiny.en",
+                "WHISPER_DEVICE": "cpu",
+                # A few at a time, so that there is a middle of a batch.
+                "TRANSCRIBE_GROUP": "3",
+            }
         },
         "gpu_worker_gpu": "none",
         "gpu_worker_volume_device": "none",
         "gpu_worker_models": ["tiny.en"],
+        # Loopback is shared, too.
+        "monitoring_local_address": "{{ ansible_host }}",
         "database_client_networks": ["127.0.0.0/8"],
         "broker_epmd_port": _EPMD,
         "broker_distribution_port": _DISTRIBUTION,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -223,6 +224,8 @@ def machine(
                 *(f"--bind={bind}" for bind in binds),
             ],
             {"PATH": os.environ["PATH"], **(variables or {})},
+            # It shuts the host down, also when the test process was killed.
+            orphaned=signal.SIGTERM,
         )
         host = Machine(name, address, tree, base.access, process)
         try:
