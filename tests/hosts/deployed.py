@@ -165,7 +165,7 @@ def _hosts() -> dict[str, Any]:
                 "stores": {},
                 "operators": cpu,
                 "consumers": {**cpu, "children": {"gpu_workers": gpu}},
-                "transfer": {},
+                "transfer": cpu,
                 "monitoring": {},
             },
         }
@@ -178,7 +178,7 @@ def _secrets(gateway: CephGateway) -> dict[str, Any]:
     def password() -> str:
         return f"%/@: '{secrets.token_hex(12)}"
 
-    keys = {name: gateway.make_user(name) for name in (*_ROUTES, "operator")}
+    keys = {name: gateway.make_user(name) for name in (*_ROUTES, "transfer", "operator")}
     own = (gateway.access_key, gateway.secret_key)
     return {
         "dropscribe_broker_passwords": {
@@ -192,7 +192,7 @@ def _secrets(gateway: CephGateway) -> dict[str, Any]:
             for name, (access, secret) in {**keys, "bootstrap": own}.items()
         },
         "dropscribe_store_principals": {
-            **{name: f"arn:aws:iam:::user/{name}" for name in (*_ROUTES, "operator")},
+            **{name: f"arn:aws:iam:::user/{name}" for name in keys},
             "drop": "arn:aws:iam:::user/operator",
         },
     }
@@ -224,6 +224,16 @@ def _reached(base: Debian, endpoint: str, authority: Path, control: Control) -> 
                 "TRANSCRIBE_GROUP": "3",
             }
         },
+        # The other host is where recordings are made, too.
+        "transfer_jobs": {
+            "recorder": {
+                "sources": [f"ssh://root@{_ADDRESSES['gpu1']}:{SSH_PORT}/srv/recordings/"],
+                "options": ["--settle=0s"],
+                "every": "1d",
+            }
+        },
+        "transfer_ssh_key": base.access.key.read_text(),
+        "transfer_known_hosts": base.access.known_hosts.read_text().splitlines(),
         "gpu_worker_gpu": "none",
         "gpu_worker_volume_device": "none",
         "gpu_worker_models": ["tiny.en"],

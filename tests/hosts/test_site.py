@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -107,6 +108,24 @@ def test_an_archive_that_is_dropped_is_completed_by_the_hosts(site: Deployed) ->
             lines = [json.loads(line) for line in journal.splitlines() if line.startswith("{")]
             told = [line for line in lines if line.get("batch") == batch]
             assert "delivery" in {line["event"] for line in told}
+
+
+def test_what_a_recorder_made_is_fetched_once(site: Deployed) -> None:
+    with tarfile.open(_SAMPLE) as sample:
+        sound = sample.extractfile("interviews/01 river.mp3")
+        assert sound is not None
+        made = base64.b64encode(sound.read()).decode()
+    site.gpu.run(f"mkdir -p /srv/recordings && base64 -d > /srv/recordings/tape.mp3 <<< '{made}'")
+    unit = "dropscribe-transfer@recorder"
+    sent = []
+    for _ in range(2):
+        site.cpu.run(f"systemctl start {unit}")
+        invocation = site.cpu.run(f"systemctl show --property InvocationID --value {unit}").out
+        said = f"journalctl --output cat --no-pager _SYSTEMD_INVOCATION_ID={invocation.strip()}"
+        sent.append(json.loads(site.cpu.run(said).out)["transfers"])
+    (batch,) = sent[0]
+    assert sent[1] == []
+    assert site.complete(batch["batch_id"])["counts"] == {"transcribed": 1, "ignored": 0}
 
 
 def test_health_finds_nothing_wrong(site: Deployed) -> None:
