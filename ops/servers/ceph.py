@@ -70,16 +70,19 @@ rgw frontends = beast {frontend}
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """By what a server proves who it is.
+class Tls:
+    """By what a gateway proves who it is, and whom it believes.
 
     Attributes:
         certificate: A PEM file.
         key: The PEM file of its private key.
+        trusted: A PEM file of authorities, read for each connection to a broker. A topic's
+            ``ca-location`` is of no use: 16.2.15 reads the name from memory that it has given back.
     """
 
     certificate: Path
     key: Path
+    trusted: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +158,13 @@ class CephGateway:
 
 @contextmanager
 def ceph(
-    config: Mapping[str, str | int] | None = None, *, tls: Certificate | None = None
+    config: Mapping[str, str | int] | None = None, *, tls: Tls | None = None
 ) -> Iterator[CephGateway]:
     """Run a monitor, an object store in memory and a gateway for as long as the block runs.
 
     Args:
         config: Options of the gateway, such as ``{"rgw lc debug interval": 5}``.
-        tls: By what it proves who it is; None for no TLS.
+        tls: By what it proves who it is, and whom it believes; None for no TLS.
 
     Raises:
         ConfigurationError: Ceph is not installed.
@@ -181,12 +184,12 @@ def ceph(
 
 @contextmanager
 def _cluster(
-    place: Grounds, config: Mapping[str, str | int], tls: Certificate | None
+    place: Grounds, config: Mapping[str, str | int], tls: Tls | None
 ) -> Iterator[partial[Process]]:
     """Run what is behind the gateway, with its user; yields how to make one more program."""
     fsid, monitor_map = str(uuid.uuid4()), str(place.folder / "monmap")
     _write_folder(place, fsid, config, tls)
-    program = partial(Process, place, environment=_environment(place.folder))
+    program = partial(Process, place, environment=_environment(place.folder, tls))
     address = f"[v1:127.0.0.1:{place.ports[0]}]"
     _run(program(["monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monitor_map]))
     # It asks nobody: what finds no monitor yet looks again only after seconds.
@@ -216,8 +219,9 @@ def _make_user(name: str, access_key: str, secret_key: str) -> list[str]:
     return ["radosgw-admin", "--no-mon-config", "user", "create", *names, *keys]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, tls: Tls | None) -> dict[str, str]:
     return {
+        **({} if tls is None else {"SSL_CERT_FILE": str(tls.trusted)}),
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(folder),
@@ -226,7 +230,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _frontend(port: int, tls: Certificate | None) -> str:
+def _frontend(port: int, tls: Tls | None) -> str:
     if tls is None:
         return f"endpoint=127.0.0.1:{port}"
     files = f"ssl_certificate={tls.certificate} ssl_private_key={tls.key}"
@@ -234,7 +238,7 @@ def _frontend(port: int, tls: Certificate | None) -> str:
 
 
 def _write_folder(
-    place: Grounds, fsid: str, config: Mapping[str, str | int], tls: Certificate | None
+    place: Grounds, fsid: str, config: Mapping[str, str | int], tls: Tls | None
 ) -> None:
     folder, (monitor, gateway) = place.folder, place.ports
     frontend = _frontend(gateway, tls)

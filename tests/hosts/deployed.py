@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ops.servers.ceph import CephGateway, Certificate, ceph
+from ops.servers.ceph import CephGateway, Tls, ceph
 from tests.hosts.control import Control, Played
 from tests.hosts.machine import SSH_PORT, Debian, Machine, machine
 from tests.integration.certificates import certify
@@ -118,13 +118,13 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
     control = Control(folder / "control")
     control.folder.mkdir()
     models = _models(control.folder / "models")
-    certificate = Certificate(*certify(folder, "store"))
+    certificate, key = certify(folder, "store")
     with (
-        ceph(tls=certificate) as gateway,
+        ceph(tls=Tls(certificate, key, control.folder / "certificates/ca.pem")) as gateway,
         machine(base, "cpu1", _ADDRESSES["cpu1"]) as cpu,
         machine(base, "gpu1", _ADDRESSES["gpu1"]) as gpu,
     ):
-        endpoint, authority = gateway.endpoint, certificate.certificate
+        endpoint, authority = gateway.endpoint, certificate
         hidden = _secrets(gateway)
         variables = {
             **hidden,
@@ -201,18 +201,15 @@ def _secrets(gateway: CephGateway) -> dict[str, Any]:
 def _reached(base: Debian, endpoint: str, authority: Path, control: Control) -> dict[str, Any]:
     options = f"-o UserKnownHostsFile={base.access.known_hosts} -o StrictHostKeyChecking=yes"
     trusted = "/usr/local/share/trusted.pem"
-    certificates = control.folder / "certificates"
     return {
         "ansible_user": "root",
         "ansible_port": SSH_PORT,
         "ansible_ssh_private_key_file": str(base.access.key),
         "ansible_ssh_common_args": options,
-        "certificates_folder": str(certificates),
+        "certificates_folder": str(control.folder / "certificates"),
         "dropscribe_store_kind": "ceph",
         "dropscribe_store_endpoint": endpoint,
         "dropscribe_store_authority": str(authority),
-        # Of the gateway, which is on this machine.
-        "dropscribe_store_broker_ca_file": str(certificates / "ca.pem"),
         "consumer_host_workers": "{{ {'transcribe': 1} if 'gpu_workers' in group_names"
         " else {'unpack': 2, 'review': 1} }}",
         "consumer_host_install_environment": {"PIP_CERT": trusted, "SSL_CERT_FILE": trusted},
