@@ -113,7 +113,7 @@ def transfer(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    r"""Send recordings of other machines into the bucket, over SSH.
+    """Send recordings of other machines into the bucket, over SSH.
 
     SOURCE is an archive, a pattern or a folder: [user@]host:path or
     ssh://[user@]host[:port]/path. Archives are sent as they are; all other
@@ -137,7 +137,7 @@ def transfer(
     Settings: TRANSFER_ROOT, TRANSFER_SSH_KEY, TRANSFER_KNOWN_HOSTS,
     TRANSFER_SSH_CONFIG, TRANSFER_ATTEMPTS, TRANSFER_TIMEOUT, TRANSFER_RESERVE;
     S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION.
-    """
+    """  # noqa: D301
     if not sources and not lists:
         raise click.UsageError("there is no SOURCE, and no --sources FILE")
     try:
