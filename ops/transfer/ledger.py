@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -74,11 +74,15 @@ class Ledger:
         self._path = path
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # After a power cut, too, it must know what it said.
-        with self._reading():
-            self._database.execute("PRAGMA foreign_keys = ON")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(_SCHEMA)
+        with ExitStack() as stack:
+            # What can't be used is not kept open either.
+            stack.callback(self._database.close)
+            with self._reading():
+                self._database.execute("PRAGMA foreign_keys = ON")
+                # After a power cut, too, it must know what it said.
+                self._database.execute("PRAGMA synchronous = FULL")
+                self._database.executescript(_SCHEMA)
+            stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
