@@ -111,7 +111,7 @@ def combined(
     figures = figures or {}
     wrong = sorted(
         (remark for remark in remarks if remark.level is not Level.OK),
-        key=lambda remark: _ORDER.index(remark.level),
+        key=lambda remark: (*_ORDER, Level.SKIPPED).index(remark.level),
     )
     if not wrong:
         said = [all_well, *(remark.what for remark in remarks)]

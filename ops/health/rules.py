@@ -35,7 +35,9 @@ def look_at_rules(site: Site) -> Finding:
     """Compare the bucket's rules with those that ``bootstrap`` would make now.
 
     What these credentials may not read is unknown, and no failure: only
-    ``bootstrap``'s own need to.
+    ``bootstrap``'s own need to. Ceph shows them to the bucket's owner alone, whatever
+    its policy grants (its source, ``RGWPSListNotifsOp::verify_permission``), so there
+    nobody else looks.
     """
     settings = StoreSettings.read(site.environment)
     options = BootstrapSettings.read(site.environment)
@@ -57,15 +59,16 @@ def look_at_rules(site: Site) -> Finding:
             dry_run=True,
         )
 
+    hidden = Level.SKIPPED if kind == "ceph" else Level.UNKNOWN
     remarks = [
-        *_remarks("notification rules", announcements),
-        *_remarks("lifecycle rules", lifecycle),
+        *_remarks("notification rules", announcements, hidden),
+        *_remarks("lifecycle rules", lifecycle, hidden),
     ]
     names = ", ".join(route.name for route in routes)
     return combined("rules", remarks, f"as bootstrap makes them, for {names}")
 
 
-def _remarks(what: str, steps: Callable[[], Iterator[Step]]) -> Iterator[Remark]:
+def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> Iterator[Remark]:
     try:
         for step in steps():
             if step.changed:
@@ -77,7 +80,7 @@ def _remarks(what: str, steps: Callable[[], Iterator[Step]]) -> Iterator[Remark]
         if code not in _FORBIDDEN:
             raise TransientError(f"{what}: the store refused ({code})") from exc
         yield Remark(
-            Level.UNKNOWN,
+            hidden,
             f"these credentials may not read the {what} ({code})",
             "with those of bootstrap: dropscribe health --check rules",
         )

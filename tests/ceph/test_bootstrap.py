@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from click.testing import CliRunner
 
 from consumers.broker.connection import make_connection
 from consumers.dropped import retire
@@ -19,6 +21,7 @@ from events.keys import AudioId, BatchId
 from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
+from ops.commands.health import health
 from ops.composition import make_store
 from ops.environment import Environment
 from ops.servers.ceph import CephGateway, ceph
@@ -240,23 +243,31 @@ def principals(gateway: CephGateway) -> dict[str, tuple[str, str]]:
 Connect = Callable[[str], Store]
 
 
+Settings = Callable[[str], Mapping[str, str]]
+
+
 @pytest.fixture(scope="module")
-def connect(
+def settings_of(
     deploy: Callable[[], dict[str, str]], principals: dict[str, tuple[str, str]]
-) -> Connect:
-    """Reach a bucket as the user who has one role, or as ``owner``."""
+) -> Settings:
+    """Give the settings of the user who has one role, or of ``owner``."""
     given = ",".join(f"{role}=arn:aws:iam:::user/only-{role}" for role in principals)
     variables = {**deploy(), "S3_PRINCIPALS": given}
     assert f"policy of bucket {variables['S3_BUCKET']}" in changes(variables)
     assert changes(variables) == []
 
-    def connect(role: str) -> Store:
+    def settings_of(role: str) -> Mapping[str, str]:
         owner = variables["S3_ACCESS_KEY"], variables["S3_SECRET_KEY"]
         access_key, secret_key = principals.get(role, owner)
-        keys = {"S3_ACCESS_KEY": access_key, "S3_SECRET_KEY": secret_key}
-        return make_store(Environment({**variables, **keys}))
+        return {**variables, "S3_ACCESS_KEY": access_key, "S3_SECRET_KEY": secret_key}
 
-    return connect
+    return settings_of
+
+
+@pytest.fixture(scope="module")
+def connect(settings_of: Settings) -> Connect:
+    """Reach a bucket as the user who has one role, or as ``owner``."""
+    return lambda role: make_store(Environment(settings_of(role)))
 
 
 class TestRoles:
@@ -387,6 +398,16 @@ class TestRoles:
             lambda: put(store, AUDIO.opus_key),
             lambda: store.delete(POLICY),
         )
+
+    def test_the_rules_are_shown_to_the_owner_alone(self, settings_of: Settings) -> None:
+        as_owner, as_operator = (
+            CliRunner().invoke(health, ["--check", "rules", "--json"], env=dict(settings_of(role)))
+            for role in ("owner", "operator")
+        )
+        assert json.loads(as_owner.stdout)["findings"][0]["level"] == "ok", as_owner.stdout
+        finding = json.loads(as_operator.stdout)["findings"][0]
+        assert finding["level"] == "skipped"
+        assert "may not read the notification rules" in finding["what"]
 
 
 def put(store: Store, key: str) -> None:

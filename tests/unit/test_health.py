@@ -86,6 +86,13 @@ def test_of_several_remarks_the_worst_comes_first_and_each_command_once() -> Non
     )
 
 
+def test_what_is_not_looked_at_is_said_and_not_wrong() -> None:
+    remarks = [Remark(Level.OK, "a rule"), Remark(Level.SKIPPED, "hidden", "ask the owner")]
+    finding = combined("rules", remarks, "all well")
+    assert (finding.level, finding.what) == (Level.SKIPPED, "hidden")
+    assert combined("rules", [*remarks, Remark(Level.WARNING, "bad")], "").level is Level.WARNING
+
+
 def test_limits_count_from_where_they_are() -> None:
     rising, down = Limits(10, 20), Limits(0.2, 0.1)
     assert [judged(value, rising).value for value in (9, 10, 19.9, 20)] == [
