@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.account import Accountant
-from consumers.errors import TransientError
+from consumers.database.migrate import pending
+from consumers.errors import ConfigurationError, TransientError
 from consumers.loop import Loop
 from consumers.observer import SILENT, Observer
 from events.routes import Route
 from ops.composition import Adapters, make_store, open_inbox
 from ops.environment import Environment
 from ops.handlers import HANDLERS
-from ops.settings import LoopSettings
+from ops.settings import DatabaseSettings, LoopSettings
 
 
 @contextmanager
@@ -36,8 +37,10 @@ def open_loop(
 
     Raises:
         ClockError: It could do nothing but fail what it takes.
+        ConfigurationError: So it could with a schema that is older than this release.
     """
     _check_clock(environment, log)
+    _check_schema(environment, log)
     opener = open_inbox(environment, route)
     delays = LoopSettings.read(environment).delays
     adapters = adapters or Adapters()
@@ -59,3 +62,17 @@ def _check_clock(environment: Environment, log: Any) -> None:
     except TransientError as exc:
         # Deliveries wait for a store that is away; this is not the place to.
         log.warning("store is away", error=str(exc))
+
+
+def _check_schema(environment: Environment, log: Any) -> None:
+    try:
+        missing = pending(DatabaseSettings.read(environment).url)
+    except TransientError as exc:
+        log.warning("database is away", error=str(exc))
+        return
+    if missing:
+        names = ", ".join(f"{step.version:04} {step.name}" for step in missing)
+        raise ConfigurationError(
+            f"the database's schema is older than this release ({names}): "
+            "run 'dropscribe bootstrap' of this release first"
+        )

@@ -45,6 +45,7 @@ _REGISTERED = ("batch_id", "is_moderated")
 #: What whoever finishes a batch's last recording writes, or puts off.
 _COMPLETED = ("completed_at", "announced_at", "counts", "stalled", "retold_at")
 
+#: Every consumer looks whether the schema is as new as it is.
 #: Role: table: privilege: the columns that it is for; none named is all of them.
 #: `INSERT ... ON CONFLICT (column)` reads the column.
 PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] = {
@@ -52,6 +53,7 @@ PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] 
         "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()},
         "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
         "stages": _READ,
+        "schema_migrations": _READ,
     },
     "dropscribe_transcribe": {
         "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
@@ -59,6 +61,7 @@ PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] 
         # It writes what people said, and can't read what others did.
         "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
         "stages": _READ,
+        "schema_migrations": _READ,
     },
     "dropscribe_moderate": {
         "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
@@ -67,6 +70,7 @@ PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] 
         "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
         "verdicts": {"SELECT": ("batch_id", "ordinal", "policy"), "INSERT": ()},
         "stages": _READ,
+        "schema_migrations": _READ,
     },
     # The consumer that makes the items.
     "dropscribe_review": {
@@ -76,6 +80,7 @@ PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] 
         "verdicts": _READ,
         "review_items": {"SELECT": (), "INSERT": (), "UPDATE": ()},
         "reviews": _READ,
+        "schema_migrations": _READ,
     },
     # A person who decides on them. What was decided stays.
     "dropscribe_reviewer": {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 from click import Context, Group
 
 from consumers.database.database import Database
+from consumers.database.migrate import migrations
 from ops.cli import COMMANDS, main
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
@@ -175,4 +177,17 @@ def test_a_setting_that_is_wrong_is_named(run: Run, name: str, value: str) -> No
 def test_without_a_schema_it_says_what_to_do(run: Run, embedded: dict[str, str]) -> None:
     result = run("status", DATABASE_URL=embedded["DATABASE_URL"])
     assert result.exit_code == 1
+    assert "dropscribe bootstrap" in result.stderr
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_consumer_of_a_newer_release_than_its_schema_does_not_begin(
+    run: Run, variables: dict[str, str]
+) -> None:
+    newest = migrations()[-1]
+    with psycopg.connect(variables["DATABASE_URL"]) as connection:
+        connection.execute("DELETE FROM schema_migrations WHERE version = %s", [newest.version])
+    result = run("consume", "review")
+    assert result.exit_code == 1
+    assert f"{newest.version:04} {newest.name}" in result.stderr
     assert "dropscribe bootstrap" in result.stderr
