@@ -96,7 +96,7 @@ class Database(Session):
 
     def put_recording(self, recording: Recording) -> None:
         """Write a recording's row; a finished one stays as it is."""
-        with self._transaction() as connection:
+        with self._one_trip() as connection:
             self._put_recording(connection, recording)
 
     def put_transcript(self, recording: Recording, transcript: Transcript) -> None:
@@ -107,7 +107,7 @@ class Database(Session):
             self._put_transcript(recording, transcript, _INDEXED_AT_LEAST)
 
     def _put_transcript(self, recording: Recording, transcript: Transcript, indexed: int) -> None:
-        with self._transaction() as connection:
+        with self._one_trip() as connection:
             self._put_recording(connection, recording)
             connection.execute(
                 self._sql["put_transcript"],
@@ -141,7 +141,7 @@ class Database(Session):
             "adapter": moderation.adapter,
             "findings": Jsonb([asdict(finding) for finding in moderation.findings]),
         }
-        with self._transaction() as connection:
+        with self._one_trip() as connection:
             connection.execute(self._sql["put_verdicts"], parameters)
             connection.execute(self._sql["moderated"], parameters)
 
@@ -187,11 +187,7 @@ class Database(Session):
             Whether the batch is complete and waits to be announced: by this
             call, or by a worker that died before it said so.
         """
-        parameters = {"batch_id": str(batch)}
-        with translated(), self._pool.connection() as connection:
-            connection.execute(self._sql["complete_batch"], parameters)
-            row = connection.execute(self._sql["unannounced_batch"], parameters).fetchone()
-        return row is not None
+        return bool(self._rows("complete_batch", {"batch_id": str(batch)}))
 
     def announced(self, batch: BatchId, counts: Mapping[str, int]) -> None:
         """Put on record that the batch's completion is announced."""

@@ -25,6 +25,20 @@ class Session:
         with translated(), self._pool.connection() as connection, connection.transaction():
             yield connection
 
+    @contextmanager
+    def _one_trip(self) -> Iterator[Connection]:
+        """Run a transaction whose statements go out together, as nobody reads their results.
+
+        What one of them is refused for is raised at the end of the block.
+        """
+        with (
+            translated(),
+            self._pool.connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            yield connection
+
     def _execute(self, name: str, parameters: Mapping[str, object]) -> None:
         with translated(), self._pool.connection() as connection:
             connection.execute(self._sql[name], parameters)

@@ -63,7 +63,7 @@ def _completion(site: Site, server: Server, completion: Completion) -> Iterator[
             Level.CRITICAL,
             f"the index {INDEX} {state}: each completed batch costs a look at all rows",
             f"psql -c 'DROP INDEX IF EXISTS {INDEX}' -c 'CREATE INDEX CONCURRENTLY {INDEX} "
-            "ON recordings (batch_id) WHERE finished_at IS NULL'",
+            "ON recordings (batch_id, (-ordinal)) WHERE finished_at IS NULL'",
         )
     level = judged(completion.seconds, site.settings.completion)
     if level is not Level.OK:

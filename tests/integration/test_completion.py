@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -93,6 +95,42 @@ def test_of_many_workers_that_finish_at_once_exactly_one_completes_the_batch(
         assert row is not None
         assert row.completed_at is not None
         assert any(answer[number] for answer in answers)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from nodes(each)
+
+
+@pytest.mark.parametrize("finished", [0, 19_000, 19_999])
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_whether_one_is_left_is_seen_at_one_row_whatever_statistics_say(
+    database: Database, finished: int, is_analyzed: bool
+) -> None:
+    """No autovacuum comes in time; so what was finished still stands in the index."""
+    batch = registered(database)
+    database.seal(batch, rejected=0, ignored=0, failure=None)
+    with database._transaction() as connection:
+        connection.execute(
+            "INSERT INTO recordings (batch_id, ordinal, state, path)"
+            " SELECT %s, n, 'converted', '' FROM generate_series(0, 19999) AS n",
+            [str(batch)],
+        )
+        if is_analyzed:
+            connection.execute("ANALYZE recordings")
+        connection.execute(
+            "UPDATE recordings SET state = 'transcribed', finished_at = now() WHERE ordinal < %s",
+            [finished],
+        )
+    with database._transaction() as connection:
+        explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + database._sql["complete_batch"]
+        row = connection.execute(explain, {"batch_id": str(batch)}).fetchone()
+    assert row is not None
+    (answer,) = cast("list[dict[str, Any]]", row["QUERY PLAN"])
+    plan = answer["Plan"]
+    assert max(node["Actual Rows"] for node in nodes(plan)) == 1
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
 
 
 def test_a_state_only_moves_forward(database: Database) -> None:

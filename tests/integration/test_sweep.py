@@ -542,7 +542,7 @@ def test_sweeping_again_and_again_ends_with_sigterm(
 ) -> None:
     finished(pipeline, tmp_path)
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    threading.Timer(8.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
     result = run("sweep", "--every", "1s", "--json")
     assert result.exit_code == 0
     assert result.stdout.count('"lossless": true') >= 2

@@ -36,21 +36,31 @@ SET sealed_at = coalesce(sealed_at, now()),
 WHERE batch_id = %(batch_id)s
 
 -- name: complete_batch
--- Run in a statement of its own after the finisher's row is committed: the one
--- whose commit comes last sees every other, so somebody completes the batch;
--- the row's lock and completed_at make it one.
-UPDATE batches
-SET completed_at = now()
-WHERE batch_id = %(batch_id)s
-  AND sealed_at IS NOT NULL
-  AND completed_at IS NULL
-  AND NOT EXISTS (
-      SELECT FROM recordings
-      WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
-  )
-
--- name: unannounced_batch
-SELECT completed_at
+-- Whether the batch is complete and waits to be announced: by this statement, or by a
+-- worker that died before it said so.
+-- Run in a statement of its own after the finisher's row is committed: the one whose
+-- commit comes last sees every other, so somebody completes the batch; the row's lock
+-- and completed_at make it one, who alone is told so.
+WITH completed AS (
+    UPDATE batches
+    SET completed_at = now()
+    WHERE batch_id = %(batch_id)s
+      AND sealed_at IS NOT NULL
+      AND completed_at IS NULL
+      -- NOT EXISTS would leave it to statistics, which are those of some time ago, to read
+      -- every unfinished row, or the whole table. This order is one index's alone.
+      AND (
+          SELECT ordinal
+          FROM recordings
+          WHERE batch_id = %(batch_id)s AND finished_at IS NULL
+          ORDER BY -ordinal
+          LIMIT 1
+      ) IS NULL
+    RETURNING batch_id
+)
+SELECT batch_id FROM completed
+UNION ALL
+SELECT batch_id
 FROM batches
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS NULL
 

@@ -29,10 +29,13 @@ FROM batches
 WHERE batch_id = %(batch_id)s
   AND sealed_at IS NOT NULL
   AND completed_at IS NULL
-  AND NOT EXISTS (
-      SELECT FROM recordings
-      WHERE recordings.batch_id = batches.batch_id AND finished_at IS NULL
-  )
+  AND (
+      SELECT ordinal
+      FROM recordings
+      WHERE batch_id = %(batch_id)s AND finished_at IS NULL
+      ORDER BY -ordinal
+      LIMIT 1
+  ) IS NULL
 
 -- name: health_moderation
 SELECT EXISTS (SELECT FROM stages WHERE route = 'moderate') AS is_on
