@@ -13,7 +13,7 @@ from typing import Any
 from consumers.observer import Observer
 from consumers.verdict import Verdict
 from events.event import ObjectCreated
-from events.keys import AudioId, BatchId, MalformedKeyError, RecordingKey, batch_of, parse_key
+from events.keys import AudioId, BatchId, MalformedKeyError, RecordingKey, batch_in, parse_key
 
 
 @dataclass(slots=True)
@@ -37,7 +37,9 @@ class Account:
         self._lock = threading.Lock()
         self._size = len(events)
         self._stages: dict[str, float] = {}
-        self._shares = {_subject(event): _Share(batch_of(event.key)) for event in events}
+        # Read once: each log line needs it.
+        self._subjects = {event.key: _subject(event.key) for event in events}
+        self._shares = {audio: _Share(batch) for audio, batch in self._subjects.values()}
 
     def add_stage(self, stage: str, seconds: float) -> None:
         """Add to the time that a stage took."""
@@ -64,7 +66,7 @@ class Account:
         says how many.
         """
         with self._lock:
-            share = self._shares[_subject(event)]
+            share = self._shares[self._subjects[event.key][0]]
             words: dict[str, Any] = {"batch": None if share.batch is None else str(share.batch)}
             if share.recordings:
                 words["recordings"] = dict(share.recordings)
@@ -76,13 +78,14 @@ class Account:
             return words
 
 
-def _subject(event: ObjectCreated) -> AudioId | None:
-    """Give the recording that an event is about; None for one about an archive or a batch."""
+def _subject(key: str) -> tuple[AudioId | None, BatchId | None]:
+    """Give the recording that an event is about, None for an archive or a batch; and the batch."""
     try:
-        key = parse_key(event.key)
+        parsed = parse_key(key)
     except MalformedKeyError:
-        return None
-    return key.audio if isinstance(key, RecordingKey) else None
+        return None, None
+    audio = parsed.audio if isinstance(parsed, RecordingKey) else None
+    return audio, batch_in(parsed)
 
 
 #: The account of the call that a thread works for. Threads that work for another

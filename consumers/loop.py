@@ -15,19 +15,20 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from consumers.account import Accountant
+from consumers.bell import Bell
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.errors import ConfigurationError, TransientError
 from consumers.handler import Handler
 from consumers.observer import SILENT
-from consumers.verdict import RETRY_DELAYS
+from consumers.verdict import RETRY_DELAYS, Ack
 from consumers.worker import Judged, Worker
 from events.routes import Route
 
@@ -42,7 +43,8 @@ class OpenInbox(Protocol):
         ...
 
 
-#: Seconds that the connection's thread waits for deliveries before it looks for verdicts.
+#: Seconds that the connection's thread waits for deliveries and verdicts before it looks
+#: whether it is to end.
 _POLL = 0.2
 
 #: Seconds to wait for more deliveries to fill a group.
@@ -104,6 +106,7 @@ class Loop:
         )
         self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Judged] = queue.SimpleQueue()
+        self._bell: Bell
         self._broken: BaseException | None = None
         self._at_work: set[int] = set()
 
@@ -114,6 +117,10 @@ class Loop:
             BaseException: What ended a work thread: a fault of this program's,
                 after which only a new process can be trusted.
         """
+        with Bell() as self._bell:
+            self._run(stop)
+
+    def _run(self, stop: Stop) -> None:
         threads = [
             # Daemons: a handler that hangs must not keep the process alive.
             threading.Thread(target=self._work, name=f"{self._route.name}-{n}", daemon=True)
@@ -166,7 +173,8 @@ class Loop:
             while not stop.asked.is_set():
                 self._settle_finished(inbox)
                 inbox.keep()
-                inbox.drain(_POLL)
+                inbox.drain(_POLL, self._bell)
+                self._bell.hush()
             self._wind_down(inbox, stop)
         except ConfigurationError:
             # No delivery is to blame, and the next process may fail just so.
@@ -187,12 +195,20 @@ class Loop:
 
     def _settle_finished(self, inbox: Inbox) -> None:
         self._turn()
-        for judged in _waiting(self._finished):
-            # A delivery of a connection that broke comes again on the new one.
-            if judged.delivery in inbox.in_hand:
+        # A delivery of a connection that broke comes again on the new one.
+        finished = [each for each in _waiting(self._finished) if each.delivery in inbox.in_hand]
+        done = [each for each in finished if isinstance(each.verdict, Ack)]
+        inbox.acknowledge([each.delivery for each in done])
+        self._tell(done)
+        for judged in finished:
+            if not isinstance(judged.verdict, Ack):
                 inbox.settle(judged.delivery, judged.verdict, datetime.now(UTC))
-                self._observer.settled(judged.verdict, judged.seconds)
+                self._tell([judged])
         self._observer.in_hand(len(inbox.in_hand))
+
+    def _tell(self, settled: Sequence[Judged]) -> None:
+        for judged in settled:
+            self._observer.settled(judged.verdict, judged.seconds)
 
     def _check_workers(self) -> None:
         if self._broken is not None:
@@ -222,10 +238,12 @@ class Loop:
             while (group := self._next_group()) is not None:
                 for judged in self._worker.judged(group):
                     self._finished.put(judged)
+                self._bell.ring()
                 self._at_work.discard(threading.get_ident())
         except BaseException as exc:
             # The connection's thread raises it, rather than wait for verdicts for ever.
             self._broken = exc
+            self._bell.ring()
 
     def _next_group(self) -> list[Delivery] | None:
         first = self._arrived.get()

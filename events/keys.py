@@ -43,7 +43,6 @@ BATCH_SUFFIXES = (MANIFEST, COMPLETE, REVIEW)
 #: The most members an archive can have: the width of `AudioId`'s ordinal.
 MAX_ORDINAL = 9_999_999
 
-_TIME_FORMAT = "%Y%m%d-%H%M%S"
 _BATCH = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}", re.ASCII)
 _AUDIO = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})-(\d{7})", re.ASCII)
 _PROCESSED = re.compile(
@@ -266,10 +265,14 @@ def parse_key(key: str) -> ArchiveKey | ProcessedKey:
 def batch_of(key: str) -> BatchId | None:
     """Give the batch that an object's key names; None where it names none."""
     try:
-        parsed = parse_key(key)
+        return batch_in(parse_key(key))
     except MalformedKeyError:
         return None
-    return parsed.batch if isinstance(parsed, ArchiveKey) else _batch_of(parsed)
+
+
+def batch_in(key: ArchiveKey | ProcessedKey) -> BatchId | None:
+    """Give the batch of a key that was read; None for an archive whose name holds none."""
+    return key.batch if isinstance(key, ArchiveKey) else _batch_of(key)
 
 
 def _batch_of(key: ProcessedKey) -> BatchId:
@@ -305,7 +308,13 @@ def _parse_archive_key(key: str) -> ArchiveKey:
 
 
 def _parse_time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
+    """Read ``YYYYMMDD-HHMMSS``, of digits only: strptime takes ten times as long.
+
+    Raises:
+        ValueError: There is no such time.
+    """
+    date = int(text[:4]), int(text[4:6]), int(text[6:8])
+    return datetime(*date, int(text[9:11]), int(text[11:13]), int(text[13:]), tzinfo=UTC)
 
 
 def _format_time(time: datetime) -> str:

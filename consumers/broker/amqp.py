@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from kombu import Connection
 
+from consumers.bell import Bell
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
 from consumers.broker.delivery import ATTEMPT, Delivery
@@ -95,14 +97,15 @@ class AmqpInbox(Inbox):
     def _begin(self, delivery: Delivery) -> None:
         self._renewal.begin(delivery)
 
-    def drain(self, timeout: float) -> None:
-        """Take what arrives within ``timeout`` seconds.
+    def drain(self, timeout: float, bell: Bell | None = None) -> None:
+        """Take what has arrived; waits for it until the bell rings, or ``timeout`` seconds.
 
         Raises:
             BrokerLostError: The connection broke.
         """
         self._check_connected()
-        super().drain(timeout)
+        with self._translated():
+            self._connection.connection.handle_arrived(timeout, bell)
 
     def keep(self) -> None:
         """Send heartbeats, and renew the hold on long work."""
@@ -123,6 +126,26 @@ class AmqpInbox(Inbox):
             if not self.in_hand and self._connection.connected:
                 self._renewal.end()
             self._connection.close()
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell RabbitMQ that deliveries are over: of as many as can be by one ack.
+
+        An ack can stand for all that was delivered before, so for those that only
+        what is over came before.
+        """
+        over = {self._message(each).delivery_tag: each for each in deliveries}
+        first_open = min(
+            (self._message(each).delivery_tag for each in self.in_hand.difference(deliveries)),
+            default=math.inf,
+        )
+        last = max((tag for tag in over if tag < first_open), default=None)
+        with self._translated():
+            if last is not None:
+                self._message(over[last]).ack(multiple=True)
+            for tag, delivery in over.items():
+                if tag > first_open:
+                    self._message(delivery).ack()
+        self.in_hand.difference_update(deliveries)
 
     def _check_connected(self) -> None:
         # kombu would connect anew, without a consumer.

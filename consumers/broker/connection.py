@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError
 from kombu.transport import pyamqp
 
 from consumers.broker.address import BrokerAddress
+from consumers.broker.frames import FrameConnection
 from consumers.broker.inbox import BrokerLostError
 
 #: Whatever py-amqp and kombu raise where the broker does not answer as it should.
@@ -40,7 +41,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
     Message = Message
 
 
-class _Amqp(pyamqp.Connection):  # type: ignore[misc]
+class _Amqp(FrameConnection):
     Channel = Channel
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from kombu import Connection, Consumer, Queue
 from kombu.exceptions import KombuError
 
+from consumers.bell import Bell
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.isolation import Isolation
 from consumers.broker.publishing import publish
@@ -88,12 +89,17 @@ class Inbox(ABC):
     def _begin(self, delivery: Delivery) -> None:
         """Note that a delivery has arrived."""
 
-    def drain(self, timeout: float) -> None:
+    def drain(self, timeout: float, bell: Bell | None = None) -> None:
         """Take what arrives within ``timeout`` seconds.
+
+        Args:
+            timeout: Seconds to wait for it.
+            bell: Ends the wait at once, where the broker's library can wait for both.
 
         Raises:
             BrokerLostError: The connection broke.
         """
+        del bell
         with self._translated():
             try:
                 self._connection.drain_events(timeout=timeout)
@@ -121,8 +127,18 @@ class Inbox(ABC):
                     self._publish_again(delivery, verdict)
                 case DeadLetter():
                     self._publish_dead_letter(delivery, verdict, now)
-            self._message(delivery).ack()
-        self.in_hand.discard(delivery)
+        self.acknowledge([delivery])
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the broker that deliveries are over, which are in hand until then.
+
+        Raises:
+            BrokerLostError: The connection broke; those that are still in hand come again.
+        """
+        for delivery in deliveries:
+            with self._translated():
+                self._message(delivery).ack()
+            self.in_hand.discard(delivery)
 
     def give_back(self, delivery: Delivery) -> None:
         """Hand a delivery back, for another consumer.
@@ -180,8 +196,7 @@ class Inbox(ABC):
                 queue_name(self._prefix, self._route),
                 headers={ATTEMPT: delivery.attempt},
             )
-            self._message(delivery).ack()
-        self.in_hand.discard(delivery)
+        self.acknowledge([delivery])
 
     def _message(self, delivery: Delivery) -> Any:
         """Give the broker's message that stands for the delivery now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
@@ -88,17 +89,21 @@ def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None
 
 
 def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:
+    # Until then the handler's thread has the connection that this one uses after it.
+    is_gone = threading.Event()
+
     def fail_once(_: ObjectCreated) -> Exception | None:
         if len(handler.calls) > 1:
             return None
         with queues._connection.channel() as channel:
             channel.queue_delete(delay_queue_name(PREFIX, ROUTE, 1))
+        is_gone.set()
         return TransientError("away")
 
     handler = Recorder(fail_once)
     queues.send("archives/a.tar")
     with running(queues, handler):
-        eventually(lambda: handler.calls or None, seconds=10)
+        assert is_gone.wait(10)
         eventually(lambda: queues.waiting() or None, seconds=10)
         queues.make()
         settled(queues)

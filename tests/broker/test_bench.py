@@ -1,0 +1,32 @@
+"""The benchmark `events` with few of them, and without the peers that an extra brings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from events.notification import decode
+from ops.bench.benchmark import Conditions
+from ops.bench.events import EVENTS
+from ops.bench.taking.letters import plain
+
+
+def test_what_is_sent_is_what_a_store_sends() -> None:
+    events = [event for letter in plain(3) for event in decode(letter.body)]
+    assert [event.key.rpartition("-")[2] for event in events] == [
+        "0000000.opus",
+        "0000001.opus",
+        "0000002.opus",
+    ]
+    assert {event.source for event in events} == {"ceph"}
+
+
+def test_dropscribe_and_kombu_take_all_there_are_and_leave_none(tmp_path: Path) -> None:
+    with EVENTS.prepare(Conditions(tmp_path, scale=0.004)) as prepared:
+        cases = {case.name: case for case in prepared.cases}
+        for name in ("dropscribe", "kombu"):
+            taken, left = cases[name].run().output
+            assert (taken.count, taken.distinct, left) == (200, 200, 0)
+            assert taken.seconds > 0
+    lines = (tmp_path / "consumer.log").read_text().splitlines()
+    assert sum(json.loads(line)["event"] == "delivery" for line in lines) == 200

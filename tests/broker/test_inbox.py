@@ -1,0 +1,59 @@
+"""An inbox on RabbitMQ: what is acked is what is over, and at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from consumers.broker.delivery import Delivery
+from tests.broker.queues import RabbitQueues
+from tests.contracts.loop import Recorder, eventually, running, settled
+
+KEYS = [f"archives/{number}.tar" for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    "over",
+    [[], [0], [5], [0, 1, 2], [2, 3], [0, 2, 4], [5, 0, 1], [0, 1, 2, 3, 4, 5]],
+)
+def test_only_what_is_over_does_not_come_again(queues: RabbitQueues, over: list[int]) -> None:
+    """Whatever its place among what is still in hand when the connection is lost."""
+    for key in KEYS:
+        queues.send(key)
+    taken: list[Delivery] = []
+    inbox = queues.open_inbox(prefetch=len(KEYS), receive=taken.append)
+    while len(taken) < len(KEYS):
+        inbox.drain(1)
+    inbox.acknowledge([taken[place] for place in over])
+    assert inbox.in_hand == {each for place, each in enumerate(taken) if place not in over}
+    inbox._connection.collect()
+    again = Recorder(lambda _: None)
+    left = {key for place, key in enumerate(KEYS) if place not in over}
+    with running(queues, again):
+        eventually(lambda: set(again.keys) >= left or None, seconds=10)
+        settled(queues)
+    assert sorted(again.keys) == sorted(left)
+
+
+def test_in_whatever_order_work_ends_all_of_it_is_acked(queues: RabbitQueues) -> None:
+    """Of several workers, the first to begin is the last to end."""
+    handler = Recorder(lambda event: time.sleep(0.3) if event.key == KEYS[0] else None)
+    for key in KEYS:
+        queues.send(key)
+    with running(queues, handler, workers=3):
+        settled(queues)
+    assert sorted(handler.keys) == KEYS
+    assert queues.waiting() == 0
+
+
+def test_a_verdict_is_told_when_it_is_there(queues: RabbitQueues) -> None:
+    """Deliveries that are taken one by one wait for the verdict on the one before."""
+    handler = Recorder(lambda _: None)
+    for number in range(50):
+        queues.send(f"archives/{number}.tar")
+    begun = time.monotonic()
+    with running(queues, handler):
+        eventually(lambda: len(handler.calls) == 50 or None, seconds=30)
+    # A fiftieth of a second each; looked for five times a second, they would take ten.
+    assert time.monotonic() - begun < 5

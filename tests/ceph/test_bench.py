@@ -1,0 +1,34 @@
+"""The benchmarks `latency` and `soak-memory` with few drops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.bench.benchmark import Conditions
+from ops.bench.latency import LATENCY
+from ops.bench.memory import SOAK_MEMORY
+
+
+def test_what_a_drop_waits_for_is_the_stores_and_ours(tmp_path: Path) -> None:
+    with LATENCY.prepare(Conditions(tmp_path, scale=0.2)) as prepared:
+        for case in prepared.cases:
+            sample = case.run()
+            parts = sum(sample.facts.values())
+            assert sample.value > 0
+            assert abs(sample.value - parts) < 0.01
+
+
+def test_each_consumer_is_looked_at_after_some_deliveries_and_after_many(tmp_path: Path) -> None:
+    with SOAK_MEMORY.prepare(Conditions(tmp_path, scale=0.001)) as prepared:
+        megabytes = {case.name: case.run().value for case in prepared.cases}
+    assert megabytes.keys() == {
+        f"{route} after {number}"
+        for route in ("unpack", "transcribe", "moderate", "review")
+        for number in (1, 10)
+    }
+    # An interpreter with the libraries that it needs, and no model.
+    assert all(50 < each < 500 for each in megabytes.values())
+    assert {(goal.of, goal.to) for goal in prepared.goals} == {
+        (f"{route} after 10", f"{route} after 1")
+        for route in ("unpack", "transcribe", "moderate", "review")
+    }
