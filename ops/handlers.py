@@ -51,7 +51,7 @@ def _unpack(
     threads = settings.processes * 2
     pool = TranscoderPool(
         settings.processes,
-        OpusSettings(bit_rate=settings.opus_bit_rate),
+        OpusSettings(bit_rate=settings.opus_bit_rate, complexity=settings.opus_complexity),
         MediaLimits(),
         settings.silence_dbfs,
     )

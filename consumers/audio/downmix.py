@@ -22,6 +22,7 @@ class Downmix:
         self._sample_format = sample_format
         self._graph: Graph | None = None
         self._shape: tuple[str, str, int] | None = None
+        self._pushed = 0
 
     def convert(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
         """Convert one frame, or give out the rest for None.
@@ -40,7 +41,11 @@ class Downmix:
             self._graph = self._built(frame)
             self._shape = shape
         self._graph.push(frame)
-        yield from self._finished()
+        self._pushed += frame.samples
+        # To ask in vain is dear, and there are dozens of frames in a second.
+        if self._pushed >= frame.sample_rate:
+            self._pushed = 0
+            yield from self._finished()
 
     def _finished(self) -> Iterator[AudioFrame]:
         while self._graph is not None:

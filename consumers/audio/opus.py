@@ -13,6 +13,15 @@ from av.audio.stream import AudioStream
 from consumers.audio.media import OpusSettings
 
 
+def encoder_options(settings: OpusSettings) -> dict[str, str]:
+    """Give what libopus is told beside rate and bit rate, in FFmpeg's words."""
+    return {
+        "application": settings.application,
+        "compression_level": str(settings.complexity),
+        "frame_duration": str(settings.frame_milliseconds),
+    }
+
+
 class OpusWriter:
     """Encodes into an open file descriptor, from its current offset on."""
 
@@ -23,7 +32,7 @@ class OpusWriter:
         self._output = _Output(output)
         self._container = av.open(self._output, "w", format="ogg", options={"fflags": "+bitexact"})
         stream = self._container.add_stream(
-            "libopus", rate=settings.sample_rate, options={"application": settings.application}
+            "libopus", rate=settings.sample_rate, options=encoder_options(settings)
         )
         if not isinstance(stream, AudioStream):
             raise TypeError(f"libopus gave {stream}")

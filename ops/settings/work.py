@@ -59,6 +59,7 @@ class UnpackSettings:
                            folder); each is gone when its recording is stored
     ``UNPACK_PROCESSES``   transcoding processes (one per core)
     ``OPUS_BIT_RATE``      bits per second (24000)
+    ``OPUS_COMPLEXITY``    how hard the encoder works, from 0 to 10 (6)
     ``SILENCE_DBFS``       a recording without a second louder than this is
                            silent (-60)
     =====================  ===================================================
@@ -67,6 +68,7 @@ class UnpackSettings:
     scratch_root: Path
     processes: int
     opus_bit_rate: int
+    opus_complexity: int
     silence_dbfs: float
 
     @classmethod
@@ -80,6 +82,7 @@ class UnpackSettings:
             scratch_root=read_scratch_root(environment),
             processes=environment.integer("UNPACK_PROCESSES", _cores()),
             opus_bit_rate=environment.integer("OPUS_BIT_RATE", 24_000, least=6_000, most=256_000),
+            opus_complexity=environment.integer("OPUS_COMPLEXITY", 6, least=0, most=10),
             silence_dbfs=read_silence_dbfs(environment),
         )
 

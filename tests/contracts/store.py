@@ -73,9 +73,12 @@ class StoreContract:
         store.download(found.key, file)
         assert file.getvalue() == DATA
 
-    def test_a_file_can_be_written(self, store: Store) -> None:
-        store.write("archives/x.tar", io.BytesIO(DATA), content_type="application/x-tar")
-        assert store.read("archives/x.tar") == DATA
+    @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, len(DATA)])
+    def test_a_file_can_be_written_from_where_it_stands(self, store: Store, size: int) -> None:
+        file = io.BytesIO(b"before" + DATA[:size])
+        file.seek(len(b"before"))
+        store.write("archives/x.tar", file, content_type="application/x-tar")
+        assert store.read("archives/x.tar") == DATA[:size]
 
     def test_what_is_empty_can_be_written_and_read(self, store: Store) -> None:
         found = stored(store, content=b"")

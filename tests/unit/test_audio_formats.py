@@ -193,7 +193,15 @@ def test_opus_is_made_as_the_settings_say(pool: TranscoderPool) -> None:
     assert fine.duration == usual.duration == len(decoded(opus)) / 16_000 == 5.0
 
 
-@pytest.mark.parametrize("wrong", [{"sample_rate": 44_100}, {"application": "music"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sample_rate": 44_100},
+        {"application": "music"},
+        {"complexity": 11},
+        {"frame_milliseconds": 30},
+    ],
+)
 def test_settings_that_opus_does_not_know_are_refused(wrong: dict[str, int | str]) -> None:
     with pytest.raises(ValueError, match="Opus"):
         OpusSettings(**wrong)  # type: ignore[arg-type]

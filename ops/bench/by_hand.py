@@ -1,0 +1,95 @@
+"""What people script instead of the route ``unpack``: each way does the same work.
+
+Download, ``tar -x``, convert on all cores, upload: one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+from consumers.aws import make_client
+
+#: Under which the results go: ``by-hand/{way}/{member's name}.opus``.
+PREFIX = "by-hand"
+
+Convert = Callable[[Sequence[Path]], None]
+
+
+def place_by_hand(key: str) -> int:
+    """Give the place in its archive of a result: members' names are numbers."""
+    return int(key.rpartition("/")[2].partition(".")[0])
+
+
+@contextmanager
+def ffmpeg_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
+    """Make what converts by ``xargs`` and the FFmpeg command, a process per recording."""
+    yield partial(_run, variables, "ffmpeg", _by_ffmpeg)
+
+
+@contextmanager
+def pydub_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
+    """Make what converts by pydub, in a pool with a process per core."""
+    yield partial(_run, variables, "pydub", _by_pydub)
+
+
+def _run(variables: Mapping[str, str], way: str, convert: Convert, archive: str) -> None:
+    client = make_client(
+        "s3",
+        endpoint=variables["S3_ENDPOINT"],
+        access_key=variables["S3_ACCESS_KEY"],
+        secret_key=variables["S3_SECRET_KEY"],
+        region="us-east-1",
+        connections=16,
+    )
+    bucket = variables["S3_BUCKET"]
+    with tempfile.TemporaryDirectory(dir=variables["SCRATCH_ROOT"]) as name:
+        folder = Path(name)
+        client.download_file(bucket, archive, str(folder / "archive"))
+        (folder / "in").mkdir()
+        argv = ["tar", "-x", "-f", str(folder / "archive"), "-C", str(folder / "in")]
+        subprocess.run(argv, check=True)
+        convert(sorted((folder / "in").iterdir()))
+        _upload(client, bucket, f"{PREFIX}/{way}", sorted(folder.glob("in/*.opus")))
+
+
+def _by_ffmpeg(paths: Sequence[Path]) -> None:
+    # Told no format, FFmpeg makes two channels that are alike 3 dB louder.
+    output = ["-ac", "1", "-ar", "16000", "-sample_fmt", "s16"]
+    codec = ["-c:a", "libopus", "-b:a", "24k", "-application", "voip"]
+    xargs = ["xargs", "-0", "-P", str(_cores()), "-I", "@"]
+    ffmpeg = ["ffmpeg", "-nostdin", "-v", "error", "-i", "@", *output, *codec, "@.opus"]
+    subprocess.run([*xargs, *ffmpeg], input="\0".join(map(str, paths)).encode(), check=True)
+
+
+def _by_pydub(paths: Sequence[Path]) -> None:
+    with Pool(_cores()) as pool:
+        pool.map(_convert_by_pydub, paths, chunksize=1)
+
+
+def _convert_by_pydub(path: Path) -> None:
+    from pydub import AudioSegment  # noqa: PLC0415
+
+    sound: Any = AudioSegment.from_file(path).set_frame_rate(16_000).set_channels(1)
+    sound.export(f"{path}.opus", format="opus", codec="libopus", bitrate="24k").close()
+
+
+def _upload(client: Any, bucket: str, prefix: str, paths: Sequence[Path]) -> None:
+    """Upload by boto3's transfer manager, ten at a time."""
+    with create_transfer_manager(client, TransferConfig()) as manager:
+        uploads = [manager.upload(str(path), bucket, f"{prefix}/{path.name}") for path in paths]
+        for upload in uploads:
+            upload.result()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
