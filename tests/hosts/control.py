@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ops.servers.process import require
+from tests.hosts.machine import SSH_PORT, Machine
 
 PLAYBOOKS = Path(__file__).parents[2] / "ops" / "ansible"
 
-_RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=\d+ +failed=\d+", re.MULTILINE)
+_CALLBACKS = Path(__file__).with_name("callbacks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,17 @@ class Played:
     """How a playbook ended.
 
     Attributes:
-        code: The exit code.
-        changed: How many tasks changed something, by host.
-        output: All that it wrote.
+        code: The exit code of ``ansible-playbook``.
+        changed: The names of the tasks and handlers that changed something, on any host.
+        failed: What the tasks said that failed; empty if none did.
+        results: What each task returned, by its name; the last one that was not skipped.
+        output: All that it showed.
     """
 
     code: int
-    changed: Mapping[str, int]
+    changed: Sequence[str]
+    failed: str
+    results: Mapping[str, Mapping[str, Any]]
     output: str
 
 
@@ -49,52 +54,118 @@ class Control:
         """The inventory's folder."""
         return self.folder / "inventory"
 
-    def write(self, hosts: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
-        """Write the inventory; YAML is a superset of JSON."""
-        everyone = self.inventory / "group_vars" / "all"
-        everyone.mkdir(parents=True, exist_ok=True)
+    def write(self, hosts: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> None:
+        """Write the inventory: its hosts, and variables of all of them."""
+        self.inventory.mkdir(parents=True, exist_ok=True)
+        # YAML is a superset of JSON.
         (self.inventory / "hosts.yml").write_text(json.dumps(hosts))
-        (everyone / "main.yml").touch(mode=0o600)
-        (everyone / "main.yml").write_text(json.dumps(variables))
+        self.set_variables(variables or {})
 
-    def start(self, playbook: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a playbook."""
-        program = Path(sys.executable).with_name("ansible-playbook")
-        require([str(program)], "pip install '.[hosts]'")
-        return subprocess.Popen(
-            [program, "--inventory", self.inventory, PLAYBOOKS / playbook, *arguments],
+    def set_variables(self, variables: Mapping[str, Any]) -> None:
+        """Write the variables of all hosts anew."""
+        path = self.inventory / "group_vars" / "all" / "main.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(variables))
+
+    def compose(self, playbook: str, *roles: str) -> None:
+        """Write a playbook that runs roles on all hosts; it is found by its name."""
+        play = {"hosts": "all", "become": True, "roles": roles}
+        (self.folder / playbook).write_text(json.dumps([play]))
+
+    @contextmanager
+    def running(self, playbook: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a playbook in a session of its own; what is left of it is ended."""
+        program = self.program("ansible-playbook")
+        composed = self.folder / playbook
+        with subprocess.Popen(
+            [
+                program,
+                f"--inventory={self.inventory}",
+                composed if composed.exists() else PLAYBOOKS / playbook,
+                *arguments,
+            ],
             cwd=PLAYBOOKS,
-            env={
-                "PATH": f"{program.parent}:{os.environ['PATH']}",
-                "HOME": str(self.folder),
-                "LC_ALL": "C.UTF-8",
-                # Of this machine's way to the packages, which may be through a proxy.
-                **{
-                    name: os.environ[name]
-                    for name in ("PIP_CERT", "SSL_CERT_FILE")
-                    if name in os.environ
-                },
-            },
+            env=self._environment(program),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def play(
+        self,
+        playbook: str,
+        *arguments: str,
+        given: Mapping[str, Any] | None = None,
+        timeout: float = 1500.0,
+    ) -> Played:
+        """Run a playbook to its end.
+
+        Args:
+            playbook: The name of one that ``compose`` wrote, or of one in ``ops/ansible``.
+            arguments: Of ``ansible-playbook``.
+            given: Variables of all hosts, which are written to the inventory before.
+            timeout: Seconds.
+        """
+        if given is not None:
+            self.set_variables(given)
+        self._record.unlink(missing_ok=True)
+        with self.running(playbook, *arguments) as process:
+            output, _ = process.communicate(timeout=timeout)
+        return self._played(process.returncode, output)
+
+    def program(self, name: str) -> Path:
+        """Find one of Ansible's programs, beside this Python."""
+        program = Path(sys.executable).with_name(name)
+        require([str(program)], "pip install '.[hosts]'")
+        return program
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "record.jsonl"
+
+    def _environment(self, program: Path) -> Mapping[str, str]:
+        # Of this machine's way to the packages, which may be through a proxy.
+        kept = ("PIP_CERT", "SSL_CERT_FILE")
+        return {
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "record",
+            "RECORD_FILE": str(self._record),
+            **{name: os.environ[name] for name in kept if name in os.environ},
+        }
+
+    def _played(self, code: int, output: str) -> Played:
+        assert self._record.exists(), f"ansible-playbook ended with {code}:\n{output}"
+        tasks = [json.loads(line) for line in self._record.read_text().splitlines()]
+        return Played(
+            code,
+            [task["name"] for task in tasks if task["returned"].get("changed")],
+            "".join(
+                str(task["returned"].get("msg") or task["returned"])
+                for task in tasks
+                if task["failed"]
+            ),
+            {task["name"]: task["returned"] for task in tasks},
+            output,
         )
 
-    def play(self, playbook: str, *arguments: str, timeout: float = 1500.0) -> Played:
-        """Run a playbook to its end."""
-        with self.start(playbook, *arguments) as process:
-            try:
-                output, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        return played(process.returncode, output)
 
-
-def played(code: int, output: str) -> Played:
-    """Read what a playbook wrote."""
-    recap: Sequence[tuple[str, str]] = _RECAP.findall(output)
-    return Played(code, {host: int(changed) for host, changed in recap}, output)
+def reached(host: Machine) -> dict[str, Any]:
+    """Say how Ansible gets to a host."""
+    return {
+        "ansible_host": host.address,
+        "ansible_port": SSH_PORT,
+        "ansible_user": "root",
+        "ansible_ssh_common_args": " ".join(host.access.options),
+    }

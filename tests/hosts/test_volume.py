@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ops.servers.process import require
-from tests.hosts.gpu_worker import Operator
+from tests.hosts.control import Control, reached
 from tests.hosts.machine import Debian, Machine, machine
+
+ROLE = "role.yml"
 
 MOUNTED = "findmnt --noheadings --output UUID,FSTYPE,OPTIONS --mountpoint /srv/dropscribe"
 SIZE = "stat --file-system --format '%b %S' /srv/dropscribe"
@@ -77,22 +79,30 @@ def host(base: Debian, disk: Disk) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, host: Machine, disk: Disk) -> Iterator[Operator]:
+def operator(tmp_path: Path, host: Machine, disk: Disk) -> Iterator[Control]:
     """An operator of a host whose disk is empty, and not mounted."""
     disk.empty("512M")
-    yield Operator(tmp_path, host)
+    control = Control(tmp_path)
+    control.write(
+        {"gpu_workers": {"hosts": {host.name: {**reached(host), "gpu_worker_gpu": "none"}}}}
+    )
+    control.compose(ROLE, "gpu_worker")
+    yield control
     host.run("umount /srv/dropscribe; sed -i '/dropscribe/d' /etc/fstab", check=False)
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
 def test_a_volume_is_made_once_and_found_again(
-    operator: Operator, host: Machine, disk: Disk, filesystem: str
+    operator: Control, host: Machine, disk: Disk, filesystem: str
 ) -> None:
-    given = {"gpu_worker_volume_device": disk.device, "gpu_worker_volume_filesystem": filesystem}
+    given = {
+        "gpu_worker_volume_device": disk.device,
+        "gpu_worker_volume_filesystem": filesystem,
+    }
 
-    foretold = operator.apply(given, "--check", "--diff")
+    foretold = operator.play(ROLE, "--check", "--diff", given=given)
     untouched = disk.file.stat().st_blocks
-    first = operator.apply(given)
+    first = operator.play(ROLE, given=given)
 
     assert (foretold.code, foretold.failed, untouched) == (0, "", 0)
     assert (first.code, first.failed) == (0, "")
@@ -106,12 +116,12 @@ def test_a_volume_is_made_once_and_found_again(
     assert scratch.split() == ["dropscribe", "700"]
 
     # Nothing is left to do.
-    assert operator.apply(given).changed == []
+    assert operator.play(ROLE, given=given).changed == []
 
     # The host is installed anew, and its volume is attached to it again.
     host.run("echo kept > /srv/dropscribe/models/file")
     host.run("umount /srv/dropscribe && sed -i '/dropscribe/d' /etc/fstab")
-    again = operator.apply(given)
+    again = operator.play(ROLE, given=given)
     assert again.changed == ["Mount it by its UUID"]
     assert host.run("cat /srv/dropscribe/models/file").out == "kept\n"
 
@@ -129,28 +139,33 @@ def test_a_volume_is_made_once_and_found_again(
     ],
 )
 def test_a_volume_grows_with_its_device_while_it_is_in_use(
-    operator: Operator, host: Machine, disk: Disk, filesystem: str
+    operator: Control, host: Machine, disk: Disk, filesystem: str
 ) -> None:
-    given = {"gpu_worker_volume_device": disk.device, "gpu_worker_volume_filesystem": filesystem}
-    operator.apply(given)
+    given = {
+        "gpu_worker_volume_device": disk.device,
+        "gpu_worker_volume_filesystem": filesystem,
+    }
+    operator.play(ROLE, given=given)
     host.run("echo kept > /srv/dropscribe/models/file")
     before = _bytes(host)
 
     disk.grow("900M")
 
-    assert operator.apply(given, "--check").changed == ["Grow the filesystem with its device"]
+    assert operator.play(ROLE, "--check", given=given).changed == [
+        "Grow the filesystem with its device"
+    ]
     assert _bytes(host) == before
-    assert operator.apply(given).changed == ["Grow the filesystem with its device"]
+    assert operator.play(ROLE, given=given).changed == ["Grow the filesystem with its device"]
     assert _bytes(host) > before + (350 << 20)
     assert host.run("cat /srv/dropscribe/models/file").out == "kept\n"
-    assert operator.apply(given).changed == []
+    assert operator.play(ROLE, given=given).changed == []
 
 
 def test_a_host_that_boots_mounts_it_by_its_uuid(
-    operator: Operator, host: Machine, disk: Disk
+    operator: Control, host: Machine, disk: Disk
 ) -> None:
     given = {"gpu_worker_volume_device": disk.device}
-    operator.apply(given)
+    operator.play(ROLE, given=given)
     uuid = host.run(MOUNTED).out.split()[0]
 
     host.reboot()
@@ -167,7 +182,7 @@ def test_a_host_that_boots_mounts_it_by_its_uuid(
     assert "nofail" in unit
     host.run("mount --all")
     assert host.run(MOUNTED).out.split()[0] == uuid
-    assert operator.apply(given).changed == []
+    assert operator.play(ROLE, given=given).changed == []
 
 
 @pytest.mark.parametrize(
@@ -189,12 +204,12 @@ def test_a_host_that_boots_mounts_it_by_its_uuid(
     ],
 )
 def test_a_device_with_anything_on_it_is_refused(
-    operator: Operator, host: Machine, disk: Disk, what: str, command: str, named: str
+    operator: Control, host: Machine, disk: Disk, what: str, command: str, named: str
 ) -> None:
     host.run(command.replace("{}", disk.device))
     before = _call("sha256sum", disk.device)
 
-    outcome = operator.apply({"gpu_worker_volume_device": disk.device})
+    outcome = operator.play(ROLE, given={"gpu_worker_volume_device": disk.device})
 
     assert outcome.code != 0
     assert named in outcome.failed
@@ -203,19 +218,19 @@ def test_a_device_with_anything_on_it_is_refused(
     assert _call("sha256sum", disk.device) == before
 
 
-def test_a_device_that_is_not_there_is_named(operator: Operator) -> None:
-    outcome = operator.apply({"gpu_worker_volume_device": "/dev/vdz"})
+def test_a_device_that_is_not_there_is_named(operator: Control) -> None:
+    outcome = operator.play(ROLE, given={"gpu_worker_volume_device": "/dev/vdz"})
 
     assert outcome.code != 0
     assert "there is no /dev/vdz on this host" in outcome.failed
 
 
-def test_without_a_device_it_is_a_folder(operator: Operator, host: Machine) -> None:
+def test_without_a_device_it_is_a_folder(operator: Control, host: Machine) -> None:
     given = {"gpu_worker_volume_device": "none"}
 
-    assert operator.apply(given).code == 0
+    assert operator.play(ROLE, given=given).code == 0
 
-    assert operator.apply(given).changed == []
+    assert operator.play(ROLE, given=given).changed == []
     assert host.run(MOUNTED, check=False).out == ""
     assert host.run("ls /srv/dropscribe").out.split() == ["models", "scratch"]
 

@@ -42,7 +42,19 @@ def test_alertmanager_accepts_its_configuration(inventory: str, render: Render) 
     checked = amtool("check-config", path)
     assert checked.returncode == 0, checked.stdout
     assert "- 3 inhibit rules" in checked.stdout
-    assert "- 1 receivers" in checked.stdout
+    assert "- 2 receivers" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("alert", "receiver"), [("Watchdog", "watchdog"), ("StuckBatch", "operator")]
+)
+def test_people_are_told_of_all_but_what_always_fires(
+    alert: str, receiver: str, render: Render
+) -> None:
+    path = render("cluster") / "mon1" / "alertmanager.yml"
+    given = (f"--config.file={path}", f"--verify.receivers={receiver}", f"alertname={alert}")
+    told = amtool("config", "routes", "test", *given)
+    assert told.returncode == 0, told.stdout
 
 
 def test_what_prometheus_shows_to_others_is_behind_tls_and_a_password(render: Render) -> None:

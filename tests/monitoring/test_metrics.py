@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from ops.health.checks import CHECKS
 from ops.health.finding import Finding, Level
 from ops.health.textfile import write_textfile
 from ops.metrics.figures import Figures
@@ -26,6 +27,7 @@ OTHERS = {
     "node_memory_MemAvailable_bytes",
     "node_memory_MemTotal_bytes",
     "node_systemd_service_restart_total",
+    "node_systemd_unit_state",
     "node_time_seconds",
     "pg_stat_activity_count",
     "pg_up",
@@ -75,6 +77,8 @@ def of_health(folder: Path) -> set[str]:
 def of_scripts() -> set[str]:
     texts = [path.read_text() for path in (ROLE / "files").iterdir() if not path.suffix]
     texts += [path.read_text() for path in (ROLE / "templates").glob("dropscribe-*")]
+    # What a host sees of itself is renamed there.
+    texts.append((ROLE.parent / "consumer_host/vars/main.yml").read_text())
     return set(re.findall(r"dropscribe_\w+_seconds", "\n".join(texts)))
 
 
@@ -106,3 +110,16 @@ def test_alerts_ask_for_what_is_served(served: set[str]) -> None:
 def test_the_dashboard_asks_for_what_is_served(served: set[str]) -> None:
     asked = {expression: metrics_in(expression) - served for expression in expressions()}
     assert {name: unknown for name, unknown in asked.items() if unknown} == {}
+
+
+def test_every_check_is_somebodys() -> None:
+    roles = ROLE.parent
+    operators = (
+        (roles / "operator/vars/main.yml").read_text().partition("operator_health_checks:")[2]
+    )
+    hosts = (roles / "consumer_host/vars/main.yml").read_text()
+    # The operator's host looks at what is everybody's, each host at what is its own: never both,
+    # or the node exporter would be left the same figure twice.
+    looked_at = re.findall(r"^  - ([a-z-]+)$", operators, re.MULTILINE)
+    looked_at += sorted(set(re.findall(r"--check ([a-z-]+)", hosts)))
+    assert sorted(looked_at) == sorted(check.name for check in CHECKS)

@@ -9,16 +9,18 @@ def worker_instances(workers: Mapping[str, int], first_port: int) -> list[dict[s
     """List a host's workers: ``{"unpack": 2}`` is ``unpack`` and ``unpack-2``.
 
     Returns:
-        The instance of the systemd unit, its route, and the port for its metrics.
+        The instance of the systemd unit, its route, its number among that route's workers
+        (from 0), and the port for its metrics.
     """
-    names = [
-        (route if number == 1 else f"{route}-{number}", route)
-        for route, count in workers.items()
-        for number in range(1, int(count) + 1)
-    ]
+    places = [(route, number) for route, count in workers.items() for number in range(int(count))]
     return [
-        {"name": name, "route": route, "port": int(first_port) + offset}
-        for offset, (name, route) in enumerate(names)
+        {
+            "name": f"{route}-{number + 1}" if number else route,
+            "route": route,
+            "number": number,
+            "port": int(first_port) + offset,
+        }
+        for offset, (route, number) in enumerate(places)
     ]
 
 
