@@ -36,8 +36,11 @@ class Libraries:
 
     alignment: ModuleType
     asr: ModuleType
+    fix_reproducibility: Callable[..., None]
     nltk_data: ModuleType
     punkt_languages: dict[str, str]
+    pyannote_core: ModuleType
+    storage_view: Any
     tokenizer: Callable[..., Any]
     torch: ModuleType
 
@@ -63,8 +66,13 @@ def import_libraries() -> Libraries:
             libraries = Libraries(
                 alignment=import_module("whisperx.alignment"),
                 asr=import_module("whisperx.asr"),
+                fix_reproducibility=import_module(
+                    "pyannote.audio.utils.reproducibility"
+                ).fix_reproducibility,
                 nltk_data=import_module("nltk.data"),
                 punkt_languages=import_module("whisperx.utils").PUNKT_LANGUAGES,
+                pyannote_core=import_module("pyannote.core"),
+                storage_view=import_module("ctranslate2").StorageView,
                 tokenizer=import_module("faster_whisper.tokenizer").Tokenizer,
                 torch=import_module("torch"),
             )

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.errors import BadAudioError
+from consumers.errors import BadAudioError, PermanentError, TransientError
 from consumers.observer import SILENT, Observer
 from consumers.speech.alignment import Aligner
 from consumers.speech.faults import as_outcome, is_device_fault
@@ -27,8 +28,11 @@ from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.loading import Engine, load_pipeline
 from consumers.speech.models import find_whisper
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Waveform
-from consumers.speech.voice import Stretch, find_speech
+from consumers.speech.voice import BATCH, Stretch, VoiceDetector
+from consumers.speech.words import Writer
 from consumers.transcript import Segment, Transcript
+
+Error: TypeAlias = PermanentError | TransientError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,8 @@ class _Heard:
 class WhisperXRecogniser:
     """A Whisper model, loaded once.
 
-    WhisperX's pipeline keeps the language of its batch as its own state, so one
-    thread recognises at a time; others wait. Nothing is downloaded where the model
-    is local.
+    One thread recognises at a time, and all of its threads work for it; others wait.
+    Nothing is downloaded where the model is local.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class WhisperXRecogniser:
             device: ``cpu``, ``cuda``, or ``auto`` for the GPU if there is one.
             compute_type: CTranslate2's, by default int8 on the CPU and float16 on a GPU.
             batch_size: stretches of up to 30 seconds that go through the model at once.
-            threads: of the CPU, for the model.
+            threads: of the CPU.
             observer: is told how full batches are.
 
         Raises:
@@ -83,13 +86,28 @@ class WhisperXRecogniser:
         weights = find_whisper(model, models_root)
         self._libraries = import_libraries()
         engine = Engine.chosen(device, compute_type, threads, self._libraries)
-        self._pipeline = load_pipeline(self._libraries, weights, models_root, engine)
+        pipeline = load_pipeline(self._libraries, weights, models_root, engine)
         self._name = weights.name
         self._batch_size = batch_size
+        self._threads = threads
         self._observer = observer
         self._lock = threading.Lock()
-        self._whisper = self._pipeline.model
+        self._whisper = pipeline.model
         self._is_multilingual: bool = self._whisper.model.is_multilingual
+        # The networks are small: threads that share one's work mostly wait for one another.
+        self._executor = ThreadPoolExecutor(
+            threads, "speech", self._libraries.torch.set_num_threads, (1,)
+        )
+        self._voice = VoiceDetector(
+            pipeline.vad_model, self._libraries, self._executor, batch_size=BATCH[engine.device]
+        )
+        self._writer = Writer(
+            pipeline,
+            self._libraries,
+            self._executor,
+            batch_size=batch_size,
+            portions=engine.workers,
+        )
         self._aligner = Aligner(self._libraries, models_root, engine.device)
 
     @property
@@ -100,10 +118,11 @@ class WhisperXRecogniser:
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Outcome]:
         """One outcome per recording, in the group's order; errors are returned, not raised."""
         with self._lock, quiet():
+            # PyTorch keeps this for each thread, and new ones take over what was set last.
+            self._libraries.torch.set_num_threads(self._threads)
             outcomes: dict[int, Outcome] = {}
             heard: list[_Heard] = []
-            for position, waveform in enumerate(group):
-                found = self._listen(position, waveform)
+            for position, found in enumerate(self._listen(group)):
                 if isinstance(found, _Heard):
                     heard.append(found)
                 else:
@@ -114,20 +133,39 @@ class WhisperXRecogniser:
                 outcomes |= self._recognise(list(same_language))
         return [outcomes[position] for position in range(len(group))]
 
-    def _listen(self, position: int, waveform: Waveform) -> _Heard | Outcome:
-        """Where there is speech in one recording, and its language."""
+    def _listen(self, group: Sequence[Waveform]) -> Iterator[_Heard | Outcome]:
+        """Where there is speech in each recording, and its language."""
+        faults = [_fault(waveform) for waveform in group]
+        good = [each for each, fault in zip(group, faults, strict=True) if fault is None]
+        found = iter(self._find_speech(good))
+        stretches = [fault or next(found) for fault in faults]
+        return self._executor.map(self._told, range(len(group)), group, stretches)
+
+    def _find_speech(self, group: Sequence[Waveform]) -> list[list[Stretch] | Error]:
+        """Stretches of each recording; found one by one where it fails together."""
         try:
-            _check(waveform)
-            stretches = find_speech(self._pipeline.vad_model, waveform.samples)
-            if not stretches:
-                return self._transcript(waveform, reason="no speech found")
-            heard = _Heard(position, waveform, stretches, "en", None)
-            if not self._is_multilingual:
-                return heard
+            return [*self._voice.find_speech([waveform.samples for waveform in group])]
+        except Exception as exc:
+            if len(group) > 1 and not is_device_fault(exc):
+                return [stretches for one in group for stretches in self._find_speech([one])]
+            return [as_outcome(exc, waveform.audio_id) for waveform in group]
+
+    def _told(
+        self, position: int, waveform: Waveform, found: list[Stretch] | Error
+    ) -> _Heard | Outcome:
+        """Tell a recording's language, if there is speech in it."""
+        if isinstance(found, Exception):
+            return found
+        if not found:
+            return self._transcript(waveform, reason="no speech found")
+        heard = _Heard(position, waveform, found, "en", None)
+        if not self._is_multilingual:
+            return heard
+        try:
             language, probability, _ = self._whisper.detect_language(audio=next(heard.sounds()))
-            return _Heard(position, waveform, stretches, language, float(probability))
         except Exception as exc:
             return as_outcome(exc, waveform.audio_id)
+        return replace(heard, language=language, probability=float(probability))
 
     def _recognise(self, heard: list[_Heard]) -> dict[int, Outcome]:
         """Transcripts of recordings in one language; one by one where they fail together."""
@@ -144,26 +182,19 @@ class WhisperXRecogniser:
 
     def _segments(self, heard: list[_Heard]) -> list[tuple[Segment, ...]]:
         """What the model writes for all stretches, put back with their recordings."""
-        self._pipeline.tokenizer = self._libraries.tokenizer(
-            self._whisper.hf_tokenizer,
-            self._is_multilingual,
-            task="transcribe",
-            language=heard[0].language,
-        )
-        sounds = ({"inputs": sound} for one in heard for sound in one.sounds())
-        # No workers: the samples would be copied to processes of their own.
-        written = iter(self._pipeline(sounds, batch_size=self._batch_size, num_workers=0))
+        sounds = [sound for one in heard for sound in one.sounds()]
+        written = iter(self._writer.write(sounds, heard[0].language))
         spoken = [
             tuple(
-                segment
-                for stretch, output in zip(
+                Segment(*stretch, text.words, text.avg_logprob, ())
+                for stretch, text in zip(
                     one.stretches, islice(written, len(one.stretches)), strict=True
                 )
-                if (segment := _segment(stretch, output)).text
+                if text.words
             )
             for one in heard
         ]
-        for ratio in _fills(sum(len(one.stretches) for one in heard), self._batch_size):
+        for ratio in _fills(len(sounds), self._batch_size):
             self._observer.model_filled(ratio)
         return spoken
 
@@ -202,6 +233,15 @@ class WhisperXRecogniser:
         )
 
 
+def _fault(waveform: Waveform) -> Error | None:
+    """What makes it impossible to hear a recording."""
+    try:
+        _check(waveform)
+    except Exception as exc:
+        return as_outcome(exc, waveform.audio_id)
+    return None
+
+
 def _check(waveform: Waveform) -> None:
     samples = waveform.samples
     if samples.dtype != np.float32 or samples.ndim != 1:
@@ -217,13 +257,3 @@ def _fills(windows: int, batch_size: int) -> Iterator[float]:
     """Give how full the batches are that so many windows make, of 1."""
     for begin in range(0, windows, batch_size):
         yield min(1.0, (windows - begin) / batch_size)
-
-
-def _segment(stretch: Stretch, output: dict[str, Any]) -> Segment:
-    text, avg_logprob = output["text"], output["avg_logprob"]
-    # The pipeline takes batches apart, but not those of one.
-    if isinstance(text, list):
-        text, avg_logprob = text[0], avg_logprob[0]
-    # PostgreSQL's text and jsonb cannot hold NUL, which is one of Whisper's tokens.
-    text = text.replace("\0", "").strip()
-    return Segment(*stretch, text, float(avg_logprob), ())

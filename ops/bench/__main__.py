@@ -14,14 +14,36 @@ from rich.progress import Progress
 
 from consumers.errors import ConfigurationError, TransientError
 from ops.bench.benchmark import Benchmark, Conditions, DisagreementError
+from ops.bench.completion import COMPLETION
+from ops.bench.events import EVENTS
+from ops.bench.first_object import FIRST_OBJECT
+from ops.bench.latency import LATENCY
 from ops.bench.machine import describe_machine, describe_packages
+from ops.bench.memory import SOAK_MEMORY
 from ops.bench.policy import POLICY
 from ops.bench.report import Report
 from ops.bench.rounds import measure
+from ops.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
+from ops.bench.sweep import SWEEP
+from ops.bench.unpack import UNPACK_LIMIT, UNPACK_LONG, UNPACK_SHORT
 from ops.output import print_json
 
 #: All there are, in the order of ``--list``.
-BENCHMARKS: Sequence[Benchmark] = (POLICY,)
+BENCHMARKS: Sequence[Benchmark] = (
+    UNPACK_SHORT,
+    UNPACK_LONG,
+    UNPACK_LIMIT,
+    FIRST_OBJECT,
+    SPEECH_SHORT,
+    SPEECH_LONG,
+    SPEECH_LIMIT,
+    POLICY,
+    EVENTS,
+    LATENCY,
+    SOAK_MEMORY,
+    COMPLETION,
+    SWEEP,
+)
 
 
 @click.command()

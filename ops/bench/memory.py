@@ -61,7 +61,7 @@ class _Site:
     """
 
     store: Store
-    url: str
+    url: str = field(repr=False)
     folder: Path
     consumers: Mapping[str, Consumer]
     dropped: int = 0

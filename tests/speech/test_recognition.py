@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pytest
 
 from consumers.errors import BadAudioError, PermanentError, TransientError
 from consumers.observer import Silent
+from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Recogniser, Waveform
-from consumers.speech.voice import find_speech
+from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
 from consumers.speech.whisper import WhisperXRecogniser
 from consumers.transcript import Transcript
 
@@ -101,6 +105,24 @@ def test_a_group_is_heard_as_each_of_it_alone(
     assert times == [[(s.start, s.end) for s in one.segments] for one in alone]
 
 
+def test_the_words_are_those_that_whisperx_finds_in_each_file(
+    recogniser: Recogniser, sample: dict[str, Waveform], tiny_en: Path
+) -> None:
+    with quiet():
+        whisperx = import_libraries().asr.load_model(
+            str(tiny_en), "cpu", compute_type="int8", language="en", local_files_only=True
+        )
+        theirs = [whisperx.transcribe(one.samples, batch_size=16) for one in sample.values()]
+
+    ours = transcripts(recogniser.transcribe(list(sample.values())))
+
+    # WhisperX lets speech end behind the recording's end.
+    assert [[(s.text, s.start, s.end) for s in one.segments] for one in ours] == [
+        [(s["text"].strip(), s["start"], min(s["end"], one.duration)) for s in found["segments"]]
+        for one, found in zip(ours, theirs, strict=True)
+    ]
+
+
 class Fills(Silent):
     """Remembers how full batches were."""
 
@@ -144,18 +166,55 @@ def test_a_long_recording_is_heard_to_its_end(
     assert word_errors(said, heard.text) <= 2 * WORD_ERRORS, heard.text
 
 
-def test_speech_is_found_in_windows_as_in_one_go(
-    recogniser: WhisperXRecogniser, sample: dict[str, Waveform], script: dict[str, str]
+@pytest.fixture(scope="module")
+def voice() -> Iterator[Callable[..., VoiceDetector]]:
+    """Voice detection in batches of other sizes, or a recording in other parts."""
+    libraries = import_libraries()
+    # pyannote warns of what it was trained with.
+    with ThreadPoolExecutor(2) as executor, quiet():
+        vad = import_module("whisperx.vads.pyannote").Pyannote(
+            libraries.torch.device("cpu"), vad_onset=VAD_ONSET, vad_offset=VAD_OFFSET
+        )
+        yield partial(VoiceDetector, vad, libraries, executor)
+
+
+def test_speech_is_found_in_parts_as_in_one_go(
+    voice: Callable[..., VoiceDetector], sample: dict[str, Waveform], script: dict[str, str]
 ) -> None:
     """Ten hours are looked at in parts; here, a minute: a part ends inside a sentence."""
     spoken = np.concatenate([sample[path].samples for path in script])
     sound = np.concatenate([silence(25), spoken, silence(25), spoken])
 
-    at_once = find_speech(recogniser._pipeline.vad_model, sound)
-    in_parts = find_speech(recogniser._pipeline.vad_model, sound, window_seconds=35)
+    (at_once,) = voice(batch_size=16).find_speech([sound])
+    (in_parts,) = voice(batch_size=16, part_seconds=35).find_speech([sound])
 
     assert seconds_with(in_parts) == seconds_with(at_once)
     assert len(in_parts) == len(at_once)
+
+
+@pytest.mark.parametrize("batch_size", [3, 256])
+def test_speech_is_found_in_many_recordings_as_whisperx_finds_it_in_each(
+    voice: Callable[..., VoiceDetector], sample: dict[str, Waveform], batch_size: int
+) -> None:
+    """Windows of five seconds, half a second apart: lengths of all kinds between them."""
+    sounds = [one.samples for one in sample.values()]
+    sounds += [
+        np.concatenate([*sounds, *sounds]),
+        *(sounds[0][: round(seconds * SAMPLE_RATE)] for seconds in (0.01, 4.5)),
+        *(np.resize(sounds[0], round(seconds * SAMPLE_RATE)) for seconds in (5, 5.5, 5.7)),
+    ]
+
+    found = voice(batch_size=batch_size).find_speech(sounds)
+
+    assert found == [whisperx_finds(voice.args[0], sound) for sound in sounds]  # type: ignore[attr-defined]
+
+
+def whisperx_finds(vad: Any, samples: np.ndarray[Any, np.dtype[np.float32]]) -> list[Any]:
+    """Ask WhisperX, in the way of its own ``transcribe``."""
+    scores = vad({"waveform": vad.preprocess_audio(samples), "sample_rate": SAMPLE_RATE})
+    merged = vad.merge_chunks(scores, 30, onset=VAD_ONSET, offset=VAD_OFFSET)
+    end = len(samples) / SAMPLE_RATE
+    return [(round(each["start"], 3), min(round(each["end"], 3), end)) for each in merged]
 
 
 def seconds_with(stretches: list[tuple[float, float]]) -> set[int]:
@@ -229,6 +288,20 @@ def test_what_fails_in_a_batch_fails_alone(
     assert word_errors(script[first.audio_id], before.text) <= WORD_ERRORS
     assert isinstance(after, Transcript)
     assert word_errors(script[last.audio_id], after.text) <= WORD_ERRORS
+    assert isinstance(error, PermanentError)
+    assert str(error) == "torn cannot be recognised: OSError: stale file handle"
+
+
+def test_what_fails_in_voice_detection_fails_alone(
+    recogniser: Recogniser, sample: dict[str, Waveform]
+) -> None:
+    good = sample["voicemail/café.wav"]
+    bad = torn(good, OSError("stale file handle"))
+    bad.samples[:0]  # Was read: the next time fails.
+
+    heard, error = recogniser.transcribe([good, bad])
+
+    assert isinstance(heard, Transcript)
     assert isinstance(error, PermanentError)
     assert str(error) == "torn cannot be recognised: OSError: stale file handle"
 
