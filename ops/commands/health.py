@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from consumers.errors import ConfigurationError, PermanentError, TransientError
 from ops.composition import utc_now
 from ops.environment import Environment
 from ops.health.checks import CHECKS
-from ops.health.finding import Finding
+from ops.health.finding import Finding, Level
 from ops.health.running import run_checks
-from ops.health.shown import checks_table, findings_table, overall, plugin_line
+from ops.health.shown import checks_table, findings_table, overall, plugin_line, plugin_words
 from ops.health.site import Bar, open_site
 from ops.health.textfile import write_textfile
 from ops.output import print_json
@@ -24,7 +26,50 @@ from ops.output import print_json
 _NAMES = [check.name for check in CHECKS]
 
 
-@click.command()
+class _Plugin(click.Command):
+    """Ends as a monitoring plugin does, too, where it can't begin: that is unknown."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with _unknown(is_plugin="--plugin" in args):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _unknown(is_plugin=ctx.params["as_plugin"]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _unknown(*, is_plugin: bool) -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as exc:
+        _say_unknown(exc.format_message(), is_plugin=is_plugin)
+        raise _UnknownUseError(exc.format_message(), exc.ctx) from exc
+    except (ConfigurationError, PermanentError, TransientError) as exc:
+        _say_unknown(str(exc), is_plugin=is_plugin)
+        raise _UnknownError(str(exc)) from exc
+
+
+def _say_unknown(words: str, *, is_plugin: bool) -> None:
+    if is_plugin:
+        click.echo(plugin_words(Level.UNKNOWN, words))
+
+
+class _UnknownError(click.ClickException):
+    exit_code = Level.UNKNOWN.code
+
+
+class _UnknownUseError(click.UsageError):
+    exit_code = Level.UNKNOWN.code
+
+
+@click.command(cls=_Plugin)
 @click.option(
     "--check",
     "names",
@@ -70,7 +115,8 @@ def health(
 
     \b
     The exit code is that of monitoring plugins, of the worst check:
-      0 ok   1 warning   2 critical   3 unknown (or nothing was looked at)
+      0 ok   1 warning   2 critical   3 unknown (or nothing was looked at,
+                                        or a setting or an option can't be)
 
     \b
     Least privilege (--list says it for each check):

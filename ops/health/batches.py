@@ -9,6 +9,7 @@ from itertools import islice
 
 from consumers.database.watching import Backlog, IdleBatch
 from events.keys import ARCHIVES, batch_of
+from ops.environment import SettingError
 from ops.health.finding import Finding, Level, Remark, combined, judged
 from ops.health.site import ERRORS, Site
 from ops.output import age
@@ -75,11 +76,13 @@ def look_at_stages(site: Site) -> Finding:
     """
     names = {route.name for route in site.routes}
     backlogs = [backlog for backlog in site.database.backlogs() if backlog.route in names]
-    backlogs = [
-        _with_archives(site, backlog) if backlog.route == "unpack" else backlog
+    looks = [
+        _with_archives(site, backlog) if backlog.route == "unpack" else (backlog, None)
         for backlog in backlogs
     ]
+    backlogs = [backlog for backlog, _ in looks]
     remarks = [remark for backlog in backlogs if (remark := _remark(site, backlog)) is not None]
+    remarks += [remark for _, remark in looks if remark is not None]
     waiting = ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs)
     return combined("stages", remarks, f"waiting: {waiting}", _figures(backlogs))
 
@@ -106,21 +109,48 @@ def _remark(site: Site, backlog: Backlog) -> Remark | None:
     )
 
 
-def _with_archives(site: Site, backlog: Backlog) -> Backlog:
-    """Count the archives in the bucket, too: of one that nobody has taken yet there is no row."""
+def _with_archives(site: Site, backlog: Backlog) -> tuple[Backlog, Remark | None]:
+    """Count the archives in the bucket, too: of one that nobody has taken yet there is no row.
+
+    Where not all of them could be looked at, what the tables say of others stands.
+    """
+    try:
+        waiting, oldest, is_all = _untaken(site)
+    except SettingError as exc:
+        return backlog, Remark(Level.OK, f"archives are not looked at from here: {exc}")
+    except ERRORS as exc:
+        return backlog, Remark(
+            Level.UNKNOWN,
+            f"archives that nobody has taken are not looked at: {exc}",
+            "dropscribe health --check store",
+        )
+    if is_all:
+        return replace(backlog, waiting=waiting, oldest=oldest if waiting else None), None
+    waiting = max(waiting, backlog.waiting)
+    oldest = max(oldest, backlog.oldest or 0.0)
+    return (
+        replace(backlog, waiting=waiting, oldest=oldest if waiting else None),
+        Remark(
+            Level.UNKNOWN,
+            f"not all archives are looked at, but the first {_PAGES * 1000}",
+            "RETENTION_DAYS removes old ones: dropscribe bootstrap",
+        ),
+    )
+
+
+def _untaken(site: Site) -> tuple[int, float, bool]:
+    """Give how many archives wait, the oldest one's age in seconds, and whether these are all."""
     database, now = site.database, site.now()
     waiting, oldest = 0, 0.0
-    try:
-        for page in islice(site.store.pages(ARCHIVES), _PAGES):
-            stored = {each.key: each for each in page if not each.key.endswith("/")}
-            unread = database.unread(
-                list(stored),
-                [batch_of(key) for key in stored],
-                [each.etag for each in stored.values()],
-            )
-            waiting += len(unread)
-            for key in unread:
-                oldest = max(oldest, (now - stored[key].last_modified).total_seconds())
-    except ERRORS:
-        return backlog
-    return replace(backlog, waiting=waiting, oldest=oldest if waiting else None)
+    pages = iter(site.store.pages(ARCHIVES))
+    for page in islice(pages, _PAGES):
+        stored = {each.key: each for each in page if not each.key.endswith("/")}
+        unread = database.unread(
+            list(stored),
+            [batch_of(key) for key in stored],
+            [each.etag for each in stored.values()],
+        )
+        waiting += len(unread)
+        for key in unread:
+            oldest = max(oldest, (now - stored[key].last_modified).total_seconds())
+    return waiting, oldest, next(pages, None) is None

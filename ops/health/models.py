@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,16 @@ _VERSION = re.compile(r".+-(?P<digest>[0-9a-f]{12})")
 
 _CHUNK = 1 << 22
 
-_SYNC = "on the control machine: ansible-playbook ops/ansible/sync-models.yml"
+_SYNC = (
+    "on the control machine, in ops/ansible: ansible-playbook -i inventories/cluster "
+    "sync-models.yml -e gpu_worker_models_verify=full"
+)
+
+#: Of no bytes: the sum of a file that is to be empty.
+_NOTHING = hashlib.sha256(b"").hexdigest()
+
+#: What a filesystem of its own has at its top, and keeps closed.
+_NO_MODELS = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,15 @@ def look_at_models(site: Site) -> Finding:
     with ``--full`` each is read to its end.
     """
     root = read_models_root(site.environment)
+    if (away := _away(site, root)) is not None:
+        return combined("models", [away], "")
     remarks = [*_named(site, root)]
-    folders = _folders(root)
+    folders = []
+    for each in _search(root, 2):
+        if isinstance(each, Remark):
+            remarks.append(each)
+        else:
+            folders.append(each)
     files: list[Listed] = []
     for folder in folders:
         try:
@@ -67,15 +85,45 @@ def look_at_models(site: Site) -> Finding:
     return combined("models", remarks, said, figures)
 
 
-def _folders(root: Path) -> list[Path]:
-    """Find all models that came with sums: those of alignment lie a folder deeper."""
-    found = [*root.glob(f"*/{SUMS}"), *root.glob(f"*/*/{SUMS}")]
-    # What is hidden are the versions that these lead to, and what was not sent to its end.
-    shown = (path.parent for path in found)
-    return sorted(
-        folder
-        for folder in shown
-        if not any(part.startswith(".") for part in folder.relative_to(root).parts)
+def _away(site: Site, root: Path) -> Remark | None:
+    """See whether there is a folder of models at all; the default one need not be there."""
+    if not root.is_dir():
+        if site.environment.optional("MODELS_ROOT") is None and not root.exists():
+            return None
+        is_there = "is no folder" if root.exists() else "is not there"
+        what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
+        return Remark(Level.CRITICAL, f"MODELS_ROOT={root} {is_there}", what_to_do)
+    return None if _is_open(root) else _closed(root)
+
+
+def _search(folder: Path, depth: int) -> Iterator[Path | Remark]:
+    """Find all models that came with sums: those of alignment lie a folder deeper.
+
+    What is hidden are the versions that these lead to, and what was not sent to its end.
+    """
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == _NO_MODELS:
+            continue
+        if entry.is_symlink() and not entry.exists():
+            yield Remark(Level.CRITICAL, f"{entry} leads to what is not there", _SYNC)
+        elif entry.is_dir() and not _is_open(entry):
+            yield _closed(entry)
+        elif (entry / SUMS).is_file():
+            yield entry
+        elif entry.is_dir() and depth > 1:
+            yield from _search(entry, depth - 1)
+
+
+def _is_open(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def _closed(folder: Path) -> Remark:
+    return Remark(
+        Level.CRITICAL,
+        f"{folder} can't be read by this user",
+        f"ls -ld {shlex.quote(str(folder))}; {_SYNC}",
     )
 
 
@@ -144,7 +192,7 @@ def _presence(folder: Path, files: list[Listed]) -> Iterator[Remark]:
         name = f"{folder.name}/{listed.path.relative_to(folder)}"
         if not listed.path.is_file():
             yield Remark(Level.CRITICAL, f"{name} is not there", _SYNC)
-        elif not listed.path.stat().st_size:
+        elif not listed.path.stat().st_size and listed.digest != _NOTHING:
             yield Remark(Level.CRITICAL, f"{name} is empty", _SYNC)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,6 +21,9 @@ _STYLES = {
     Level.UNKNOWN: "magenta",
     Level.SKIPPED: "dim",
 }
+
+#: Figures by a batch's id: each would be a series of its own, for ever.
+_BY_BATCH = frozenset({"stuck_batches", "stalled_batches"})
 
 
 def overall(findings: Sequence[Finding]) -> Level:
@@ -66,20 +70,33 @@ def plugin_line(findings: Sequence[Finding]) -> str:
         if finding.level not in {Level.OK, Level.SKIPPED}
     ]
     looked = sum(finding.level is not Level.SKIPPED for finding in findings)
-    words = "; ".join(wrong) or f"{looked} checks"
-    # A bar begins the figures, and a new line ends the first.
-    words = printable(words).replace("|", "/")
     figures = " ".join(
-        f"'{name}'={value:g}"
+        f"'{name}'={_decimal(value)}"
         for finding in findings
         for name, value in _numbers(finding.check, finding.figures)
     )
-    return f"DROPSCRIBE {level.value.upper()} - {words}" + (f" | {figures}" if figures else "")
+    line = plugin_words(level, "; ".join(wrong) or f"{looked} checks")
+    return line + (f" | {figures}" if figures else "")
+
+
+def plugin_words(level: Level, words: str) -> str:
+    """Write a monitoring plugin's line without figures."""
+    # A bar begins the figures, and a new line ends the first.
+    return f"DROPSCRIBE {level.value.upper()} - " + printable(words).replace("|", "/")
+
+
+def _decimal(value: float) -> str:
+    """Write a number as the guidelines have it: digits and a point, no exponent."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isfinite(value) else "U"
 
 
 def _numbers(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give all numbers, by the names that lead to them."""
+    """Give all numbers, by the names that lead to them, of which there are ever the same."""
     for part, value in figures.items():
+        if part in _BY_BATCH:
+            continue
         here = f"{name}_{part}"
         if isinstance(value, Mapping):
             yield from _numbers(here, value)

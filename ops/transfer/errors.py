@@ -21,6 +21,10 @@ class FileError(PermanentError):
     """A file or folder of another machine is not there, or can't be read."""
 
 
+class GoneError(FileError):
+    """A file or folder of another machine is not there."""
+
+
 class ChangedError(FileError):
     """A file is not what it was when it was begun."""
 

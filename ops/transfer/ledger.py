@@ -73,7 +73,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with self._reading():
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         with ExitStack() as stack:
             # What can't be used is not kept open either.
             stack.callback(self._database.close)
@@ -270,7 +271,9 @@ class Ledger:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # Of some failures, such as a full disk, SQLite has rolled back by itself.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")

@@ -50,19 +50,38 @@ async def connected(host: Host, login: Login) -> AsyncIterator[asyncssh.SSHClien
         ConfigurationError: ssh_config, the key or known_hosts can't be used.
     """
     async with AsyncExitStack() as stack:
-        yield await _connect(stack, host, login, via=None)
+        yield await _connect(stack, host, login, frozenset(), via=None)
 
 
 async def _connect(
-    stack: AsyncExitStack, host: Host, login: Login, *, via: asyncssh.SSHClientConnection | None
+    stack: AsyncExitStack,
+    host: Host,
+    login: Login,
+    behind: frozenset[str],
+    *,
+    via: asyncssh.SSHClientConnection | None,
 ) -> asyncssh.SSHClientConnection:
+    """Log in on a machine, over its jumps.
+
+    ``Host *`` with a jump means the jump itself as well, and no machine is jumped over to
+    get to itself: as with OpenSSH, such a jump does not count.
+
+    Args:
+        stack: Ends the connections.
+        host: The machine.
+        login: How to log in.
+        behind: The names of the machines that this one is a jump of.
+        via: The connection to the jump before it.
+    """
     given = _options(host, login)
     probe = _read_options(host, given)
     keys = _HostKeys.of(host, probe, login)
     if via is None and isinstance(probe.tunnel, str):
         # asyncssh would open these, too, but would trust what ssh_config has it trust.
-        for jump in probe.tunnel.split(","):
-            via = await _connect(stack, _jump(jump), login, via=via)
+        names = behind | {host.name}
+        for jump in map(_jump, probe.tunnel.split(",")):
+            if jump.name not in names:
+                via = await _connect(stack, jump, login, names, via=via)
     client = _Client()
     try:
         connection = await asyncssh.connect(

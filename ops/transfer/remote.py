@@ -7,14 +7,14 @@ import re
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import asyncssh
 
 from consumers.errors import PermanentError, TransientError
-from ops.transfer.errors import AwayError, BrokenError, ChangedError, FileError
+from ops.transfer.errors import AwayError, BrokenError, ChangedError, FileError, GoneError
 from ops.transfer.login import Login, connected
 from ops.transfer.rows import FileVersion
 from ops.transfer.source import Host, shown
@@ -22,9 +22,13 @@ from ops.transfer.source import Host, shown
 T = TypeVar("T")
 
 #: Bytes that are asked for at a time, and how many such requests are on their way: so
-#: much memory a download takes, and so much fills a fast line to the other continent.
-_WINDOW = 2 << 20
-_WINDOWS = 6
+#: much memory a download takes, and so much fills a fast line to the other continent. One
+#: has to be answered within the timeout, on the slowest line, too.
+_WINDOW = 256 << 10
+_WINDOWS = 48
+
+#: Bytes a second that the slowest disk and processor hash; files are given so much time.
+_HASHED_PER_SECOND = 2_000_000
 
 #: Prints one line for each of the names that come on standard input, each ended by a
 #: NUL: SHA-256 in hex and something more, or a minus. No name is ever in a command line.
@@ -57,32 +61,54 @@ class Attempts:
 class Session:
     """A connection, as long as it lasts.
 
+    Keepalives are no sign that a disk, or a program, over there goes on: each request has
+    its own time to be answered in.
+
+    Args:
+        host: The machine.
+        connection: To it.
+        sftp: Over that.
+        timeout: Seconds that a request may take.
+
     Raises:
-        BrokenError: By every method: it broke.
+        BrokenError: By every method: it broke, or gave no answer in time.
         FileError: By every method: the file is not there, or can't be read.
     """
 
     def __init__(
-        self, host: Host, connection: asyncssh.SSHClientConnection, sftp: asyncssh.SFTPClient
+        self,
+        host: Host,
+        connection: asyncssh.SSHClientConnection,
+        sftp: asyncssh.SFTPClient,
+        timeout: float,
     ) -> None:
         self._host = host
         self._connection = connection
         self._sftp = sftp
+        self._timeout = timeout
+        self._is_silent = False
+        self._reads: set[asyncio.Task[bytes]] = set()
+
+    async def end(self) -> None:
+        """Wait for what was asked of a connection that is closed: that ends at once."""
+        if self._reads:
+            await asyncio.wait(self._reads, timeout=self._timeout)
 
     async def home(self) -> bytes:
         """Give the folder that relative paths begin in."""
         with self._translated(b"."):
-            return _as_bytes(await self._sftp.realpath(b"."))
+            return _as_bytes(await self._answer(self._sftp.realpath(b".")))
 
     async def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
         """Say what is at a path, behind symbolic links."""
         with self._translated(path):
-            return await self._sftp.stat(path)
+            return await self._answer(self._sftp.stat(path))
 
     async def scan(self, folder: bytes) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
         """List a folder: names, and what they are; symbolic links as such."""
         with self._translated(folder):
-            async for entry in self._sftp.scandir(folder):
+            entries = aiter(self._sftp.scandir(folder))
+            while (entry := await self._answer(anext(entries, None))) is not None:
                 name = _as_bytes(entry.filename)
                 # A name that leads elsewhere is not one that a folder can have.
                 if name not in {b".", b".."} and b"/" not in name:
@@ -91,8 +117,8 @@ class Session:
     async def head(self, path: bytes, size: int) -> bytes:
         """Read the first bytes of a file."""
         with self._translated(path):
-            async with await self._open(path) as file:
-                data: bytes = await file.read(size, 0)
+            async with self._opened(path) as file:
+                data: bytes = await self._answer(self._asked(file, size, 0))
         return data
 
     async def read(self, version: FileVersion, start: int) -> AsyncIterator[bytes]:
@@ -102,22 +128,23 @@ class Session:
             ChangedError: It is not, or ends early.
         """
         with self._translated(version.path):
-            async with await self._open(version.path) as file:
-                _check_same(version, await file.stat())
-                async for data in _blocks(file, version, start):
+            async with self._opened(version.path) as file:
+                _check_same(version, await self._answer(file.stat()))
+                async for data in self._blocks(file, version, start):
                     yield data
-                _check_same(version, await file.stat())
+                _check_same(version, await self._answer(file.stat()))
 
-    async def sha256(self, paths: Sequence[bytes]) -> list[str | None]:
+    async def sha256(self, files: Sequence[FileVersion]) -> list[str | None]:
         """Have files hashed where they are; None for those that can't be read."""
-        given = b"".join(path + b"\0" for path in paths)
-        code, printed = await self._run(_SHA256, given)
+        given = b"".join(file.path + b"\0" for file in files)
+        hashing = sum(file.size for file in files) / _HASHED_PER_SECOND
+        code, printed = await self._run(_SHA256, given, self._timeout + hashing)
         if code == _NO_PROGRAM:
             raise PermanentError(
                 f"{self._host} has neither sha256sum nor shasum: install one (coreutils, perl)"
             )
         lines = [match[1] for line in printed.splitlines() if (match := _LINE.fullmatch(line))]
-        if len(lines) != len(paths):
+        if len(lines) != len(files):
             raise PermanentError(
                 f"{self._host} does not run what hashes its files (exit code {code}): this login "
                 "needs a shell with xargs, not SFTP alone"
@@ -126,20 +153,76 @@ class Session:
 
     async def time(self) -> int | None:
         """Ask for the machine's time, in seconds since 1970; None if it does not say."""
-        _, printed = await self._run("date +%s", b"")
+        _, printed = await self._run("date +%s", b"", self._timeout)
         return int(printed) if printed.strip().isdigit() else None
 
-    async def _open(self, path: bytes) -> asyncssh.SFTPClientFile:
-        return await self._sftp.open(path, "rb", encoding=None)
+    async def _answer(self, request: Awaitable[T], seconds: float | None = None) -> T:
+        """Wait for an answer, as long as one may take."""
+        seconds = self._timeout if seconds is None else seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await request
+        except TimeoutError as exc:
+            self._is_silent = True
+            raise BrokenError(
+                f"{self._host}: the connection broke (no answer within {seconds:.0f} s)"
+            ) from exc
 
-    async def _run(self, script: str, given: bytes) -> tuple[int | None, bytes]:
+    @asynccontextmanager
+    async def _opened(self, path: bytes) -> AsyncIterator[asyncssh.SFTPClientFile]:
+        file = await self._answer(self._sftp.open(path, "rb", encoding=None))
+        try:
+            yield file
+        finally:
+            # It would not answer that either; the file goes with the connection.
+            if not self._is_silent:
+                await self._answer(file.close())
+
+    async def _blocks(
+        self, file: asyncssh.SFTPClientFile, version: FileVersion, start: int
+    ) -> AsyncIterator[bytes]:
+        """Read a file in order, with some requests on their way at a time."""
+        ahead: deque[tuple[int, Awaitable[bytes]]] = deque()
+        while start < version.size or ahead:
+            while start < version.size and len(ahead) < _WINDOWS:
+                length = min(_WINDOW, version.size - start)
+                ahead.append((length, self._asked(file, length, start)))
+                start += length
+            length, data = ahead.popleft()
+            block = await self._answer(data)
+            if len(block) != length:
+                raise ChangedError(f"{shown(version.path)} is shorter than it was")
+            yield block
+
+    def _asked(self, file: asyncssh.SFTPClientFile, size: int, start: int) -> Awaitable[bytes]:
+        """Ask for a piece of a file, which is never called off: it ends with the connection.
+
+        Called off, it would leave behind the requests that asyncssh has made of it.
+        """
+        task: asyncio.Task[bytes] = asyncio.ensure_future(file.read(size, start))
+        self._reads.add(task)
+        task.add_done_callback(self._heed)
+        return asyncio.shield(task)
+
+    def _heed(self, read: asyncio.Task[bytes]) -> None:
+        """Of all reads that fail as one does, that one tells why."""
+        self._reads.discard(read)
+        if not read.cancelled():
+            read.exception()
+
+    async def _run(self, script: str, given: bytes, seconds: float) -> tuple[int, bytes]:
         with self._translated(b""):
-            done = await self._connection.run(
-                # Whatever shell the user has there.
-                f"exec sh -c {shlex.quote(script.strip())}",
-                input=given,
-                encoding=None,
+            done = await self._answer(
+                self._connection.run(
+                    # Whatever shell the user has there.
+                    f"exec sh -c {shlex.quote(script.strip())}",
+                    input=given,
+                    encoding=None,
+                ),
+                seconds,
             )
+        if done.returncode is None:
+            raise BrokenError(f"{self._host}: the connection broke before a command ended")
         return done.returncode, bytes(done.stdout or b"")  # type: ignore[arg-type]
 
     @contextmanager
@@ -150,7 +233,7 @@ class Session:
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as exc:
             raise BrokenError(f"{self._host}: the connection broke ({exc.reason})") from exc
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath) as exc:
-            raise FileError(f"{where} is not there") from exc
+            raise GoneError(f"{where} is not there") from exc
         except asyncssh.SFTPPermissionDenied as exc:
             raise FileError(f"{where} may not be read by this user") from exc
         except asyncssh.SFTPError as exc:
@@ -158,30 +241,6 @@ class Session:
         except (asyncssh.Error, OSError) as exc:
             said = str(exc) or type(exc).__name__
             raise BrokenError(f"{self._host}: the connection broke ({said})") from exc
-
-
-async def _blocks(
-    file: asyncssh.SFTPClientFile, version: FileVersion, start: int
-) -> AsyncIterator[bytes]:
-    """Read a file in order, with some requests on their way at a time."""
-    ahead: deque[tuple[int, asyncio.Task[Any]]] = deque()
-    try:
-        while start < version.size or ahead:
-            while start < version.size and len(ahead) < _WINDOWS:
-                length = min(_WINDOW, version.size - start)
-                ahead.append((length, asyncio.ensure_future(file.read(length, start))))
-                start += length
-            length, task = ahead[0]
-            data = await task
-            ahead.popleft()
-            if len(data) != length:
-                raise ChangedError(f"{shown(version.path)} is shorter than it was")
-            yield data
-    finally:
-        tasks = [task for _, task in ahead]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _check_same(version: FileVersion, now: asyncssh.SFTPAttrs) -> None:
@@ -244,16 +303,21 @@ class Remote:
     async def _connected(self) -> Session:
         if self._session is None:
             connection = await self._open.enter_async_context(connected(self.host, self._login))
+            timeout = self._login.timeout
             try:
-                sftp = await connection.start_sftp_client(path_encoding=None)
+                async with asyncio.timeout(timeout):
+                    sftp = await connection.start_sftp_client(path_encoding=None)
             except (asyncssh.SFTPError, asyncssh.ChannelOpenError) as exc:
                 raise TransientError(f"{self.host} does not speak SFTP: {exc.reason}") from exc
             except (asyncssh.Error, OSError) as exc:
-                raise BrokenError(f"{self.host}: the connection broke ({exc})") from exc
+                said = str(exc) or type(exc).__name__
+                raise BrokenError(f"{self.host}: the connection broke ({said})") from exc
             self._open.callback(sftp.exit)
-            self._session = Session(self.host, connection, sftp)
+            self._session = Session(self.host, connection, sftp, timeout)
         return self._session
 
     async def _drop(self) -> None:
-        self._session = None
+        session, self._session = self._session, None
         await self._open.aclose()
+        if session is not None:
+            await session.end()

@@ -75,7 +75,7 @@ class Report:
     Attributes:
         entries: Files and packs.
         errors: What is wrong with hosts and sources, for people.
-        notes: Sources that mean nothing now.
+        notes: Sources that mean nothing now, and what was left out of them.
         known: Files that were sent, or written down, before.
         fetched: Bytes that came over SSH.
         resumed: Bytes that an interrupted run had left here.

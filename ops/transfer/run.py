@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from events.keys import BatchId
 from ops.transfer.bars import Watch
 from ops.transfer.errors import AwayError, CorruptedError, FileError
 from ops.transfer.ledger import Ledger
-from ops.transfer.listing import Found, list_source
+from ops.transfer.listing import Found, Listing, list_source
 from ops.transfer.login import Login
 from ops.transfer.metadata import archive_metadata
 from ops.transfer.plan import Consignment, Packing, consign, open_shipments, sift
@@ -33,6 +35,9 @@ _KEPT = 14 * 86400.0
 
 #: Seconds by which a file can be newer than its own machine's clock says it is.
 _CLOCK_STEP = 3600
+
+#: Folders and files that are named of those that were left out of a source.
+_TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +112,14 @@ class Transfer:
             self._tidy()
             for shipment in self._ledger.in_state(State.STAGED):
                 await self._send(shipment)
-        by_host: dict[Host, list[Source]] = {}
+        machines: dict[str, dict[Host, list[Source]]] = {}
         for source in dict.fromkeys(sources):
-            by_host.setdefault(source.host, []).append(source)
+            users = machines.setdefault(source.host.label, {})
+            users.setdefault(source.host, []).append(source)
         slots = asyncio.Semaphore(self._rules.connections)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for host, of_host in by_host.items():
-                    group.create_task(self._serve(host, of_host, slots))
-        except ExceptionGroup as exc:
-            raise _first(exc) from exc
+        async with asyncio.TaskGroup() as group:
+            for users in machines.values():
+                group.create_task(self._serve(users, slots))
         self._report_damaged()
         return self._report
 
@@ -133,12 +136,18 @@ class Transfer:
         ]
         self._staging.prune(set(unsent))
 
-    async def _serve(self, host: Host, sources: Sequence[Source], slots: asyncio.Semaphore) -> None:
-        async with slots, Remote(host, self._login, self._rules.attempts) as remote:
-            try:
-                await self._serve_connected(remote, sources)
-            except (ConfigurationError, PermanentError, TransientError) as exc:
-                self._report.errors.append(str(exc))
+    async def _serve(
+        self, users: Mapping[Host, Sequence[Source]], slots: asyncio.Semaphore
+    ) -> None:
+        """Serve a machine: its users have the same files, so one after the other."""
+        async with slots:
+            for host, sources in users.items():
+                try:
+                    async with Remote(host, self._login, self._rules.attempts) as remote:
+                        await self._serve_connected(remote, sources)
+                except Exception as exc:
+                    # Whatever it is, the other machines' files can be sent.
+                    self._report.errors += list(dict.fromkeys(_words(host, exc)))
 
     async def _serve_connected(self, remote: Remote, sources: Sequence[Source]) -> None:
         host = remote.host.label
@@ -159,13 +168,14 @@ class Transfer:
         listed: dict[bytes, Found] = {}
         for source in sources:
             try:
-                found = await remote.do(partial(list_source, source=source))
+                listing = await remote.do(partial(list_source, source=source))
             except FileError as exc:
                 self._report.errors.append(str(exc))
                 continue
-            if not found:
+            self._report.notes += _left_out(source, listing)
+            if not listing.files and not listing.closed:
                 self._report.notes.append(f"{source}: nothing is there")
-            for each in found:
+            for each in listing.files:
                 listed.setdefault(each.file.path, each)
         return list(listed.values())
 
@@ -232,19 +242,25 @@ class Transfer:
                     stored,
                 )
             self._ledger.sent(shipment, self._clock())
-            self._staging.remove(shipment)
         except asyncio.CancelledError:
             stop.set()
             raise
         except CorruptedError as exc:
             self._ledger.restart(shipment, self._new_batch())
-            self._staging.remove(shipment)
+            self._remove(shipment)
             self._damaged.append(shipment)
             self._report.notes.append(f"{exc}: it has to be fetched again")
         except (ConfigurationError, PermanentError, TransientError) as exc:
             self._fail(shipment, size, f"{exc}; it stays staged for the next run")
         else:
             self._add(Outcome.SENT, shipment, size)
+            self._remove(shipment)
+
+    def _remove(self, shipment: Shipment) -> None:
+        try:
+            self._staging.remove(shipment)
+        except TransientError as exc:
+            self._report.notes.append(f"{exc}: it is left behind, until the next run")
 
     def _report_plan(
         self, host: str, resumed: Sequence[Shipment], new: Sequence[Consignment]
@@ -284,8 +300,27 @@ class Transfer:
         return BatchId.new(self._clock(), secrets.token_bytes(3))
 
 
-def _first(exc: Exception) -> Exception:
-    return _first(exc.exceptions[0]) if isinstance(exc, ExceptionGroup) else exc
+def _words(host: Host, exc: Exception) -> Iterator[str]:
+    """Say what went wrong with a machine."""
+    if isinstance(exc, ExceptionGroup):
+        for each in exc.exceptions:
+            yield from _words(host, each)
+    elif isinstance(exc, ConfigurationError | PermanentError | TransientError):
+        yield str(exc)
+    else:
+        # What is unforeseen may quote anything: it is told by its kind and place alone.
+        where = traceback.extract_tb(exc.__traceback__)[-1]
+        yield (
+            f"{host}: {type(exc).__name__} in {Path(where.filename).name}, "
+            f"line {where.lineno}: report it; what is staged stays for the next run"
+        )
+
+
+def _left_out(source: Source, listing: Listing) -> Iterator[str]:
+    for why in listing.closed[:_TOLD]:
+        yield f"{source}: left out: {why}"
+    if len(listing.closed) > _TOLD:
+        yield f"{source}: left out: {len(listing.closed) - _TOLD} more"
 
 
 def _title(shipment: Shipment) -> str:

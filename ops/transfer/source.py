@@ -12,7 +12,15 @@ _USER = r"(?:(?P<user>[^\s@/:\[\]-][^\s@/:\[\]]*)@)?"
 _HOST = r"(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|\w[\w.-]*)"
 _SCP = re.compile(f"{_USER}{_HOST}:(?P<path>.*)", re.DOTALL)
 _URL = re.compile(rf"ssh://{_USER}{_HOST}(?::(?P<port>\d{{1,5}}))?(?P<path>/.*)", re.DOTALL)
-_SECRET = re.compile(r"(ssh://)?[^@/]*:[^@/]*@")
+_SECRET = re.compile(r"(ssh://)?[^@/]*:.*@", re.DOTALL)
+#: What ``user:password@host:path`` has for a path, read as scp reads it. One that begins
+#: with a slash, a dot or a tilde is a path, whatever it holds.
+_AFTER_SECRET = re.compile(rf"(?![/.~]).*@{_HOST}:.*", re.DOTALL)
+#: The source is not quoted: it has a password in it, or may have.
+_REFUSAL = (
+    "a source has no password: log in by a key (see TRANSFER_SSH_KEY); a path in which an @ "
+    "and a colon stand begins with ./ or /"
+)
 _WILD = re.compile(rb"[*?\[]")
 _MAX_PORT = 65535
 
@@ -83,6 +91,8 @@ def parse_source(text: str) -> Source:
     match = (_URL if is_url else _SCP).fullmatch(text)
     if match is None or (not is_url and "://" in text):
         raise SourceError(_why_not(text))
+    if not is_url and match["user"] is None and _AFTER_SECRET.fullmatch(match["path"]):
+        raise SourceError(_REFUSAL)
     path = os.fsencode(match["path"])
     port = None
     if is_url:
@@ -105,8 +115,7 @@ def _port(text: str | None) -> int | None:
 
 def _why_not(text: str) -> str:
     if _SECRET.match(text):
-        # Not quoted: it has a password in it.
-        return "a source has no password: log in by a key (see TRANSFER_SSH_KEY)"
+        return _REFUSAL
     name = shown(os.fsencode(text))
     if ":" not in text:
         return (

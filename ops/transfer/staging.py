@@ -64,36 +64,56 @@ class Staging:
             os.close(descriptor)
 
     def remove(self, shipment: Shipment) -> None:
-        """Remove what is staged of a shipment, if anything is."""
-        self.path(shipment).unlink(missing_ok=True)
+        """Remove what is staged of a shipment, if anything is.
+
+        Raises:
+            TransientError: It can't be.
+        """
+        path = self.path(shipment)
+        with translated(path):
+            path.unlink(missing_ok=True)
 
     def prune(self, open_shipments: set[int]) -> None:
         """Remove files that belong to no shipment on its way: those of a run that was killed."""
-        for path in self._root.glob("*.staged"):
-            if path.stem.isdecimal() and int(path.stem) not in open_shipments:
-                path.unlink(missing_ok=True)
+        with translated(self._root):
+            for path in self._root.glob("*.staged"):
+                if path.stem.isdecimal() and int(path.stem) not in open_shipments:
+                    path.unlink(missing_ok=True)
 
     def age(self, shipment: Shipment, now: float) -> float:
         """Say for how many seconds nothing was added to a staged file; 0 where there is none."""
-        with suppress(FileNotFoundError):
-            return now - self.path(shipment).stat().st_mtime
+        path = self.path(shipment)
+        with translated(path), suppress(FileNotFoundError):
+            return now - path.stat().st_mtime
         return 0.0
 
     def require_room(self, shipment: Shipment, size: int) -> None:
         """Make sure that so many bytes fit in, with what is there of them already.
 
         Raises:
-            TransientError: They do not.
+            TransientError: They do not, or that can't be told.
         """
         path = self.path(shipment)
-        missing = size - (path.stat().st_size if path.exists() else 0)
-        free = shutil.disk_usage(self._root).free
+        with translated(self._root):
+            missing = size - (path.stat().st_size if path.exists() else 0)
+            free = shutil.disk_usage(self._root).free
         if missing > 0 and free - self._reserve < missing:
             raise TransientError(
                 f"{self._root} has no room: {missing / 1e9:.1f} GB are to be staged, and "
                 f"{max(0, free - self._reserve) / 1e9:.1f} GB can be (make room, or set "
                 "TRANSFER_ROOT to a folder on a larger disk)"
             )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Say by a `TransientError` what is wrong with a file here."""
+    try:
+        yield
+    except OSError as exc:
+        full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = ": make room, and run it again" if full else ""
+        raise TransientError(f"{path}: {exc.strerror or exc}{advice}") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +135,7 @@ class Partial:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._translated():
+        with translated(self._path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)
             self._there = self._file.seek(0, os.SEEK_END)
@@ -131,7 +151,7 @@ class Partial:
 
     def put(self, data: bytes) -> None:
         """Add bytes that are known; what is there instead goes."""
-        with self._translated():
+        with translated(self._path):
             there = self._file.read(min(len(data), self._there - self.position))
             if there != data:
                 self._cut()
@@ -141,7 +161,7 @@ class Partial:
     def recall(self, most: int, digest: Any) -> int:
         """Read again what is there, up to so many bytes, and say how many there were."""
         read = 0
-        with self._translated():
+        with translated(self._path):
             while block := self._file.read(min(_BLOCK, most - read)):
                 digest.update(block)
                 self._advance(block)
@@ -150,7 +170,7 @@ class Partial:
 
     def append(self, data: bytes, digest: Any) -> None:
         """Add bytes that were fetched."""
-        with self._translated():
+        with translated(self._path):
             self._write(data)
         digest.update(data)
         self._advance(data)
@@ -163,12 +183,12 @@ class Partial:
         """Take it back to a place; what was after that goes."""
         self.position = mark.position
         self._whole = mark.whole.copy()
-        with self._translated():
+        with translated(self._path):
             self._cut()
 
     def finish(self) -> str:
         """End it here, on the disk, and give the SHA-256 of all of it in hex."""
-        with self._translated():
+        with translated(self._path):
             self._cut()
             os.fsync(self._file.fileno())
         return self._whole.hexdigest()
@@ -187,12 +207,3 @@ class Partial:
         self._file.truncate(self.position)
         self._file.seek(self.position)
         self._there = self.position
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
-            advice = ": make room, and run it again" if full else ""
-            raise TransientError(f"{self._path}: {exc.strerror or exc}{advice}") from exc

@@ -10,6 +10,7 @@ the parts' MD5s), so that it is known before the object is there, and HEAD can b
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from consumers.errors import PermanentError, TransientError
 from consumers.store import ObjectGoneError, decoded_metadata
@@ -143,7 +144,9 @@ class Uploader:
             else:
                 etag = self._put_parts(shipment, path, metadata, records, advance)
         except OSError as exc:
-            raise CorruptedError(f"{path} can't be read: {exc.strerror or exc}") from exc
+            # Whatever else it is, too many open files for one, says nothing of the file.
+            kind = CorruptedError if exc.errno in {errno.ENOENT, errno.EIO} else TransientError
+            raise kind(f"{path} can't be read: {exc.strerror or exc}") from exc
         if not self._is_stored(shipment, etag):
             raise TransientError(f"{key}: the store does not confirm what was uploaded")
 
@@ -211,7 +214,8 @@ class Uploader:
             sent, etags = sender.send(pool, _parts(path, size, whole), stored)
         if whole.hexdigest() != sha256:
             records.uploading(None)
-            with suppress(ClientError):
+            # Whatever becomes of the upload, the file has to be fetched again.
+            with suppress(ClientError, BotoCoreError):
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=key, UploadId=upload_id
                 )

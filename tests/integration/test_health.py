@@ -147,7 +147,9 @@ def test_a_store_that_is_away(look: Look) -> None:
     # Only one of them says that it is the store.
     assert found(look("rules", **away))["level"] == "unknown"
     assert found(look("clock", **away))["level"] == "unknown"
-    assert found(look("stages", **away))["level"] == "ok"
+    finding = found(look("stages", **away))
+    assert finding["level"] == "unknown"
+    assert "archives that nobody has taken are not looked at: archives/" in finding["what"]
 
 
 @pytest.mark.usefixtures("environment")
@@ -407,6 +409,18 @@ def test_an_archive_that_nobody_has_taken_waits_too(
     assert pipeline.database.batch(batch) is None
     assert found(look("stages"))["figures"]["waiting"]["unpack"] == 1
     assert found(look("stages", HEALTH_BEHIND="0s,9h"))["level"] == "warning"
+
+
+def test_where_not_all_archives_are_looked_at_the_tables_count_too(
+    look: Look, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped(pipeline, tmp_path)
+    monkeypatch.setattr("ops.health.batches._PAGES", 0)
+    finding = found(look("stages"))
+    assert finding["level"] == "unknown"
+    assert "not all archives are looked at" in finding["what"]
+    monkeypatch.undo()
+    assert found(look("stages"))["figures"]["waiting"]["unpack"] == 1
 
 
 def test_the_last_sweep(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:

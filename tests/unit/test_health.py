@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
+import subprocess
+import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +26,7 @@ from ops.environment import Environment
 from ops.health.check import Check
 from ops.health.checks import CHECKS
 from ops.health.finding import Finding, Level, Remark, combined, judged, worst
+from ops.health.models import look_at_models
 from ops.health.running import run_checks
 from ops.health.shown import findings_table, overall, plugin_line
 from ops.health.site import Site
@@ -214,6 +220,80 @@ def test_a_line_for_monitoring_systems() -> None:
     assert plugin_line(FINDINGS[2:]) == "DROPSCRIBE UNKNOWN - 0 checks"
 
 
+def test_figures_are_decimal_and_keep_their_digits() -> None:
+    figures = {"free": 123_456_789_012, "ended": 1759470123.456, "tiny": 0.000012, "whole": 2.0}
+    line = plugin_line([Finding("it", Level.OK, "", figures=figures)])
+    assert line.partition(" | ")[2].split() == [
+        "'it_free'=123456789012",
+        "'it_ended'=1759470123.456",
+        "'it_tiny'=0.000012",
+        "'it_whole'=2",
+    ]
+
+
+def test_no_batch_is_a_series_of_its_own() -> None:
+    figures = {"stuck": 1, "stuck_batches": {"20250622-143052-abcdef": 7300}}
+    line = plugin_line([Finding("batches", Level.CRITICAL, "stuck", figures=figures)])
+    assert line.partition(" | ")[2] == "'batches_stuck'=1"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with one model, of which one file is empty, as its sums say."""
+    model = tmp_path / "models" / "tiny"
+    model.mkdir(parents=True)
+    (model / "__init__.py").touch()
+    (model / "SHA256SUMS").write_text(f"{hashlib.sha256(b'').hexdigest()}  __init__.py\n")
+    return model.parent
+
+
+def test_a_file_of_a_model_may_be_empty_if_its_sum_says_so(models: Path) -> None:
+    here = site(MODELS_ROOT=str(models))
+    assert look_at_models(here).level is Level.OK
+    assert look_at_models(replace(here, is_full=True)).level is Level.OK
+
+
+def test_a_folder_of_models_that_is_gone(models: Path) -> None:
+    finding = look_at_models(site(MODELS_ROOT=str(models / "gone")))
+    assert (finding.level, finding.what) == (
+        Level.CRITICAL,
+        f"MODELS_ROOT={models}/gone is not there",
+    )
+    assert "ansible-playbook -i inventories/cluster sync-models.yml" in finding.what_to_do
+    finding = look_at_models(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
+    assert "is no folder" in finding.what
+
+
+@pytest.mark.parametrize("name", ["aligner", "align/en"])
+def test_a_link_to_a_model_that_is_gone(models: Path, name: str) -> None:
+    link = models / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(models / ".versions" / "aligner-000000000000")
+    (models / "lost+found").symlink_to("nowhere")
+    finding = look_at_models(site(MODELS_ROOT=str(models)))
+    assert (finding.level, finding.what) == (
+        Level.CRITICAL,
+        f"{link} leads to what is not there",
+    )
+
+
+def test_a_folder_of_models_that_is_closed(models: Path) -> None:
+    # Nothing is closed to root, unless that right is taken from it.
+    weaker = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    looking = [sys.executable, "-m", "ops", "health", "--check", "models", "--json"]
+    (models / "tiny").chmod(0)
+    done = subprocess.run(
+        [*weaker, *looking] if os.geteuid() == 0 else looking,
+        env={**os.environ, "MODELS_ROOT": str(models)},
+        capture_output=True,
+        check=False,
+    )
+    (models / "tiny").chmod(0o700)
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert finding["level"] == "critical"
+    assert "can't be read by this user" in finding["what"]
+
+
 def samples(path: Path) -> dict[tuple[str, ...], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -321,8 +401,27 @@ def test_the_checks_can_be_listed() -> None:
 
 def test_two_ways_to_print_contradict_each_other() -> None:
     result = CliRunner().invoke(health, ["--json", "--plugin"])
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "choose one" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "what"),
+    [
+        (["--no-such-option"], {}, "No such option"),
+        (["--check", "weather"], {}, "'weather'"),
+        (["--json"], {}, "choose one"),
+        ([], {"HEALTH_TIMEOUT": "soon | later"}, "HEALTH_TIMEOUT='soon / later'"),
+    ],
+)
+def test_a_plugin_that_cannot_begin_is_unknown(
+    arguments: list[str], variables: dict[str, str], what: str
+) -> None:
+    result = CliRunner().invoke(health, ["--plugin", *arguments], env=variables)
+    assert result.exit_code == 3
+    (line,) = result.stdout.splitlines()
+    assert line.startswith("DROPSCRIBE UNKNOWN - ")
+    assert what in line
 
 
 def test_nothing_that_was_looked_at_is_unknown() -> None:

@@ -192,6 +192,25 @@ TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 
 
+def test_it_goes_on_after_it_could_not_write(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite3") as ledger:
+        begin(ledger, 1, b"/a")
+        # Somebody reads it, so that what is written can't be committed.
+        reader = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM files").fetchall()
+        with pytest.raises(TransientError, match="locked"):
+            begin(ledger, 2, b"/b")
+        reader.close()
+
+        assert begin(ledger, 3, b"/b").batch == batch(3)
+
+
+def test_a_ledger_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="can't be used"):
+        Ledger(tmp_path)
+
+
 def test_a_ledger_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     with sqlite3.connect(path) as other:

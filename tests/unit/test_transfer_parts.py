@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -18,10 +19,11 @@ from events.keys import BatchId
 from ops.environment import Environment
 from ops.settings.transfer import TransferSettings
 from ops.transfer import tar
+from ops.transfer.errors import CorruptedError
 from ops.transfer.metadata import archive_metadata
 from ops.transfer.rows import Shipment, State
 from ops.transfer.staging import Partial, Staging
-from ops.transfer.upload import part_size
+from ops.transfer.upload import Records, Uploader, part_size
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 
@@ -133,6 +135,29 @@ def test_room_is_asked_for(tmp_path: Path) -> None:
     staging.require_room(shipment(b"/a"), 1)
     with pytest.raises(TransientError, match="make room"):
         staging.require_room(shipment(b"/a"), 10**18)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [("is gone", CorruptedError), ("is a folder", TransientError)],
+)
+def test_a_staged_file_is_given_up_only_if_it_is_no_good(
+    tmp_path: Path, what: str, kind: type[TransientError]
+) -> None:
+    path = tmp_path / "7.staged"
+    sent = shipment(b"/a")
+    if what == "is a folder":
+        path.mkdir()
+        sent = replace(sent, size=path.stat().st_size, part_size=1 << 20)
+    # Nothing is asked of the store.
+    uploader = Uploader(None, "bucket")
+    with pytest.raises(TransientError, match="can't be read") as refusal:
+        uploader.upload(sent, path, {}, Records(_ignore, _ignore), _ignore)
+    assert type(refusal.value) is kind
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def test_settings(tmp_path: Path) -> None:

@@ -62,18 +62,35 @@ def test_what_is_here_is_dropped() -> None:
         parse_source("/srv/recordings")
 
 
-def test_a_password_is_refused_and_not_told() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh://rec:hunter2@studio/srv",
+        "ssh://rec:hunt/er2@studio/srv",
+        "rec:hunter2@studio:/srv",
+        "rec:hunter2@[::1]:/srv",
+        "rec:hunt/er2@studio:calls",
+    ],
+)
+def test_a_password_is_refused_and_not_told(text: str) -> None:
     with pytest.raises(SourceError, match="no password") as refusal:
-        parse_source("ssh://rec:hunter2@studio/srv")
-    assert "hunter2" not in str(refusal.value)
+        parse_source(text)
+    assert "er2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["studio:/srv/anna@home:1.wav", "studio:./anna@home:1.wav", "rec@studio:anna@home:1"]
+)
+def test_a_path_may_look_like_a_host(text: str) -> None:
+    assert parse_source(text).host.name == "studio"
 
 
 @given(USERS, NAMES, PATHS)
 @example(None, "a", b"\n")
 def test_any_path_passes_as_scp_takes_it(user: str | None, name: str, path: bytes) -> None:
     text = (f"{user}@" if user else "") + f"{name}:{os.fsdecode(path)}"
-    if path.startswith(b"//"):
-        # A URL of another kind, as it looks.
+    if path.startswith(b"//") or (user is None and b"@" in path and b":" in path):
+        # A URL of another kind, or a password, as it looks.
         return
     assert parse_source(text) == Source(Host(name, user), path)
 
