@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,6 +140,8 @@ class Control:
             "PATH": f"{program.parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
+            # A socket's path has 107 characters at most, and a test's folder most of them.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{tempfile.gettempdir()}/ssh-{os.getpid()}",
             "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "RECORD_FILE": str(self._record),
