@@ -14,7 +14,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from consumers.account import Accountant
+from consumers.arrivals import Arrivals
 from consumers.bell import Bell
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
@@ -104,8 +104,8 @@ class Loop:
         self._worker = Worker(
             handler=handler, log=self._log, delays=delays, accountant=self._observer
         )
-        self._arrived: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[Judged] = queue.SimpleQueue()
+        self._arrivals = Arrivals()
+        self._finished: queue.SimpleQueue[Sequence[Judged]] = queue.SimpleQueue()
         self._bell: Bell
         self._broken: BaseException | None = None
         self._at_work: set[int] = set()
@@ -139,11 +139,10 @@ class Loop:
                     pause = _BACKOFF[0]
                 self._log.warning("broker lost", error=str(exc), retry_in=pause)
                 # What is not begun comes again on the next connection.
-                deque(self._not_begun(), maxlen=0)
+                self._arrivals.clear()
                 self._wait(stop, pause)
                 pause = min(pause * 2, _BACKOFF[1])
-        for _ in threads:
-            self._arrived.put(None)
+        self._arrivals.close()
 
     def _await_workers(self, stop: Stop) -> None:
         """Let work end whose delivery was lost: what is taken beside it would wait behind it."""
@@ -166,7 +165,8 @@ class Loop:
     def _consume(self, stop: Stop) -> None:
         prefetch = self._workers * self._handler.group
         self._turn()
-        inbox = self._open_inbox(prefetch=prefetch, receive=self._arrived.put)
+        received: list[Delivery] = []
+        inbox = self._open_inbox(prefetch=prefetch, receive=received.append)
         self._log.info("consuming", prefetch=prefetch)
         self._observer.connected(to_broker=True)
         try:
@@ -174,8 +174,10 @@ class Loop:
                 self._settle_finished(inbox)
                 inbox.keep()
                 inbox.drain(_POLL, self._bell)
+                self._arrivals.put(received)
+                received.clear()
                 self._bell.hush()
-            self._wind_down(inbox, stop)
+            self._wind_down(inbox, received, stop)
         except ConfigurationError:
             # No delivery is to blame, and the next process may fail just so.
             with suppress(TransientError):
@@ -196,7 +198,12 @@ class Loop:
     def _settle_finished(self, inbox: Inbox) -> None:
         self._turn()
         # A delivery of a connection that broke comes again on the new one.
-        finished = [each for each in _waiting(self._finished) if each.delivery in inbox.in_hand]
+        finished = [
+            each
+            for group in _waiting(self._finished)
+            for each in group
+            if each.delivery in inbox.in_hand
+        ]
         done = [each for each in finished if isinstance(each.verdict, Ack)]
         inbox.acknowledge([each.delivery for each in done])
         self._tell(done)
@@ -214,14 +221,17 @@ class Loop:
         if self._broken is not None:
             raise self._broken
 
-    def _wind_down(self, inbox: Inbox, stop: Stop) -> None:
+    def _wind_down(self, inbox: Inbox, received: list[Delivery], stop: Stop) -> None:
         """Finish what is begun, give back what is not, in bounded time."""
         inbox.cancel()
-        for delivery in self._not_begun():
-            if delivery in inbox.in_hand:
-                inbox.give_back(delivery)
+        received += self._arrivals.clear()
         deadline = time.monotonic() + self._drain_seconds
-        while inbox.in_hand and time.monotonic() < deadline and not stop.now.wait(0.05):
+        while True:
+            # Some may have been on their way.
+            while received:
+                inbox.give_back(received.pop())
+            if not inbox.in_hand or time.monotonic() > deadline or stop.now.wait(0.05):
+                break
             self._settle_finished(inbox)
             inbox.keep()
         self._give_back(inbox)
@@ -230,38 +240,17 @@ class Loop:
         for delivery in tuple(inbox.in_hand):
             inbox.give_back(delivery)
 
-    def _not_begun(self) -> Iterator[Delivery]:
-        return (delivery for delivery in _waiting(self._arrived) if delivery is not None)
-
     def _work(self) -> None:
         try:
-            while (group := self._next_group()) is not None:
-                for judged in self._worker.judged(group):
-                    self._finished.put(judged)
+            while group := self._arrivals.take(self._handler.group, _LINGER):
+                self._at_work.add(threading.get_ident())
+                self._finished.put(self._worker.judged(group))
                 self._bell.ring()
                 self._at_work.discard(threading.get_ident())
         except BaseException as exc:
             # The connection's thread raises it, rather than wait for verdicts for ever.
             self._broken = exc
             self._bell.ring()
-
-    def _next_group(self) -> list[Delivery] | None:
-        first = self._arrived.get()
-        if first is None:
-            return None
-        self._at_work.add(threading.get_ident())
-        group = [first]
-        deadline = time.monotonic() + _LINGER
-        while len(group) < self._handler.group:
-            try:
-                more = self._arrived.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if more is None:
-                self._arrived.put(None)
-                break
-            group.append(more)
-        return group
 
 
 def _waiting(things: queue.SimpleQueue[T]) -> Iterator[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Worker:
         self._delays = delays
         self._accountant = accountant
 
-    def judged(self, group: Sequence[Delivery]) -> Iterator[Judged]:
+    def judged(self, group: Sequence[Delivery]) -> Sequence[Judged]:
         """Do a group's work; one verdict for each delivery, whatever happens."""
         started = time.monotonic()
         verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
@@ -79,8 +79,8 @@ class Worker:
                 verdicts[delivery].append(verdict)
                 seconds = time.monotonic() - started
                 self._record(delivery, event, verdict, error, seconds, account)
-        for delivery in group:
-            yield Judged(delivery, combined(verdicts[delivery]), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return [Judged(delivery, combined(verdicts[delivery]), seconds) for delivery in group]
 
     def _malformed(self, delivery: Delivery, error: Exception) -> DeadLetter:
         verdict = DeadLetter("malformed", str(error))

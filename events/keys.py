@@ -22,6 +22,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Self
 
 ARCHIVES = "archives/"
@@ -307,8 +308,11 @@ def _parse_archive_key(key: str) -> ArchiveKey:
         return ArchiveKey(key, None)
 
 
+@lru_cache(maxsize=256)
 def _parse_time(text: str) -> datetime:
     """Read ``YYYYMMDD-HHMMSS``, of digits only: strptime takes ten times as long.
+
+    Those of late are kept: a batch's keys come together.
 
     Raises:
         ValueError: There is no such time.

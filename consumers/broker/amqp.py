@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,19 +134,16 @@ class AmqpInbox(Inbox):
         An ack can stand for all that was delivered before, so for those that only
         what is over came before.
         """
-        over = {self._message(each).delivery_tag: each for each in deliveries}
-        first_open = min(
-            (self._message(each).delivery_tag for each in self.in_hand.difference(deliveries)),
-            default=math.inf,
-        )
-        last = max((tag for tag in over if tag < first_open), default=None)
+        still_open = self.in_hand.difference(deliveries)
+        first_open = min((self._tag(each) for each in still_open), default=math.inf)
+        over = sorted(deliveries, key=self._tag)
+        at_once = bisect_left(over, first_open, key=self._tag)
         with self._translated():
-            if last is not None:
-                self._message(over[last]).ack(multiple=True)
-            for tag, delivery in over.items():
-                if tag > first_open:
-                    self._message(delivery).ack()
-        self.in_hand.difference_update(deliveries)
+            if at_once:
+                self._message(over[at_once - 1]).ack(multiple=True)
+            for delivery in over[at_once:]:
+                self._message(delivery).ack()
+        self.in_hand.intersection_update(still_open)
 
     def _check_connected(self) -> None:
         # kombu would connect anew, without a consumer.
@@ -154,6 +152,11 @@ class AmqpInbox(Inbox):
 
     def _message(self, delivery: Delivery) -> Any:
         return self._renewal.message(delivery)
+
+    def _tag(self, delivery: Delivery) -> int:
+        """Give the number that the channel has for it: they are given in order."""
+        tag: int = self._message(delivery).delivery_tag
+        return tag
 
     def _rests(self) -> bool:
         # Behind long work, too, a delivery would wait for nothing.

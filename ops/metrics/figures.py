@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
@@ -132,9 +132,9 @@ class RouteObserver:
         self._in_hand = figures.in_hand.labels(route)
         self._connected = figures.connected.labels(route)
         # That the first dead letter is an increase, the figure has to be there before it.
-        _touch(figures.deliveries, route, NAMES)
-        _touch(figures.dead_letters, route, REASONS)
-        _touch(figures.recordings, route, STATES[route])
+        self._deliveries = _children(figures.deliveries, route, NAMES)
+        self._dead_letters = _children(figures.dead_letters, route, REASONS)
+        _children(figures.recordings, route, STATES[route])
 
     def turned(self) -> None:
         """See `consumers.observer.Observer`."""
@@ -153,10 +153,10 @@ class RouteObserver:
     def settled(self, verdict: Verdict, seconds: float) -> None:
         """See `consumers.observer.Observer`."""
         self._pulse.settled += 1
-        self._figures.deliveries.labels(self._pulse.route, name_of(verdict)).inc()
+        self._deliveries[name_of(verdict)].inc()
         self._delivery_seconds.observe(seconds)
         if isinstance(verdict, DeadLetter):
-            self._figures.dead_letters.labels(self._pulse.route, verdict.reason).inc()
+            self._dead_letters[verdict.reason].inc()
 
     def stage_took(self, stage: str, seconds: float) -> None:
         """See `consumers.observer.Observer`."""
@@ -184,6 +184,6 @@ class RouteObserver:
         self._store_errors.inc()
 
 
-def _touch(counter: Counter, route: str, names: Iterable[str]) -> None:
-    for name in names:
-        counter.labels(route, name)
+def _children(counter: Counter, route: str, names: Iterable[str]) -> Mapping[str, Counter]:
+    """Make the figures of one route, by the other label."""
+    return {name: counter.labels(route, name) for name in names}
