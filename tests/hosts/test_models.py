@@ -241,6 +241,20 @@ def test_what_an_operator_put_there_by_hand_is_not_replaced(
     host.run(f"test -f {ROOT}/large-v3/mine")
 
 
+def test_beneath_a_volume_that_is_not_mounted_nothing_is_sent(
+    operator: Control, host: Machine, source: Source
+) -> None:
+    source.write("large-v3", {"config.json": b"{}"})
+    unmounted = given(source, "large-v3", gpu_worker_volume_device="/dev/vdb")
+
+    assert operator.play(SYNC, "--check", given=unmounted).code == 0
+    outcome = operator.play(SYNC, given=unmounted)
+
+    assert outcome.code != 0
+    assert "nothing is mounted on" in outcome.failed
+    assert host.run(f"ls -A {ROOT}").out == ""
+
+
 def test_a_model_that_differs_from_its_makers_sums_is_not_sent(
     operator: Control, source: Source
 ) -> None:
