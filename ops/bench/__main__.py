@@ -27,6 +27,7 @@ from ops.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
 from ops.bench.sweep import SWEEP
 from ops.bench.unpack import UNPACK_LIMIT, UNPACK_LONG, UNPACK_SHORT
 from ops.output import print_json
+from ops.servers.grounds import ServerError
 
 #: All there are, in the order of ``--list``.
 BENCHMARKS: Sequence[Benchmark] = (
@@ -130,7 +131,7 @@ def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> R
         ):
             findings = measure(prepared, rounds, advance)
             packages = describe_packages(prepared.packages)
-    except (ConfigurationError, TransientError, DisagreementError) as exc:
+    except (ConfigurationError, TransientError, DisagreementError, ServerError) as exc:
         raise click.ClickException(f"{benchmark.name}: {exc}") from exc
     return Report(
         benchmark,
