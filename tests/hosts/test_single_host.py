@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,20 @@ class Single:
         """Run ``site.yml`` as the README says."""
         with_vault = f"--vault-password-file={self.password_file}"
         return self.control.play("site.yml", with_vault, *arguments)
+
+    def drop(self) -> dict[str, Any]:
+        """Drop the sample on the host, wait until it is done, and say how it ended."""
+        said = self.host.run("dropscribe drop --wait --json /root/sample.tar", timeout=300)
+        (batch,) = json.loads(said.out)["batches"]
+        return dict(batch)
+
+    def wrong(self) -> list[dict[str, Any]]:
+        """Ask for the host's health, and give what is not as it should be."""
+        said = self.host.run("dropscribe health --json", check=False)
+        findings = json.loads(said.out)["findings"]
+        wrong = [each for each in findings if each["level"] not in {"ok", "skipped"}]
+        assert said.code == 0 or wrong, said.error
+        return wrong
 
 
 @pytest.fixture
@@ -158,6 +173,13 @@ def kept(host: Machine) -> set[str]:
     return set(host.run(_KEPT).out.splitlines())
 
 
+def restoring() -> list[str]:
+    """Give what ops/README says to type to restore the database, block by block."""
+    text = (PLAYBOOKS.parent / "README.md").read_text()
+    chapter = text.partition("To restore the database")[2].partition("## Disasters")[0]
+    return re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
+
+
 #: Of all that is to be done, what shows that no role was passed over.
 FORETOLD = {
     "Put the authority of the store's certificate there",
@@ -200,21 +222,37 @@ def test_a_check_then_says_that_nothing_is_to_be_done(single: Single, timed: Tim
 def test_what_is_dropped_on_the_host_is_completed(single: Single, timed: Timed) -> None:
     shutil.copy(_SAMPLE, single.host.tree / "root/sample.tar")
     with timed("drop --wait"):
-        said = single.host.run("dropscribe drop --wait --json /root/sample.tar", timeout=300)
-    (batch,) = json.loads(said.out)["batches"]
-    assert batch["state"] == "complete"
+        assert single.drop()["state"] == "complete"
 
 
 def test_health_finds_nothing_wrong(single: Single) -> None:
     single.host.run("systemctl start dropscribe-sweep.service")
-    said = single.host.run("dropscribe health --json", check=False)
-    findings = json.loads(said.out)["findings"]
-    wrong = [each for each in findings if each["level"] not in {"ok", "skipped"}]
-    assert (said.code, wrong) == (0, [])
+    assert single.wrong() == []
     single.host.run("systemctl start dropscribe-host-health dropscribe-models-health")
     figures = single.host.run("cat /var/lib/prometheus/node-exporter/dropscribe-*-health.prom").out
     levels = re.findall(r'^dropscribe_health\{check="([a-z-]+)"\} 0[.]0$', figures, re.MULTILINE)
     assert {"models", "models-full", "gpu"} <= set(levels)
+
+
+def test_a_database_comes_back_from_its_dump_and_from_the_bucket(single: Single) -> None:
+    dumped = single.drop()
+    single.host.run("systemctl start dropscribe-dump.service")
+    dump = single.host.run("ls /var/backups/dropscribe/*.dump | tail -n 1").out.strip()
+    later = single.drop()
+
+    stop, restore, take_up = restoring()
+    single.host.run(stop)
+    single.host.run(restore.replace("/var/backups/dropscribe/dropscribe-....dump", dump))
+    single.host.run(take_up, timeout=300)
+    started = single.site()
+    assert (started.code, started.failed) == (0, ""), started.output[-6000:]
+
+    for batch in (dumped, later):
+        said = single.host.run(f"dropscribe status --json {batch['batch_id']}").out
+        status = json.loads(said)
+        assert (status["state"], status["counts"]) == ("complete", batch["counts"])
+    assert single.drop()["state"] == "complete"
+    assert single.wrong() == []
 
 
 def test_a_check_says_what_was_altered_by_hand(single: Single) -> None:
