@@ -48,7 +48,7 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
         url,
         connection_class=psycopg.Connection[dict[str, object]],
         kwargs={**_LIFE, "autocommit": True, "row_factory": dict_row, "application_name": name},
-        configure=_watch_network,
+        configure=_configure,
         min_size=1,
         max_size=size,
         timeout=_PATIENCE,
@@ -67,8 +67,10 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
     return pool
 
 
-def _watch_network(connection: Connection) -> None:
-    """Have the server see it, too: until it does, it keeps the locks of a host that is gone."""
+def _configure(connection: Connection) -> None:
+    # Each query here reads a page at most; to compile one takes a hundred times as long.
+    connection.execute("SET jit = off")
+    # The server is to see it, too: until it does, it keeps the locks of a host that is gone.
     connection.execute("SET tcp_keepalives_idle = 30")
     connection.execute("SET tcp_keepalives_interval = 10")
     connection.execute("SET tcp_keepalives_count = 3")

@@ -107,7 +107,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
         most = max(abs(a - b) for a, b in zip(scores[_OURS], scores[_WHOLE], strict=True))
         if most > _SAME[conditions.device]:
             raise DisagreementError(f"scores differ by {most:.2g}")
-        return {"scores differ at most by": most}
+        return {"largest difference in scores": most}
 
     yield Prepared(
         "ms per window",

@@ -103,7 +103,7 @@ class Report:
         return [_ratio_row(each) for each in self.findings.ratios]
 
     def _conditions(self) -> str:
-        agreement = [f"{name} {_number(value)}" for name, value in self.findings.agreement.items()]
+        agreement = [f"{name}: {_number(value)}" for name, value in self.findings.agreement.items()]
         packages = [f"{name} {value}" for name, value in self.packages.items()]
         scale = [] if self.scale == 1 else [f"at a scale of {self.scale:g}"]
         rounds = f"{self.findings.rounds} rounds, {self.seconds:.0f} s in all"

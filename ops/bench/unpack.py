@@ -197,7 +197,10 @@ def _agreement(
             raise DisagreementError(
                 f"durations differ by {seconds:.2f} s, levels by {level:.1f} dB"
             )
-        return {"durations differ at most by s": seconds, "levels differ at most by dB": level}
+        return {
+            "largest difference in duration, s": seconds,
+            "largest difference in level, dB": level,
+        }
 
     return agree
 

@@ -43,6 +43,8 @@ known AS (
     FROM recordings
     WHERE (batch_id, ordinal) > (%(after_batch)s, %(after_ordinal)s)
       AND (batch_id, ordinal) <= (%(upto_batch)s, %(upto_ordinal)s)
+      -- This follows from it; from pairs alone the planner expects up to a quarter of the table.
+      AND batch_id BETWEEN %(after_batch)s AND %(upto_batch)s
 )
 SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
        coalesce(page.ordinal, known.ordinal) AS ordinal,
