@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.speech.libraries import Libraries
+from consumers.speech.recogniser import SAMPLE_RATE
+from consumers.transcript.repetition import compression_ratio
 
 Sound: TypeAlias = NDArray[np.float32]
+
+# Of UTF-8 for a second of sound: speech is ten to twenty in any script. What has fewer, and
+# is long enough to be told by, may be a part of what is said.
+_FEW_BYTES = 6.0
+_LONG_SECONDS = 10.0
+# What Whisper itself distrusts (``logprob_threshold``, ``compression_ratio_threshold``): text of
+# which it is less sure, and text that goes in circles.
+_SURE = -1.0
+_CIRCLES = 2.4
+# Where to divide a window: in the middle of the quietest so many seconds.
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +36,34 @@ class Written:
     words: str
     avg_logprob: float
 
+    @property
+    def size(self) -> int:
+        """Bytes of UTF-8."""
+        return len(self.words.encode())
+
+    def followed_by(self, other: Written) -> Written:
+        """Both as one text."""
+        if not (self.words and other.words):
+            return self if self.words else other
+        size = self.size + other.size
+        return Written(
+            f"{self.words} {other.words}",
+            (self.avg_logprob * self.size + other.avg_logprob * other.size) / size,
+        )
+
+
+_Hear: TypeAlias = Callable[[Sequence[Sound]], list[Written]]
+
 
 class Writer:
     """WhisperX's model, on windows of any number of recordings.
 
     WhisperX's pipeline makes the features of a batch, then waits for the model, and
     so on. Here one batch's features are made while the model has another.
+
+    Now and then Whisper leaves out most of what is said in a window, and is sure of the
+    rest. What says so little is heard again as two halves, which count if they say as much
+    as speech does.
     """
 
     def __init__(
@@ -69,13 +104,29 @@ class Writer:
             task="transcribe",
             language=language,
         )
+        return self._heard(sounds, partial(self._written, tokenizer=tokenizer))
+
+    def _heard(self, sounds: Sequence[Sound], hear: _Hear) -> list[Written]:
+        """Hear windows; those of which too little is written as halves, too."""
+        written = self._in_batches(sounds, hear)
+        sparse = [
+            n for n, each in enumerate(written) if _is_sparse(each, len(sounds[n]) / SAMPLE_RATE)
+        ]
+        if sparse:
+            halves = iter(self._heard([half for n in sparse for half in _halves(sounds[n])], hear))
+            for n in sparse:
+                whole = next(halves).followed_by(next(halves))
+                if _is_speech(whole, len(sounds[n]) / SAMPLE_RATE):
+                    written[n] = whole
+        return written
+
+    def _in_batches(self, sounds: Sequence[Sound], hear: _Hear) -> list[Written]:
         # A batch is decoded until its longest text is whole.
         order = sorted(range(len(sounds)), key=lambda n: -len(sounds[n]))
         portions = list(_portions(order, self._batch_size, self._portions))
         batches = ([sounds[n] for n in portion] for portion in portions)
         written: dict[int, Written] = {}
-        results = self._executor.map(partial(self._written, tokenizer=tokenizer), batches)
-        for portion, result in zip(portions, results, strict=True):
+        for portion, result in zip(portions, self._executor.map(hear, batches), strict=True):
             written.update(zip(portion, result, strict=True))
         return [written[n] for n in range(len(sounds))]
 
@@ -90,6 +141,29 @@ class Writer:
             Written(text.replace("\0", "").strip(), float(avg_logprob))
             for text, avg_logprob in zip(output["text"], output["avg_logprob"], strict=True)
         ]
+
+
+def _is_sparse(written: Written, seconds: float) -> bool:
+    return seconds >= _LONG_SECONDS and written.size < _FEW_BYTES * seconds
+
+
+def _is_speech(written: Written, seconds: float) -> bool:
+    """Tell what was said from what is made up over noise: that says little, or is unsure of it."""
+    return (
+        not _is_sparse(written, seconds)
+        and written.avg_logprob >= _SURE
+        and compression_ratio(written.words) <= _CIRCLES
+    )
+
+
+def _halves(sound: Sound) -> tuple[Sound, Sound]:
+    """Divide a window where it is quietest, a quarter or more from either end."""
+    frame = round(_PAUSE_SECONDS * SAMPLE_RATE)
+    middle = sound[len(sound) // 4 : -(len(sound) // 4)]
+    frames = middle[: len(middle) // frame * frame].reshape(-1, frame)
+    quietest = int(np.square(frames).mean(axis=1).argmin())
+    cut = len(sound) // 4 + quietest * frame + frame // 2
+    return sound[:cut], sound[cut:]
 
 
 def _portions(order: Sequence[int], batch_size: int, portions: int) -> Iterator[Sequence[int]]:

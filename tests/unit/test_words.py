@@ -1,0 +1,125 @@
+"""What is done where a model leaves out most of what is said.
+
+Here the model says, of each window, what a test makes it say; what the real one says is
+in ``tests/speech``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.speech.recogniser import SAMPLE_RATE
+from consumers.speech.words import Sound, Writer, Written
+
+FIRST = (
+    "We walked home along the water, past the mill where my grandfather had worked for forty years"
+)
+SECOND = (
+    "until the flood came, and nobody had told us that the bridge was closed since Wednesday"
+    " evening, so we turned back."
+)
+SAID = f"{FIRST} {SECOND}"
+
+
+def sound(*, pause_at: float, seconds: float = 28.0) -> Sound:
+    """Make noise with a pause of half a second in it."""
+    samples = np.random.default_rng(0).normal(0, 0.1, round(seconds * SAMPLE_RATE))
+    samples[round((pause_at - 0.25) * SAMPLE_RATE) : round((pause_at + 0.25) * SAMPLE_RATE)] = 0
+    return samples.astype(np.float32)
+
+
+def write(sounds: Sequence[Sound], says: Callable[[float], Written]) -> list[Written]:
+    """Have windows written by a model that goes by their seconds."""
+
+    def generate(windows: Sequence[Sound], *_: object) -> dict[str, list[Any]]:
+        written = [says(len(window) / SAMPLE_RATE) for window in windows]
+        return {
+            "text": [each.words for each in written],
+            "avg_logprob": [each.avg_logprob for each in written],
+        }
+
+    model = SimpleNamespace(
+        hf_tokenizer=None,
+        model=SimpleNamespace(is_multilingual=False),
+        generate_segment_batched=generate,
+    )
+    libraries: Any = SimpleNamespace(
+        tokenizer=lambda *_, **__: None, torch=SimpleNamespace(stack=list)
+    )
+    pipeline = SimpleNamespace(model=model, preprocess=dict, options=None)
+    with ThreadPoolExecutor(2) as executor:
+        return Writer(pipeline, libraries, executor, batch_size=4, portions=2).write(sounds, "en")
+
+
+def halved(
+    first: Written, second: Written, whole: str = "We walked home."
+) -> Callable[[float], Written]:
+    """Say something of the whole window, and other things of its parts before and behind 12 s."""
+    return lambda seconds: (
+        Written(whole, -0.2) if seconds > 20 else first if seconds < 14 else second
+    )
+
+
+def test_what_says_too_little_is_heard_again_in_halves_that_part_at_a_pause() -> None:
+    says = halved(Written(FIRST, -0.1), Written(SECOND, -0.3))
+    (written,) = write([sound(pause_at=12.0)], says)
+    assert written.words == SAID
+    assert -0.3 < written.avg_logprob < -0.1
+
+
+def test_others_are_heard_once() -> None:
+    heard = []
+
+    def says(seconds: float) -> Written:
+        heard.append(round(seconds, 1))
+        return Written(SAID if seconds > 10 else "Yes.", -0.1)
+
+    write([sound(pause_at=12.0, seconds=seconds) for seconds in (25.0, 20.0, 8.0)], says)
+    assert sorted(heard) == [8.0, 20.0, 25.0]
+
+
+def test_halves_that_say_too_little_are_halved() -> None:
+    said = {28: "We walked home.", 12: FIRST, 16: "until"}
+    (written,) = write(
+        [sound(pause_at=12.0)],
+        lambda seconds: Written(said.get(round(seconds), SECOND[: round(8 * seconds)]), -0.1),
+    )
+    assert written.words.startswith(f"{FIRST} {SECOND[:30]}")
+
+
+@pytest.mark.parametrize("little", ["you", ""])
+def test_of_noise_little_is_said_however_often_it_is_heard(little: str) -> None:
+    (written,) = write([sound(pause_at=12.0)], lambda _: Written(little, -0.2))
+    assert written.words == little
+
+
+def test_what_a_model_is_not_sure_of_counts_for_nothing() -> None:
+    says = halved(Written(FIRST, -1.5), Written(SECOND, -1.5))
+    assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
+
+
+def test_nor_does_what_goes_in_circles() -> None:
+    says = halved(Written("thank you very much " * 9, -0.1), Written("thank you " * 20, -0.1))
+    assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
+
+
+@given(st.floats(8.0, 20.0), st.floats(28.0, 30.0))
+def test_no_sound_is_lost_between_halves(pause_at: float, seconds: float) -> None:
+    heard: list[float] = []
+
+    def says(length: float) -> Written:
+        heard.append(length)
+        return Written("Yes." if length > 25 else SAID, -0.1)
+
+    write([sound(pause_at=pause_at, seconds=seconds)], says)
+    whole, *halves = heard
+    assert abs(sum(halves) - whole) < 1e-6
+    assert min(abs(half - pause_at) for half in halves) < 0.4
