@@ -1,9 +1,9 @@
 """Where in recordings somebody speaks, in stretches that Whisper can hear at once.
 
-pyannote's network looks at windows of five seconds, half a second apart, and each
-moment's score is what the windows around it give together. WhisperX asks it for one
-recording at a time. Here the windows of many recordings fill its batches, which
-several threads work on; the scores, and so the stretches, are the same.
+pyannote's network looks at windows of five seconds, and each moment's score is what the
+windows around it give together. WhisperX asks it for one recording at a time, with windows
+half a second apart. Here the windows of many recordings fill its batches, which several
+threads work on, and they are farther apart: with the same step, the scores are the same.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ EDGE_SECONDS = 1.0
 # WhisperX's defaults: speech begins above the one and ends below the other.
 VAD_ONSET = 0.500
 VAD_OFFSET = 0.363
+# Between windows. Of speech as little is missed as with pyannote's half second, which makes
+# the network look at each moment ten times (`ops/bench/RESULTS.md`).
+STEP_SECONDS = 2.5
 # A window takes 2.6 MB in the network's first layer: what fits a cache is fast on a
 # CPU, and a GPU is to be filled.
 BATCH = {"cpu": 16, "cuda": 256}
@@ -55,6 +58,7 @@ class VoiceDetector:
         executor: Executor,
         *,
         batch_size: int,
+        step_seconds: float = STEP_SECONDS,
         part_seconds: float = PART_SECONDS,
     ) -> None:
         """Take it over.
@@ -64,6 +68,7 @@ class VoiceDetector:
             libraries: PyTorch, and pyannote's sliding windows.
             executor: whose threads run the network.
             batch_size: windows that go through it at once.
+            step_seconds: from a window's start to the next one's.
             part_seconds: how much of a recording to look at in one go; more than 31.
         """
         self._merge_chunks = vad.merge_chunks
@@ -73,7 +78,8 @@ class VoiceDetector:
         self._batch_size = batch_size
         self._part = round(part_seconds * SAMPLE_RATE)
         self._window: int = self._inference.model.audio.get_num_samples(self._inference.duration)
-        self._step = round(self._inference.step * SAMPLE_RATE)
+        self._step_seconds = step_seconds
+        self._step = round(step_seconds * SAMPLE_RATE)
         # On a GPU, scores are not to be of less precision than on a CPU.
         libraries.fix_reproducibility(self._inference.device)
 
@@ -152,7 +158,7 @@ class VoiceDetector:
         scores = inference.aggregate(
             core.SlidingWindowFeature(
                 outputs,
-                core.SlidingWindow(start=0.0, duration=inference.duration, step=inference.step),
+                core.SlidingWindow(inference.duration, self._step_seconds, start=0.0),
             ),
             inference.model.receptive_field,
             warm_up=inference.warm_up,

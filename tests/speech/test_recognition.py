@@ -206,7 +206,7 @@ def test_speech_is_found_in_parts_as_in_one_go(
 def test_speech_is_found_in_many_recordings_as_whisperx_finds_it_in_each(
     voice: Callable[..., VoiceDetector], sample: dict[str, Waveform], batch_size: int
 ) -> None:
-    """Windows of five seconds, half a second apart: lengths of all kinds between them."""
+    """Windows of five seconds, as far apart as WhisperX's: lengths of all kinds between them."""
     sounds = [one.samples for one in sample.values()]
     sounds += [
         np.concatenate([*sounds, *sounds]),
@@ -214,9 +214,33 @@ def test_speech_is_found_in_many_recordings_as_whisperx_finds_it_in_each(
         *(np.resize(sounds[0], round(seconds * SAMPLE_RATE)) for seconds in (5, 5.5, 5.7)),
     ]
 
-    found = voice(batch_size=batch_size).find_speech(sounds)
+    vad = voice.args[0]  # type: ignore[attr-defined]
+    step = vad.vad_pipeline._segmentation.step
+    found = voice(batch_size=batch_size, step_seconds=step).find_speech(sounds)
 
-    assert found == [whisperx_finds(voice.args[0], sound) for sound in sounds]  # type: ignore[attr-defined]
+    assert found == [whisperx_finds(vad, sound) for sound in sounds]
+
+
+@pytest.mark.parametrize("hiss", [0.0, 0.05])
+def test_hardly_any_speech_is_missed(
+    voice: Callable[..., VoiceDetector], sample: dict[str, Waveform], hiss: float
+) -> None:
+    """Windows are farther apart than WhisperX's: recordings with pauses of 1 to 7 seconds."""
+    parts = [(one.samples, silence(1 + number)) for number, one in enumerate(sample.values())]
+    sound = np.concatenate([samples for part in parts for samples in part])
+
+    (found,) = voice(batch_size=16).find_speech([sound + hiss * np.resize(noise(5), sound.size)])
+
+    spoken = [tenth / 10 for tenth in loud_tenths(sound)]
+    missed = [at for at in spoken if not any(start <= at <= end for start, end in found)]
+    assert len(missed) <= 0.01 * len(spoken)
+
+
+def loud_tenths(samples: np.ndarray[Any, np.dtype[np.float32]]) -> list[int]:
+    """The tenths of a second that are at most 30 dB below the loudest."""
+    size = SAMPLE_RATE // 10
+    power = (samples[: len(samples) // size * size].reshape(-1, size) ** 2).mean(axis=1)
+    return [int(tenth) for tenth in np.flatnonzero(power > power.max() / 1000)]
 
 
 def whisperx_finds(vad: Any, samples: np.ndarray[Any, np.dtype[np.float32]]) -> list[Any]:
