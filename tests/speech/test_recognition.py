@@ -229,7 +229,8 @@ def test_hardly_any_speech_is_missed(
     parts = [(one.samples, silence(1 + number)) for number, one in enumerate(sample.values())]
     sound = np.concatenate([samples for part in parts for samples in part])
 
-    (found,) = voice(batch_size=16).find_speech([sound + hiss * np.resize(noise(5), sound.size)])
+    sound_in_noise = sound + np.resize(noise(5), sound.size) * np.float32(hiss)
+    (found,) = voice(batch_size=16).find_speech([sound_in_noise])
 
     spoken = [tenth / 10 for tenth in loud_tenths(sound)]
     missed = [at for at in spoken if not any(start <= at <= end for start, end in found)]
