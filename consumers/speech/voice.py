@@ -31,9 +31,9 @@ EDGE_SECONDS = 1.0
 # WhisperX's defaults: speech begins above the one and ends below the other.
 VAD_ONSET = 0.500
 VAD_OFFSET = 0.363
-# Between windows. Of speech as little is missed as with pyannote's half second, which makes
-# the network look at each moment ten times (`ops/bench/RESULTS.md`).
-STEP_SECONDS = 2.5
+# Between windows. With pyannote's half second, the network looks at each moment ten times,
+# and misses no less of speech (`ops/bench/RESULTS.md`).
+STEP_SECONDS = 2.0
 # A window takes 2.6 MB in the network's first layer: what fits a cache is fast on a
 # CPU, and a GPU is to be filled.
 BATCH = {"cpu": 16, "cuda": 256}
