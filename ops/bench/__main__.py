@@ -26,6 +26,7 @@ from ops.bench.rounds import measure
 from ops.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
 from ops.bench.sweep import SWEEP
 from ops.bench.unpack import UNPACK_LIMIT, UNPACK_LONG, UNPACK_SHORT
+from ops.bench.voice import VOICE
 from ops.output import print_json
 from ops.servers.grounds import ServerError
 
@@ -38,6 +39,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     SPEECH_SHORT,
     SPEECH_LONG,
     SPEECH_LIMIT,
+    VOICE,
     POLICY,
     EVENTS,
     LATENCY,
