@@ -144,7 +144,7 @@ def _mixed(
     other = np.resize(behind, samples.size)
     speech = float(_power(samples.reshape(-1, _TENTH)[is_speech]).mean())
     gain = np.sqrt(speech / float(_power(other)) * 10 ** (-decibels / 10))
-    return samples + other * np.float32(gain)
+    return (samples + other * gain).astype(np.float32)
 
 
 def _power(samples: Samples) -> NDArray[np.float32]:
