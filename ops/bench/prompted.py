@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def _read(path: Path) -> Samples:
     with av.open(path, format="g722") as source:
         frames = [frame.to_ndarray()[0] for frame in source.decode(audio=0)]
     pcm: NDArray[np.int16] = np.concatenate([np.zeros(0, np.int16), *frames])
-    return pcm.astype(np.float32) / 32768
+    return pcm.astype(np.float32) / np.float32(32768)
 
 
 def _joined(
@@ -143,8 +144,8 @@ def _mixed(
     """Add what is heard behind speech, so many dB below it."""
     other = np.resize(behind, samples.size)
     speech = float(_power(samples.reshape(-1, _TENTH)[is_speech]).mean())
-    gain = np.sqrt(speech / float(_power(other)) * 10 ** (-decibels / 10))
-    return (samples + other * gain).astype(np.float32)
+    gain = math.sqrt(speech / float(_power(other)) * 10 ** (-decibels / 10))
+    return samples + other * np.float32(gain)
 
 
 def _power(samples: Samples) -> NDArray[np.float32]:
