@@ -33,8 +33,8 @@ from ops.bench.speech import threads
 
 _ASTERISK = Path("/usr/share/asterisk")
 
-#: Of the speech, this much may be missed.
-_MISSED = 0.01
+#: Of the speech, so much may be missed that WhisperX's windows find.
+_MORE_MISSED = 0.002
 
 _OURS, _NEAR = "dropscribe", "windows as WhisperX's"
 
@@ -80,15 +80,19 @@ def _missed(recordings: Sequence[Prompted], found: Sequence[Sequence[Stretch]]) 
 
 
 def _agree(recordings: Sequence[Prompted], outputs: Mapping[str, Any]) -> Mapping[str, float]:
-    """Make sure that hardly any speech is missed."""
+    """Make sure that hardly more speech is missed than with WhisperX's windows."""
     spoken = sum(recording.spoken for recording in recordings)
-    for name, found in outputs.items():
-        missed = _missed(recordings, found)
-        if missed > _MISSED * spoken:
-            raise DisagreementError(f"{name} missed {missed:.1f} s of {spoken:.0f} s of speech")
+    ours, near = (_missed(recordings, outputs[name]) for name in (_OURS, _NEAR))
+    if ours - near > _MORE_MISSED * spoken:
+        raise DisagreementError(
+            f"of {spoken:.0f} s of speech {ours:.1f} s are missed, "
+            f"and {near:.1f} s with WhisperX's windows"
+        )
     return {"speech, s": spoken}
 
 
 VOICE = Benchmark(
-    "voice", "where people speak in 2,000 prompts, with windows farther apart", _prepare
+    "voice",
+    "where people speak in prompts in five languages, with windows farther apart than WhisperX's",
+    _prepare,
 )
