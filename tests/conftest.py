@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
@@ -34,6 +38,20 @@ def pytest_configure(config: pytest.Config) -> None:
             find_program(os.environ)
         except ConfigurationError as exc:
             raise pytest.UsageError(str(exc)) from exc
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_read_once() -> Iterator[None]:
+    """Keep botocore's descriptions of services: each new client reads them, a sixth of a second."""
+    read = JSONFileLoader.load_file
+
+    @cache
+    def load_file(path: str) -> Any:
+        return read(JSONFileLoader(), path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load_file(path))
+        yield
 
 
 @pytest.fixture(scope="session")
