@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
-
-import amqp
 
 from consumers.errors import TransientError
 from consumers.store import Store
@@ -27,6 +24,7 @@ from events.keys import BatchId
 from events.routes import exchange_name, rule_id
 from ops.bench.apart import Apart, apart
 from ops.bench.benchmark import Benchmark, Case, Conditions, Prepared, Sample
+from ops.bench.channel import open_channel
 from ops.bench.noting import Note, noting
 from ops.composition import make_store, route_named, utc_now
 from ops.servers.ceph import ceph
@@ -51,7 +49,7 @@ class Bystander:
     """
 
     def __init__(self, deployed: Deployment) -> None:
-        self._url = urlsplit(deployed.direct["BROKER_URL"])
+        self._url = deployed.direct["BROKER_URL"]
         self._prefix = read_broker_address(deployed.environment).prefix
         self._is_over = threading.Event()
         self._heard: list[tuple[float, str]] = []
@@ -70,15 +68,7 @@ class Bystander:
             thread.join()
 
     def _listen(self, ready: threading.Event) -> None:
-        with (
-            amqp.Connection(
-                self._url.netloc.rpartition("@")[2],
-                userid=self._url.username,
-                password=self._url.password,
-                virtual_host=self._url.path[1:],
-            ) as connection,
-            connection.channel() as channel,
-        ):
+        with open_channel(self._url) as channel:
             queue = channel.queue_declare(exclusive=True).queue
             binding = rule_id(self._prefix, route_named("unpack"))
             channel.queue_bind(queue, exchange_name(self._prefix), binding)
@@ -86,7 +76,7 @@ class Bystander:
             ready.set()
             while not self._is_over.is_set():
                 try:
-                    connection.drain_events(timeout=0.2)
+                    channel.connection.drain_events(timeout=0.2)
                 except TimeoutError:
                     continue
 

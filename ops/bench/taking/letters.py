@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import amqp
 
 from consumers.errors import TransientError
 from events.keys import AudioId, BatchId
+from ops.bench.channel import open_channel
 
 #: Seconds that a queue gets to show all that was put into it.
 _PATIENCE = 60.0
@@ -104,7 +103,7 @@ class Postbox:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
+        self._url = url
 
     def fill(self, queue: str, letters: Iterable[Letter]) -> int:
         """Put letters into a queue, wait until all are there, and say how many.
@@ -112,7 +111,7 @@ class Postbox:
         Raises:
             TransientError: They are not.
         """
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             count = 0
             for letter in letters:
                 message = amqp.Message(letter.body, delivery_mode=2, **letter.properties)
@@ -127,21 +126,8 @@ class Postbox:
 
     def count(self, queue: str) -> int:
         """Count what waits in a queue."""
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             return _count(channel, queue)
-
-    @contextmanager
-    def _channel(self) -> Iterator[Any]:
-        with (
-            amqp.Connection(
-                self._url.netloc.rpartition("@")[2],
-                userid=self._url.username,
-                password=self._url.password,
-                virtual_host=self._url.path[1:],
-            ) as connection,
-            connection.channel() as channel,
-        ):
-            yield channel
 
 
 def _count(channel: Any, queue: str) -> int:
