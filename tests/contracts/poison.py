@@ -67,8 +67,10 @@ class PoisonContract:
         with consumer(queues.consumer(group), output):
             done = {f"archives/{name}.tar" for name in names if name != "poison"}
             eventually(lambda: done <= set(output.read_text().split()) or None, 60)
+        letters = queues.dead()
+        assert letters
         # Killed between the letter and the ack, a consumer leaves both.
-        for letter in queues.dead():
+        for letter in letters:
             assert letter["reason"] == "lost"
             assert "archives/poison.tar" in letter["body"]
         # It is on record where people look for it, too.
