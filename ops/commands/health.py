@@ -88,11 +88,19 @@ class _UnknownUseError(click.UsageError):
     metavar="PATH",
     help="Write figures for Prometheus to a file; then the exit code is 0.",
 )
+@click.option(
+    "--look",
+    default="site",
+    show_default=True,
+    metavar="NAME",
+    help="The figures' label look, where more than one look at a host writes them.",
+)
 @click.pass_context
 def health(
     context: click.Context,
     names: tuple[str, ...],
     textfile: Path | None,
+    look: str,
     *,
     as_list: bool,
     is_full: bool,
@@ -145,7 +153,7 @@ def health(
     ):
         findings = run_checks(checks, site)
     if textfile is not None:
-        write_textfile(textfile, findings, utc_now())
+        write_textfile(textfile, findings, utc_now(), look)
     _print(findings, as_json=as_json, as_plugin=as_plugin, is_quiet=textfile is not None)
     if textfile is None:
         context.exit(overall(findings).code)

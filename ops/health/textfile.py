@@ -73,24 +73,34 @@ _SERIES = (
 _VOLUMES = {"scratch": "scratch", "models-volume": "models"}
 
 
-def write_textfile(path: Path, findings: Sequence[Finding], now: datetime) -> None:
+def write_textfile(path: Path, findings: Sequence[Finding], now: datetime, look: str) -> None:
     """Write the findings' figures; who reads the file never sees a part of it.
 
     A check that was skipped, and what one could not measure, is left out.
+
+    Args:
+        path: The file.
+        findings: What was found.
+        now: When.
+        look: What tells this look from others at the same host, which have files of their own.
 
     Raises:
         ConfigurationError: The file can't be written.
     """
     registry = CollectorRegistry()
     health = Gauge(
-        "dropscribe_health", "0 ok, 1 warning, 2 critical, 3 unknown", ["check"], registry=registry
+        "dropscribe_health",
+        "0 ok, 1 warning, 2 critical, 3 unknown",
+        ["look", "check"],
+        registry=registry,
     )
     for finding in findings:
         if finding.level is not Level.SKIPPED:
-            health.labels(finding.check).set(finding.level.code)
-    Gauge("dropscribe_health_timestamp_seconds", "When this was written", registry=registry).set(
-        now.timestamp()
+            health.labels(look, finding.check).set(finding.level.code)
+    written = Gauge(
+        "dropscribe_health_timestamp_seconds", "When this was written", ["look"], registry=registry
     )
+    written.labels(look).set(now.timestamp())
     by_check = {finding.check: finding for finding in findings}
     for series in _SERIES:
         if series.check in by_check:

@@ -91,7 +91,11 @@ class Machine:
             check=False,
         )
         if check and done.returncode:
-            raise ServerError(f"{self.name}: {command}: {done.returncode}\n{done.stderr}")
+            # systemctl says little more than where the reason is to be read.
+            journal = self.run("journalctl --no-pager --lines 40", check=False).out
+            raise ServerError(
+                f"{self.name}: {command}: {done.returncode}\n{done.stderr}\nIts journal:\n{journal}"
+            )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self) -> None:

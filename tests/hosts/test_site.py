@@ -152,17 +152,18 @@ def test_each_host_looks_at_what_it_has_of_its_own(site: Deployed) -> None:
         return site.gpu.run("cat /var/lib/prometheus/node-exporter/*.prom").out
 
     seen = figures()
-    checks = set(re.findall(r'^dropscribe_health\{check="([a-z-]+)"\}', seen, re.MULTILINE))
-    assert checks >= {"scratch", "models-volume", "models", "models-full", "gpu"}
-    assert 'dropscribe_health{check="models-full"} 0.0' in seen
+    pattern = r'^dropscribe_health\{check="([a-z-]+)",look="host"\}'
+    checks = set(re.findall(pattern, seen, re.MULTILINE))
+    assert checks == {"scratch", "models-volume", "models", "gpu"}
+    assert 'dropscribe_health{check="models",look="models"} 0.0' in seen
     assert 'dropscribe_volume_free_ratio{volume="models"}' in seen
     # A byte of the weights is another one, and each file is still as long as it was.
     site.gpu.run(f"printf x | dd conv=notrunc of={weights} bs=1 seek=4096 status=none")
     seen = figures()
-    assert 'dropscribe_health{check="models"} 0.0' in seen
-    assert 'dropscribe_health{check="models-full"} 2.0' in seen
+    assert 'dropscribe_health{check="models",look="host"} 0.0' in seen
+    assert 'dropscribe_health{check="models",look="models"} 2.0' in seen
     assert site.control.play("sync-models.yml").code == 0
-    assert 'dropscribe_health{check="models-full"} 0.0' in figures()
+    assert 'dropscribe_health{check="models",look="models"} 0.0' in figures()
 
 
 def test_no_secret_stands_where_it_can_be_read(site: Deployed) -> None:

@@ -675,8 +675,8 @@ def test_figures_for_prometheus(
         for family in text_string_to_metric_families(path.read_text())
         for sample in family.samples
     }
-    assert samples["dropscribe_health", "batches"] == 2
-    assert samples["dropscribe_health", "database"] == 0
+    assert samples["dropscribe_health", "batches", "site"] == 2
+    assert samples["dropscribe_health", "database", "site"] == 0
     assert samples["dropscribe_stuck_batches",] == 1
     # Told by the sweep, and by unpack's notifications before.
     assert samples["dropscribe_queue_messages", "transcribe"] >= 3
@@ -688,7 +688,7 @@ def test_figures_for_prometheus(
     )
     assert 0 < samples["dropscribe_volume_free_ratio", "scratch"] <= 1
     assert abs(samples["dropscribe_clock_offset_seconds",]) < 5
-    assert samples["dropscribe_health_timestamp_seconds",] > 1.7e9
+    assert samples["dropscribe_health_timestamp_seconds", "site"] > 1.7e9
 
 
 def test_all_of_it_for_people(look: Look, pipeline: Pipeline) -> None:

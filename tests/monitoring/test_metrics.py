@@ -70,15 +70,13 @@ def of_health(folder: Path) -> set[str]:
     numbers = {check: dict(measured) for check in checks}
     path = folder / "dropscribe.prom"
     findings = [Finding(check, Level.OK, "", figures=numbers[check]) for check in checks]
-    write_textfile(path, findings, datetime(2025, 6, 22, tzinfo=UTC))
+    write_textfile(path, findings, datetime(2025, 6, 22, tzinfo=UTC), "site")
     return set(re.findall(r"^(dropscribe_\w+)", path.read_text(), re.MULTILINE))
 
 
 def of_scripts() -> set[str]:
     texts = [path.read_text() for path in (ROLE / "files").iterdir() if not path.suffix]
     texts += [path.read_text() for path in (ROLE / "templates").glob("dropscribe-*")]
-    # What a host sees of itself is renamed there.
-    texts.append((ROLE.parent / "consumer_host/vars/main.yml").read_text())
     return set(re.findall(r"dropscribe_\w+_seconds", "\n".join(texts)))
 
 

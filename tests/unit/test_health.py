@@ -307,15 +307,15 @@ def test_a_file_for_prometheus(tmp_path: Path) -> None:
     volume = Finding("models-volume", Level.OK, "", figures={"free_ratio": 0.5})
     before = os.umask(0o077)
     try:
-        write_textfile(path, [*FINDINGS, volume], NOW)
+        write_textfile(path, [*FINDINGS, volume], NOW, "host")
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644
     assert samples(path) == {
-        ("dropscribe_health", "store"): 0,
-        ("dropscribe_health", "queues"): 1,
-        ("dropscribe_health", "models-volume"): 0,
-        ("dropscribe_health_timestamp_seconds",): NOW.timestamp(),
+        ("dropscribe_health", "store", "host"): 0,
+        ("dropscribe_health", "queues", "host"): 1,
+        ("dropscribe_health", "models-volume", "host"): 0,
+        ("dropscribe_health_timestamp_seconds", "host"): NOW.timestamp(),
         ("dropscribe_queue_messages", "unpack"): 3,
         ("dropscribe_queue_messages", "review"): 0,
         ("dropscribe_queue_consumers", "unpack"): 1,
@@ -324,14 +324,14 @@ def test_a_file_for_prometheus(tmp_path: Path) -> None:
         ("dropscribe_volume_free_ratio", "models"): 0.5,
     }
     # A second run replaces it, and leaves nothing else behind.
-    write_textfile(path, FINDINGS[:1], NOW)
-    assert ("dropscribe_health", "queues") not in samples(path)
+    write_textfile(path, FINDINGS[:1], NOW, "host")
+    assert ("dropscribe_health", "queues", "host") not in samples(path)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be written: No such file"):
-        write_textfile(tmp_path / "none" / "dropscribe.prom", FINDINGS, NOW)
+        write_textfile(tmp_path / "none" / "dropscribe.prom", FINDINGS, NOW, "host")
 
 
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False)), st.text())
