@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ops.servers.grounds import ServerError, grounds
-from ops.servers.process import Process, require
+from ops.servers.process import Process, require, wait_until
 
 _PROGRAMS = ("debootstrap", "systemd-nspawn", "ssh", "ssh-keygen")
 _INSTALL = "apt-get install --no-install-recommends debootstrap systemd-container openssh-client"
@@ -41,6 +42,14 @@ SSH_PORT = 2222
 
 #: Seconds that a host gets to boot, and to end.
 _BOOT = 90.0
+
+#: Runs a program, which comes after ``--``, in the control groups before that.
+_WITHIN = (
+    "/bin/sh",
+    "-euc",
+    'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"',
+    "within",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +214,7 @@ def machine(
         binds: Paths of this machine that it shares, as ``systemd-nspawn --bind`` takes them.
         variables: For ``systemd-nspawn`` itself.
     """
-    with grounds(name, ports=0) as place:
+    with grounds(name, ports=0) as place, _control_groups(place.folder.name) as groups:
         tree = place.folder / name
         # With its links and owners; where the file system can share blocks, it does.
         _call("cp", "-a", "--reflink=auto", base.tree, tree)
@@ -214,6 +223,9 @@ def machine(
         process = Process(
             place,
             [
+                *_WITHIN,
+                *(str(group) for group in groups),
+                "--",
                 "/usr/bin/systemd-nspawn",
                 f"--directory={tree}",
                 f"--machine={name}",
@@ -237,6 +249,46 @@ def machine(
             yield host
         finally:
             host.kill()
+
+
+@contextmanager
+def _control_groups(name: str) -> Iterator[Sequence[Path]]:
+    """Make a control group in each hierarchy; at the end they go, with what the host made in them.
+
+    systemd-nspawn has a host live in the group that it was started in. Two in one group
+    would remove and kill what is in the other's units of the same names.
+    """
+    groups = [group / name for group in _own_control_groups()]
+    for group in groups:
+        group.mkdir()
+    try:
+        yield groups
+    finally:
+        for group in groups:
+            wait_until(partial(_is_removed, group), (), f"the end of {group}")
+
+
+def _own_control_groups() -> Iterator[Path]:
+    """Find the control groups of this process, in the hierarchies that systemd keeps (cgroups(7)).
+
+    Of version 1 that is the one named systemd; of version 2 there is one, which is
+    mounted elsewhere where there are both.
+    """
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, kind, path = line.split(":", 2)
+        for mounted in {"name=systemd": ("systemd",), "": ("unified", "")}.get(kind, ()):
+            group = Path("/sys/fs/cgroup", mounted, path.lstrip("/"))
+            if (group / "cgroup.procs").exists():
+                yield group
+                break
+
+
+def _is_removed(group: Path) -> bool | None:
+    """Remove it from its innermost group on; what has just died may keep one for a moment."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        with suppress(OSError):
+            Path(folder).rmdir()
+    return not group.exists() or None
 
 
 def _furnish(tree: Path, public_key: str) -> None:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from tests.hosts.machine import Debian, machine
+
+#: Starts a unit again and again, which runs one program after the other and is over at once.
+_SAME_UNIT = """
+cat >/etc/systemd/system/same.service <<end
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=oneshot
+ExecStart=true
+ExecStart=true
+end
+systemctl daemon-reload
+for round in $(seq 150); do systemctl start same.service || exit 1; done
+"""
 
 
 def test_a_fresh_host_runs_and_comes_back_from_a_restart_and_from_a_cut_of_its_power(
@@ -22,3 +38,13 @@ def test_a_fresh_host_runs_and_comes_back_from_a_restart_and_from_a_cut_of_its_p
         assert host.run("cat /root/note").out == "kept\n"
         # Each time it is another process that is the host's first.
         assert len({boot.out for boot in boots}) == 3
+
+
+def test_hosts_do_not_share_what_belongs_to_units_of_the_same_name(base: Debian) -> None:
+    with machine(base, "here", "127.0.1.31") as here, machine(base, "there", "127.0.1.32") as there:
+        with ThreadPoolExecutor() as side_by_side:
+            both = side_by_side.map(lambda host: host.run(_SAME_UNIT), (here, there))
+            assert [result.error for result in both] == ["", ""]
+        for host in (here, there):
+            journal = host.run("journalctl --no-pager --unit same.service").out
+            assert "Failed to" not in journal
