@@ -13,9 +13,9 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
-from ops.servers.ceph import ceph
-from ops.servers.minio import find_program, minio
-from ops.servers.store import StoreServer
+from tests.harness.servers.ceph import ceph
+from tests.harness.servers.minio import find_program, minio
+from tests.harness.servers.store import StoreServer
 
 # How long an example takes says nothing where others use the machine, too.
 settings.register_profile("shared", deadline=None)

@@ -21,7 +21,7 @@ class OpusSettings:
 
     Complexity and frames were chosen by wideband PESQ (ITU-T P.862.2) on speech: 4.07 for
     70 % of the time that libopus's own (10, and 20 ms) take for 4.15; less than 5 costs more
-    than 0.2. ``ops/bench/RESULTS.md`` has the table, and on what it was measured.
+    than 0.2. ``tests/bench/RESULTS.md`` has the table, and on what it was measured.
     """
 
     bit_rate: int = 24_000

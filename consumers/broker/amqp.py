@@ -12,14 +12,14 @@ from typing import Any
 
 from kombu import Connection
 
-from consumers.bell import Bell
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.inbox import BrokerLostError, Inbox
 from consumers.broker.renewal import LOSSES, Renewal
 from consumers.broker.topology import Topology, check_topology
-from consumers.verdict import Retry
+from consumers.runtime.bell import Bell
+from consumers.runtime.verdict import Retry
 from events.routes import Route
 
 #: A delivery that was lost so often may be what its consumers die of. A lost

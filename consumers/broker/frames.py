@@ -18,7 +18,7 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
 
-from consumers.bell import Bell
+from consumers.runtime.bell import Bell
 
 #: Bytes to ask for at a time.
 _CHUNK = 1 << 18

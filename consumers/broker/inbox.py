@@ -15,12 +15,12 @@ from typing import Any
 from kombu import Connection, Consumer, Queue
 from kombu.exceptions import KombuError
 
-from consumers.bell import Bell
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.isolation import Isolation
 from consumers.broker.publishing import publish
 from consumers.errors import TransientError
-from consumers.verdict import Ack, DeadLetter, Retry, Verdict
+from consumers.runtime.bell import Bell
+from consumers.runtime.verdict import Ack, DeadLetter, Retry, Verdict
 from events.routes import Route, dead_letter_queue_name, queue_name
 
 

@@ -19,7 +19,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import connected, make_connection
 from consumers.errors import ConfigurationError, TransientError
-from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
+from consumers.runtime.verdict import BUSY_DELAY, RETRY_DELAYS
 from events.routes import (
     ROUTES,
     Route,

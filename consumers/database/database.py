@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 from consumers.database.connect import Connection, TextTooLongError, translated
 from consumers.database.rows import Archive, Batch, Hit, Recording, overwritten
 from consumers.database.session import Session
+from consumers.documents.transcript import Transcript
+from consumers.documents.verdict import Finding, Moderation, Window
 from consumers.errors import TransientError
-from consumers.policy.moderation import Finding, Moderation, Window
-from consumers.transcript import Transcript
 from events.keys import ArchiveKey, AudioId, BatchId
 
 #: Characters of a text that search looks through: more than anybody says.

@@ -10,10 +10,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from consumers.database.session import Session
-from consumers.policy.moderation import Finding, Window
-from consumers.reviews.item import ReviewItem
-from consumers.reviews.selection import Reviewable
-from consumers.transcript import Segment, Transcript, Word
+from consumers.documents.item import ReviewItem
+from consumers.documents.transcript import Segment, Transcript, Word
+from consumers.documents.verdict import Finding, Window
+from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
 #: Bytes of transcripts on a page, as Postgres keeps them (compressed), and recordings.

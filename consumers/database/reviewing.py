@@ -10,10 +10,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from consumers.database.session import Session
+from consumers.documents.decision import Decision
+from consumers.documents.item import Kind, ReviewItem
+from consumers.documents.reviewed import Reviewed, State
 from consumers.errors import PermanentError
-from consumers.reviews.decision import Decision
-from consumers.reviews.item import Kind, ReviewItem
-from consumers.reviews.reviewed import Reviewed, State
 from events.keys import AudioId, BatchId
 
 #: Items per question.

@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any, Self
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from consumers.observer import SILENT, Observer
 from consumers.policy.cope import prompt
 from consumers.policy.likeliest import score
 from consumers.policy.tokens import SEAM
+from consumers.runtime.observer import SILENT, Observer
 
 #: The most that the API tells of a position.
 _LIKELIEST = 5

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError
-from consumers.observer import SILENT, Observer
 from consumers.policy.loading import Quantisation, chosen_device, import_libraries, load
 from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
 from consumers.policy.tokens import PromptTokens, common_prefix
+from consumers.runtime.observer import SILENT, Observer
 
 #: How many policies' prefixes are kept. Of Gemma-2-9B, one takes 0.5 GB for a
 #: policy of 1,500 tokens; they make way when memory is short.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from consumers.documents.clock import SegmentClock
+from consumers.documents.transcript.value import Segment
 from consumers.errors import PermanentError
-from consumers.policy.clock import SegmentClock
 from consumers.policy.cope import clean
-from consumers.transcript.value import Segment
 
 #: Tokens that a policy has to leave in the model's context: less is no passage.
 LEAST_ROOM = 64

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.documents.transcript import Segment, Word
 from consumers.speech.faults import is_device_fault
 from consumers.speech.libraries import Libraries
 from consumers.speech.models import find_alignment
-from consumers.transcript import Segment, Word
 
 # A model with its metadata, as WhisperX's load_align_model gives them and align takes them.
 AlignModel: TypeAlias = tuple[Any, dict[str, Any]]

@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.documents.transcript import Transcript
 from consumers.errors import PermanentError, TransientError
-from consumers.transcript import Transcript
 
 SAMPLE_RATE = 16_000
 

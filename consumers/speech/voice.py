@@ -32,7 +32,7 @@ EDGE_SECONDS = 1.0
 VAD_ONSET = 0.500
 VAD_OFFSET = 0.363
 # Between windows. With pyannote's half second, the network looks at each moment ten times,
-# and misses hardly less of speech (`voice` in `ops/bench/RESULTS.md`).
+# and misses hardly less of speech (`voice` in `tests/bench/RESULTS.md`).
 STEP_SECONDS = 2.0
 # A window takes 2.6 MB in the network's first layer: what fits a cache is fast on a
 # CPU, and a GPU is to be filled.

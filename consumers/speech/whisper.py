@@ -20,8 +20,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.observer import SILENT, Observer
+from consumers.runtime.observer import SILENT, Observer
 from consumers.speech.alignment import Aligner
 from consumers.speech.faults import as_outcome, is_device_fault
 from consumers.speech.libraries import import_libraries, quiet
@@ -30,7 +31,6 @@ from consumers.speech.models import find_whisper
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Waveform
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
 from consumers.speech.words import Writer
-from consumers.transcript import Segment, Transcript
 
 Error: TypeAlias = PermanentError | TransientError
 

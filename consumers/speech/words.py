@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.documents.transcript.repetition import compression_ratio
 from consumers.speech.libraries import Libraries
 from consumers.speech.recogniser import SAMPLE_RATE
-from consumers.transcript.repetition import compression_ratio
 
 Sound: TypeAlias = NDArray[np.float32]
 

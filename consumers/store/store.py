@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 
 from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
-from consumers.observer import SILENT, Observer
+from consumers.runtime.observer import SILENT, Observer
 from consumers.store.download import Download, again
 from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.refusals import (

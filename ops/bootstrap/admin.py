@@ -16,7 +16,7 @@ from minio.minioadmin import MinioAdmin
 from urllib3.exceptions import HTTPError
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.settings import StoreSettings
+from ops.wiring.settings import StoreSettings
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 

@@ -7,7 +7,7 @@ from urllib3.exceptions import HTTPError
 
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError, TransientError
-from ops.settings import STORE_KINDS, StoreKind, StoreSettings
+from ops.wiring.settings import STORE_KINDS, StoreKind, StoreSettings
 
 _SECONDS = 10.0
 

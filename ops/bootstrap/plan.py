@@ -11,16 +11,16 @@ from ops.bootstrap.guess import settle
 from ops.bootstrap.schema import make_schema, put_moderation
 from ops.bootstrap.step import Step
 from ops.bootstrap.stores import StorePlan, make_store_client
-from ops.composition import make_topology
-from ops.environment import Environment
-from ops.settings import (
+from ops.wiring.composition import make_topology
+from ops.wiring.environment import Environment
+from ops.wiring.settings import (
     BootstrapSettings,
     DatabaseSettings,
     StoreKind,
     StoreSettings,
     read_broker_address,
 )
-from ops.settings.routes import routes_of
+from ops.wiring.settings.routes import routes_of
 
 
 def bootstrap(

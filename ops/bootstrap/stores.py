@@ -26,7 +26,7 @@ from ops.bootstrap.policies import put_policy
 from ops.bootstrap.rules import put_queue_rules
 from ops.bootstrap.sqs import keep_queues, make_queues, make_review_queue, queue_arn
 from ops.bootstrap.step import Step, refusals
-from ops.settings import BootstrapSettings, StoreKind, StoreSettings
+from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
 
 #: Where MinIO and RustFS keep what RabbitMQ has not confirmed.
 _QUEUE_DIRS = {

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from consumers.errors import ConfigurationError, TransientError
 from ops.bootstrap import bootstrap
-from ops.environment import Environment
-from ops.settings import PACKAGED_MODEL
-from ops.settings.routes import routes_of
+from ops.wiring.environment import Environment
+from ops.wiring.settings import PACKAGED_MODEL
+from ops.wiring.settings.routes import routes_of
 
 _NEEDED = {
     "moto": "stack",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.broker.queues import RabbitQueues
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 
 @pytest.fixture(scope="session")

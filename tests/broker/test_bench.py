@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from events.notification import decode
-from ops.bench.benchmark import Conditions
-from ops.bench.events import EVENTS
-from ops.bench.taking.letters import plain
+from tests.bench.benchmark import Conditions
+from tests.bench.events import EVENTS
+from tests.bench.taking.letters import plain
 
 
 def test_what_is_sent_is_what_a_store_sends() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from consumers.broker.amqp import AmqpSettings
 from events.event import ObjectCreated
-from ops.faults.relay import Relay
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, eventually, running, settled
+from tests.harness.faults.relay import Relay
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 #: Milliseconds.
 CONSUMER_TIMEOUT = 4000

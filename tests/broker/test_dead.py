@@ -11,11 +11,11 @@ import pytest
 from consumers.broker.topology import MissingQueueError, declare_topology
 from events.keys import ArchiveKey, AudioId, BatchId
 from events.routes import ROUTES, dead_letter_queue_name
-from ops.dead import Selection, found, replay
-from ops.servers.rabbitmq import RabbitNode
+from ops.recovery.dead_letters import Selection, found, replay
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.dead import DeadLettersContract, Rows, send_again
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+from tests.harness.servers.rabbitmq import RabbitNode
 
 ONLY = Selection(routes=(ROUTE,))
 

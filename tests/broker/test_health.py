@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from consumers.broker.topology import declare_topology
-from consumers.verdict import BUSY_DELAY
+from consumers.runtime.verdict import BUSY_DELAY
 from events.routes import exchange_name, rule_id
-from ops.environment import Environment
-from ops.health.check import Check
-from ops.health.checks import CHECKS
-from ops.health.finding import Finding, Level
-from ops.health.site import Site
-from ops.servers.rabbitmq import RabbitNode
-from ops.settings.health import HealthSettings
+from ops.observe.health.check import Check
+from ops.observe.health.checks import CHECKS
+from ops.observe.health.finding import Finding, Level
+from ops.observe.health.site import Site
+from ops.wiring.environment import Environment
+from ops.wiring.settings.health import HealthSettings
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.loop import ROUTE
+from tests.harness.servers.rabbitmq import RabbitNode
 
 
 def check_named(name: str) -> Check:

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from consumers.errors import ClockError
-from consumers.loop import Loop, Stop
+from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import ROUTE, LoopContract, Opener, Recorder, running, settled

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.servers.rabbitmq import RabbitNode
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, notification, running, settled
 from tests.contracts.poison import LIMIT, PoisonContract
+from tests.harness.servers.rabbitmq import RabbitNode
 
 
 class TestPoisonOnRabbitMQ(PoisonContract):

@@ -22,9 +22,9 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.inbox import BrokerLostError
 from consumers.broker.topology import declare_topology
 from events.event import ObjectCreated
-from ops.servers.rabbitmq import rabbitmq
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, eventually, notification, running
+from tests.harness.servers.rabbitmq import rabbitmq
 
 
 def _certify(folder: Path) -> None:

@@ -13,12 +13,12 @@ from consumers.broker.amqp import open_amqp_inbox
 from consumers.broker.inbox import BrokerLostError
 from consumers.broker.topology import DELAYS, Topology, count_messages, declare_topology
 from consumers.errors import ConfigurationError, TransientError
-from consumers.verdict import BUSY_DELAY, RETRY_DELAYS
+from consumers.runtime.verdict import BUSY_DELAY, RETRY_DELAYS
 from events.event import ObjectCreated
 from events.routes import ROUTES, delay_queue_name
-from ops.servers.rabbitmq import RabbitNode
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+from tests.harness.servers.rabbitmq import RabbitNode
 
 
 def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ops.servers.ceph import CephGateway, ceph
-from ops.servers.postgres import PostgresServer, postgres
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.ceph import CephGateway, ceph
+from tests.harness.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 
 @pytest.fixture(scope="session")

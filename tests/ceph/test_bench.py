@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.bench.benchmark import Conditions
-from ops.bench.latency import LATENCY
-from ops.bench.memory import SOAK_MEMORY
+from tests.bench.benchmark import Conditions
+from tests.bench.latency import LATENCY
+from tests.bench.memory import SOAK_MEMORY
 
 
 def test_what_a_drop_waits_for_is_the_stores_and_ours(tmp_path: Path) -> None:

@@ -14,19 +14,19 @@ import pytest
 from click.testing import CliRunner
 
 from consumers.broker.connection import make_connection
-from consumers.dropped import retire
 from consumers.errors import ConfigurationError, PermanentError
+from consumers.stages.dropped import retire
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
-from ops.commands.health import health
-from ops.composition import make_store
-from ops.environment import Environment
-from ops.servers.ceph import CephGateway, ceph
-from ops.settings import STORE_ROLES, read_broker_address
+from ops.cli.commands.health import health
+from ops.wiring.composition import make_store
+from ops.wiring.environment import Environment
+from ops.wiring.settings import STORE_ROLES, read_broker_address
 from tests.contracts.loop import eventually
+from tests.harness.servers.ceph import CephGateway, ceph
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 AUDIO = AudioId(BATCH, 1)

@@ -7,9 +7,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from ops.servers.ceph import CephGateway
 from tests.contracts.deployed import Deployed, deployed
 from tests.contracts.pipeline import PipelineContract
+from tests.harness.servers.ceph import CephGateway
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumers.store import Store
-from ops.servers.ceph import CephGateway
 from tests.contracts.store import StoreContract, new_bucket
+from tests.harness.servers.ceph import CephGateway
 
 
 @pytest.fixture(scope="module")

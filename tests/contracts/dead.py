@@ -1,4 +1,4 @@
-"""The contract of `consumers.broker.dead.DeadLetters`, and of what `ops.dead` does with them."""
+"""The contract of dead letters: the adapter, and what `ops.recovery.dead_letters` makes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumers.broker.inbox import BrokerLostError
 from consumers.errors import BadAudioError
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, AudioId, BatchId
-from ops.dead import Selection, discard, found, replay
+from ops.recovery.dead_letters import Selection, discard, found, replay
 from tests.contracts.loop import POISON, ROUTE, Recorder, eventually, notification, running, settled
 from tests.contracts.sender import SenderQueues
 

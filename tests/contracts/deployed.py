@@ -11,14 +11,14 @@ from random import Random
 from consumers.database.database import Database
 from consumers.store import Store
 from events.keys import BatchId
-from ops.composition import utc_now
-from ops.drop import Dropper
-from ops.environment import Environment
-from ops.servers.store import StoreServer
-from ops.soak.deployment import deployment
-from ops.soak.site import Site, site
-from ops.watch import Progress
+from ops.cli.batch_progress import Progress
+from ops.ingest.drop import Dropper
+from ops.wiring.composition import utc_now
+from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
+from tests.harness.servers.store import StoreServer
+from tests.soak.deployment import deployment
+from tests.soak.site import Site, site
 
 #: Seconds. Ceph begins to tell of a new topic half a minute after it was made.
 _PATIENCE = 120.0

@@ -15,7 +15,7 @@ import structlog
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.errors import BadAudioError, TransientError
-from consumers.loop import Loop, Stop
+from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from events.routes import ROUTES
 

@@ -19,13 +19,13 @@ import pytest
 from av.audio.resampler import AudioResampler
 
 from consumers.database.reviewing import Filter
-from consumers.policy.moderation import Moderation
-from consumers.reviews.item import ReviewItem
-from consumers.reviews.listing import read_items
-from consumers.reviews.reviewed import Reviewed
+from consumers.documents.item import ReviewItem
+from consumers.documents.listing import read_items
+from consumers.documents.reviewed import Reviewed
+from consumers.documents.verdict import Moderation
 from consumers.store import Store
 from events.keys import POLICIES, VERDICT, BatchId, ClipKey, parse_key
-from ops.review import open_reviewing
+from ops.wiring.review_desk import open_reviewing
 from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
 from tests.samples import RECORDINGS, SILENT, archive

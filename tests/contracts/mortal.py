@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from consumers.loop import Loop, OpenInbox, Stop
+from consumers.runtime.loop import Loop, OpenInbox, Stop
 from events.event import ObjectCreated
 from tests.contracts.loop import ROUTE
 

@@ -15,14 +15,14 @@ import pytest
 
 from consumers.database.database import Database
 from consumers.database.rows import Recording
-from consumers.dropped import BATCH_TAG, COMPLETE, FAILED, STATE_TAG
-from consumers.manifest import read_manifest
+from consumers.documents.manifest import read_manifest
+from consumers.documents.transcript import Transcript
+from consumers.stages.dropped import BATCH_TAG, COMPLETE, FAILED, STATE_TAG
 from consumers.store import Store
-from consumers.transcript import Transcript
 from events.keys import AudioId, BatchId
 from ops.bootstrap import bootstrap
-from ops.environment import Environment
-from ops.watch import Progress
+from ops.cli.batch_progress import Progress
+from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
 from tests.unit.archives import EVERY_FORMAT, tar_of

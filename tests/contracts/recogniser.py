@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from consumers.documents.transcript import Transcript
 from consumers.errors import PermanentError
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
-from consumers.transcript import Transcript
 
 
 def tone(audio_id: str, seconds: float) -> Waveform:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from consumers.errors import TransientError
 from consumers.store import ObjectGoneError, Store, StoredObject
-from ops.composition import make_store
-from ops.environment import Environment
+from ops.wiring.composition import make_store
+from ops.wiring.environment import Environment
 
 DATA = bytes(range(256)) * 8192
 

@@ -11,11 +11,11 @@ from random import Random
 import pytest
 
 from events.keys import BatchId
-from ops.log import quiet_log
-from ops.servers.store import StoreServer
-from ops.soak.deployment import Deployment, deployment
-from ops.soak.drain import sweep
-from ops.soak.site import Site, site
+from ops.wiring.log import quiet_log
+from tests.harness.servers.store import StoreServer
+from tests.soak.deployment import Deployment, deployment
+from tests.soak.drain import sweep
+from tests.soak.site import Site, site
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from consumers.policy.moderation import Moderation
-from consumers.reviews.item import ReviewItem
-from consumers.reviews.listing import read_items
+from consumers.documents.item import ReviewItem
+from consumers.documents.listing import read_items
+from consumers.documents.verdict import Moderation
 from events.keys import BatchId
-from ops.soak.audit import Audit
-from ops.soak.site import Site
 from tests.faults.conftest import whole
+from tests.soak.audit import Audit
+from tests.soak.site import Site
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from ops.soak.site import Site
 from tests.faults.conftest import in_work, swept, whole
+from tests.soak.site import Site
 
 
 def test_restarted(here: Site) -> None:

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from ops.faults.clock import one_hour_off
-from ops.soak.site import Site
 from tests.faults.conftest import whole
+from tests.harness.faults.clock import one_hour_off
+from tests.soak.site import Site
 
 
 @pytest.mark.parametrize("ahead", [True, False])

@@ -15,10 +15,10 @@ from consumers.database.connect import open_pool
 from consumers.database.database import Database
 from consumers.database.migrate import migrate
 from consumers.database.rows import Recording
-from consumers.policy.moderation import Moderation
+from consumers.documents.verdict import Moderation
 from events.keys import AudioId, BatchId
-from ops.soak.deployment import Deployment
-from ops.soak.witness import bear_witness
+from tests.soak.deployment import Deployment
+from tests.soak.witness import bear_witness
 
 ROUNDS = 1000
 

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from ops.faults.database_relay import Moment
-from ops.soak.site import Site
 from tests.faults.conftest import in_work, whole
+from tests.harness.faults.database_relay import Moment
+from tests.soak.site import Site
 
 
 def test_restarted(here: Site) -> None:

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from ops.faults.death import DeathPoint
-from ops.soak.site import Site
 from tests.faults.conftest import eventually, in_work, whole
+from tests.harness.faults.death import DeathPoint
+from tests.soak.site import Site
 
 
 @pytest.mark.parametrize("point", DeathPoint)

@@ -6,8 +6,8 @@ from random import Random
 from urllib.parse import urlsplit
 
 from ops.bootstrap import bootstrap
-from ops.soak.site import Site
 from tests.faults.conftest import in_work, start, swept, whole
+from tests.soak.site import Site
 
 
 def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Site) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from events.keys import AudioId, BatchId
 from events.notification import decode, encode
-from ops.composition import utc_now
-from ops.soak.site import Site
+from ops.wiring.composition import utc_now
 from tests.faults.conftest import eventually, start, swept, whole
+from tests.soak.site import Site
 
 #: What has to be done before a stage is told of anything.
 EARLIER = {

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from events.keys import BatchId
-from ops.soak.fleet import Consumer
-from ops.soak.site import Site
 from tests.faults.conftest import eventually, whole
+from tests.soak.fleet import Consumer
+from tests.soak.site import Site
 
 #: Archives; each holds so many recordings.
 FEW, MANY = 10, 100

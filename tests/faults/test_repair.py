@@ -6,14 +6,14 @@ import time
 from random import Random
 
 from consumers.database.rows import Batch
-from consumers.dropped import COMPLETE, STATE_TAG
+from consumers.stages.dropped import COMPLETE, STATE_TAG
 from events.keys import BatchId
-from ops.log import quiet_log
-from ops.rebuild.rebuilder import NotRebuilt
-from ops.repair import open_rebuilder, open_reprocessor
-from ops.soak.batches import make_archive
-from ops.soak.site import Site
+from ops.recovery.rebuild.rebuilder import NotRebuilt
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_rebuilder, open_reprocessor
 from tests.faults.conftest import eventually, in_work, swept, whole
+from tests.soak.batches import make_archive
+from tests.soak.site import Site
 
 FOREIGN = "archives/Zoë's tapes +1%2B.tar"
 

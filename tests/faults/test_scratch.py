@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from random import Random
 
-from ops.soak.site import Site
 from tests.faults.conftest import whole
+from tests.soak.site import Site
 
 
 def test_work_waits_until_there_is_room_again(here: Site) -> None:

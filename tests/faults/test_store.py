@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from events.keys import AudioId
-from ops.faults.store_proxy import Misbehaviour
-from ops.soak.drain import Drained, clear_dead_letters
-from ops.soak.site import Site
 from tests.faults.conftest import eventually, start, swept, whole
+from tests.harness.faults.store_proxy import Misbehaviour
+from tests.soak.drain import Drained, clear_dead_letters
+from tests.soak.site import Site
 
 #: Once botocore has tried again too often of late, each costs an attempt; there are four.
 OFTEN = 3

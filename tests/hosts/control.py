@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.servers.process import require
+from tests.harness.servers.process import require
 from tests.hosts.machine import SSH_PORT, Machine
 
 PLAYBOOKS = Path(__file__).parents[2] / "ops" / "ansible"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ops.servers.grounds import ServerError, grounds
-from ops.servers.process import Process, require, wait_until
+from tests.harness.servers.grounds import ServerError, grounds
+from tests.harness.servers.process import Process, require, wait_until
 
 _PROGRAMS = ("debootstrap", "systemd-nspawn", "ssh", "ssh-keygen")
 _INSTALL = "apt-get install --no-install-recommends debootstrap systemd-container openssh-client"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.servers.ceph import Tls, ceph
+from tests.harness.servers.ceph import Tls, ceph
 from tests.hosts.control import Control
 from tests.integration.certificates import certify
 

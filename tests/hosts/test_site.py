@@ -243,7 +243,7 @@ def test_an_upgrade_and_a_way_back_in_the_middle_of_a_batch(
 def test_a_release_that_does_not_start_is_taken_back(site: Deployed, tmp_path: Path) -> None:
     before = release(site)
     broken = source(tmp_path / "broken", "99.1")
-    with (broken / "ops/commands/consume.py").open("a") as module:
+    with (broken / "ops/cli/commands/consume.py").open("a") as module:
         module.write(_BROKEN)
     upgraded = site.control.play(
         "rolling-upgrade.yml", "--extra-vars", f"consumer_host_source={broken}"

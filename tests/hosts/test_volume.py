@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.servers.process import require
+from tests.harness.servers.process import require
 from tests.hosts.control import Control, reached
 from tests.hosts.machine import Debian, Machine, machine
 

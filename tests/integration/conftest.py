@@ -22,23 +22,26 @@ from psycopg import sql
 from consumers.archive import ArchiveLimits
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from consumers.completion import Completion
-from consumers.convert import Converter
 from consumers.database.database import Database
 from consumers.database.migrate import migrate
-from consumers.handler import Handler
-from consumers.loop import Loop, Stop
-from consumers.moderate import Moderate, Standard
 from consumers.policy.folder import read_policies
 from consumers.policy.judge import Judge
+from consumers.runtime.handler import Handler
+from consumers.runtime.loop import Loop, Stop
 from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.stages.convert import Converter
+from consumers.stages.moderate import Moderate, Standard
+from consumers.stages.transcribe import Transcribe
+from consumers.stages.unpack import Unpack
 from consumers.store import Store
-from consumers.transcribe import Transcribe
-from consumers.unpack import Unpack
 from events.keys import BatchId
 from ops.bootstrap import bootstrap
-from ops.cli import main
-from ops.composition import (
+from ops.cli.batch_progress import Progress, look
+from ops.cli.main import main
+from ops.embedded.stack import servers
+from ops.ingest.drop import Dropper
+from ops.wiring.composition import (
     Adapters,
     make_store,
     open_database,
@@ -46,14 +49,11 @@ from ops.composition import (
     route_named,
     utc_now,
 )
-from ops.drop import Dropper
-from ops.embedded.stack import servers
-from ops.environment import Environment
-from ops.handlers import HANDLERS
-from ops.settings import ModerationSettings
-from ops.soak.judge import WordJudge
-from ops.soak.recogniser import LengthRecogniser
-from ops.watch import Progress, look
+from ops.wiring.environment import Environment
+from ops.wiring.handlers import HANDLERS
+from ops.wiring.settings import ModerationSettings
+from tests.soak.judge import WordJudge
+from tests.soak.recogniser import LengthRecogniser
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import Any
 from consumers.database.database import Database
 from consumers.database.sweeping import Ages
 from events.keys import AudioId, BatchId
-from ops.log import quiet_log
-from ops.repair import open_sweeper
-from ops.sweep.report import Report
+from ops.recovery.sweep.report import Report
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_sweeper
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive

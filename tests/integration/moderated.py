@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumers.reviews.decision import Answer, Decision
+from consumers.documents.decision import Answer, Decision
 from events.keys import AudioId, BatchId
-from ops.composition import utc_now
-from ops.review import Desk, open_reviewing
+from ops.wiring.composition import utc_now
+from ops.wiring.review_desk import Desk, open_reviewing
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import itemised, transcribed, unpacked
 from tests.integration.test_pipeline import event_for

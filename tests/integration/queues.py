@@ -13,12 +13,12 @@ import boto3
 from consumers.broker.dead import DeadLetters
 from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import Sender, open_sender
-from consumers.loop import OpenInbox
+from consumers.runtime.loop import OpenInbox
 from events.routes import dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap import bootstrap
-from ops.composition import open_inbox
-from ops.environment import Environment
-from ops.settings import read_broker_address
+from ops.wiring.composition import open_inbox
+from ops.wiring.environment import Environment
+from ops.wiring.settings import read_broker_address
 from tests.contracts.loop import ROUTE, Opener, notification
 from tests.contracts.poison import LIMIT
 

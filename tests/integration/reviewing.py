@@ -15,24 +15,24 @@ import structlog
 
 from consumers.audio.clip import cut_clip
 from consumers.broker.sender import open_sender
-from consumers.completion import Completion
 from consumers.database.connect import open_pool
 from consumers.database.database import Database
 from consumers.database.itemising import Itemising
 from consumers.database.rows import Recording
-from consumers.policy.moderation import Finding, Moderation, Window
-from consumers.review import Announcer, Review
-from consumers.reviews.selection import Selection
+from consumers.documents.transcript import Segment, Transcript, Word
+from consumers.documents.transcript.doubt import DoubtLimits
+from consumers.documents.verdict import Finding, Moderation, Window
 from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.stages.review import Announcer, Review
+from consumers.stages.selection import Selection
 from consumers.store import Store
-from consumers.transcript import Segment, Transcript, Word
-from consumers.transcript.doubt import DoubtLimits
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
 from events.notification import decode, encode
 from events.routes import review_queue_name
-from ops.environment import Environment
-from ops.settings import read_broker_address
+from ops.wiring.environment import Environment
+from ops.wiring.settings import read_broker_address
 from tests.integration.queues import take
 from tests.unit.sounds import Recipe, made, voice
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumers.handler import Handler
+from consumers.runtime.handler import Handler
 from events.event import ObjectCreated
-from ops.commands.consume import run_consumers
-from ops.composition import Adapters
-from ops.environment import Environment
+from ops.cli.commands.consume import run_consumers
+from ops.wiring.composition import Adapters
+from ops.wiring.environment import Environment
 
 
 class Slow:

@@ -16,8 +16,8 @@ from events.keys import AudioId, BatchId
 from events.notification import encode
 from ops.bootstrap import bootstrap
 from ops.bootstrap.policies import ROLES
-from ops.environment import Environment, SettingError
-from ops.settings import STORE_ROLES, BootstrapSettings
+from ops.wiring.environment import Environment, SettingError
+from ops.wiring.settings import STORE_ROLES, BootstrapSettings
 from tests.integration.conftest import Run
 
 TAG = {"Key": "dropscribe", "Value": "complete"}

@@ -11,7 +11,7 @@ from click import Context, Group
 
 from consumers.database.database import Database
 from consumers.database.migrate import migrations
-from ops.cli import COMMANDS, main
+from ops.cli.main import COMMANDS, main
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
 from tests.unit.archives import tar_of

@@ -13,10 +13,10 @@ import pytest
 
 from consumers.database.database import Database
 from consumers.database.rows import Archive, Recording
+from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError
-from consumers.transcript import Segment, Transcript
 from events.keys import AudioId, BatchId
-from ops.watch import look
+from ops.cli.batch_progress import look
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive

@@ -11,7 +11,7 @@ import pytest
 from consumers.database.connect import Pool
 from consumers.database.database import Database
 from events.keys import AudioId
-from ops.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
+from tests.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
 from tests.integration.test_completion import converted, registered
 
 WORKERS, RECORDINGS = 8, 64

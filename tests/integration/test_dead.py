@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 from consumers.database.database import Database
 from consumers.database.rows import Archive
 from consumers.errors import TransientError
-from consumers.transcribe import Transcribe
+from consumers.stages.transcribe import Transcribe
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
-from ops.cli import main
-from ops.dead import Selection, found
-from ops.environment import Environment
-from ops.watch import look
+from ops.cli.batch_progress import look
+from ops.cli.main import main
+from ops.recovery.dead_letters import Selection, found
+from ops.wiring.environment import Environment
 from tests.contracts.dead import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
 from tests.integration.conftest import Pipeline, eventually
@@ -37,7 +37,7 @@ Run = Callable[..., Result]
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto is one server, and nobody else looks at its letters."""
     monkeypatch.setattr("consumers.broker.sqs_dead._LONG_POLL", 0)
-    monkeypatch.setattr("ops.dead._PAUSE", 0)
+    monkeypatch.setattr("ops.recovery.dead_letters._PAUSE", 0)
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_nothing_is_thrown_away_by_mistake(run: Run, queues: SqsQueues) -> None:
 def test_on_a_terminal_it_asks_before_it_throws_away(
     run: Run, queues: SqsQueues, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
-    monkeypatch.setattr("ops.commands.dead._is_terminal", lambda: True)
+    monkeypatch.setattr("ops.cli.commands.dead._is_terminal", lambda: True)
     queues.put_dead("x")
     result = run("discard", "--all", input=f"{answer}\n")
     assert "Throw 1 dead letters away for ever?" in result.stderr

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 import psutil
 import pytest
 
-from consumers.completion import Completion
-from consumers.convert import Converter
 from consumers.database.database import Database
 from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.stages.convert import Converter
+from consumers.stages.unpack import Unpack
 from consumers.store import Store, StoredObject
-from consumers.unpack import Unpack
 from events.keys import BatchId
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for

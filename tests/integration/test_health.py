@@ -24,13 +24,13 @@ from consumers.database.migrate import migrations
 from events.keys import AudioId, BatchId
 from events.routes import ROUTES, dead_letter_queue_name, queue_name
 from ops.bootstrap import bootstrap
-from ops.commands.health import health
-from ops.environment import Environment
-from ops.health.checks import CHECKS
-from ops.health.models import SUMS
-from ops.health.site import Bar, open_site
-from ops.log import quiet_log
-from ops.repair import open_sweeper
+from ops.cli.commands.health import health
+from ops.observe.health.checks import CHECKS
+from ops.observe.health.models import SUMS
+from ops.observe.health.site import Bar, open_site
+from ops.wiring.environment import Environment
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_sweeper
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import AT_ONCE, dropped, execute, finished, rows, swept, unpacked
 from tests.integration.test_roles import READ, member
@@ -68,7 +68,7 @@ def found(result: Result) -> dict[str, Any]:
 
 def check_what_to_do(text: str) -> None:
     """See that a command stands there, and that each of dropscribe's exists."""
-    from ops.cli import COMMANDS  # noqa: PLC0415
+    from ops.cli.main import COMMANDS  # noqa: PLC0415
 
     ours = re.findall(r"(?<![\w-])dropscribe ([a-z]+)\b", text)
     assert set(ours) <= {*COMMANDS, "health"}, text
@@ -415,7 +415,7 @@ def test_where_not_all_archives_are_looked_at_the_tables_count_too(
     look: Look, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dropped(pipeline, tmp_path)
-    monkeypatch.setattr("ops.health.batches._PAGES", 0)
+    monkeypatch.setattr("ops.observe.health.batches._PAGES", 0)
     finding = found(look("stages"))
     assert finding["level"] == "unknown"
     assert "not all archives are looked at" in finding["what"]
@@ -637,7 +637,7 @@ def test_a_server_that_says_nothing_costs_no_more_than_the_time_a_check_has(
     """In a process of its own, which has to end although its thread does not."""
     import socket  # noqa: PLC0415
 
-    program = "from ops.commands.health import health; health()"
+    program = "from ops.cli.commands.health import health; health()"
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -8,7 +8,7 @@ import pytest
 
 from consumers.broker.sqs import LOST_AFTER
 from events.event import ObjectCreated
-from ops.environment import Environment
+from ops.wiring.environment import Environment
 from tests.broker.test_loop import refused
 from tests.contracts.loop import LoopContract, Recorder, running, settled
 from tests.contracts.poison import PoisonContract

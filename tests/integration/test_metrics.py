@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumers.errors import TransientError
-from consumers.observer import Silent
+from consumers.runtime.observer import Silent
 from events.keys import BatchId
 from events.routes import ROUTES
 from ops.bootstrap import bootstrap
-from ops.composition import make_store
-from ops.environment import Environment
-from ops.faults.relay import Relay
+from ops.wiring.composition import make_store
+from ops.wiring.environment import Environment
+from tests.harness.faults.relay import Relay
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.moderated import SPOKEN, write_policies
 from tests.integration.queues import SqsQueues
@@ -169,7 +169,7 @@ def test_after_a_batch_the_figures_say_what_was_done(
     start: Start, pipeline: Pipeline, variables: dict[str, str], tmp_path: Path
 ) -> None:
     names = [route.name for route in ROUTES]
-    consumer = start("ops.soak.consumer", *names)
+    consumer = start("tests.soak.consumer", *names)
     consumer.told("READY=1")
     members = {**SPOKEN, "bad.mp3": bytes(99), "cover.jpg": b"\xff\xd8\xff\xe0" + bytes(99)}
     batch = pipeline.drop(archive(tmp_path, tar_of(members)))

@@ -11,28 +11,28 @@ import boto3
 import pytest
 
 from consumers.database.database import Database
+from consumers.documents.transcript import Segment, Transcript
+from consumers.documents.verdict import Moderation
 from consumers.errors import (
     BusyError,
     ConfigurationError,
     PermanentError,
     TransientError,
 )
-from consumers.policy.moderation import Moderation
 from consumers.store import Store
-from consumers.transcript import Segment, Transcript
 from events.keys import AudioId, BatchId
 from events.routes import queue_name
 from ops.bootstrap import bootstrap
-from ops.composition import route_named
-from ops.environment import Environment
-from ops.settings import read_broker_address
-from ops.soak.judge import WordJudge
-from ops.watch import look
+from ops.cli.batch_progress import look
+from ops.wiring.composition import route_named
+from ops.wiring.environment import Environment
+from ops.wiring.settings import read_broker_address
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import found, itemised, rows, swept, unpacked
 from tests.integration.moderated import FLAGGED, POLICY, SPOKEN, heard, judged, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import archive
+from tests.soak.judge import WordJudge
 from tests.unit.archives import tar_of
 
 

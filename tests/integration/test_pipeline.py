@@ -10,16 +10,16 @@ import boto3
 import pytest
 
 from consumers.errors import PermanentError, TransientError
-from consumers.handler import Handler
+from consumers.runtime.handler import Handler
+from consumers.runtime.verdict import RETRY_DELAYS
 from consumers.store import Store
-from consumers.verdict import RETRY_DELAYS
 from events.event import ObjectCreated
 from events.keys import AudioId
 from events.routes import queue_name
 from ops.bootstrap import bootstrap
-from ops.composition import route_named
-from ops.environment import Environment
-from ops.settings import StoreSettings, read_broker_address
+from ops.wiring.composition import route_named
+from ops.wiring.environment import Environment
+from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states
 from tests.integration.conftest import Pipeline, eventually
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
@@ -183,7 +183,7 @@ def test_other_objects_beside_a_batchs_own_do_not_matter(
 def test_long_recordings_are_not_held_in_memory_together(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.transcribe._TOGETHER", 5.0)
+    monkeypatch.setattr("consumers.stages.transcribe._TOGETHER", 5.0)
     batch = pipeline.drop(archive(tmp_path, tar_of({f"{n}.wav": WAV for n in range(5)})))
     pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
     sounds = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in range(5)]

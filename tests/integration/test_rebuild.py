@@ -16,9 +16,9 @@ from consumers.database.rows import Recording
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.store import Store, StoredObject
 from events.keys import AudioId, BatchId
-from ops.log import quiet_log
-from ops.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
-from ops.repair import open_rebuilder, open_reprocessor
+from ops.recovery.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_rebuilder, open_reprocessor
 from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from consumers.completion import Completion
 from consumers.database.recreating import Recreating
-from consumers.dropped import COMPLETE, STATE_TAG
+from consumers.documents.transcript import Transcript
 from consumers.errors import BusyError, PermanentError
+from consumers.stages.completion import Completion
+from consumers.stages.dropped import COMPLETE, STATE_TAG
 from consumers.store import Store
-from consumers.transcript import Transcript
 from events.keys import AudioId, BatchId
-from ops.log import quiet_log
-from ops.repair import open_reprocessor
-from ops.reprocess import Reprocessor
-from ops.sweep.report import Kind, Report
-from ops.telling import Telling
+from ops.recovery.reprocess import Reprocessor
+from ops.recovery.resend import Telling
+from ops.recovery.sweep.report import Kind, Report
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_reprocessor
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     dropped,

@@ -21,14 +21,14 @@ from consumers.database.connect import open_pool
 from consumers.database.database import Database
 from consumers.database.itemising import Itemising
 from consumers.database.reviewing import Filter, HeldError, NoItemError, Reviewing
+from consumers.documents.decision import Decision
+from consumers.documents.item import ReviewItem
+from consumers.documents.listing import read_items
 from consumers.errors import BusyError, PermanentError, TransientError
-from consumers.reviews.decision import Decision
-from consumers.reviews.item import ReviewItem
-from consumers.reviews.listing import read_items
 from consumers.store import Store
 from events.keys import AudioId, BatchId, ClipKey, parse_key
-from ops.environment import Environment
-from ops.review import Desk, open_reviewing
+from ops.wiring.environment import Environment
+from ops.wiring.review_desk import Desk, open_reviewing
 from tests.integration.conftest import Run, printed
 from tests.integration.reviewing import (
     BAD,

@@ -22,14 +22,14 @@ from consumers.database.itemising import Itemising
 from consumers.database.migrate import migrate, migrations, pending
 from consumers.database.reviewing import Filter, Reviewing
 from consumers.database.roles import PRIVILEGES, ensure_roles
+from consumers.documents.decision import Decision
+from consumers.documents.item import ReviewItem
+from consumers.documents.verdict import Finding, Moderation, Window
 from consumers.errors import ConfigurationError, TransientError
-from consumers.policy.moderation import Finding, Moderation, Window
-from consumers.reviews.decision import Decision
-from consumers.reviews.item import ReviewItem
 from events.keys import AudioId, BatchId
-from ops.cli import main
-from ops.composition import open_database
-from ops.environment import Environment
+from ops.cli.main import main
+from ops.wiring.composition import open_database
+from ops.wiring.environment import Environment
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of

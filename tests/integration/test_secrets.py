@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 
-from ops.cli import COMMANDS, main
+from ops.cli.main import COMMANDS, main
 from ops.policies import EXAMPLES
 
 ROOT = Path(__file__).parents[2]

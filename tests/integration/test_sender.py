@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumers.errors import PermanentError
-from ops.environment import Environment
+from ops.wiring.environment import Environment
 from tests.contracts.loop import ROUTE
 from tests.contracts.sender import SenderContract
 from tests.integration.queues import SqsQueues

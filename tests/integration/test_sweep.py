@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from consumers.database.sweeping import DEFAULT_AGES, Ages
-from consumers.dropped import BATCH_TAG, COMPLETE, STATE_TAG, describe
 from consumers.errors import PermanentError
+from consumers.stages.dropped import BATCH_TAG, COMPLETE, STATE_TAG, describe
 from consumers.store import Listed, Store, StoredObject
 from events.keys import ArchiveKey, AudioId, BatchId
-from ops.log import quiet_log
-from ops.repair import open_sweeper
-from ops.sweep.report import NATURES, Kind
+from ops.recovery.sweep.report import NATURES, Kind
+from ops.wiring.log import quiet_log
+from ops.wiring.repair import open_sweeper
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     AT_ONCE,

@@ -11,7 +11,7 @@ import pytest
 from consumers.database.connect import Pool, open_pool
 from consumers.database.migrate import migrate
 from consumers.database.sweeping import DEFAULT_AGES, Sweeping
-from ops.bench.listed import Shape
+from tests.bench.listed import Shape
 
 #: Many times as many rows as a page has.
 SHAPE = Shape(batches=60, recordings=500)

@@ -12,10 +12,10 @@ from consumers.broker.inbox import BrokerLostError
 from consumers.broker.sender import open_sender
 from consumers.errors import TransientError
 from ops.bootstrap import bootstrap
-from ops.composition import make_store, open_inbox, route_named, utc_now
-from ops.drop import Dropper
-from ops.environment import Environment
-from ops.settings import read_broker_address
+from ops.ingest.drop import Dropper
+from ops.wiring.composition import make_store, open_inbox, route_named, utc_now
+from ops.wiring.environment import Environment
+from ops.wiring.settings import read_broker_address
 from tests.integration.certificates import certify, tls_in_front_of
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ops.servers.minio import MinioServer, minio
-from ops.servers.postgres import PostgresServer, postgres
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.minio import MinioServer, minio
+from tests.harness.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 
 @pytest.fixture(scope="session")

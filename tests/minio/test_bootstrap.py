@@ -14,9 +14,9 @@ from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
 from ops.bootstrap.admin import make_admin
-from ops.composition import make_store
-from ops.environment import Environment
-from ops.settings import StoreSettings, read_broker_address
+from ops.wiring.composition import make_store
+from ops.wiring.environment import Environment
+from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.loop import eventually
 
 BATCH = BatchId("20250622-143052-a1b2c3")

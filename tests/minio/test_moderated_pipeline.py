@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.servers.minio import minio
 from tests.contracts.deployed import Deployed, deployed
 from tests.contracts.moderated import POLICY, ModeratedContract
+from tests.harness.servers.minio import minio
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumers.store import Store
-from ops.servers.minio import MinioServer
 from tests.contracts.store import StoreContract, new_bucket
+from tests.harness.servers.minio import MinioServer
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from ops.health.checks import CHECKS
-from ops.health.finding import Finding, Level
-from ops.health.textfile import write_textfile
-from ops.metrics.figures import Figures
-from ops.metrics.pulse import Pulse
+from ops.observe.health.checks import CHECKS
+from ops.observe.health.finding import Finding, Level
+from ops.observe.health.textfile import write_textfile
+from ops.observe.metrics.figures import Figures
+from ops.observe.metrics.pulse import Pulse
 from tests.monitoring.alerts import read_alerts
 from tests.monitoring.dashboard import expressions
 from tests.monitoring.tools import ROLE

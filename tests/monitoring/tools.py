@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ops.servers.process import require
+from tests.harness.servers.process import require
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "ops/ansible/roles/monitoring"

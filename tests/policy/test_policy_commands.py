@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ops.commands.policy import policy
+from ops.cli.commands.policy import policy
 from ops.policies import EXAMPLES
 from tests.policy.tiny import judging_model
 

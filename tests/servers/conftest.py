@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from ops.servers.ceph import CephGateway, ceph
-from ops.servers.postgres import PostgresServer, postgres
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.ceph import CephGateway, ceph
+from tests.harness.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,12 @@ import structlog
 
 from events.event import ObjectCreated
 from events.keys import BatchId
-from ops.composition import make_store
-from ops.environment import Environment
-from ops.faults.death import Deaths
-from ops.handlers import HANDLERS
-from ops.settings.routes import routes_of
-from ops.soak.consumer import mortal
+from ops.wiring.composition import make_store
+from ops.wiring.environment import Environment
+from ops.wiring.handlers import HANDLERS
+from ops.wiring.settings.routes import routes_of
+from tests.harness.faults.death import Deaths
+from tests.soak.consumer import mortal
 
 #: More lives than deaths are allowed: a fault that kills for ever must not hang.
 _LIVES = 50

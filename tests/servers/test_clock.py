@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from consumers.errors import ConfigurationError
-from ops.faults.clock import one_hour_off
+from tests.harness.faults.clock import one_hour_off
 
 #: Run by the standard library's own ``timeit``, as a module that takes a statement.
 TELL = """
@@ -26,7 +26,7 @@ print(time.time(), time.monotonic() - before)
 def test_it_is_an_hour_off_and_sleeps_as_long_as_it_should(ahead: bool) -> None:
     now = time.time()
     done = subprocess.run(
-        [sys.executable, "-m", "ops.faults.clock", "timeit", "-n", "1", "-r", "1", TELL],
+        [sys.executable, "-m", "tests.harness.faults.clock", "timeit", "-n", "1", "-r", "1", TELL],
         env={**os.environ, **one_hour_off(ahead=ahead)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -42,7 +42,7 @@ def test_it_is_an_hour_off_and_sleeps_as_long_as_it_should(ahead: bool) -> None:
 def test_the_missing_library_is_named_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.faults.clock._LIBRARIES", tmp_path)
+    monkeypatch.setattr("tests.harness.faults.clock._LIBRARIES", tmp_path)
 
     with pytest.raises(ConfigurationError, match=r"not installed: apt-get install faketime$"):
         one_hour_off(ahead=True)

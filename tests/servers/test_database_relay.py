@@ -15,8 +15,8 @@ from consumers.database.database import Database
 from consumers.database.migrate import migrate
 from consumers.errors import TransientError
 from events.keys import BatchId
-from ops.faults.database_relay import DatabaseRelay, Moment
-from ops.servers.postgres import PostgresServer
+from tests.harness.faults.database_relay import DatabaseRelay, Moment
+from tests.harness.servers.postgres import PostgresServer
 
 INSERT = "INSERT INTO notes VALUES (%s)"
 

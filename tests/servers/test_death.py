@@ -21,18 +21,18 @@ from consumers.broker.topology import declare_topology
 from consumers.database.migrate import migrate
 from consumers.database.stages import put_stage
 from events.keys import BatchId
-from ops.composition import make_store, open_database
-from ops.environment import Environment
-from ops.faults.death import DeathPoint, Deaths
-from ops.servers.ceph import CephGateway
-from ops.servers.postgres import PostgresServer
-from ops.soak.batches import POLICY
+from ops.wiring.composition import make_store, open_database
+from ops.wiring.environment import Environment
+from tests.harness.faults.death import DeathPoint, Deaths
+from tests.harness.servers.ceph import CephGateway
+from tests.harness.servers.postgres import PostgresServer
+from tests.soak.batches import POLICY
 from tests.unit.archives import tar_of
 from tests.unit.sounds import voice, wav
 
 REACHES = f"""
 import os
-from ops.faults.death import DeathPoint, Deaths
+from tests.harness.faults.death import DeathPoint, Deaths
 deaths = Deaths.from_variables(os.environ)
 deaths.reach(DeathPoint.SEALED)
 deaths.reach(DeathPoint.{DeathPoint.BEFORE_ACK.name})

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from consumers.errors import ConfigurationError
-from ops.servers.grounds import ServerError
-from ops.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.grounds import ServerError
+from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.servers.processes import answers, processes
 
 
@@ -117,7 +117,7 @@ def test_it_leaves_nothing(is_killed: bool) -> None:
 
 
 def test_a_missing_server_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.servers.postgres._VERSIONS", Path("/nowhere"))
+    monkeypatch.setattr("tests.harness.servers.postgres._VERSIONS", Path("/nowhere"))
 
     with (
         pytest.raises(ConfigurationError, match=r"not installed: apt-get install .*postgresql$"),

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ops.servers.postgres import PostgresServer
-from ops.servers.rabbitmq import RabbitNode
+from tests.harness.servers.postgres import PostgresServer
+from tests.harness.servers.rabbitmq import RabbitNode
 from tests.integration.test_secrets import QUOTED, is_hushed, printed, settings
 
 

@@ -18,9 +18,9 @@ from botocore.config import Config
 from kombu import Connection, Exchange, Queue
 
 from consumers.errors import ConfigurationError
-from ops.servers.ceph import CephGateway, ceph
-from ops.servers.grounds import ServerError
-from ops.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.ceph import CephGateway, ceph
+from tests.harness.servers.grounds import ServerError
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.servers.processes import answers, eventually_gone, processes
 
 #: A name that each way of encoding a key turns into another one.
@@ -275,7 +275,7 @@ class TestTheEnd:
     @pytest.mark.parametrize("server", ["rabbitmq", "ceph", "postgres"])
     def test_a_kill_of_the_test_process_takes_all_along(self, server: str) -> None:
         program = f"""
-from ops.servers.{server} import {server}
+from tests.harness.servers.{server} import {server}
 with {server}() as started:
     print(started.folder, flush=True)
     input()

@@ -25,8 +25,8 @@ from botocore.exceptions import (
 
 from consumers.errors import TransientError
 from consumers.store import Store, connect_store
-from ops.faults.store_proxy import Misbehaviour, StoreProxy
-from ops.servers.ceph import CephGateway
+from tests.harness.faults.store_proxy import Misbehaviour, StoreProxy
+from tests.harness.servers.ceph import CephGateway
 from tests.servers.conftest import client
 
 #: A name that each way of encoding a key turns into another one.

@@ -11,9 +11,9 @@ import pytest
 from consumers.database.migrate import migrate, pending
 from consumers.database.roles import ensure_roles
 from consumers.errors import TransientError
-from ops.composition import open_database
-from ops.environment import Environment
-from ops.servers.postgres import PostgresServer, postgres
+from ops.wiring.composition import open_database
+from ops.wiring.environment import Environment
+from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.integration.certificates import certify
 
 

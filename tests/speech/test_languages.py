@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from consumers.documents.transcript import Transcript
 from consumers.speech.recogniser import Waveform
 from consumers.speech.whisper import WhisperXRecogniser
-from consumers.transcript import Transcript
 
 FIRST_WORDS = {" My": "de", " The": "fr", " Please": "en", " Tomorrow": "en"}
 

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consumers.documents.transcript import Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.observer import Silent
+from consumers.runtime.observer import Silent
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Recogniser, Waveform
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
 from consumers.speech.whisper import WhisperXRecogniser
-from consumers.transcript import Transcript
-from ops.bench.spoken import spoken_recording
+from tests.bench.spoken import spoken_recording
 
 # Words wrong of words said: one slip in all of the sample.
 WORD_ERRORS = 0.05

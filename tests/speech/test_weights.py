@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.documents.transcript import Transcript
 from consumers.speech.models import (
     PACKAGED,
     PACKAGED_SHA256,
@@ -18,7 +19,6 @@ from consumers.speech.models import (
 )
 from consumers.speech.recogniser import Waveform
 from consumers.speech.whisper import WhisperXRecogniser
-from consumers.transcript import Transcript
 
 FILES = ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from consumers.documents.transcript import Transcript, render
 from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import Recogniser, Waveform
 from consumers.speech.whisper import WhisperXRecogniser
-from consumers.transcript import Transcript, render
 
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz"]
 PUNKT_FILES = ["abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt"]

@@ -17,11 +17,11 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from ops.cli import main
-from ops.faults.http import Head
-from ops.faults.relay import Relay
-from ops.faults.store_proxy import Misbehaviour, StoreProxy
-from ops.servers.sshd import SshServer, sshd
+from ops.cli.main import main
+from tests.harness.faults.http import Head
+from tests.harness.faults.relay import Relay
+from tests.harness.faults.store_proxy import Misbehaviour, StoreProxy
+from tests.harness.servers.sshd import SshServer, sshd
 from tests.integration.conftest import embedded
 
 __all__ = ["embedded"]

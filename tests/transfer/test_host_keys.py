@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.servers.sshd import SshServer, sshd
+from tests.harness.servers.sshd import SshServer, sshd
 from tests.transfer.archives import tar_of
 from tests.transfer.conftest import Sending
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ops.faults.store_proxy import Misbehaviour
+from tests.harness.faults.store_proxy import Misbehaviour
 from tests.transfer.archives import members_of, noise, tar_of
 from tests.transfer.conftest import MADE, CountingProxy, Line, Sending
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from events.keys import BatchId
-from ops.transfer.staging import Staging
+from ops.ingest.transfer.staging import Staging
 from tests.transfer.archives import members_of, noise, tar_of
 from tests.transfer.conftest import MADE, Sending
 

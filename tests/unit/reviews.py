@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from consumers.policy.moderation import Finding, Window
-from consumers.reviews.decision import Answer, Decision
-from consumers.reviews.item import Kind, ReviewItem, make_item_id
-from consumers.reviews.reviewed import Reviewed
-from consumers.reviews.selection import Reviewable
-from consumers.transcript import Segment, Transcript, Word
+from consumers.documents.decision import Answer, Decision
+from consumers.documents.item import Kind, ReviewItem, make_item_id
+from consumers.documents.reviewed import Reviewed
+from consumers.documents.transcript import Segment, Transcript, Word
+from consumers.documents.verdict import Finding, Window
+from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
 BATCH = BatchId("20250622-143052-a1b2c3")

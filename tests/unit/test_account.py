@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import structlog
 
-from consumers.account import Account, Accountant
 from consumers.broker.delivery import Delivery
 from consumers.errors import BadAudioError, BusyError, TransientError
-from consumers.observer import SILENT, stage
-from consumers.verdict import NAMES
-from consumers.worker import Worker
+from consumers.runtime.account import Account, Accountant
+from consumers.runtime.observer import SILENT, stage
+from consumers.runtime.verdict import NAMES
+from consumers.runtime.worker import Worker
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
 from events.notification import decode, encode

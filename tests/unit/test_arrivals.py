@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.arrivals import Arrivals
 from consumers.broker.delivery import Delivery
+from consumers.runtime.arrivals import Arrivals
 
 #: Seconds that no test waits for.
 _LONG = 60.0

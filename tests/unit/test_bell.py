@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumers.bell import Bell
+from consumers.runtime.bell import Bell
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ops.bench.__main__ import main
-from ops.bench.benchmark import (
+from tests.bench.__main__ import main
+from tests.bench.benchmark import (
     Benchmark,
     Case,
     Conditions,
@@ -21,8 +21,8 @@ from ops.bench.benchmark import (
     Prepared,
     Sample,
 )
-from ops.bench.report import Report
-from ops.bench.rounds import Findings, Spread, measure
+from tests.bench.report import Report
+from tests.bench.rounds import Findings, Spread, measure
 
 
 def ignored(_: str) -> None:

@@ -34,8 +34,8 @@ from ops.bootstrap.minio import (
 )
 from ops.bootstrap.step import Step
 from ops.bootstrap.stores import StorePlan
-from ops.environment import Environment
-from ops.settings import BootstrapSettings, StoreSettings
+from ops.wiring.environment import Environment
+from ops.wiring.settings import BootstrapSettings, StoreSettings
 
 SECRET = "an administrator's"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumers.aws import make_client
-from ops.environment import Environment, SettingError
-from ops.settings import DatabaseSettings, StoreSettings, read_broker_address
+from ops.wiring.environment import Environment, SettingError
+from ops.wiring.settings import DatabaseSettings, StoreSettings, read_broker_address
 
 CREDENTIALS = {"S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "hush"}
 

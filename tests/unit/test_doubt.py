@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.transcript import (
+from consumers.documents.transcript import (
     Doubt,
     DoubtLimits,
     Segment,
@@ -21,7 +21,7 @@ from consumers.transcript import (
     doubts,
     with_loudness,
 )
-from consumers.transcript.repetition import compression_ratio
+from consumers.documents.transcript.repetition import compression_ratio
 from tests.unit.sounds import silence, voice
 
 LIMITS = DoubtLimits()

@@ -7,13 +7,13 @@ import threading
 import pytest
 from prometheus_client import generate_latest
 
-from consumers.observer import Observer, Silent, stage
+from consumers.runtime.observer import Observer, Silent, stage
+from consumers.runtime.verdict import REASONS, Ack, DeadLetter, Retry
 from consumers.speech.whisper import _fills
-from consumers.verdict import REASONS, Ack, DeadLetter, Retry
 from events.keys import AudioId, BatchId
 from events.routes import ROUTES
-from ops.metrics.figures import STATES, Figures
-from ops.metrics.pulse import Pulse
+from ops.observe.metrics.figures import STATES, Figures
+from ops.observe.metrics.pulse import Pulse
 from tests.unit.scraped import Scraped
 
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)

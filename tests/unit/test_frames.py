@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from amqp.exceptions import UnexpectedFrame
 
-from consumers.bell import Bell
 from consumers.broker.frames import FrameConnection
+from consumers.runtime.bell import Bell
 
 
 def frame(payload: bytes, *, end: int = 0xCE) -> bytes:

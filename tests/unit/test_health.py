@@ -21,18 +21,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.commands.health import health
-from ops.environment import Environment
-from ops.health.check import Check
-from ops.health.checks import CHECKS
-from ops.health.finding import Finding, Level, Remark, combined, judged, worst
-from ops.health.models import look_at_models
-from ops.health.running import run_checks
-from ops.health.shown import findings_table, overall, plugin_line
-from ops.health.site import Site
-from ops.health.textfile import write_textfile
-from ops.health.volumes import falling, measure
-from ops.settings.health import HealthSettings, Limits
+from ops.cli.commands.health import health
+from ops.cli.render.health import findings_table, overall, plugin_line
+from ops.observe.health.check import Check
+from ops.observe.health.checks import CHECKS
+from ops.observe.health.finding import Finding, Level, Remark, combined, judged, worst
+from ops.observe.health.models import look_at_models
+from ops.observe.health.running import run_checks
+from ops.observe.health.site import Site
+from ops.observe.health.textfile import write_textfile
+from ops.observe.health.volumes import falling, measure
+from ops.wiring.environment import Environment
+from ops.wiring.settings.health import HealthSettings, Limits
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from consumers.broker.envelope import open_envelope
 from consumers.broker.letter import Letter, LetterIds, Mark
 from events.notification import encode
 from events.routes import ROUTES
-from ops.letters import letter_as_json, letter_in_full, letters_table
+from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table
 
 MARK = Mark("nobody knows", 1, None)
 

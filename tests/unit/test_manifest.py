@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.database.rows import Archive
+from consumers.documents.facts import Facts
+from consumers.documents.manifest import Entry, ManifestWriter, read_manifest
 from consumers.errors import PermanentError
-from consumers.facts import Facts
-from consumers.manifest import Entry, ManifestWriter, read_manifest
 from consumers.store import encoded_metadata
 from events.keys import BatchId
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from consumers.errors import ConfigurationError
-from ops.metrics.figures import Figures
-from ops.metrics.pulse import Pulse, Vitals
-from ops.metrics.server import serving
-from ops.settings.observing import Address
+from ops.observe.metrics.figures import Figures
+from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.metrics.server import serving
+from ops.wiring.settings.observing import Address
 
 
 class Clock:

@@ -10,7 +10,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from consumers.errors import ConfigurationError
-from ops.servers.minio import minio
+from tests.harness.servers.minio import minio
 
 
 def test_a_program_that_is_nowhere_has_to_be_named(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.environment import Environment, SettingError
-from ops.metrics.pulse import Pulse, Vitals
-from ops.notify import Notifier, Supervision
-from ops.settings.observing import Address, ObservingSettings
+from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.systemd import Notifier, Supervision
+from ops.wiring.environment import Environment, SettingError
+from ops.wiring.settings.observing import Address, ObservingSettings
 from tests.unit.test_account import Written
 from tests.unit.test_metrics_server import Clock
 

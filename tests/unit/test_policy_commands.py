@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from consumers.errors import ConfigurationError
 from consumers.policy.folder import read_policies
-from ops.commands.policy import policy
+from ops.cli.commands.policy import policy
 from ops.policies import EXAMPLES
 
 NAMES = ["harassment", "hate", "self-harm", "sexual", "violence"]

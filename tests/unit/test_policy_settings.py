@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.environment import Environment, SettingError
-from ops.settings import ModerationSettings, ReviewSettings
+from ops.wiring.environment import Environment, SettingError
+from ops.wiring.settings import ModerationSettings, ReviewSettings
 
 ENDPOINT = {"POLICY_ENDPOINT": "https://gpu1:8000/v1", "POLICY_ENDPOINT_MODEL": "cope"}
 

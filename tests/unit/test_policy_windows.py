@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.documents.transcript.value import Segment, Word
 from consumers.policy.cope import clean
 from consumers.policy.windows import NoRoomError, Passage, windows
-from consumers.transcript.value import Segment, Word
 
 
 def said(start: float, end: float, text: str, *words: Word) -> Segment:

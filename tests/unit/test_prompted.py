@@ -9,7 +9,7 @@ import pytest
 
 from consumers.errors import ConfigurationError
 from consumers.speech.recogniser import SAMPLE_RATE
-from ops.bench.prompted import Prompted, prompted_recordings
+from tests.bench.prompted import Prompted, prompted_recordings
 
 
 def recording(is_speech: list[bool]) -> Prompted:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ops.soak.recogniser import LengthRecogniser
 from tests.contracts.recogniser import RecogniserContract
+from tests.soak.recogniser import LengthRecogniser
 
 
 class TestLengthRecogniser(RecogniserContract):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.database.rows import Recording
+from consumers.documents.transcript import Format, Segment, Transcript
 from consumers.errors import PermanentError
-from consumers.transcript import Format, Segment, Transcript
 from events.keys import AudioId, BatchId
-from ops.results import TranscriptFolder, safe_parts
+from ops.cli.transcript_folder import TranscriptFolder, safe_parts
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.reviews.decision import Decision
-from consumers.reviews.export import write_csv, write_jsonl
-from consumers.reviews.reviewed import Reviewed
+from consumers.documents.decision import Decision
+from consumers.documents.reviewed import Reviewed
+from consumers.review_queue.export import write_csv, write_jsonl
 from tests.unit.reviews import NOW, decided, item
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.reviews.decision import ANSWERS, Answer
-from consumers.reviews.figures import Share, cohens_kappa, figures
+from consumers.documents.decision import ANSWERS, Answer
+from consumers.review_queue.figures import Share, cohens_kappa, figures
 from tests.unit.reviews import decided, item
 
 PAIRS = st.lists(st.tuples(st.sampled_from(ANSWERS), st.sampled_from(ANSWERS)), min_size=1)

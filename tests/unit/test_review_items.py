@@ -12,9 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.reviews.decision import Correction, Decision, MalformedDecisionError, WrongWordError
-from consumers.reviews.item import KINDS, MalformedItemError, ReviewItem, make_item_id
-from consumers.reviews.listing import ItemsWriter, read_items
+from consumers.documents.decision import (
+    Correction,
+    Decision,
+    MalformedDecisionError,
+    WrongWordError,
+)
+from consumers.documents.item import KINDS, MalformedItemError, ReviewItem, make_item_id
+from consumers.documents.listing import ItemsWriter, read_items
 from events.keys import AudioId, BatchId, DecisionKey, parse_key
 from tests.unit.reviews import BATCH, NOW, item
 

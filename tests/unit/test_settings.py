@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from consumers.errors import ConfigurationError
-from ops.environment import Environment, SettingError
-from ops.settings import (
+from ops.wiring.environment import Environment, SettingError
+from ops.wiring.settings import (
     DatabaseSettings,
     SpeechSettings,
     StoreSettings,

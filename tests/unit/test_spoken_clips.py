@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from consumers.speech.recogniser import SAMPLE_RATE
-from ops.bench.spoken import spoken_clips, spoken_recording
+from tests.bench.spoken import spoken_clips, spoken_recording
 
 
 def test_clips_are_short_and_each_says_something_else() -> None:

@@ -17,7 +17,7 @@ from events.keys import (
     MalformedKeyError,
     parse_key,
 )
-from ops.sweep.listing import Chunk, Gatherer
+from ops.recovery.sweep.listing import Chunk, Gatherer
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.documents.transcript import Segment, Transcript, Word, render
 from consumers.errors import PermanentError
-from consumers.transcript import Segment, Transcript, Word, render
 
 SPOKEN = Transcript(
     audio_id="20250622-143052-a1b2c3-0000007",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.transcript import QUIETEST_DBFS, Segment, Transcript, with_loudness
+from consumers.documents.transcript import QUIETEST_DBFS, Segment, Transcript, with_loudness
 from tests.unit.archives import peak_memory
 from tests.unit.sounds import Sound, silence, voice
 

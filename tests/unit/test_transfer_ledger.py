@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from consumers.errors import TransientError
 from events.keys import BatchId
-from ops.transfer.ledger import Ledger
-from ops.transfer.rows import FileVersion, Shipment, State
+from ops.ingest.transfer.ledger import Ledger
+from ops.ingest.transfer.rows import FileVersion, Shipment, State
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 HOST = "studio"

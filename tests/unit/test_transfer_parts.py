@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from consumers.errors import ConfigurationError, TransientError
 from events.keys import BatchId
-from ops.environment import Environment
-from ops.settings.transfer import TransferSettings
-from ops.transfer import tar
-from ops.transfer.errors import CorruptedError
-from ops.transfer.metadata import archive_metadata
-from ops.transfer.rows import Shipment, State
-from ops.transfer.staging import Partial, Staging
-from ops.transfer.upload import Records, Uploader, part_size
+from ops.ingest.transfer import tar
+from ops.ingest.transfer.errors import CorruptedError
+from ops.ingest.transfer.metadata import archive_metadata
+from ops.ingest.transfer.rows import Shipment, State
+from ops.ingest.transfer.staging import Partial, Staging
+from ops.ingest.transfer.upload import Records, Uploader, part_size
+from ops.wiring.environment import Environment
+from ops.wiring.settings.transfer import TransferSettings
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ops.transfer.source import Host, Source, SourceError, fixed_part, parse_source, shown
+from ops.ingest.transfer.source import Host, Source, SourceError, fixed_part, parse_source, shown
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,20}", fullmatch=True)
 USERS = st.none() | st.from_regex(r"[a-z_][a-z0-9_.+-]{0,10}", fullmatch=True)

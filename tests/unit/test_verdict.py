@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
-from consumers.verdict import (
+from consumers.runtime.verdict import (
     BUSY_DELAY,
     RETRY_DELAYS,
     Ack,

@@ -1,0 +1,1 @@
+"""What lies in the bucket as JSON, as values: each document is written and read in one module."""

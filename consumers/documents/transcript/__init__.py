@@ -1,0 +1,51 @@
+"""What was said in one recording: as a value, as JSON, and as captions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from consumers.documents.transcript.captions import srt, vtt
+from consumers.documents.transcript.doubt import Doubt, DoubtLimits, doubts
+from consumers.documents.transcript.loudness import with_loudness
+from consumers.documents.transcript.value import (
+    QUIETEST_DBFS,
+    MalformedTranscriptError,
+    Segment,
+    State,
+    Transcript,
+    Word,
+)
+
+__all__ = [
+    "QUIETEST_DBFS",
+    "Doubt",
+    "DoubtLimits",
+    "Format",
+    "MalformedTranscriptError",
+    "Segment",
+    "State",
+    "Transcript",
+    "Word",
+    "doubts",
+    "render",
+    "with_loudness",
+]
+
+Format = Literal["json", "srt", "vtt", "txt"]
+
+
+def render(transcript: Transcript, format: Format) -> str:  # noqa: A002
+    """The transcript as a text file of the given format.
+
+    Plain text is one segment a line; captions are empty where nothing was said.
+    """
+    match format:
+        case "json":
+            return transcript.to_json().decode()
+        case "srt":
+            return srt(transcript.segments)
+        case "vtt":
+            return vtt(transcript.segments)
+        case "txt":
+            lines = (" ".join(segment.text.split()) for segment in transcript.segments)
+            return "".join(line + "\n" for line in lines if line)

@@ -1,0 +1,158 @@
+"""Captions from segments: SubRip (SRT) and WebVTT.
+
+A cue holds what fits on two lines of 42 characters, the size that subtitling
+guidelines share. Where words have times, a cue begins and ends with its words;
+where they have none, they share the time that is left, each by its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from consumers.documents.transcript.value import Segment
+
+LINE_LENGTH = 42
+LINES_PER_CUE = 2
+# Seconds of silence between two words that end a cue early.
+PAUSE = 2.0
+
+WORD = re.compile(r"\S+\s*|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One caption: when it is on the screen, in milliseconds, and its lines."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def srt(segments: Iterable[Segment]) -> str:
+    """A SubRip file; it has no escapes, so an arrow inside the text is shortened."""
+    blocks = []
+    for number, cue in enumerate(cues(segments), 1):
+        times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
+        lines = "\n".join(line.replace("-->", "->") for line in cue.lines)
+        blocks.append(f"{number}\n{times}\n{lines}\n")
+    return "\n".join(blocks)
+
+
+def vtt(segments: Iterable[Segment]) -> str:
+    """A WebVTT file (https://www.w3.org/TR/webvtt1/), its text escaped."""
+    blocks = ["WEBVTT\n"]
+    for cue in cues(segments):
+        times = f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}"
+        lines = "\n".join(cue.lines)
+        lines = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        blocks.append(f"{times}\n{lines}\n")
+    return "\n".join(blocks)
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    """``HH:MM:SS,mmm``; both formats allow more than two digits of hours."""
+    seconds, thousandths = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{thousandths:03}"
+
+
+def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
+    """Captions in order: each 1 ms long or longer, none starting before the last one's end."""
+    clock = 0
+    for segment in segments:
+        for pieces in _pack(_timed(segment)):
+            lines = tuple(_lines(pieces))
+            if lines:
+                start = max(clock, round(pieces[0].start * 1000))
+                end = max(piece.end for piece in pieces if not piece.text.isspace())
+                clock = max(start + 1, round(end * 1000))
+                yield Cue(start, clock, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A bit of text that stays on one line, with the white space behind it."""
+
+    text: str
+    start: float
+    end: float
+
+
+def _timed(segment: Segment) -> Iterator[_Piece]:
+    """The segment's text in pieces of a line's length at most, all with times."""
+    clock = segment.start
+    untimed: list[str] = []
+    end = _Piece("", segment.end, segment.end)
+    for piece in (*_pieces(segment), end):
+        if isinstance(piece, str):
+            untimed.append(piece)
+            continue
+        yield from _share(untimed, clock, max(clock, piece.start))
+        yield from _share(_cut(piece.text), piece.start, piece.end)
+        untimed, clock = [], piece.end
+
+
+def _pieces(segment: Segment) -> Iterator[_Piece | str]:
+    """The segment's text in order, from end to end: words with times, and the rest as text.
+
+    The words are looked up in the text because it alone knows where spaces
+    belong: there are none between the words of Japanese or Chinese.
+    """
+    position = 0
+    for word in segment.words:
+        found = segment.text.find(word.text, position)
+        if not word.text or found < 0 or word.start is None or word.end is None:
+            continue
+        yield from _words(segment.text[position:found])
+        position = found + len(word.text)
+        yield _Piece(word.text, word.start, max(word.start, word.end))
+    yield from _words(segment.text[position:])
+
+
+def _words(text: str) -> Iterator[str]:
+    for match in WORD.finditer(text):
+        yield from _cut(match[0])
+
+
+def _cut(text: str) -> list[str]:
+    """Scripts without spaces have no words to break at: cut at the line's length."""
+    return [text[i : i + LINE_LENGTH] for i in range(0, len(text), LINE_LENGTH)]
+
+
+def _share(texts: list[str], start: float, end: float) -> Iterator[_Piece]:
+    """The texts one after the other in the time given, each by its length."""
+    total = sum(map(len, texts))
+    position = 0
+    for text in texts:
+        begin = start + (end - start) * position / total
+        position += len(text)
+        yield _Piece(text, begin, start + (end - start) * position / total)
+
+
+def _pack(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """As many pieces in each cue as its lines hold, and no long pause inside."""
+    packed: list[_Piece] = []
+    for piece in pieces:
+        is_pause = piece.text.isspace() and piece.end - piece.start > PAUSE
+        if packed and (is_pause or len(list(_lines([*packed, piece]))) > LINES_PER_CUE):
+            yield packed
+            packed = []
+        if packed or not piece.text.isspace():
+            packed.append(piece)
+    if packed:
+        yield packed
+
+
+def _lines(pieces: Iterable[_Piece]) -> Iterator[str]:
+    """The pieces' text in lines, broken between pieces, with single spaces."""
+    line = ""
+    for piece in pieces:
+        if len((line + piece.text).strip()) > LINE_LENGTH:
+            yield " ".join(line.split())
+            line = ""
+        line += piece.text
+    if line.strip():
+        yield " ".join(line.split())

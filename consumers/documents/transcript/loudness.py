@@ -1,0 +1,48 @@
+"""How loud the sound under each segment is: words over silence are made up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.documents.transcript.value import QUIETEST_DBFS, Segment, Transcript
+
+
+def with_loudness(
+    transcript: Transcript, samples: NDArray[np.float32], sample_rate: int
+) -> Transcript:
+    """Measure the sound of each segment.
+
+    Args:
+        transcript: Of this sound.
+        samples: All of it: mono, within [-1, 1], shape ``(samples,)``.
+        sample_rate: Hz.
+
+    Returns:
+        The transcript, each segment with its level; a segment that no sound is
+        under keeps None.
+    """
+    segments = (
+        replace(segment, loudness_dbfs=_level(_under(segment, samples, sample_rate)))
+        for segment in transcript.segments
+    )
+    return replace(transcript, segments=tuple(segments))
+
+
+def _under(segment: Segment, samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    first, last = (max(0, round(time * sample_rate)) for time in (segment.start, segment.end))
+    return samples[first:last]
+
+
+def _level(samples: NDArray[np.float32]) -> float | None:
+    """RMS in dB of full scale."""
+    if not samples.size:
+        return None
+    # Summed up in doubles, without a copy of the samples.
+    energy = float(np.einsum("i,i->", samples, samples, dtype=np.float64)) / samples.size
+    if not energy:
+        return QUIETEST_DBFS
+    return max(QUIETEST_DBFS, round(10 * math.log10(energy), 2))

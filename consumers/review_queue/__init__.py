@@ -1,0 +1,1 @@
+"""Figures and exports of what reviewers decided."""

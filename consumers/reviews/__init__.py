@@ -1,1 +1,0 @@
-"""What people review: the items, their decisions, and what those add up to."""

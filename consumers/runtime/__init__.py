@@ -1,0 +1,1 @@
+"""How a delivery is taken, worked on and settled."""

@@ -1,0 +1,1 @@
+"""What each route does with the objects it is told of."""

@@ -1,0 +1,78 @@
+"""Completing a batch: once, by whoever finishes its last recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from consumers.database.database import Database
+from consumers.database.rows import Batch
+from consumers.runtime.observer import SILENT, Observer
+from consumers.stages.dropped import retire
+from consumers.store import Store
+from events.keys import BatchId
+
+
+class Completion:
+    """Asks Postgres whether a batch is done, and announces it in the bucket."""
+
+    def __init__(
+        self, store: Store, database: Database, log: Any, observer: Observer = SILENT
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._log = log
+        self._observer = observer
+
+    def look(self, batch: BatchId) -> None:
+        """Complete the batch if nothing of it is left to do.
+
+        To be called after a row that could be the last is committed, any
+        number of times. The first to find the last one done stores
+        ``.complete.json`` and tags the archive; should it die before that, the
+        next to look does.
+        """
+        if not self._database.complete(batch):
+            return
+        counts = self._database.counts(batch)
+        flagged = self._database.flagged(batch)
+        row = self._database.batch(batch)
+        if row is None:
+            return
+        self._store.write(
+            batch.complete_key,
+            _document(row, counts, flagged),
+            content_type="application/json",
+        )
+        if row.archive_key is not None and row.etag is not None:
+            retire(self._store, row.archive_key, row.etag, batch, failed=row.failure is not None)
+        self._database.announced(batch, counts)
+        seconds = _seconds(row)
+        if seconds is not None:
+            self._observer.batch_completed(seconds)
+        self._log.info(
+            "batch complete", batch=str(batch), seconds=seconds, flagged=flagged, **counts
+        )
+
+
+def _seconds(row: Batch) -> float | None:
+    """Give how long after it was dropped a batch was complete; None where nobody knows."""
+    if row.dropped_at is None or row.completed_at is None:
+        return None
+    # The one is the store's time, the other the database's.
+    return round(max(0.0, (row.completed_at - row.dropped_at).total_seconds()), 1)
+
+
+def _document(row: Batch, counts: Mapping[str, int], flagged: int) -> bytes:
+    document = {
+        "version": 1,
+        "batch_id": str(row.batch),
+        "state": "failed" if row.failure else "complete",
+        "failure": row.failure,
+        "completed_at": row.completed_at.isoformat() if row.completed_at else None,
+        "counts": counts,
+        "moderated": row.is_moderated,
+        "flagged": flagged,
+    }
+    return json.dumps(document, ensure_ascii=False).encode()

@@ -1,0 +1,178 @@
+"""One member of an archive: is it a recording, and if so, its Opus object."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Set
+from contextlib import ExitStack
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+from consumers.archive import Member, MemberError
+from consumers.audio.pool import TranscoderPool
+from consumers.audio.signatures import Sniffed
+from consumers.audio.sniff import sniff
+from consumers.documents.facts import Facts
+from consumers.documents.manifest import Entry, Outcome
+from consumers.errors import BadArchiveError, BadAudioError, TransientError
+from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.scratch import Scratch
+from consumers.store import Store
+from events.keys import AudioId, BatchId
+
+#: Names by which people mean sound. What a file is, its bytes say; its name only
+#: says whether somebody will miss it.
+_SOUND_SUFFIX = re.compile(
+    r"\.(3gp|aac|ac3|aif|aifc|aiff|amr|ape|au|caf|dsf|dts|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
+    r"|oga|ogg|opus|ra|rm|snd|spx|tta|voc|w64|wav|wave|webm|wma|wv)",
+    re.IGNORECASE,
+)
+
+#: What file managers and operating systems leave in archives.
+_LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+
+_CHUNK = 1 << 20
+
+
+class Converter:
+    """Turns members into entries of the manifest, and recordings into objects."""
+
+    def __init__(
+        self,
+        store: Store,
+        transcoders: TranscoderPool,
+        scratch: Scratch,
+        observer: Observer = SILENT,
+    ) -> None:
+        self._store = store
+        self._transcoders = transcoders
+        self._scratch = scratch
+        self._observer = observer
+
+    def prepare(self, batch: BatchId, member: Member, done: Set[int]) -> Callable[[], Entry]:
+        """Take over a member's content, as it can be read only now.
+
+        Args:
+            batch: Whose member.
+            member: The archive's current one.
+            done: Ordinals whose objects are stored already.
+
+        Returns:
+            What is left to do; it may run later, in another thread.
+
+        """
+        if member.ordinal in done:
+            return lambda: self._found(AudioId(batch, member.ordinal), member)
+        if (by_name := _decided_by_name(member)) is not None:
+            return lambda: by_name
+        with ExitStack() as stack:
+            file = cast("BinaryIO", stack.enter_context(self._scratch.file()))
+            try:
+                sha256 = _copy(member.content, file)
+            except (MemberError, BadArchiveError) as exc:
+                # Should the archive break off here, its next member says so again.
+                entry = _entry(member, "rejected", str(exc))
+                return lambda: entry
+            sniffed = sniff(file)
+            if (by_content := _decided_by_content(member, sniffed)) is not None:
+                return lambda: by_content
+            owned = stack.pop_all()
+        return lambda: self._convert(batch, member, file, sniffed, sha256, owned)
+
+    def _convert(
+        self,
+        batch: BatchId,
+        member: Member,
+        file: BinaryIO,
+        sniffed: Sniffed,
+        sha256: str,
+        owned: ExitStack,
+    ) -> Entry:
+        audio = AudioId(batch, member.ordinal)
+        with owned, self._scratch.file() as opus:
+            try:
+                facts = self._transcode(file, sniffed, cast("BinaryIO", opus), sha256)
+            except BadAudioError as exc:
+                return _entry(member, "rejected", str(exc))
+            with stage(self._observer, "store"):
+                self._store.write(
+                    audio.opus_key,
+                    cast("BinaryIO", opus),
+                    content_type="audio/ogg",
+                    metadata=facts.to_metadata(member.path),
+                )
+        return _entry(member, "accepted", _note(member, facts), facts)
+
+    def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO, sha256: str) -> Facts:
+        if sniffed.demuxer is None:
+            raise BadAudioError(f"{sniffed.label} holds no sound")
+        file.seek(0)
+        with stage(self._observer, "transcode"):
+            transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
+        opus.seek(0)
+        return Facts(
+            duration=transcoded.duration,
+            codec=transcoded.codec,
+            sample_rate=transcoded.sample_rate,
+            channels=transcoded.channels,
+            loudness_dbfs=transcoded.loudness_dbfs,
+            silent=transcoded.silent,
+            damaged=transcoded.damaged,
+            source_sha256=sha256,
+        )
+
+    def _found(self, audio: AudioId, member: Member) -> Entry:
+        """Take the facts from the object that an earlier attempt stored."""
+        stored = self._store.head(audio.opus_key)
+        if stored is None:
+            raise TransientError(f"{audio.opus_key} was deleted while its archive was read")
+        facts = Facts.from_metadata(stored.metadata)
+        return _entry(member, "accepted", _note(member, facts), facts)
+
+
+def _copy(content: BinaryIO, file: BinaryIO) -> str:
+    """Copy to the start of ``file``; returns the SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    while chunk := content.read(_CHUNK):
+        digest.update(chunk)
+        file.write(chunk)
+    file.flush()
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _decided_by_name(member: Member) -> Entry | None:
+    path = PurePosixPath(member.path)
+    if member.is_directory:
+        return _entry(member, "ignored", "folder")
+    if member.refusal is not None:
+        return _entry(member, "rejected", member.refusal)
+    if "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _LITTER:
+        return _entry(member, "ignored", "a file manager's own file")
+    return None
+
+
+def _decided_by_content(member: Member, sniffed: Sniffed) -> Entry | None:
+    if sniffed.kind == "audio":
+        return None
+    if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):
+        return _entry(
+            member, "rejected", f"not a recording, whatever its name says: {sniffed.label}"
+        )
+    if sniffed.kind == "unknown":
+        return _entry(member, "rejected", "not in any format of sound that is known")
+    return _entry(member, "ignored", sniffed.label)
+
+
+def _note(member: Member, facts: Facts) -> str | None:
+    notes = [member.note] if member.note else []
+    if facts.damaged:
+        notes.append(f"{facts.damaged} damaged packets were left out")
+    return "; ".join(notes) or None
+
+
+def _entry(
+    member: Member, outcome: Outcome, reason: str | None = None, facts: Facts | None = None
+) -> Entry:
+    return Entry(member.ordinal, member.path, member.size, outcome, reason, facts)

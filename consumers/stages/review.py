@@ -1,0 +1,279 @@
+"""The route ``review``: a complete batch in, the items that people are to review out.
+
+Everything is made before it is said: clips, then the list of items, then their
+rows, then the messages to other systems. A crash anywhere leaves what the
+next delivery makes again, with the same ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, islice
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
+
+from consumers.audio.clip import Clip
+from consumers.database.database import Database
+from consumers.database.itemising import Itemising
+from consumers.documents.item import ReviewItem
+from consumers.documents.listing import ItemsWriter, read_items
+from consumers.documents.transcript.doubt import DoubtLimits, doubts
+from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.scratch import Scratch
+from consumers.stages.absence import check_bucket, check_deleted
+from consumers.stages.selection import Selection, select
+from consumers.store import ObjectGoneError, Store
+from events.event import ObjectCreated
+from events.keys import COMPLETE, AudioId, BatchId, BatchKey, MalformedKeyError, parse_key
+
+#: Rows that are written, and messages that are sent, together.
+_TOGETHER = 100
+
+T = TypeVar("T")
+
+
+class Cutter(Protocol):
+    """Cuts clips (`consumers.audio.clip.cut_clip`)."""
+
+    def __call__(self, opus: BinaryIO, *, start: float, end: float, margin: float) -> Clip:
+        """Cut a passage with something before and after it; times are in seconds."""
+        ...
+
+
+class Announcer(Protocol):
+    """Puts messages into a queue (`consumers.broker.sender.Sender`)."""
+
+    def announce(self, queue: str, body: str) -> None:
+        """Put one message into the queue of that name."""
+        ...
+
+
+@dataclass(slots=True)
+class _Findings:
+    """A batch's items.
+
+    Attributes:
+        file: Their list, as it is stored.
+        ids: Of all of them, also of those without a clip.
+        damaged: The first error of a recording that can't be cut.
+    """
+
+    file: BinaryIO
+    ids: list[str]
+    damaged: TransientError | None
+
+
+class Review:
+    """Does the route's work.
+
+    Args:
+        store: The bucket.
+        database: For its locks.
+        itemising: The tables, as items are made.
+        announcer: Tells other systems of each item.
+        queue: The name of the queue that it is told them by.
+        scratch: For recordings, while they are cut, and the list of items.
+        cut: Cuts clips.
+        selection: What is to be reviewed, besides what is flagged.
+        limits: Which transcripts are doubtful.
+        log: A structlog logger.
+        observer: Is told of the work.
+    """
+
+    #: A batch is work enough for one call.
+    group = 1
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        itemising: Itemising,
+        announcer: Announcer,
+        queue: str,
+        scratch: Scratch,
+        cut: Cutter,
+        selection: Selection,
+        limits: DoubtLimits,
+        log: Any,
+        observer: Observer = SILENT,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._itemising = itemising
+        self._announcer = announcer
+        self._queue = queue
+        self._scratch = scratch
+        self._cut = cut
+        self._selection = selection
+        self._limits = limits
+        self._log = log.bind(route="review")
+        self._observer = observer
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """Make the items of each event's batch. See `consumers.runtime.handler.Handler`."""
+        return [self._outcome(event) for event in events]
+
+    def give_up(self, event: ObjectCreated, error: str) -> None:
+        """Put on the batch's row why its items are not made."""
+        try:
+            batch = _batch_id(event)
+        except PermanentError:
+            return
+        self._itemising.stall(batch, error)
+
+    def _outcome(self, event: ObjectCreated) -> Exception | None:
+        try:
+            self._review(event)
+        except (PermanentError, TransientError) as exc:
+            return exc
+        return None
+
+    def _review(self, event: ObjectCreated) -> None:
+        check_bucket(event, self._store.bucket)
+        batch = _batch_id(event)
+        if self._store.head(batch.complete_key) is None:
+            check_deleted(event, self._store.now())
+            self._log.info(
+                "batch is not complete any more, nothing to do", key=event.key, batch=str(batch)
+            )
+            return
+        with self._database.locks() as locks:
+            if not locks.acquire(f"review {batch}"):
+                raise BusyError(f"another worker is making the review items of {batch}")
+            self._make_items(batch)
+
+    def _make_items(self, batch: BatchId) -> None:
+        done = self._itemising.round(batch)
+        if done.completed_at is None:
+            raise TransientError(
+                f"{batch.complete_key} is there, but the database does not know batch {batch} as "
+                f"complete: it is being done again, or 'dropscribe rebuild {batch}' is needed"
+            )
+        # Both, as the list can be lost without the row.
+        if done.itemised_at is not None and self._store.head(batch.review_key) is not None:
+            return
+        with self._scratch.file() as file:
+            self._publish(batch, self._find(batch, cast("BinaryIO", file)), done.completed_at)
+
+    def _find(self, batch: BatchId, file: BinaryIO) -> _Findings:
+        """Make all items, with their clips.
+
+        One damaged recording must not cost the others theirs: what can be made is
+        made, and how it failed is kept for the end.
+        """
+        findings = _Findings(file, [], None)
+        writer = ItemsWriter(file, batch)
+        for audio, items in groupby(self._select(batch), key=lambda item: item.audio):
+            of_recording = list(items)
+            findings.ids.extend(item.item_id for item in of_recording)
+            try:
+                self._put_clips(audio, of_recording)
+            except _DamagedError as exc:
+                self._log.warning(
+                    "no review clips", audio=str(audio), batch=str(batch), error=str(exc)
+                )
+                findings.damaged = findings.damaged or exc
+            else:
+                for item in of_recording:
+                    writer.add(item)
+        writer.finish()
+        return findings
+
+    def _select(self, batch: BatchId) -> Iterator[ReviewItem]:
+        for recording in self._itemising.recordings(batch):
+            doubtful = doubts(recording.transcript, self._limits)
+            yield from select(recording, doubtful, self._selection)
+
+    def _put_clips(self, audio: AudioId, items: Iterable[ReviewItem]) -> None:
+        """Cut and store the clips that are not there yet.
+
+        Raises:
+            _DamagedError: The recording can't be read.
+        """
+        by_key = {item.clip_key: item for item in items}
+        missing = [item for key, item in by_key.items() if self._store.head(key) is None]
+        if not missing:
+            return
+        with self._scratch.file() as file:
+            try:
+                with stage(self._observer, "read"):
+                    self._store.download(audio.opus_key, file)
+            except ObjectGoneError as exc:
+                raise _DamagedError(audio, "it is not there any more") from exc
+            for item in missing:
+                self._put_clip(cast("BinaryIO", file), item)
+
+    def _put_clip(self, opus: BinaryIO, item: ReviewItem) -> None:
+        opus.seek(0)
+        try:
+            with stage(self._observer, "clip"):
+                clip = self._cut(
+                    opus, start=item.start, end=item.end, margin=self._selection.margin
+                )
+        except PermanentError as exc:
+            raise _DamagedError(item.audio, str(exc)) from exc
+        with stage(self._observer, "store"):
+            self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
+
+    def _publish(self, batch: BatchId, findings: _Findings, completed_at: datetime) -> None:
+        """Store the list, unless it is not whole, then the rows, then tell of them.
+
+        Raises:
+            TransientError: Not all could be made.
+        """
+        if findings.damaged is None:
+            self._store.write(batch.review_key, findings.file, content_type="application/json")
+        with stage(self._observer, "record"):
+            for items in self._portions(findings):
+                self._itemising.put_items(items)
+            self._itemising.supersede(batch, findings.ids)
+        with stage(self._observer, "announce"):
+            for items in self._portions(findings):
+                for item in items:
+                    self._announcer.announce(self._queue, message(item))
+        if findings.damaged is not None:
+            raise findings.damaged
+        self._itemising.itemised(batch, completed_at)
+        self._log.info("batch is ready for review", batch=str(batch), items=len(findings.ids))
+
+    def _portions(self, findings: _Findings) -> Iterator[list[ReviewItem]]:
+        findings.file.seek(0)
+        return _portions(read_items(findings.file), _TOGETHER)
+
+
+class _DamagedError(TransientError):
+    """A recording's object is not what was stored. The recording itself is not to blame."""
+
+    def __init__(self, audio: AudioId, error: str) -> None:
+        super().__init__(
+            f"{audio.opus_key} is damaged in the store: {error} "
+            "(dropscribe reprocess --from unpack makes it anew)"
+        )
+
+
+def message(item: ReviewItem) -> str:
+    """Say of an item what other systems are told: JSON, in ASCII.
+
+    It can come more than once; ``item_id`` tells.
+    """
+    document = {"version": 1, "batch_id": str(item.audio.batch), **item.to_document()}
+    return json.dumps(document, allow_nan=False)
+
+
+def _portions(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while portion := list(islice(items, size)):
+        yield portion
+
+
+def _batch_id(event: ObjectCreated) -> BatchId:
+    try:
+        key = parse_key(event.key)
+    except MalformedKeyError as exc:
+        raise PermanentError(str(exc)) from exc
+    if not isinstance(key, BatchKey) or key.suffix != COMPLETE:
+        raise PermanentError(f"{event.key} does not say that a batch is complete")
+    return key.batch

@@ -1,0 +1,192 @@
+"""Which passages of a recording people are to review. Times are in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from consumers.documents.item import Kind, ReviewItem, make_item_id
+from consumers.documents.passage import text_between
+from consumers.documents.transcript import Transcript
+from consumers.documents.transcript.doubt import Doubt
+from consumers.documents.verdict import Finding, Window
+from events.keys import AudioId
+
+#: Doubtful passages that are as close to each other, and together no longer, are one item.
+_GAP = 5.0
+_TOGETHER = 60.0
+
+#: Reasons that are told of such an item; the rest are counted.
+_TOLD = 3
+
+#: A passage begins at least so long before the recording's end: recognisers are
+#: sometimes wrong about where that is.
+_LEAST = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewable:
+    """A recording with all that is known of what is said in it.
+
+    Attributes:
+        audio: Its id.
+        path: The member's in the archive.
+        duration: Of its sound.
+        flagged: Whether a policy flags it; None where none was asked.
+        findings: What the policies say.
+        transcript: What is said.
+    """
+
+    audio: AudioId
+    path: str
+    duration: float
+    flagged: bool | None
+    findings: tuple[Finding, ...]
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is to be reviewed besides what is flagged, and how much of it is to be heard.
+
+    Attributes:
+        sample: Which share of the recordings that no policy flags, from 0 to 1.
+        margin: How much is heard before and after a passage.
+    """
+
+    sample: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    start: float
+    end: float
+    reasons: tuple[str, ...]
+
+
+def select(
+    recording: Reviewable, doubts: Iterable[Doubt], selection: Selection
+) -> list[ReviewItem]:
+    """Make a recording's review items; the same recording always gives the same.
+
+    Every window that a policy flags is one, for each such policy. Doubtful passages
+    that follow each other closely are one together. Of a random sample of the
+    recordings that no policy flags, one random window is.
+
+    Args:
+        recording: Whose.
+        doubts: The transcript's doubtful passages, in any order.
+        selection: What else is to be reviewed.
+    """
+    items = [
+        *_flagged(recording, selection.margin),
+        *_doubtful(recording, doubts, selection.margin),
+        *_sampled(recording, selection),
+    ]
+    return list({item.item_id: item for item in items}.values())
+
+
+def _flagged(recording: Reviewable, margin: float) -> Iterator[ReviewItem]:
+    for finding in recording.findings:
+        for window in finding.windows:
+            if window.flagged:
+                reason = (
+                    f"policy {finding.policy} scores this passage {window.score:.2f} "
+                    f"(threshold {finding.threshold:.2f})"
+                )
+                passage = _Passage(window.start, window.end, (reason,))
+                yield _item(recording, "flagged", passage, margin, finding, window.score)
+
+
+def _doubtful(
+    recording: Reviewable, doubts: Iterable[Doubt], margin: float
+) -> Iterator[ReviewItem]:
+    for passage in _joined(sorted(doubts, key=lambda each: (each.start, each.end, each.kind))):
+        yield _item(recording, "doubtful", passage, margin)
+
+
+def _joined(doubts: Sequence[Doubt]) -> Iterator[_Passage]:
+    """Put together what overlaps, or is close and short enough together."""
+    passage: _Passage | None = None
+    for doubt in doubts:
+        if passage is not None and _is_one(passage, doubt):
+            reasons = tuple(dict.fromkeys((*passage.reasons, doubt.reason)))
+            passage = _Passage(passage.start, max(passage.end, doubt.end), reasons)
+            continue
+        if passage is not None:
+            yield passage
+        passage = _Passage(doubt.start, doubt.end, (doubt.reason,))
+    if passage is not None:
+        yield passage
+
+
+def _is_one(passage: _Passage, doubt: Doubt) -> bool:
+    if (doubt.start, doubt.end) == (passage.start, passage.end):
+        return True
+    is_short = max(passage.end, doubt.end) - passage.start <= _TOGETHER
+    return is_short and doubt.start - passage.end <= _GAP
+
+
+def _told(reasons: Sequence[str]) -> str:
+    more = [f"and {len(reasons) - _TOLD} more like these"] if len(reasons) > _TOLD else []
+    return "; ".join([*reasons[:_TOLD], *more])
+
+
+def _sampled(recording: Reviewable, selection: Selection) -> Iterator[ReviewItem]:
+    windows = _windows(recording.findings)
+    # Not False: None is one of which no policy was asked.
+    if recording.flagged is not False or not windows:
+        return
+    # Two numbers of the id: whether it is drawn, and which of its windows.
+    digest = hashlib.sha256(str(recording.audio).encode()).digest()
+    if int.from_bytes(digest[:8]) < selection.sample * 2**64:
+        window = windows[int.from_bytes(digest[8:16]) % len(windows)]
+        reason = "a random sample of what no policy flags"
+        passage = _Passage(window.start, window.end, (reason,))
+        yield _item(recording, "sample", passage, selection.margin)
+
+
+def _windows(findings: Sequence[Finding]) -> Sequence[Window]:
+    return findings[0].windows if findings else ()
+
+
+def _item(
+    recording: Reviewable,
+    kind: Kind,
+    passage: _Passage,
+    margin: float,
+    finding: Finding | None = None,
+    score: float | None = None,
+) -> ReviewItem:
+    audio = recording.audio
+    start, end = _within(recording.duration, passage)
+    policy = finding.policy if finding else None
+    version = finding.version if finding else None
+    clip_start = max(0.0, start - margin)
+    text = text_between(recording.transcript, passage.start, passage.end)
+    return ReviewItem(
+        item_id=make_item_id(audio, kind, start, end, policy=policy, version=version, text=text),
+        audio=audio,
+        kind=kind,
+        policy=policy,
+        version=version,
+        score=score,
+        reason=_told(passage.reasons),
+        path=recording.path,
+        start=start,
+        end=end,
+        text=text,
+        clip_key=audio.clip_key(clip_start, min(recording.duration, end + margin)),
+        clip_start=clip_start,
+    )
+
+
+def _within(duration: float, passage: _Passage) -> tuple[float, float]:
+    """Hold a passage within its recording, to the millisecond."""
+    start = max(0.0, min(passage.start, duration - _LEAST))
+    end = max(start, min(passage.end, duration))
+    # Rounded down, so that neither is beyond the end.
+    return math.floor(start * 1000) / 1000, math.floor(end * 1000) / 1000

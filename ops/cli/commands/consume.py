@@ -1,0 +1,131 @@
+"""``dropscribe consume``: run consumers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from types import FrameType
+
+import click
+
+from consumers.runtime.loop import Loop, Stop
+from events.routes import ROUTES
+from ops.observe.metrics.figures import Figures
+from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.metrics.server import serving
+from ops.observe.systemd import Notifier, Supervision
+from ops.wiring.composition import Adapters, route_named
+from ops.wiring.environment import Environment
+from ops.wiring.log import configure_log
+from ops.wiring.loops import open_loop
+from ops.wiring.settings.observing import ObservingSettings
+
+
+@click.command()
+@click.argument(
+    "routes",
+    nargs=-1,
+    required=True,
+    metavar="ROUTE...",
+    type=click.Choice([route.name for route in ROUTES]),
+)
+def consume(routes: tuple[str, ...]) -> None:
+    """Run the consumers of one or more ROUTEs: unpack, transcribe, moderate, review.
+
+    Runs until SIGTERM or Ctrl-C: then it takes nothing new, finishes what it has
+    in hand or gives it back, and exits within half a minute. A second signal
+    gives back at once. As many as you like can run, on any hosts.
+
+    With METRICS_ADDRESS=HOST:PORT it serves /metrics for Prometheus, /healthz (200
+    unless it hangs) and /readyz (200 while it is connected to the broker). Under
+    systemd (Type=notify) it says when it is ready, and feeds the watchdog.
+
+    \b
+      METRICS_ADDRESS=9464 dropscribe consume unpack
+      curl http://127.0.0.1:9464/metrics
+
+    Settings: those of bootstrap, and METRICS_ADDRESS, HUNG_AFTER; SCRATCH_ROOT, UNPACK_PROCESSES,
+    OPUS_BIT_RATE, OPUS_COMPLEXITY, SILENCE_DBFS for unpack; SCRATCH_ROOT, MODELS_ROOT,
+    WHISPER_MODEL, WHISPER_DEVICE, WHISPER_COMPUTE_TYPE, WHISPER_BATCH_SIZE,
+    WHISPER_THREADS, TRANSCRIBE_GROUP for transcribe; POLICIES_ROOT, MODELS_ROOT,
+    POLICY_MODEL, POLICY_ADAPTER, POLICY_DEVICE, POLICY_QUANTISATION,
+    POLICY_BATCH_SIZE, POLICY_CONTEXT, or POLICY_ENDPOINT, POLICY_ENDPOINT_MODEL,
+    POLICY_ENDPOINT_KEY, POLICY_ENDPOINT_TIMEOUT, POLICY_ENDPOINT_CA_FILE, and
+    POLICY_LANGUAGES, POLICY_WINDOW_SECONDS, MODERATE_GROUP for moderate;
+    SCRATCH_ROOT, REVIEW_SAMPLE, REVIEW_MARGIN_SECONDS, REVIEW_LOGPROB, SILENCE_DBFS
+    for review.
+    """  # noqa: D301
+    run_consumers(routes, Environment(os.environ))
+
+
+def run_consumers(
+    routes: Sequence[str], environment: Environment, adapters: Adapters | None = None
+) -> None:
+    """Run the routes' consumers in this process until a signal asks to end.
+
+    Raises:
+        ConfigurationError: They can't run.
+    """
+    settings = ObservingSettings.read(environment, pid=os.getpid())
+    log = configure_log().bind(host=socket.gethostname(), pid=os.getpid())
+    pulses = [Pulse(name) for name in dict.fromkeys(routes)]
+    vitals = Vitals(pulses, hung_after=settings.hung_after)
+    figures = Figures(version("dropscribe"))
+    supervision = Supervision(
+        Notifier(settings.notify_socket, log), vitals, watchdog=settings.watchdog
+    )
+    stop = Stop()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        vitals.is_stopping = True
+        (stop.now if stop.asked.is_set() else stop.asked).set()
+
+    with ExitStack() as stack:
+        if settings.metrics is not None:
+            # Before there are handlers, as loading a model takes long.
+            address = stack.enter_context(serving(settings.metrics, figures.registry, vitals))
+            log.info("serving metrics", address=str(address))
+        loops = {
+            pulse: stack.enter_context(
+                open_loop(
+                    route_named(pulse.route), environment, log, adapters, figures.observer(pulse)
+                )
+            )
+            for pulse in pulses
+        }
+        # Not before: until here there is nothing in hand.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, ask)
+        _run(loops, stop, supervision)
+
+
+def _run(loops: Mapping[Pulse, Loop], stop: Stop, supervision: Supervision) -> None:
+    """Run each loop in a thread of its own; should one break, end them all."""
+    broken: list[BaseException] = []
+
+    def run(pulse: Pulse, loop: Loop) -> None:
+        try:
+            loop.run(stop)
+        except BaseException as exc:
+            pulse.has_died = True
+            broken.append(exc)
+            stop.asked.set()
+
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in loops.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        # With a timeout, as signals are handled in this thread between waits.
+        while thread.is_alive():
+            supervision.attend()
+            thread.join(0.5)
+    # What is asked to stop can have stopped between two looks.
+    supervision.attend()
+    if broken:
+        raise broken[0]

@@ -1,0 +1,248 @@
+"""``dropscribe policy``: what is forbidden, in words, before it is used."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from consumers.documents.transcript import Segment
+from consumers.documents.verdict import DIGITS
+from consumers.errors import ConfigurationError, PermanentError, TransientError
+from consumers.policy.cope import clean
+from consumers.policy.folder import read_policies, read_policy
+from consumers.policy.judge import Judge
+from consumers.policy.policy import Policy
+from consumers.policy.structure import read_labels
+from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
+from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json
+from ops.cli.render.progress import print_json, waiting_for
+from ops.policies import EXAMPLES, copy_examples
+from ops.wiring.composition import open_judge
+from ops.wiring.environment import Environment
+from ops.wiring.settings import ModerationSettings
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def policy() -> None:
+    """Write policies: what recordings are checked against.
+
+    A policy is a Markdown file with the headings that the model knows. All of
+    a folder (POLICIES_ROOT) are used; thresholds.toml in it says from which
+    score on a passage is flagged.
+
+    \b
+    To begin with:
+      dropscribe policy examples --to /etc/dropscribe/policies
+      dropscribe policy check /etc/dropscribe/policies/*.md
+      dropscribe policy try /etc/dropscribe/policies/hate.md "Good morning."
+    """  # noqa: D301
+
+
+@policy.command("check")
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.option("--structure-only", is_flag=True, help="Do not load the model to count tokens.")
+@_JSON
+@click.pass_context
+def check_command(
+    context: click.Context, files: tuple[Path, ...], *, structure_only: bool, as_json: bool
+) -> None:
+    """Check policies: their headings, and their length in the model's tokens.
+
+    The length is counted where the model, or its endpoint, is at hand. The exit
+    code is 1 if there are errors; remarks are advice.
+
+    \b
+    For example:
+      dropscribe policy check --structure-only policies/*.md
+
+    Settings: MODELS_ROOT, POLICY_MODEL, POLICY_ADAPTER, POLICY_CONTEXT,
+    POLICY_DEVICE, POLICY_QUANTISATION; or POLICY_ENDPOINT, POLICY_ENDPOINT_MODEL,
+    POLICY_ENDPOINT_KEY, POLICY_ENDPOINT_TIMEOUT, POLICY_ENDPOINT_CA_FILE.
+    """  # noqa: D301
+    reports, uncounted = _checked(files, structure_only=structure_only)
+    is_fine = all(report.is_fine for report in reports)
+    if as_json:
+        print_json(
+            {
+                "fine": is_fine,
+                "policies": [report.to_json() for report in reports],
+                "uncounted": uncounted,
+            }
+        )
+    else:
+        for report in reports:
+            _print_report(report)
+        if uncounted is not None:
+            click.echo(f"The lengths were not counted: {uncounted}")
+    context.exit(0 if is_fine else 1)
+
+
+@policy.command("try")
+@click.argument("file", type=_FILE)
+@click.argument("text")
+@_JSON
+def try_command(file: Path, text: str, *, as_json: bool) -> None:
+    """Judge TEXT by the policy FILE; - reads it from standard input.
+
+    What is longer than the model's context is judged in parts, and the highest
+    score counts. The threshold is that of the thresholds.toml beside FILE.
+
+    \b
+    For example:
+      dropscribe policy try policies/violence.md "We won, we killed it out there."
+
+    Settings: those of `dropscribe policy check`.
+    """  # noqa: D301
+    content = clean(_standard_input() if text == "-" else text)
+    if not content:
+        raise click.UsageError("there is no text to judge")
+    chosen = read_policy(file)
+    with _loaded(_settings()) as judge:
+        scores = [round(score, DIGITS) for score in _scores(judge, chosen, content)]
+        answer = {
+            "policy": chosen.name,
+            "version": chosen.version,
+            "model": judge.model,
+            "adapter": judge.adapter,
+            "score": max(scores),
+            "threshold": chosen.threshold,
+            "flagged": max(scores) >= chosen.threshold,
+            "parts": scores,
+        }
+    if as_json:
+        print_json(answer)
+        return
+    verdict = "flagged" if answer["flagged"] else "not flagged"
+    parts = f" (the highest of {len(scores)} parts)" if len(scores) > 1 else ""
+    click.echo(f"score {max(scores):.4f}{parts}, threshold {chosen.threshold:g}: {verdict}")
+
+
+@policy.command("list")
+@click.option("--examples", is_flag=True, help="Those that come with dropscribe.")
+@_JSON
+def list_command(*, examples: bool, as_json: bool) -> None:
+    """Show the policies that are used, or the examples.
+
+    The version is a hash of the text; each verdict names the one that it is by.
+
+    Settings: POLICIES_ROOT.
+    """
+    root = EXAMPLES if examples else Environment(os.environ).path("POLICIES_ROOT")
+    if root is None:
+        raise ConfigurationError(
+            "POLICIES_ROOT is not set, so nothing is judged; "
+            "`dropscribe policy list --examples` shows what comes with dropscribe"
+        )
+    policies = read_policies(root)
+    if as_json:
+        print_json({"root": str(root), "policies": [policy_as_json(each) for each in policies]})
+    else:
+        Console().print(_table(policies))
+
+
+@policy.command("examples")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder; it is made.",
+)
+@_JSON
+def examples_command(to: Path, *, as_json: bool) -> None:
+    """Copy the example policies into a folder, to make them your own.
+
+    Nothing is overwritten: what is there under the same name is kept.
+
+    \b
+    For example:
+      dropscribe policy examples --to /etc/dropscribe/policies
+    """  # noqa: D301
+    done = dict(copy_examples(to))
+    if as_json:
+        print_json({"folder": str(to), "files": done})
+        return
+    words = {"copied": "copied", "there": "is there", "kept": "kept: it differs from the example"}
+    for name, deed in done.items():
+        click.echo(f"{to / name}  {words[deed]}")
+
+
+def _checked(
+    files: Sequence[Path], *, structure_only: bool
+) -> tuple[list[PolicyReport], str | None]:
+    """Check files, and say why their lengths were not counted, if they were not."""
+    if not structure_only:
+        settings = _settings()
+        try:
+            with _loaded(settings) as judge:
+                return [check_policy(path, judge) for path in files], None
+        except (ConfigurationError, PermanentError, TransientError) as exc:
+            return [check_policy(path, None) for path in files], str(exc)
+    return [check_policy(path, None) for path in files], "--structure-only"
+
+
+def _settings() -> ModerationSettings:
+    return ModerationSettings.read(Environment(os.environ))
+
+
+@contextmanager
+def _loaded(settings: ModerationSettings) -> Iterator[Judge]:
+    with waiting_for("asking the model"), open_judge(settings) as judge:
+        yield judge
+
+
+def _scores(judge: Judge, by: Policy, content: str) -> list[float]:
+    room = judge.context - judge.prompt_tokens(by.text)
+    if room < LEAST_ROOM:
+        raise NoRoomError
+    parts: Iterator[Passage] = windows(
+        [Segment(0, 0, content, None, ())],
+        seconds=math.inf,
+        fits=lambda part: judge.content_tokens(part) <= room,
+    )
+    return judge.scores(by.text, [part.text for part in parts])
+
+
+def _standard_input() -> str:
+    return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+
+
+def _print_report(report: PolicyReport) -> None:
+    facts = []
+    if report.policy is not None:
+        codes = " ".join(label.code for label in read_labels(report.policy.text))
+        facts.append(f"{len(report.policy.text.split())} words")
+        facts.append(f"labels {codes}" if codes else "no labels")
+    if report.length is not None:
+        facts.append(f"{report.length.tokens} of {report.length.context} tokens")
+    facts.append("fine" if not report.problems else _number(report))
+    click.echo(f"{report.path}: {', '.join(facts)}")
+    for problem in report.problems:
+        click.echo(f"  line {problem.line}: {problem.nature}: {problem.message}")
+
+
+def _number(report: PolicyReport) -> str:
+    errors = sum(problem.nature == "error" for problem in report.problems)
+    return f"errors {errors}, remarks {len(report.problems) - errors}"
+
+
+def _table(policies: Sequence[Policy]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("policy", "version", "threshold", "words", "labels"):
+        table.add_column(heading, overflow="fold")
+    for each in policies:
+        labels = ", ".join(f"({label.code}) {label.name}" for label in read_labels(each.text))
+        words = str(len(each.text.split()))
+        table.add_row(each.name, each.version, f"{each.threshold:g}", words, Text(labels))
+    return table

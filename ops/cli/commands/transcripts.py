@@ -1,0 +1,76 @@
+"""``dropscribe transcripts``: a batch's transcripts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from consumers.database.rows import Recording
+from consumers.documents.transcript import Format, Transcript, render
+from events.keys import BatchId
+from ops.cli.commands.parameters import BATCH
+from ops.cli.render.progress import print_json
+from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
+from ops.wiring.composition import make_store, open_database
+from ops.wiring.environment import Environment
+
+
+@click.command()
+@click.argument("batch", type=BATCH)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "srt", "vtt", "txt"]),
+    default="txt",
+    show_default=True,
+    help="As what: JSON with word times, subtitles, or plain text.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a file per recording under this folder rather than print.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all of them.")
+def transcripts(batch: BatchId, form: Format, out: Path | None, *, as_json: bool) -> None:
+    """Print the transcripts of BATCH, or write them into a folder.
+
+    With --format json each recording is one line, as it is stored.
+
+    Settings: DATABASE_URL, S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET.
+    """
+    environment = Environment(os.environ)
+    with open_database(environment) as database:
+        if database.batch(batch) is None:
+            raise click.ClickException(f"there is no batch {batch}")
+        recordings = database.recordings(batch)
+    found = read_transcripts(make_store(environment), recordings)
+    if out is not None:
+        _write(found, out, form)
+    elif as_json:
+        print_json({"batch_id": str(batch), "transcripts": [_as_json(*each) for each in found]})
+    else:
+        _print(found, form)
+
+
+_Found = Iterator[tuple[Recording, Transcript]]
+
+
+def _write(found: _Found, out: Path, form: Format) -> None:
+    folder = TranscriptFolder(out, (form,))
+    folder.make()
+    written = sum(len(folder.write(*each)) for each in found)
+    click.echo(f"{written} files in {out}", err=True)
+
+
+def _print(found: _Found, form: Format) -> None:
+    for recording, transcript in found:
+        heading = "" if form == "json" else f"# {recording.path}\n"
+        click.echo(heading + render(transcript, form), nl=form != "json")
+
+
+def _as_json(recording: Recording, transcript: Transcript) -> dict[str, object]:
+    return {"path": recording.path, **json.loads(transcript.to_json())}

@@ -1,0 +1,151 @@
+"""``dropscribe try``: the main job on one machine, with nothing set up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import ExitStack
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from consumers.database.rows import Recording
+from consumers.errors import PermanentError
+from ops.cli.batch_progress import Progress, watch
+from ops.cli.render.progress import (
+    batch_bar,
+    print_json,
+    progress_as_json,
+    recording_as_json,
+    recordings_table,
+    upload_bar,
+    waiting_for,
+)
+from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
+from ops.embedded.stack import EmbeddedStack, run_stack
+from ops.ingest.drop import Dropper
+from ops.wiring.composition import make_store, open_database, utc_now
+
+
+@click.command("try")
+@click.argument(
+    "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each recording's transcript (.json .srt .vtt .txt) under this folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Transcribe ARCHIVE on this machine, with nothing set up.
+
+    Starts an object store, a queue, a database and the consumers, drops ARCHIVE
+    (a tar, tar.gz, tar.bz2, tar.xz, tar.zst or zip of sound recordings) into the
+    bucket, waits until its last recording is done, shows the transcripts, and
+    ends everything again. Without ARCHIVE a small sample is used.
+
+    Transcripts are by Whisper tiny.en (English) unless WHISPER_MODEL names
+    another model. They are checked against content policies if POLICIES_ROOT names
+    a folder of some, and POLICY_MODEL or POLICY_ENDPOINT a model that judges: no
+    package carries one.
+
+    \b
+      dropscribe try
+      dropscribe try interviews.zip --out transcripts/
+      WHISPER_MODEL=large-v3 dropscribe try radio.tar.gz --json
+    """  # noqa: D301
+    signal.signal(signal.SIGTERM, _end_by_sigterm)
+    folder = TranscriptFolder(out, ("json", "srt", "vtt", "txt")) if out is not None else None
+    if folder is not None:
+        folder.make()
+    with as_file(files("ops") / "sample" / "sample.tar") as sample:
+        progress, recordings, unwritten = _run(archive or sample, folder)
+    if as_json:
+        print_json(
+            {
+                **progress_as_json(progress),
+                "recordings": [recording_as_json(recording) for recording in recordings],
+            }
+        )
+    else:
+        _show(progress, recordings, out)
+    if unwritten is not None:
+        click.echo(f"Error: {unwritten}", err=True)
+    if progress.state != "complete" or unwritten is not None:
+        context.exit(1)
+
+
+_Result = tuple[Progress, list[Recording], PermanentError | None]
+
+
+def _run(archive: Path, folder: TranscriptFolder | None) -> _Result:
+    with ExitStack() as running:
+        with waiting_for("starting the embedded stack"):
+            stack = running.enter_context(run_stack(os.environ))
+        return _drop_and_wait(stack, archive, folder)
+
+
+def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder | None) -> _Result:
+    dropper = Dropper(stack.environment, utc_now, socket.gethostname())
+    with upload_bar(archive.name, archive.stat().st_size) as sent:
+        batch = dropper.drop(archive, sent)
+    with open_database(stack.environment) as database:
+        with batch_bar() as show:
+
+            def look(progress: Progress) -> None:
+                show(progress)
+                stack.check()
+
+            progress = watch(database, batch, look)
+        recordings = database.recordings(batch)
+    return progress, recordings, _write(stack, recordings, folder)
+
+
+def _write(
+    stack: EmbeddedStack, recordings: list[Recording], folder: TranscriptFolder | None
+) -> PermanentError | None:
+    """Write the transcripts; should that fail, what was heard is still to be shown."""
+    if folder is None:
+        return None
+    try:
+        for recording, transcript in read_transcripts(make_store(stack.environment), recordings):
+            folder.write(recording, transcript)
+    except PermanentError as exc:
+        return exc
+    return None
+
+
+def _show(progress: Progress, recordings: list[Recording], out: Path | None) -> None:
+    console = Console()
+    console.print(recordings_table(recordings))
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(progress.counts.items()))
+    ignored = progress.row.ignored if progress.row else 0
+    console.print(
+        Text(
+            f"\nbatch {progress.batch} is {progress.state}: {counts or 'no recordings'}"
+            + (f", {ignored} other files ignored" if ignored else "")
+        )
+    )
+    if progress.row and (reason := progress.row.failure or progress.row.stalled):
+        console.print(Text(reason))
+    if progress.row and not progress.row.is_moderated:
+        console.print(Text("not checked against content policies: POLICIES_ROOT is not set"))
+    elif progress.row:
+        flagged = sum(recording.flagged is True for recording in recordings)
+        console.print(Text(f"{flagged} of them flagged by a content policy"))
+    if out is not None:
+        console.print(Text(f"transcripts are in {out}"))
+
+
+def _end_by_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwind as Ctrl-C does, so that every process is ended."""
+    del frame
+    raise SystemExit(128 + signum)

@@ -1,0 +1,47 @@
+"""``dropscribe up``: the embedded stack in the foreground."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+from contextlib import ExitStack
+
+import click
+
+from ops.cli.render.progress import print_json, waiting_for
+from ops.embedded.stack import run_stack
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
+def up(*, as_json: bool) -> None:
+    """Run the embedded stack until Ctrl-C.
+
+    Prints the settings under which the other commands reach it, as lines for a
+    shell. Its bucket, its queues and its database are gone at exit.
+
+    \b
+      dropscribe up                  # in one terminal
+      export S3_ENDPOINT=... ...     # in another: the printed lines
+      dropscribe drop --wait calls.zip
+    """  # noqa: D301
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as running:
+        with waiting_for("starting the embedded stack"):
+            stack = running.enter_context(run_stack(os.environ))
+        if as_json:
+            print_json(dict(stack.variables))
+        else:
+            for name, value in stack.variables.items():
+                click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo(
+            "# The stack is up until Ctrl-C. Its bucket and its database are gone then.", err=True
+        )
+        if "POLICIES_ROOT" not in stack.variables:
+            click.echo("# POLICIES_ROOT is not set: what is said is not checked.", err=True)
+        while not stop.wait(1.0):
+            stack.check()

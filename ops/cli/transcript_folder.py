@@ -1,0 +1,122 @@
+"""A batch's transcripts: from the bucket, and into files."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from consumers.database.rows import Recording
+from consumers.documents.transcript import Format, Transcript, render
+from consumers.errors import PermanentError
+from consumers.store import Store
+
+#: Bytes of one file name, with room for the longest ending.
+_NAME_BYTES = 200
+
+#: Folders below folders: the last ones of a path are the telling ones, and
+#: systems take 4,096 bytes of a path at most.
+_DEPTH = 12
+
+
+def read_transcripts(
+    store: Store, recordings: Sequence[Recording]
+) -> Iterator[tuple[Recording, Transcript]]:
+    """Read the transcripts of those recordings that have one."""
+    for recording in recordings:
+        if recording.transcript_key is not None:
+            yield recording, Transcript.from_json(store.read(recording.transcript_key))
+
+
+class TranscriptFolder:
+    """Writes transcripts under a folder, each under its recording's path in the archive.
+
+    A path is a stranger's: what is written stays within the folder whatever it
+    says, and no file is ever written over within one run.
+    """
+
+    def __init__(self, root: Path, formats: Sequence[Format]) -> None:
+        self._root = root
+        self._formats = formats
+        self._taken: set[Path] = set()
+
+    def make(self) -> None:
+        """Make the folder, and make sure that it can be written to.
+
+        Raises:
+            PermanentError: It can't.
+        """
+        with _translated(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._root):
+                pass
+
+    def write(self, recording: Recording, transcript: Transcript) -> list[Path]:
+        """Write one recording's files; returns where they are.
+
+        Raises:
+            PermanentError: The folder can't be written to.
+        """
+        paths = next(filter(self._is_free, self._candidates(recording)))
+        self._taken.update(paths)
+        with _translated(self._root):
+            for path, form in zip(paths, self._formats, strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(render(transcript, form), encoding="utf-8")
+        return paths
+
+    def _candidates(self, recording: Recording) -> Iterator[list[Path]]:
+        """Give the files' paths: by the recording's own, then by its ordinal at the top."""
+        parts = safe_parts(recording.path)
+        yield self._named(self._root.joinpath(*parts))
+        for number in itertools.count():
+            mark = f"{recording.audio.ordinal:07}" + (f"-{number}" if number else "")
+            yield self._named(self._root / f"{mark}-{parts[-1]}")
+
+    def _named(self, stem: Path) -> list[Path]:
+        return [stem.with_name(f"{stem.name}.{form}") for form in self._formats]
+
+    def _is_free(self, paths: Sequence[Path]) -> bool:
+        """Tell whether files can be written there, within the folder, over none of this run."""
+        root = self._root.resolve()
+        return all(
+            path not in self._taken
+            and not path.is_dir()
+            and path.resolve().is_relative_to(root)
+            and _can_be_folder(root, path.parent.resolve())
+            for path in paths
+        )
+
+
+@contextmanager
+def _translated(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise PermanentError(f"{exc.filename or root}: {exc.strerror or exc}") from exc
+
+
+def safe_parts(path: str) -> list[str]:
+    """Give a path's parts as names of files that stay within a folder."""
+    parts = [
+        _cut(part.replace("\x00", "").replace("\\", "_"))
+        for part in PurePosixPath(path).parts
+        if part not in {"", ".", "..", "/", "//"}
+    ]
+    return parts[-_DEPTH:] or ["recording"]
+
+
+def _cut(name: str) -> str:
+    """Shorten a name to what file systems take, without cutting a character in two."""
+    return name.encode()[:_NAME_BYTES].decode(errors="ignore")
+
+
+def _can_be_folder(root: Path, folder: Path) -> bool:
+    """Tell whether no file stands in the way of a folder."""
+    while folder != root:
+        if folder.exists() and not folder.is_dir():
+            return False
+        folder = folder.parent
+    return True

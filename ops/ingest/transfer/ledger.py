@@ -1,0 +1,279 @@
+"""The ledger: what was sent, what is staged, and what is on its way.
+
+SQLite, in the folder of the staged files: the two belong together, a host that sends
+needs no database of the pipeline's, and a line is on the disk before the step that it
+is about begins. A shipment is what goes up as one archive: a file that is one, or a
+pack of loose files. Its batch id is written down when it begins, so that an upload
+that is repeated writes the same object.
+
+``staging`` -> ``staged`` -> ``sent``; only forward, but for a staged file that is found
+damaged, which begins again, as another batch.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from consumers.errors import TransientError
+from events.keys import BatchId
+from ops.ingest.transfer.rows import FileVersion, Member, Shipment, State
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS shipments (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch     TEXT NOT NULL UNIQUE,
+    host      TEXT NOT NULL,
+    path      BLOB NOT NULL,
+    is_pack   INTEGER NOT NULL,
+    state     TEXT NOT NULL CHECK (state IN ('staging', 'staged', 'sent')),
+    size      INTEGER,
+    sha256    TEXT,
+    part_size INTEGER,
+    upload_id TEXT,
+    etag      TEXT,
+    began_at  TEXT NOT NULL,
+    sent_at   TEXT,
+    CHECK (state = 'staging' OR (size IS NOT NULL AND sha256 IS NOT NULL)),
+    CHECK (state <> 'sent' OR etag IS NOT NULL)
+);
+CREATE INDEX IF NOT EXISTS shipments_open ON shipments (state) WHERE state <> 'sent';
+CREATE TABLE IF NOT EXISTS files (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    shipment INTEGER NOT NULL REFERENCES shipments ON DELETE CASCADE,
+    host     TEXT NOT NULL,
+    path     BLOB NOT NULL,
+    size     INTEGER NOT NULL,
+    mtime    INTEGER NOT NULL,
+    name     BLOB NOT NULL,
+    sha256   TEXT,
+    -- Its content is in the shipment, which was made of another file.
+    is_copy  INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (host, path, size, mtime)
+);
+CREATE INDEX IF NOT EXISTS files_of ON files (shipment);
+CREATE INDEX IF NOT EXISTS files_content ON files (sha256, size);
+"""
+
+_SHIPMENT = "id, batch, host, path, is_pack, state, size, sha256, part_size, upload_id, etag"
+
+
+class Ledger:
+    """The ledger in a file. Safe to use from many threads of the one process that has it.
+
+    Raises:
+        TransientError: By every method: the file can't be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._reading():
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with ExitStack() as stack:
+            # What can't be used is not kept open either.
+            stack.callback(self._database.close)
+            with self._reading():
+                self._database.execute("PRAGMA foreign_keys = ON")
+                # After a power cut, too, it must know what it said.
+                self._database.execute("PRAGMA synchronous = FULL")
+                self._database.executescript(_SCHEMA)
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def begin(
+        self,
+        batch: BatchId,
+        host: str,
+        path: bytes,
+        files: Iterable[tuple[FileVersion, bytes]],
+        *,
+        is_pack: bool,
+        now: datetime,
+    ) -> Shipment:
+        """Begin a shipment, of files that are in no other; each with its member's name."""
+        with self._write() as database:
+            cursor = database.execute(
+                "INSERT INTO shipments (batch, host, path, is_pack, state, began_at)"
+                " VALUES (?, ?, ?, ?, 'staging', ?)",
+                (str(batch), host, path, is_pack, now.isoformat()),
+            )
+            database.executemany(
+                "INSERT INTO files (shipment, host, path, size, mtime, name)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (cursor.lastrowid, host, file.path, file.size, file.mtime, name)
+                    for file, name in files
+                ],
+            )
+        return self.shipment(cursor.lastrowid or 0)
+
+    def shipment(self, number: int) -> Shipment:
+        """Give a shipment as it is now."""
+        return self._shipments("id = ?", number)[0]
+
+    def state(self, number: int) -> State | None:
+        """Say how far a shipment is; None if it was given up."""
+        found = self._shipments("id = ?", number)
+        return found[0].state if found else None
+
+    def find(self, host: str, file: FileVersion) -> Shipment | None:
+        """Give the shipment that a file, as it is now, belongs to; None for a new one."""
+        found = self._shipments(
+            "id = (SELECT shipment FROM files"
+            " WHERE host = ? AND path = ? AND size = ? AND mtime = ?)",
+            host,
+            file.path,
+            file.size,
+            file.mtime,
+        )
+        return found[0] if found else None
+
+    def in_state(self, state: State, host: str | None = None) -> list[Shipment]:
+        """Give the shipments in a state, oldest first; of one host, or of all."""
+        if host is None:
+            return self._shipments("state = ?", state)
+        return self._shipments("state = ? AND host = ?", state, host)
+
+    def members(self, shipment: Shipment) -> list[Member]:
+        """Give what a shipment is made of, in the order of its archive."""
+        rows = self._rows(
+            "SELECT id, path, size, mtime, name, sha256 FROM files"
+            " WHERE shipment = ? AND NOT is_copy ORDER BY id",
+            shipment.number,
+        )
+        return [
+            Member(number, FileVersion(path, size, mtime), name, sha256)
+            for number, path, size, mtime, name, sha256 in rows
+        ]
+
+    def same_content(self, size: int, sha256: str) -> Shipment | None:
+        """Give the shipment, sent or about to be, that has this content; nothing has none."""
+        if not size:
+            return None
+        found = self._shipments(
+            "state <> 'staging'"
+            " AND id IN (SELECT shipment FROM files WHERE sha256 = ? AND size = ?)",
+            sha256,
+            size,
+        )
+        return found[0] if found else None
+
+    def hashed(self, member: Member, sha256: str) -> None:
+        """Write down what a file's content is."""
+        self._change("UPDATE files SET sha256 = ? WHERE id = ?", sha256, member.number)
+
+    def copied(self, member: Member, sha256: str, shipment: Shipment) -> None:
+        """Write down that a file's content is in another shipment already."""
+        self._change(
+            "UPDATE files SET shipment = ?, sha256 = ?, is_copy = 1 WHERE id = ?",
+            shipment.number,
+            sha256,
+            member.number,
+        )
+
+    def leave(self, member: Member) -> None:
+        """Take a file out of a shipment: it is looked at anew in the next run."""
+        self._change("DELETE FROM files WHERE id = ?", member.number)
+
+    def forget(self, shipment: Shipment) -> None:
+        """Give up a shipment that is not staged; its files are new again."""
+        self._change("DELETE FROM shipments WHERE id = ? AND state = 'staging'", shipment.number)
+
+    def staged(self, shipment: Shipment, *, size: int, sha256: str, part_size: int) -> Shipment:
+        """Write down that a shipment is here, whole and verified."""
+        self._change(
+            "UPDATE shipments SET state = 'staged', size = ?, sha256 = ?, part_size = ?"
+            " WHERE id = ? AND state = 'staging'",
+            size,
+            sha256,
+            part_size,
+            shipment.number,
+        )
+        return self.shipment(shipment.number)
+
+    def uploading(self, shipment: Shipment, upload_id: str | None) -> None:
+        """Write down the multipart upload that a staged shipment goes up by."""
+        self._change(
+            "UPDATE shipments SET upload_id = ? WHERE id = ? AND state = 'staged'",
+            upload_id,
+            shipment.number,
+        )
+
+    def expecting(self, shipment: Shipment, etag: str) -> None:
+        """Write down what the object's ETag will be, before the object can be there."""
+        self._change(
+            "UPDATE shipments SET etag = ? WHERE id = ? AND state = 'staged'",
+            etag,
+            shipment.number,
+        )
+
+    def sent(self, shipment: Shipment, now: datetime) -> None:
+        """Write down that the store has confirmed a shipment, whose ETag is known."""
+        self._change(
+            "UPDATE shipments SET state = 'sent', sent_at = ? WHERE id = ? AND state = 'staged'",
+            now.isoformat(),
+            shipment.number,
+        )
+
+    def restart(self, shipment: Shipment, batch: BatchId) -> None:
+        """Have a staged shipment begin again, as another batch; its copies are new again."""
+        with self._write() as database:
+            self._one(
+                database.execute(
+                    "UPDATE shipments SET state = 'staging', batch = ?, size = NULL,"
+                    " sha256 = NULL, part_size = NULL, upload_id = NULL, etag = NULL"
+                    " WHERE id = ? AND state = 'staged'",
+                    (str(batch), shipment.number),
+                )
+            )
+            database.execute("DELETE FROM files WHERE shipment = ? AND is_copy", (shipment.number,))
+
+    def _shipments(self, where: str, *values: Any) -> list[Shipment]:
+        # Conditions stand in this module alone.
+        query = f"SELECT {_SHIPMENT} FROM shipments WHERE {where} ORDER BY id"  # noqa: S608
+        rows = self._rows(query, *values)
+        return [Shipment.from_row(row) for row in rows]
+
+    def _rows(self, query: str, *values: Any) -> Sequence[Sequence[Any]]:
+        with self._reading():
+            return self._database.execute(query, values).fetchall()
+
+    def _change(self, statement: str, *values: Any) -> None:
+        with self._write() as database:
+            self._one(database.execute(statement, values))
+
+    def _one(self, cursor: sqlite3.Cursor) -> None:
+        if cursor.rowcount != 1:
+            raise LookupError("the ledger holds no such shipment or file in that state")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as exc:
+                raise TransientError(f"the ledger {self._path} can't be used: {exc}") from exc
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._reading():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                # Of some failures, such as a full disk, SQLite has rolled back by itself.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise

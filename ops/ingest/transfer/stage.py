@@ -1,0 +1,192 @@
+"""Bringing a shipment here: read, packed and verified as it comes, and gone on with later."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from functools import partial as bound
+
+from ops.ingest.transfer import tar
+from ops.ingest.transfer.errors import ChangedError, FileError
+from ops.ingest.transfer.ledger import Ledger
+from ops.ingest.transfer.remote import Remote, Session
+from ops.ingest.transfer.report import Entry, Outcome, Report
+from ops.ingest.transfer.rows import Member, Shipment
+from ops.ingest.transfer.staging import Partial, Staging
+from ops.ingest.transfer.upload import part_size
+
+#: Files that are hashed by one command: it says nothing until all of them are.
+_HASHED_AT_ONCE = 64
+
+Advance = Callable[[int], None]
+
+
+class Stager:
+    """Makes staged files of shipments.
+
+    Args:
+        ledger: What is written down of them.
+        staging: Where they are.
+        report: Is told of files that are left out.
+    """
+
+    def __init__(self, ledger: Ledger, staging: Staging, report: Report) -> None:
+        self._ledger = ledger
+        self._staging = staging
+        self._report = report
+
+    def size(self, shipment: Shipment) -> int:
+        """Say how large its archive will be."""
+        members = self._ledger.members(shipment)
+        if not shipment.is_pack:
+            return sum(member.file.size for member in members)
+        return len(tar.TRAILER) + sum(
+            tar.packed_size(member.name, member.file.size) for member in members
+        )
+
+    async def stage(self, shipment: Shipment, remote: Remote, advance: Advance) -> Shipment | None:
+        """Bring a shipment here, from where an earlier run was interrupted.
+
+        Every file is compared by its SHA-256 with what its own machine says of it. One
+        that was changed, is gone, or has the content of one that was sent, is left out.
+
+        Args:
+            shipment: Which is to be staged.
+            remote: Its machine.
+            advance: Is told how many bytes were added, or found here.
+
+        Returns:
+            It, staged; None if nothing is left of it.
+
+        Raises:
+            TransientError: The machine is away, or there is no room; what is here stays.
+            PermanentError: The machine does not let us in.
+        """
+        await self._hash(shipment, remote)
+        self._staging.require_room(shipment, self.size(shipment))
+        count, sha256 = 0, ""
+        with Partial(self._staging.path(shipment)) as partial:
+            for member in self._ledger.members(shipment):
+                count += await self._add(partial, shipment, member, remote, advance)
+            if count:
+                if shipment.is_pack:
+                    partial.put(tar.TRAILER)
+                sha256 = await asyncio.to_thread(partial.finish)
+        # Nothing is waited for from here on: of two machines' files, one is the first.
+        if count and self._is_known(shipment):
+            count = 0
+        if not count:
+            self._ledger.forget(shipment)
+            self._staging.remove(shipment)
+            return None
+        return self._ledger.staged(
+            shipment,
+            size=partial.position,
+            sha256=sha256,
+            part_size=part_size(partial.position),
+        )
+
+    def _is_known(self, shipment: Shipment) -> bool:
+        """Find out whether all of it was staged meanwhile, from under other names."""
+        members = self._ledger.members(shipment)
+        same = [
+            self._ledger.same_content(each.file.size, each.sha256) if each.sha256 else None
+            for each in members
+        ]
+        if not all(same):
+            return False
+        for member, other in zip(members, same, strict=True):
+            if member.sha256 is not None and other is not None:
+                self._copied(shipment, member, member.sha256, other)
+        return True
+
+    async def _hash(self, shipment: Shipment, remote: Remote) -> None:
+        """Have the members hashed on their own machine, and leave out those that were sent."""
+        members = [each for each in self._ledger.members(shipment) if each.sha256 is None]
+        for first in range(0, len(members), _HASHED_AT_ONCE):
+            group = members[first : first + _HASHED_AT_ONCE]
+            files = [member.file for member in group]
+            digests: list[str | None] = await remote.do(bound(Session.sha256, files=files))
+            for member, sha256 in zip(group, digests, strict=True):
+                self._hashed(shipment, member, sha256)
+
+    def _hashed(self, shipment: Shipment, member: Member, sha256: str | None) -> None:
+        if sha256 is None:
+            self._leave(shipment, member, Outcome.FAILED, "it is gone, or can't be read")
+            return
+        sent = self._ledger.same_content(member.file.size, sha256)
+        if sent is None:
+            self._ledger.hashed(member, sha256)
+            return
+        self._copied(shipment, member, sha256, sent)
+
+    def _copied(self, shipment: Shipment, member: Member, sha256: str, other: Shipment) -> None:
+        self._ledger.copied(member, sha256, other)
+        self._tell(shipment, member, Outcome.COPY, f"its content is in {other.batch}")
+
+    async def _add(
+        self,
+        partial: Partial,
+        shipment: Shipment,
+        member: Member,
+        remote: Remote,
+        advance: Advance,
+    ) -> bool:
+        """Add a member; if it is not what it was, all is as before it."""
+        before = partial.mark()
+        try:
+            if shipment.is_pack:
+                head = tar.header(member.name, member.file.size, member.file.mtime)
+                partial.put(head)
+                advance(len(head))
+            await self._add_content(partial, member, remote, advance)
+        except FileError as exc:
+            partial.back(before)
+            kind = Outcome.CHANGED if isinstance(exc, ChangedError) else Outcome.FAILED
+            self._leave(shipment, member, kind, str(exc))
+            return False
+        if shipment.is_pack:
+            rest = tar.padding(member.file.size)
+            partial.put(rest)
+            advance(len(rest))
+        return True
+
+    async def _add_content(
+        self, partial: Partial, member: Member, remote: Remote, advance: Advance
+    ) -> None:
+        start = partial.mark()
+        resumed, sha256 = await self._fetch(partial, member, remote, advance)
+        if sha256 != member.sha256 and resumed:
+            # What was here is damaged, or the file was changed: the next look says which.
+            advance(-member.file.size)
+            partial.back(start)
+            resumed, sha256 = await self._fetch(partial, member, remote, advance)
+        if sha256 != member.sha256:
+            raise ChangedError("it was changed while it was read: left for the next run")
+        self._report.fetched += member.file.size - resumed
+        self._report.resumed += resumed
+
+    async def _fetch(
+        self, partial: Partial, member: Member, remote: Remote, advance: Advance
+    ) -> tuple[int, str]:
+        """Read what is here, and fetch the rest; give how much was here, and the SHA-256 of all."""
+        digest = hashlib.sha256()
+        start = partial.position
+        here = await asyncio.to_thread(partial.recall, member.file.size, digest)
+        advance(here)
+
+        async def rest(session: Session) -> None:
+            async for data in session.read(member.file, partial.position - start):
+                await asyncio.to_thread(partial.append, data, digest)
+                advance(len(data))
+
+        await remote.do(rest, lambda: partial.position)
+        return here, digest.hexdigest()
+
+    def _leave(self, shipment: Shipment, member: Member, outcome: Outcome, why: str) -> None:
+        self._ledger.leave(member)
+        self._tell(shipment, member, outcome, why)
+
+    def _tell(self, shipment: Shipment, member: Member, outcome: Outcome, why: str) -> None:
+        self._report.add(Entry(outcome, shipment.host, member.file.path, member.file.size, why=why))

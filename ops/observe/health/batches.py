@@ -1,0 +1,156 @@
+"""The work: which batches do not go on, and how far each stage is behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+
+from consumers.database.watching import Backlog, IdleBatch
+from events.keys import ARCHIVES, batch_of
+from ops.cli.render.progress import age
+from ops.observe.health.finding import Finding, Level, Remark, combined, judged
+from ops.observe.health.site import ERRORS, Site
+from ops.wiring.environment import SettingError
+
+#: Batches that are named.
+_NAMED = 10
+
+#: Pages of a thousand archives that are looked through; retention keeps them few.
+_PAGES = 20
+
+
+def look_at_batches(site: Site) -> Finding:
+    """Find the batches that are stuck, or stalled.
+
+    Stuck is one of which nothing was written for HEALTH_STUCK_AFTER, though nothing that
+    came before it is in work at its stage: it does not just wait its turn. One that was
+    done again (``reprocess``) counts from when it was dropped, until its work begins.
+    Stalled is one of which it is on record why it does not go on by itself.
+    """
+    found = site.database.idle_batches(site.settings.stuck_after, _NAMED)
+    stuck = [batch for batch in found if not batch.is_stalled]
+    stalled = [batch for batch in found if batch.is_stalled]
+    remarks = []
+    if stuck:
+        remarks.append(
+            Remark(
+                Level.CRITICAL,
+                f"{stuck[0].number} stuck: {_shown(stuck)}",
+                f"dropscribe status {stuck[0].batch_id}, then dropscribe sweep",
+            )
+        )
+    if stalled:
+        remarks.append(
+            Remark(
+                Level.WARNING,
+                f"{stalled[0].number} stalled: {_shown(stalled)}",
+                f"dropscribe status {stalled[0].batch_id} says why; dropscribe dead list "
+                f"--batch {stalled[0].batch_id}",
+            )
+        )
+    figures = {
+        "stuck": stuck[0].number if stuck else 0,
+        "stalled": stalled[0].number if stalled else 0,
+        "stuck_batches": {batch.batch_id: round(batch.idle) for batch in stuck},
+        "stalled_batches": {batch.batch_id: round(batch.idle) for batch in stalled},
+    }
+    return combined("batches", remarks, "all go on, or are done", figures)
+
+
+def _shown(batches: Sequence[IdleBatch]) -> str:
+    names = ", ".join(
+        f"{batch.batch_id} ({batch.stage}, {age(timedelta(seconds=batch.idle))})"
+        for batch in batches
+    )
+    return names + (", ..." if batches[0].number > len(batches) else "")
+
+
+def look_at_stages(site: Site) -> Finding:
+    """See how much waits for each stage, and since when the oldest does.
+
+    The ages are those on record: an archive's since it was stored, a recording's since
+    it was converted or transcribed, a batch's since it was complete. What is a dead
+    letter does not wait.
+    """
+    names = {route.name for route in site.routes}
+    backlogs = [backlog for backlog in site.database.backlogs() if backlog.route in names]
+    looks = [
+        _with_archives(site, backlog) if backlog.route == "unpack" else (backlog, None)
+        for backlog in backlogs
+    ]
+    backlogs = [backlog for backlog, _ in looks]
+    remarks = [remark for backlog in backlogs if (remark := _remark(site, backlog)) is not None]
+    remarks += [remark for _, remark in looks if remark is not None]
+    waiting = ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs)
+    return combined("stages", remarks, f"waiting: {waiting}", _figures(backlogs))
+
+
+def _figures(backlogs: Sequence[Backlog]) -> Mapping[str, Mapping[str, float]]:
+    return {
+        "waiting": {backlog.route: backlog.waiting for backlog in backlogs},
+        "oldest_seconds": {backlog.route: round(backlog.oldest or 0) for backlog in backlogs},
+    }
+
+
+def _remark(site: Site, backlog: Backlog) -> Remark | None:
+    if backlog.oldest is None:
+        return None
+    level = judged(backlog.oldest, site.settings.behind)
+    if level is Level.OK:
+        return None
+    oldest = age(timedelta(seconds=backlog.oldest))
+    return Remark(
+        level,
+        f"{backlog.route} is behind: {backlog.waiting} wait, the oldest for {oldest}",
+        f"dropscribe health --check queues; more workers: systemctl start "
+        f"dropscribe@{backlog.route}-2; dropscribe sweep tells again of what was lost",
+    )
+
+
+def _with_archives(site: Site, backlog: Backlog) -> tuple[Backlog, Remark | None]:
+    """Count the archives in the bucket, too: of one that nobody has taken yet there is no row.
+
+    Where not all of them could be looked at, what the tables say of others stands.
+    """
+    try:
+        waiting, oldest, is_all = _untaken(site)
+    except SettingError as exc:
+        return backlog, Remark(Level.OK, f"archives are not looked at from here: {exc}")
+    except ERRORS as exc:
+        return backlog, Remark(
+            Level.UNKNOWN,
+            f"archives that nobody has taken are not looked at: {exc}",
+            "dropscribe health --check store",
+        )
+    if is_all:
+        return replace(backlog, waiting=waiting, oldest=oldest if waiting else None), None
+    waiting = max(waiting, backlog.waiting)
+    oldest = max(oldest, backlog.oldest or 0.0)
+    return (
+        replace(backlog, waiting=waiting, oldest=oldest if waiting else None),
+        Remark(
+            Level.UNKNOWN,
+            f"not all archives are looked at, but the first {_PAGES * 1000}",
+            "RETENTION_DAYS removes old ones: dropscribe bootstrap",
+        ),
+    )
+
+
+def _untaken(site: Site) -> tuple[int, float, bool]:
+    """Give how many archives wait, the oldest one's age in seconds, and whether these are all."""
+    database, now = site.database, site.now()
+    waiting, oldest = 0, 0.0
+    pages = iter(site.store.pages(ARCHIVES))
+    for page in islice(pages, _PAGES):
+        stored = {each.key: each for each in page if not each.key.endswith("/")}
+        unread = database.unread(
+            list(stored),
+            [batch_of(key) for key in stored],
+            [each.etag for each in stored.values()],
+        )
+        waiting += len(unread)
+        for key in unread:
+            oldest = max(oldest, (now - stored[key].last_modified).total_seconds())
+    return waiting, oldest, next(pages, None) is None

@@ -1,0 +1,119 @@
+"""All checks, in the order of what leads to what."""
+
+from __future__ import annotations
+
+from ops.observe.health.batches import look_at_batches, look_at_stages
+from ops.observe.health.broker import look_at_broker, look_at_consumer_timeout
+from ops.observe.health.check import Check
+from ops.observe.health.database import look_at_database
+from ops.observe.health.finding import Level
+from ops.observe.health.gpu import look_at_gpu
+from ops.observe.health.models import look_at_models
+from ops.observe.health.queues import look_at_queues
+from ops.observe.health.rules import look_at_rules
+from ops.observe.health.store import look_at_clock, look_at_store
+from ops.observe.health.sweeps import look_at_sweep
+from ops.observe.health.volumes import look_at_models_volume, look_at_scratch
+
+_STORE = ("S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY")
+_READ = "PostgreSQL: dropscribe_read"
+_LIST = "store: to list the bucket"
+
+CHECKS = (
+    Check(
+        "store",
+        "the store answers, and the bucket is there",
+        _LIST,
+        look_at_store,
+        _STORE,
+        Level.CRITICAL,
+    ),
+    Check(
+        "rules",
+        "the bucket's notification and lifecycle rules",
+        "store: to read them, as the bucket's owner; else it is unknown",
+        look_at_rules,
+        _STORE,
+    ),
+    Check(
+        "clock",
+        "this host's clock, by the store's",
+        "nothing: even a refusal has a date",
+        look_at_clock,
+        _STORE,
+    ),
+    Check(
+        "broker",
+        "the broker answers, with its exchange, queues and bindings",
+        "broker: to log in; for the bindings rabbitmqctl",
+        look_at_broker,
+        ("BROKER_URL",),
+        Level.CRITICAL,
+    ),
+    Check(
+        "queues",
+        "consumers, depth and dead letters of each route",
+        f"broker: to log in; {_READ}",
+        look_at_queues,
+        ("BROKER_URL",),
+    ),
+    Check(
+        "consumer-timeout",
+        "how long RabbitMQ waits for long work",
+        f"{_READ}; for RabbitMQ's own value rabbitmqctl",
+        look_at_consumer_timeout,
+        ("BROKER_URL",),
+    ),
+    Check(
+        "database",
+        "schema, connections, and how quick completion is",
+        _READ,
+        look_at_database,
+        ("DATABASE_URL",),
+        Level.CRITICAL,
+    ),
+    Check(
+        "batches",
+        "batches that are stuck or stalled",
+        _READ,
+        look_at_batches,
+        ("DATABASE_URL",),
+    ),
+    Check(
+        "stages",
+        "how far each stage is behind",
+        f"{_READ}; {_LIST}",
+        look_at_stages,
+        ("DATABASE_URL",),
+    ),
+    Check(
+        "sweep",
+        "when the last sweep ended, and what it did",
+        _READ,
+        look_at_sweep,
+        ("DATABASE_URL",),
+    ),
+    Check(
+        "scratch",
+        "free space, and the mount, of SCRATCH_ROOT",
+        "nothing",
+        look_at_scratch,
+        ("SCRATCH_ROOT",),
+    ),
+    Check(
+        "models-volume",
+        "free space, and the mount, of MODELS_ROOT",
+        "nothing",
+        look_at_models_volume,
+        ("MODELS_ROOT",),
+    ),
+    Check(
+        "models",
+        "models are there and whole",
+        "to read MODELS_ROOT",
+        look_at_models,
+        ("MODELS_ROOT", "WHISPER_MODEL", "POLICIES_ROOT"),
+        is_bounded=lambda site: not site.is_full,
+    ),
+    Check("gpu", "a GPU where one is asked for", "nothing", look_at_gpu),
+)

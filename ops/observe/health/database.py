@@ -1,0 +1,75 @@
+"""The database: its schema, its connections, and how quick completion is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consumers.database.migrate import migrations, pending
+from consumers.database.watching import INDEX, Completion, Server
+from ops.observe.health.finding import Finding, Level, Remark, combined, judged
+from ops.observe.health.site import Site
+from ops.wiring.settings import DatabaseSettings
+
+
+def look_at_database(site: Site) -> Finding:
+    """See whether the schema is the newest, connections are left, and completion is quick.
+
+    What a finisher asks of its batch is asked of one here, without its locks: the
+    part of the question that can become slow.
+    """
+    database = site.database
+    missing = pending(DatabaseSettings.read(site.environment).url)
+    if missing:
+        names = ", ".join(f"{step.version:04} {step.name}" for step in missing)
+        return Finding(
+            "database",
+            Level.CRITICAL,
+            f"the schema is not this release's: {names} not run",
+            "dropscribe bootstrap",
+            {"pending_migrations": len(missing)},
+        )
+    server, completion = database.server(), database.completion()
+    figures = {
+        "pending_migrations": 0,
+        "connections": server.connections,
+        "max_connections": server.most,
+        "completion_seconds": round(completion.seconds, 6),
+        "by_index": completion.by_index,
+    }
+    remarks = [*_connections(site, server), *_completion(site, server, completion)]
+    said = (
+        f"PostgreSQL {server.version.split()[0]}, schema {migrations()[-1].version:04}, "
+        f"{server.connections} of {server.most} connections, "
+        f"completion asked in {completion.seconds * 1000:.1f} ms"
+    )
+    return combined("database", remarks, said, figures)
+
+
+def _connections(site: Site, server: Server) -> Iterator[Remark]:
+    level = judged(server.connections / max(1, server.most), site.settings.connections)
+    if level is not Level.OK:
+        yield Remark(
+            level,
+            f"{server.connections} of {server.most} connections are in use",
+            "fewer workers (systemctl stop dropscribe@...), or psql -c 'ALTER SYSTEM SET "
+            "max_connections = ...' and systemctl restart postgresql",
+        )
+
+
+def _completion(site: Site, server: Server, completion: Completion) -> Iterator[Remark]:
+    if not server.has_index:
+        state = "is not there" if server.has_index is None else "is not valid"
+        yield Remark(
+            Level.CRITICAL,
+            f"the index {INDEX} {state}: each completed batch costs a look at all rows",
+            f"psql -c 'DROP INDEX IF EXISTS {INDEX}' -c 'CREATE INDEX CONCURRENTLY {INDEX} "
+            "ON recordings (batch_id, (-ordinal)) WHERE finished_at IS NULL'",
+        )
+    level = judged(completion.seconds, site.settings.completion)
+    if level is not Level.OK:
+        how = "by its index" if completion.by_index else "without its index"
+        yield Remark(
+            level,
+            f"whether a batch is complete is asked in {completion.seconds:.2f} s, {how}",
+            "psql -c 'VACUUM (ANALYZE) recordings'",
+        )

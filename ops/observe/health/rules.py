@@ -1,0 +1,142 @@
+"""The bucket's rules: that it announces what is stored, and forgets what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.sqs_queues import SqsQueues
+from consumers.errors import ConfigurationError, TransientError
+from events.routes import Route, queue_name, rule_id
+from ops.bootstrap.bucket import Bucket
+from ops.bootstrap.ceph import make_announcements, topic_attributes
+from ops.bootstrap.guess import settle
+from ops.bootstrap.lifecycle import put_lifecycle
+from ops.bootstrap.minio import target_arns
+from ops.bootstrap.rules import comparable, make_rule, put_queue_rules, rule_ids
+from ops.bootstrap.sqs import queue_arn
+from ops.bootstrap.step import Step, found
+from ops.bootstrap.stores import make_store_client
+from ops.observe.health.finding import Finding, Level, Remark, combined
+from ops.observe.health.site import Site
+from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
+
+#: How stores say that somebody may not read this.
+_FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFailure"}
+
+_REPAIR = "dropscribe bootstrap --dry-run shows it, dropscribe bootstrap puts it right"
+
+
+def look_at_rules(site: Site) -> Finding:
+    """Compare the bucket's rules with those that ``bootstrap`` would make now.
+
+    What these credentials may not read is unknown, and no failure: only
+    ``bootstrap``'s own need to. Ceph shows them to the bucket's owner alone, whatever
+    its policy grants (its source, ``RGWPSListNotifsOp::verify_permission``), so there
+    nobody else looks.
+    """
+    settings = StoreSettings.read(site.environment)
+    options = BootstrapSettings.read(site.environment)
+    address, routes = site.broker, site.routes
+    kind = settle(options.store_kind, settings, address)
+    bucket = Bucket(make_store_client("s3", settings), settings.bucket, settings.region)
+
+    def announcements() -> Iterator[Step]:
+        if kind == "ceph":
+            return _topics(bucket, settings, options, address, routes)
+        return _queues(kind, bucket, address, routes)
+
+    def lifecycle() -> Iterator[Step]:
+        return put_lifecycle(
+            bucket,
+            address.prefix,
+            options.retention_days,
+            aborts_uploads=kind != "minio",
+            dry_run=True,
+        )
+
+    hidden = Level.SKIPPED if kind == "ceph" else Level.UNKNOWN
+    remarks = [
+        *_remarks("notification rules", announcements, hidden),
+        *_remarks("lifecycle rules", lifecycle, hidden),
+    ]
+    names = ", ".join(route.name for route in routes)
+    return combined("rules", remarks, f"as bootstrap makes them, for {names}")
+
+
+def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> Iterator[Remark]:
+    try:
+        for step in steps():
+            if step.changed:
+                yield Remark(Level.CRITICAL, f"{step.what} not as it should be", _REPAIR)
+    except ConfigurationError as exc:
+        yield Remark(Level.CRITICAL, str(exc), "dropscribe bootstrap --dry-run")
+    except ClientError as exc:
+        code = str(exc.response.get("Error", {}).get("Code", ""))
+        if code not in _FORBIDDEN:
+            raise TransientError(f"{what}: the store refused ({code})") from exc
+        yield Remark(
+            hidden,
+            f"these credentials may not read the {what} ({code})",
+            "with those of bootstrap: dropscribe health --check rules",
+        )
+    except BotoCoreError as exc:
+        raise TransientError(f"{what}: the store can't be reached ({exc})") from exc
+
+
+def _queues(
+    kind: StoreKind, bucket: Bucket, address: BrokerAddress, routes: tuple[Route, ...]
+) -> Iterator[Step]:
+    """Look at rules that name a queue of SQS, or a target of MinIO or RustFS."""
+    prefix = address.prefix
+    if kind == "aws":
+        with closing(SqsQueues(address)) as queues:
+            arns = {
+                route.name: queue_arn(queues.client, queue_name(prefix, route)) for route in routes
+            }
+    else:
+        arns = target_arns(kind, prefix, routes)
+    yield put_queue_rules(bucket, prefix, arns, dry_run=True)
+
+
+def _topics(
+    bucket: Bucket,
+    settings: StoreSettings,
+    options: BootstrapSettings,
+    address: BrokerAddress,
+    routes: tuple[Route, ...],
+) -> Iterator[Step]:
+    """Look at rules that name a topic of Ceph's.
+
+    In a topic stand the user and the password of the store at the broker: it can
+    be compared only where STORE_BROKER_URL tells them.
+    """
+    sns, prefix = make_store_client("sns", settings), address.prefix
+    if options.store_broker is not None:
+        attributes = topic_attributes(options.store_broker, prefix, options.ceph_ack_level)
+        yield from make_announcements(bucket, sns, prefix, routes, attributes, dry_run=True)
+        return
+    arns = _topic_arns(sns)
+    for route in routes:
+        name = rule_id(prefix, route)
+        yield Step(f"topic {name}", changed=name not in arns)
+    answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name)
+    present = (answer or {}).get("TopicConfigurations", [])
+    ours = [rule for rule in present if rule["Id"] in rule_ids(prefix)]
+    wanted = [
+        make_rule(prefix, route, {"TopicArn": arns.get(rule_id(prefix, route), "")})
+        for route in routes
+    ]
+    changed = comparable(ours) != comparable(wanted)
+    yield Step(f"notification rules of bucket {bucket.name}", changed)
+
+
+def _topic_arns(sns: Any) -> dict[str, str]:
+    """Find all topics, by their names."""
+    pages = sns.get_paginator("list_topics").paginate()
+    arns: list[str] = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
+    return {arn.rpartition(":")[2]: arn for arn in arns}

@@ -1,0 +1,45 @@
+"""Running checks side by side, each within its time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+from ops.observe.health.check import Check
+from ops.observe.health.finding import Finding
+from ops.observe.health.site import Site
+
+
+def run_checks(checks: Sequence[Check], site: Site) -> list[Finding]:
+    """Run checks, and give their findings in the checks' order.
+
+    Each has a thread. One that does not end in time is a finding, and its thread is
+    left behind: it keeps no process alive.
+    """
+    found: queue.Queue[tuple[int, Finding]] = queue.Queue()
+
+    def run(number: int, check: Check) -> None:
+        found.put((number, check.run(site)))
+
+    for number, check in enumerate(checks):
+        threading.Thread(target=run, args=(number, check), name=check.name, daemon=True).start()
+    limit = site.settings.timeout.total_seconds()
+    end = time.monotonic() + limit
+    findings: dict[int, Finding] = {}
+    while waiting := [number for number in range(len(checks)) if number not in findings]:
+        is_bounded = all(checks[number].is_bounded(site) for number in waiting)
+        try:
+            number, finding = found.get(timeout=_left(end) if is_bounded else None)
+        except queue.Empty:
+            break
+        findings[number] = finding
+    return [
+        findings[number] if number in findings else check.late(limit)
+        for number, check in enumerate(checks)
+    ]
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())

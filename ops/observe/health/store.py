@@ -1,0 +1,87 @@
+"""The store: whether it answers, and whether its time is ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from consumers.errors import ClockError, PermanentError, TransientError
+from consumers.store import ObjectGoneError
+from consumers.store.refusals import time_of
+from ops.observe.health.finding import Finding, Level, judged
+from ops.observe.health.site import Site
+
+#: The header that tells the store's time has whole seconds: on average, it is so late.
+_ROUNDING = timedelta(seconds=0.5)
+
+
+def look_at_store(site: Site) -> Finding:
+    """See whether the store answers, knows these credentials, and has the bucket."""
+    store = site.store
+    begun = time.monotonic()
+    try:
+        store.now()
+    except ObjectGoneError:
+        return Finding(
+            "store", Level.CRITICAL, f"there is no bucket {store.bucket}", "dropscribe bootstrap"
+        )
+    except ClockError as exc:
+        return Finding("store", Level.CRITICAL, str(exc), _SET_CLOCK)
+    except PermanentError as exc:
+        return Finding(
+            "store",
+            Level.CRITICAL,
+            str(exc),
+            "S3_ACCESS_KEY and S3_SECRET_KEY have no right to the bucket: S3_PRINCIPALS says who "
+            "has, then: dropscribe bootstrap",
+        )
+    seconds = time.monotonic() - begun
+    return Finding(
+        "store",
+        Level.OK,
+        f"bucket {store.bucket} answers in {seconds:.2f} s",
+        figures={"seconds": round(seconds, 3)},
+    )
+
+
+def look_at_clock(site: Site) -> Finding:
+    """Compare this host's clock with the store's, whose answers have a date, refusals too."""
+    before = site.now()
+    theirs = _store_time(site)
+    ours = before + (site.now() - before) / 2
+    offset = (ours - theirs - _ROUNDING).total_seconds()
+    level = judged(abs(offset), site.settings.clock)
+    where = "ahead of" if offset > 0 else "behind"
+    figures = {"offset_seconds": round(offset, 1)}
+    if level is Level.OK:
+        return Finding("clock", level, f"within {abs(offset):.1f} s of the store's", "", figures)
+    what = f"this host's clock is {abs(offset):.0f} s {where} the store's"
+    return Finding("clock", level, f"{what}, which refuses from 15 minutes on", _SET_CLOCK, figures)
+
+
+_SET_CLOCK = "timedatectl set-ntp true, then timedatectl status; on the store's host, too"
+
+
+def _store_time(site: Site) -> datetime:
+    try:
+        return site.store.now()
+    except (ClockError, PermanentError, TransientError) as exc:
+        answer = _answer_in(exc)
+        found = None if answer is None else time_of(answer)
+        if found is None:
+            raise
+        return found
+
+
+def _answer_in(exc: BaseException | None) -> Mapping[str, Any] | None:
+    """Find the store's refusal among what led to an error."""
+    while exc is not None:
+        if isinstance(exc, ClientError):
+            answer: Mapping[str, Any] = exc.response
+            return answer
+        exc = exc.__cause__ or exc.__context__
+    return None

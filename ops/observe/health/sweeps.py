@@ -1,0 +1,57 @@
+"""The last sweep: when it ended, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from ops.cli.render.progress import age
+from ops.observe.health.finding import Finding, Level, Remark, combined, judged
+from ops.observe.health.site import Site
+from ops.recovery.sweep.report import NATURES, Kind
+
+_SWEEP = "dropscribe sweep; by itself: systemctl enable --now dropscribe-sweep.timer"
+
+
+def look_at_sweep(site: Site) -> Finding:
+    """See when the last sweep went through, what it repaired, and what it could not."""
+    last = site.database.last_sweep()
+    if last is None:
+        return Finding("sweep", Level.WARNING, "none is on record", _SWEEP)
+    remarks = []
+    ago = age(timedelta(seconds=last.age))
+    level = judged(last.age, site.settings.sweep)
+    if level is not Level.OK:
+        remarks.append(Remark(level, f"the last one ended {ago} ago", _SWEEP))
+    lost = _lost(last.found)
+    if lost:
+        counts = ", ".join(f"{name} {number}" for name, number in lost.items())
+        remarks.append(
+            Remark(
+                Level.WARNING,
+                f"it found what it can't bring back: {counts}",
+                "dropscribe sweep --dry-run says what, and what can be done",
+            )
+        )
+    repaired = {str(kind): last.repaired.get(str(kind), 0) for kind in _REPAIRED}
+    figures = {
+        "ended": round(last.ended, 3),
+        "age_seconds": round(last.age),
+        "repaired": repaired,
+        "found": dict(last.found),
+    }
+    said = f"the last one ended {ago} ago and repaired {sum(last.repaired.values())}"
+    return combined("sweep", remarks, said, figures)
+
+
+_REPAIRED = [kind for kind in Kind if NATURES[kind].is_repaired]
+
+
+def _lost(found: Mapping[str, int]) -> dict[str, int]:
+    """Pick what no sweep can repair; kinds that this release does not know are none of it."""
+    known = {str(kind): kind for kind in Kind}
+    return {
+        name: number
+        for name, number in found.items()
+        if name in known and NATURES[known[name]].is_lost
+    }

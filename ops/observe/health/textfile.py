@@ -1,0 +1,146 @@
+"""Findings as Prometheus' text format, for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from consumers.errors import ConfigurationError
+from ops.observe.health.finding import Finding, Level
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric that is made of a check's figure.
+
+    Attributes:
+        metric: Its name.
+        check: Whose figure.
+        figure: The figure's name.
+        label: What its numbers are told apart by; None where it is one number.
+        about: What it says.
+    """
+
+    metric: str
+    check: str
+    figure: str
+    label: str | None
+    about: str
+
+
+_SERIES = (
+    Series("dropscribe_queue_messages", "queues", "messages", "route", "Messages that wait"),
+    Series("dropscribe_queue_consumers", "queues", "consumers", "route", "Who takes from a queue"),
+    Series(
+        "dropscribe_queue_oldest_seconds",
+        "stages",
+        "oldest_seconds",
+        "route",
+        "For how long the oldest archive, recording or batch waits for a route",
+    ),
+    Series("dropscribe_dead_letter_messages", "queues", "dead", "route", "Dead letters"),
+    Series("dropscribe_stuck_batches", "batches", "stuck", None, "Batches without progress"),
+    Series(
+        "dropscribe_last_sweep_timestamp_seconds",
+        "sweep",
+        "ended",
+        None,
+        "When the last sweep went through",
+    ),
+    Series(
+        "dropscribe_last_sweep_repaired",
+        "sweep",
+        "repaired",
+        "kind",
+        "What the last sweep repaired",
+    ),
+    Series(
+        "dropscribe_clock_offset_seconds",
+        "clock",
+        "offset_seconds",
+        None,
+        "How far this host's clock is ahead of the store's",
+    ),
+)
+
+#: Checks of volumes, by what the volume is called.
+_VOLUMES = {"scratch": "scratch", "models-volume": "models"}
+
+
+def write_textfile(path: Path, findings: Sequence[Finding], now: datetime, look: str) -> None:
+    """Write the findings' figures; who reads the file never sees a part of it.
+
+    A check that was skipped, and what one could not measure, is left out.
+
+    Args:
+        path: The file.
+        findings: What was found.
+        now: When.
+        look: What tells this look from others at the same host, which have files of their own.
+
+    Raises:
+        ConfigurationError: The file can't be written.
+    """
+    registry = CollectorRegistry()
+    health = Gauge(
+        "dropscribe_health",
+        "0 ok, 1 warning, 2 critical, 3 unknown",
+        ["look", "check"],
+        registry=registry,
+    )
+    for finding in findings:
+        if finding.level is not Level.SKIPPED:
+            health.labels(look, finding.check).set(finding.level.code)
+    written = Gauge(
+        "dropscribe_health_timestamp_seconds", "When this was written", ["look"], registry=registry
+    )
+    written.labels(look).set(now.timestamp())
+    by_check = {finding.check: finding for finding in findings}
+    for series in _SERIES:
+        if series.check in by_check:
+            _add(registry, series, by_check[series.check].figures.get(series.figure))
+    _add_volumes(registry, by_check)
+    try:
+        with _readable_by_all():
+            write_to_textfile(str(path), registry)
+    except OSError as exc:
+        raise ConfigurationError(f"{path} can't be written: {exc.strerror}") from exc
+
+
+def _add(registry: CollectorRegistry, series: Series, figure: object) -> None:
+    if series.label is None:
+        if isinstance(figure, int | float):
+            Gauge(series.metric, series.about, registry=registry).set(figure)
+        return
+    if isinstance(figure, Mapping):
+        gauge = Gauge(series.metric, series.about, [series.label], registry=registry)
+        for name, value in figure.items():
+            gauge.labels(name).set(value)
+
+
+def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, Finding]) -> None:
+    gauge = Gauge(
+        "dropscribe_volume_free_ratio",
+        "Which share of a volume is free",
+        ["volume"],
+        registry=registry,
+    )
+    for check, volume in _VOLUMES.items():
+        if check in by_check and "free_ratio" in by_check[check].figures:
+            gauge.labels(volume).set(by_check[check].figures["free_ratio"])
+
+
+@contextmanager
+def _readable_by_all() -> Iterator[None]:
+    """Have files made with mode 0644, as node_exporter is another user."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,116 @@
+"""Volumes: how much is free, and whether what is to be mounted is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.observe.health.finding import Finding, Level, Remark, combined
+from ops.observe.health.site import Site
+from ops.wiring.settings.health import Limits
+from ops.wiring.settings.work import read_models_root
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How much of a volume is free, for users who are not root.
+
+    Attributes:
+        free: Bytes.
+        ratio: The share that is free: of its bytes, or of its files if that is less.
+    """
+
+    free: int
+    ratio: float
+
+
+def look_at_scratch(site: Site) -> Finding:
+    """See whether scratch space is there, mounted where it should be, and not full."""
+    root = site.environment.path("SCRATCH_ROOT") or Path("/tmp")  # noqa: S108
+    return _look("scratch", root, site, "files in work go when their consumer ends: nothing to")
+
+
+def look_at_models_volume(site: Site) -> Finding:
+    """See the same of where the models lie."""
+    root = read_models_root(site.environment)
+    return _look("models-volume", root, site, "old versions, in .versions, are not to")
+
+
+def _look(check: str, root: Path, site: Site, remark: str) -> Finding:
+    if not root.is_dir():
+        what_to_do = f"systemctl status local-fs.target; mount -a; install -d {root}"
+        return Finding(check, Level.CRITICAL, f"{root} is no folder", what_to_do)
+    remarks = [*_mount(root, site.settings.volume)]
+    space = measure(root)
+    figures = {"free_ratio": round(space.ratio, 4), "free_bytes": space.free}
+    level = falling(space.ratio, site.settings.free)
+    shown = f"{space.free / _GIB:.1f} GiB, {space.ratio:.0%}, free in {root}"
+    if level is not Level.OK:
+        remarks.append(
+            Remark(level, shown, f"df -h {root}; du -xsh {root}/* ({remark} delete by hand)")
+        )
+    return combined(check, remarks, shown, figures)
+
+
+def falling(value: float, limits: Limits) -> Level:
+    """Tell how bad it is that only so little is left."""
+    if value < limits.critical:
+        return Level.CRITICAL
+    return Level.WARNING if value < limits.warning else Level.OK
+
+
+def measure(root: Path) -> Space:
+    """Ask how much is free, as ``df`` does."""
+    found = os.statvfs(root)
+    ratios = [_ratio(found.f_bavail, found.f_blocks - found.f_bfree)]
+    # Some filesystems count no files.
+    if found.f_files:
+        ratios.append(_ratio(found.f_favail, found.f_files - found.f_ffree))
+    return Space(found.f_bavail * found.f_frsize, min(ratios))
+
+
+def _ratio(free: int, used: int) -> float:
+    return free / (free + used) if free + used else 0.0
+
+
+def _mount(root: Path, volume: Path | None) -> Iterator[Remark]:
+    if volume is not None and root.is_relative_to(volume) and not volume.is_mount():
+        yield Remark(
+            Level.CRITICAL,
+            f"nothing is mounted at {volume}, so {root} fills the system's disk",
+            f"findmnt {volume}; mount {volume}; then systemctl restart 'dropscribe@*'",
+        )
+    mounted = _mounted_at(root)
+    # Not the mount's own options: what is read-only to this process is not so to others.
+    if mounted is not None and "ro" in mounted.options:
+        yield Remark(
+            Level.CRITICAL,
+            f"{mounted.point} is read-only; so Linux leaves a filesystem in which it found errors",
+            f"dmesg | grep -i error; umount {mounted.point}; fsck; mount {mounted.point}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounted:
+    point: str
+    options: frozenset[str]
+
+
+def _mounted_at(root: Path) -> _Mounted | None:
+    """Find the mount that a folder is in, with its filesystem's options (proc(5), mountinfo)."""
+    device = root.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        fields, _, rest = line.partition(" - ")
+        _, _, number, _, point, *_ = fields.split(" ")
+        if number == wanted:
+            return _Mounted(point, frozenset(rest.split(" ")[2].split(",")))
+    return None

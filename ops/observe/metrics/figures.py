@@ -1,0 +1,189 @@
+"""The figures of a process' consumers, and who keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from consumers.runtime.observer import Observer
+from consumers.runtime.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
+from events.keys import AudioId, BatchId
+from ops.observe.metrics.pulse import Pulse
+
+#: The states to which each route brings recordings.
+STATES = {
+    "unpack": ("converted", "rejected"),
+    "transcribe": ("transcribed", "silent", "rejected"),
+    "moderate": ("moderated",),
+    "review": (),
+}
+
+_MINUTE, _HOUR = 60, 3600
+
+#: A delivery can be a recording of a second, or an archive of a day.
+_DELIVERY = (0.1, 0.5, 1, 5, 10, 30, *(_MINUTE * n for n in (1, 5, 15, 30)), _HOUR, 4 * _HOUR)
+_STAGE = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR)
+_COMPLETION = (*(_MINUTE * n for n in (1, 5, 10, 30)), *(_HOUR * n for n in (1, 2, 4, 8, 24, 48)))
+_FILL = tuple(n / 10 for n in range(1, 11))
+
+
+class Figures:
+    """All figures, in a registry of their own.
+
+    Args:
+        version: dropscribe's.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.deliveries = Counter(
+            "dropscribe_deliveries",
+            "Deliveries that were settled, by verdict: ack (done), retry (failed, to be tried "
+            "again), wait (another worker has it), dead (a dead letter).",
+            ("route", "verdict"),
+            registry=registry,
+        )
+        self.dead_letters = Counter(
+            "dropscribe_dead_letters",
+            "Dead letters, by reason.",
+            ("route", "reason"),
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "dropscribe_delivery_seconds",
+            "Seconds that deliveries were in work, whatever the verdict.",
+            ("route",),
+            buckets=_DELIVERY,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "dropscribe_stage_seconds",
+            "Seconds per stage of the work, done or failed.",
+            ("route", "stage"),
+            buckets=_STAGE,
+            registry=registry,
+        )
+        self.recordings = Counter(
+            "dropscribe_recordings",
+            "Recordings that this consumer brought to a state.",
+            ("route", "state"),
+            registry=registry,
+        )
+        self.audio_seconds = Counter(
+            "dropscribe_audio_seconds",
+            "Seconds of sound in these recordings, but for rejected ones.",
+            ("route",),
+            registry=registry,
+        )
+        self.batch_fill = Histogram(
+            "dropscribe_batch_fill_ratio",
+            "Windows per batch of the model, as a share of the batch size.",
+            ("route",),
+            buckets=_FILL,
+            registry=registry,
+        )
+        self.completion = Histogram(
+            "dropscribe_batch_completion_seconds",
+            "Seconds from the drop of an archive to the completion of its batch.",
+            buckets=_COMPLETION,
+            registry=registry,
+        )
+        self.store_errors = Counter(
+            "dropscribe_store_errors",
+            "Requests to the store that failed after all attempts, absent objects left out.",
+            ("route",),
+            registry=registry,
+        )
+        self.in_hand = Gauge(
+            "dropscribe_in_hand",
+            "Deliveries that were taken and are not settled.",
+            ("route",),
+            registry=registry,
+        )
+        self.connected = Gauge(
+            "dropscribe_connected",
+            "Whether the consumer is connected to the broker.",
+            ("route",),
+            registry=registry,
+        )
+        Info("dropscribe_build", "The version that runs.", registry=registry).info(
+            {"version": version}
+        )
+        # The process' memory, CPU time, open files and start; without its transcoders.
+        ProcessCollector(registry=registry)
+
+    def observer(self, pulse: Pulse) -> Observer:
+        """Make the observer of the pulse's route."""
+        return RouteObserver(self, pulse)
+
+
+class RouteObserver:
+    """Keeps one route's figures, and its pulse."""
+
+    def __init__(self, figures: Figures, pulse: Pulse) -> None:
+        route = pulse.route
+        self._pulse = pulse
+        self._figures = figures
+        self._delivery_seconds = figures.delivery_seconds.labels(route)
+        self._audio_seconds = figures.audio_seconds.labels(route)
+        self._batch_fill = figures.batch_fill.labels(route)
+        self._store_errors = figures.store_errors.labels(route)
+        self._in_hand = figures.in_hand.labels(route)
+        self._connected = figures.connected.labels(route)
+        # That the first dead letter is an increase, the figure has to be there before it.
+        self._deliveries = _children(figures.deliveries, route, NAMES)
+        self._dead_letters = _children(figures.dead_letters, route, REASONS)
+        _children(figures.recordings, route, STATES[route])
+
+    def turned(self) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._pulse.turn()
+
+    def connected(self, *, to_broker: bool) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._pulse.is_connected = to_broker
+        self._connected.set(to_broker)
+
+    def in_hand(self, deliveries: int) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._pulse.in_hand = deliveries
+        self._in_hand.set(deliveries)
+
+    def settled(self, verdict: Verdict, seconds: float) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._pulse.settled += 1
+        self._deliveries[name_of(verdict)].inc()
+        self._delivery_seconds.observe(seconds)
+        if isinstance(verdict, DeadLetter):
+            self._dead_letters[verdict.reason].inc()
+
+    def stage_took(self, stage: str, seconds: float) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._figures.stage_seconds.labels(self._pulse.route, stage).observe(seconds)
+
+    def batch_known(self, batch: BatchId) -> None:
+        """See `consumers.runtime.observer.Observer`. No figure is of one batch."""
+
+    def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        del audio
+        self._figures.recordings.labels(self._pulse.route, state).inc()
+        self._audio_seconds.inc(seconds)
+
+    def model_filled(self, ratio: float) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._batch_fill.observe(ratio)
+
+    def batch_completed(self, seconds: float) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._figures.completion.observe(seconds)
+
+    def store_failed(self) -> None:
+        """See `consumers.runtime.observer.Observer`."""
+        self._store_errors.inc()
+
+
+def _children(counter: Counter, route: str, names: Iterable[str]) -> Mapping[str, Counter]:
+    """Make the figures of one route, by the other label."""
+    return {name: counter.labels(route, name) for name in names}

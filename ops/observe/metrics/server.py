@@ -1,0 +1,122 @@
+"""Serving figures and health over HTTP, from threads that no work waits for."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from consumers.errors import ConfigurationError
+from ops.observe.metrics.pulse import Vitals
+from ops.wiring.settings.observing import Address
+
+#: Seconds that a client may keep its thread waiting.
+_PATIENCE = 10
+
+#: Seconds between looks whether the server is to end.
+_POLL = 0.1
+
+_Page: TypeAlias = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    # A consumer that is started again finds its port taken otherwise.
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def server_bind(self) -> None:
+        """Bind without asking DNS for this host's name, which can take long."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave alone what goes wrong with a client: it knows."""
+
+
+class _SixServer(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE
+
+    def address_string(self) -> str:
+        """Give the client's address, without asking DNS for its name."""
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Log nothing: a scrape is no event."""
+
+
+def make_app(registry: CollectorRegistry, vitals: Vitals) -> WSGIApplication:
+    """Make the WSGI application: ``/metrics``, ``/healthz`` and ``/readyz``, for GET only."""
+    pages: dict[str, _Page] = {
+        "/metrics": make_wsgi_app(registry),
+        "/healthz": _status(lambda: vitals.troubles),
+        "/readyz": _status(lambda: vitals.unready),
+    }
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        page = pages.get(environ["PATH_INFO"])
+        if page is None:
+            return _say(start_response, "404 Not Found", [" ".join(pages)])
+        if environ["REQUEST_METHOD"] != "GET":
+            return _say(start_response, "405 Method Not Allowed", ["GET only"], ("Allow", "GET"))
+        return page(environ, start_response)
+
+    return app
+
+
+def _status(troubles: Callable[[], Sequence[str]]) -> _Page:
+    """Make a page that says what is wrong, and 200 where nothing is."""
+
+    def page(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = troubles()
+        return _say(start_response, "503 Service Unavailable" if found else "200 OK", found)
+
+    return page
+
+
+def _say(
+    start_response: StartResponse, status: str, lines: Sequence[str], *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    content = "".join(f"{line}\n" for line in lines or ["ok"]).encode()
+    sizes = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(content)))]
+    start_response(status, [*sizes, *headers])
+    return [content]
+
+
+@contextmanager
+def serving(address: Address, registry: CollectorRegistry, vitals: Vitals) -> Iterator[Address]:
+    """Serve for as long as the block runs; gives the address, with the port that was free.
+
+    Raises:
+        ConfigurationError: The address can't be had.
+    """
+    kind = _SixServer if ":" in address.host else _Server
+    try:
+        server = kind((address.host, address.port), _Handler)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"METRICS_ADDRESS={str(address)!r} can't be listened on: {exc.strerror or exc}"
+        ) from exc
+    server.set_app(make_app(registry, vitals))
+    thread = threading.Thread(
+        target=server.serve_forever, args=(_POLL,), name="metrics", daemon=True
+    )
+    thread.start()
+    try:
+        yield Address(address.host, server.server_port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

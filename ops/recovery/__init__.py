@@ -1,0 +1,1 @@
+"""Finding what stopped, and setting it going again."""

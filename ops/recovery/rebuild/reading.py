@@ -1,0 +1,176 @@
+"""What the bucket says of batches, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from consumers.database.rows import Archive, Recording
+from consumers.documents.facts import Facts
+from consumers.documents.manifest import converted
+from consumers.documents.transcript import Transcript
+from consumers.documents.verdict import Moderation
+from consumers.errors import PermanentError
+from consumers.stages.dropped import describe
+from consumers.store import ObjectGoneError, Store
+from events.keys import (
+    ARCHIVES,
+    PROCESSED,
+    ArchiveKey,
+    AudioId,
+    BatchId,
+    MalformedKeyError,
+    RecordingKey,
+    batch_of,
+    parse_key,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A batch's ``.complete.json``.
+
+    Attributes:
+        completed_at: When the batch was completed, as it says.
+        announced_at: When it was stored.
+        counts: How many recordings ended in which state.
+        moderated: Whether they were checked against policies; None where it was written
+            before there were any.
+    """
+
+    completed_at: datetime
+    announced_at: datetime
+    counts: Mapping[str, int]
+    moderated: bool | None
+
+
+class BatchReader:
+    """Reads batches from a bucket."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def batches(self) -> Iterator[tuple[BatchId, Archive | None]]:
+        """Find every batch, and its archive where that is there; some come twice."""
+        for page in self._store.pages(ARCHIVES):
+            for listed in page:
+                try:
+                    archive = self._described(listed.key)
+                except PermanentError:
+                    # Whoever rebuilds its batch is told why.
+                    archive, batch = None, batch_of(listed.key)
+                else:
+                    batch = archive.batch if archive else None
+                if batch is not None:
+                    yield batch, archive
+        last = None
+        for key in self._store.keys(PROCESSED):
+            batch = batch_of(key)
+            if batch is not None and batch != last:
+                yield batch, None
+                last = batch
+
+    def archive(self, batch: BatchId) -> Archive | None:
+        """Find a batch's archive; None where it is not there any more."""
+        for key in self._store.keys(f"{ARCHIVES}{batch}"):
+            archive = self._described(key)
+            if archive is not None and archive.batch == batch:
+                return archive
+        # Under any other name, it has the batch's last digits from name and content.
+        for page in self._store.pages(ARCHIVES):
+            for listed in page:
+                derived = BatchId.derived(listed.last_modified, listed.key, listed.etag)
+                if derived.value[-6:] != batch.value[-6:]:
+                    continue
+                archive = self._described(listed.key)
+                if archive is not None and archive.batch == batch:
+                    return archive
+        return None
+
+    def audios(self, batch: BatchId, suffix: str | None = None) -> Iterator[AudioId]:
+        """List the recordings that have an object (of that suffix), in order."""
+        last = None
+        for key in self._store.keys(f"{batch.prefix}-"):
+            try:
+                parsed = parse_key(key)
+            except MalformedKeyError:
+                continue
+            if not isinstance(parsed, RecordingKey) or parsed.audio == last:
+                continue
+            if suffix in {None, parsed.suffix}:
+                last = parsed.audio
+                yield last
+
+    def recording(self, audio: AudioId) -> Recording | None:
+        """Read what an Opus object says; None where it is gone, or not of our making.
+
+        Of the latter the consumer that is told of it says why.
+        """
+        stored = self._store.head(audio.opus_key)
+        if stored is None:
+            return None
+        try:
+            facts = Facts.from_metadata(stored.metadata)
+        except PermanentError:
+            return None
+        return converted(audio, stored.metadata.get("path", str(audio)), facts)
+
+    def transcribed(self, audio: AudioId) -> tuple[Recording, Transcript] | None:
+        """Read a transcript, with its recording as it is then; None as for `recording`."""
+        recording = self.recording(audio)
+        if recording is None:
+            return None
+        try:
+            transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+        except (PermanentError, ObjectGoneError):
+            return None
+        finished = replace(
+            recording,
+            state=transcript.state,
+            reason=transcript.reason,
+            transcript_key=audio.transcript_key,
+        )
+        return finished, transcript
+
+    def moderation(self, audio: AudioId) -> Moderation | None:
+        """Read what the policies say of a recording; None where that can't be read."""
+        try:
+            return Moderation.from_json(self._store.read(audio.verdict_key))
+        except (PermanentError, ObjectGoneError):
+            return None
+
+    def announcement(self, batch: BatchId) -> Announcement | None:
+        """Read a batch's ``.complete.json``; None where it has none.
+
+        Raises:
+            PermanentError: It can't be read.
+        """
+        stored = self._store.head(batch.complete_key)
+        if stored is None:
+            return None
+        try:
+            document = json.loads(self._store.read(stored.key))
+            return Announcement(
+                completed_at=datetime.fromisoformat(document["completed_at"]),
+                announced_at=stored.last_modified,
+                counts=document["counts"],
+                moderated=document.get("moderated"),
+            )
+        except (ValueError, KeyError, TypeError) as exc:
+            raise PermanentError(f"{stored.key} can't be read: {exc!r}") from exc
+
+    def has(self, batch: BatchId, suffix: str) -> bool:
+        """Tell whether any recording of the batch has an object of that suffix."""
+        return next(self.audios(batch, suffix), None) is not None
+
+    def _described(self, key: str) -> Archive | None:
+        try:
+            parsed = parse_key(key)
+        except MalformedKeyError:
+            return None
+        stored = self._store.head(key)
+        if stored is None or not isinstance(parsed, ArchiveKey):
+            return None
+        return describe(self._store, parsed, stored)

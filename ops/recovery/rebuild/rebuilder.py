@@ -1,0 +1,234 @@
+"""Replacing a batch's rows by what the bucket says, while consumers go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, BinaryIO, TypeVar, cast
+
+from consumers.database.database import Database
+from consumers.database.recreating import Recreating, Stored
+from consumers.database.rows import Archive, BatchState, Recording
+from consumers.documents.manifest import Entry, Head, read_manifest
+from consumers.errors import BusyError, PermanentError
+from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.stages.dropped import retire
+from consumers.store import Store, StoredObject
+from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
+from ops.recovery.rebuild.reading import Announcement, BatchReader
+from ops.recovery.rebuild.reviews import ReviewQueue
+
+#: Requests to the store at a time; each may need a connection to the database.
+THREADS = 8
+
+#: Recordings that are read together.
+_TOGETHER = 100
+
+T = TypeVar("T")
+
+
+class NothingStoredError(PermanentError):
+    """The bucket holds nothing of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was written of a batch.
+
+    Attributes:
+        batch: Its id.
+        recordings: How many rows of recordings.
+        transcripts: How many of them have a transcript.
+        state: How far it is.
+    """
+
+    batch: BatchId
+    recordings: int
+    transcripts: int
+    state: BatchState
+
+
+@dataclass(frozen=True, slots=True)
+class NotRebuilt:
+    """Why a batch could not be rebuilt."""
+
+    batch: BatchId
+    error: str
+
+
+class Rebuilder:
+    """Rebuilds batches.
+
+    Args:
+        store: The bucket.
+        database: The tables, as the consumers write them.
+        rows: The tables, as whole batches are written.
+        completion: Completes a batch whose last recording is done.
+        reviews: The review queue's tables.
+        scratch: For the manifest.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        rows: Recreating,
+        completion: Completion,
+        reviews: ReviewQueue,
+        scratch: Scratch,
+    ) -> None:
+        self._store = store
+        self._reader = BatchReader(store)
+        self._database = database
+        self._rows = rows
+        self._completion = completion
+        self._reviews = reviews
+        self._scratch = scratch
+
+    def rebuild(self, batch: BatchId, archive: Archive | None = None) -> Rebuilt:
+        """Replace a batch's rows by what the bucket says.
+
+        The batch's row and its recordings' change in one transaction; a crash
+        after it leaves transcripts without rows, which a sweep finds, or doing
+        this again. A batch that is complete in the bucket is so on record from
+        the first, so nobody announces it once more.
+
+        Args:
+            batch: Which.
+            archive: What was dropped, where that is known.
+
+        Raises:
+            BusyError: Its archive is being read at this moment, or it is being reprocessed,
+                or its review items are being made.
+            NothingStoredError: The bucket holds nothing of it.
+            PermanentError: What is stored can't be read.
+        """
+        with self._database.locks() as locks:
+            # Review would take what is back for all that there is.
+            if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
+                raise BusyError(
+                    f"batch {batch} is being unpacked, done again or made ready for review: "
+                    "rebuild it when that is done"
+                )
+            manifest = self._store.head(batch.manifest_key)
+            if manifest is None:
+                number = self._recreate_unsealed(batch, archive)
+            else:
+                with self._scratch.file() as file:
+                    number = self._recreate_sealed(batch, manifest, file)
+            # Listed only now: what was finished before the rows were replaced is among them.
+            audios = self._reader.audios(batch, TRANSCRIPT)
+            transcripts = sum(_together(self._put_transcript, audios))
+            self._put_moderations(batch)
+            self._put_announcement(batch)
+            self._rows.finish_announced(batch)
+            self._reviews.put_back(batch)
+        self._completion.look(batch)
+        row = self._database.batch(batch)
+        return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
+
+    def rebuild_all(self) -> Iterator[Rebuilt | NotRebuilt]:
+        """Rebuild every batch of which the bucket holds anything."""
+        seen = set()
+        for batch, archive in self._reader.batches():
+            if batch in seen:
+                continue
+            seen.add(batch)
+            try:
+                yield self.rebuild(batch, archive)
+            except (PermanentError, BusyError) as exc:
+                yield NotRebuilt(batch, str(exc))
+
+    def forget(self, batch: BatchId) -> None:
+        """Delete the rows of a batch; of its review, what was decided stays."""
+        self._rows.forget(batch)
+        self._reviews.take_out(batch)
+
+    def _recreate_sealed(self, batch: BatchId, manifest: StoredObject, file: IO[bytes]) -> int:
+        self._store.download(manifest.key, file)
+        file.seek(0)
+        head, entries = read_manifest(cast("BinaryIO", file))
+        if head.archive.batch != batch:
+            raise PermanentError(f"{manifest.key} is the manifest of batch {head.archive.batch}")
+        announcement = self._reader.announcement(batch)
+        if announcement is not None:
+            # Whoever died right after storing it left this undone.
+            archive, failed = head.archive, head.failure is not None
+            retire(self._store, archive.key, archive.etag, batch, failed=failed)
+        stored = Stored(
+            batch=batch,
+            archive=head.archive,
+            sealed_at=manifest.last_modified,
+            rejected=head.totals["rejected"],
+            ignored=head.totals["ignored"],
+            failure=head.failure,
+            completed_at=announcement.completed_at if announcement else None,
+            announced_at=announcement.announced_at if announcement else None,
+            counts=announcement.counts if announcement else None,
+            is_moderated=self._is_moderated(head, announcement),
+        )
+        return self._rows.recreate(stored, _recordings(batch, entries))
+
+    def _is_moderated(self, head: Head, announcement: Announcement | None) -> bool:
+        """Believe what was written last: a batch can have been done again since it was sealed."""
+        if announcement is not None:
+            return bool(announcement.moderated)
+        return head.moderated or self._reader.has(head.archive.batch, VERDICT)
+
+    def _recreate_unsealed(self, batch: BatchId, archive: Archive | None) -> int:
+        archive = archive or self._reader.archive(batch)
+        if archive is None and not self._reader.has(batch, OPUS):
+            raise NothingStoredError(
+                f"the bucket {self._store.bucket} holds nothing of batch {batch}"
+            )
+        self._rows.recreate(Stored(batch, archive), ())
+        # It does not complete before it is sealed, so these may follow by and by.
+        found = _together(self._reader.recording, self._reader.audios(batch, OPUS))
+        return self._rows.add(batch, (each for each in found if each is not None))
+
+    def _put_announcement(self, batch: BatchId) -> None:
+        """Put on record that consumers completed the batch while its rows were replaced."""
+        announcement = self._reader.announcement(batch)
+        if announcement is not None:
+            self._rows.announce(
+                batch,
+                completed_at=announcement.completed_at,
+                announced_at=announcement.announced_at,
+                counts=announcement.counts,
+            )
+            if announcement.moderated is None:
+                # It was complete before there was a review queue; nothing is to be made of it.
+                self._rows.itemised(batch, announcement.announced_at)
+
+    def _put_moderations(self, batch: BatchId) -> None:
+        for _ in _together(self._put_moderation, self._reader.audios(batch, VERDICT)):
+            pass
+
+    def _put_moderation(self, audio: AudioId) -> None:
+        moderation = self._reader.moderation(audio)
+        if moderation is not None and self._database.is_transcribed(audio):
+            self._database.put_moderation(audio, moderation)
+
+    def _put_transcript(self, audio: AudioId) -> bool:
+        transcribed = self._reader.transcribed(audio)
+        if transcribed is not None:
+            self._database.put_transcript(*transcribed)
+        return transcribed is not None
+
+
+def _recordings(batch: BatchId, entries: Iterable[Entry]) -> Iterator[Recording]:
+    for entry in entries:
+        recording = entry.recording(batch)
+        if recording is not None:
+            yield recording
+
+
+def _together(work: Callable[[AudioId], T], audios: Iterator[AudioId]) -> Iterator[T]:
+    """Do the same for all recordings, some at a time, in order."""
+    with ThreadPoolExecutor(THREADS, "rebuild") as executor:
+        while portion := list(islice(audios, _TOGETHER)):
+            yield from executor.map(work, portion)

@@ -1,0 +1,101 @@
+"""Putting a batch's review items, and what people decided of them, on record again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO, cast
+
+from consumers.database.itemising import Itemising
+from consumers.database.recreating import Recreating
+from consumers.database.reviewing import Reviewing
+from consumers.documents.decision import Decision
+from consumers.documents.listing import read_items
+from consumers.errors import PermanentError
+from consumers.scratch import Scratch
+from consumers.store import Store
+from events.keys import BatchId, DecisionKey, MalformedKeyError, parse_key
+
+#: Rows that are written together.
+_TOGETHER = 100
+
+
+class ReviewQueue:
+    """The tables of the review queue, as `rebuild` writes them.
+
+    Args:
+        store: The bucket.
+        itemising: The items' rows.
+        reviewing: The decisions' rows.
+        rows: The batch's.
+        scratch: For the list of items.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        itemising: Itemising,
+        reviewing: Reviewing,
+        rows: Recreating,
+        scratch: Scratch,
+    ) -> None:
+        self._store = store
+        self._itemising = itemising
+        self._reviewing = reviewing
+        self._rows = rows
+        self._scratch = scratch
+
+    def put_back(self, batch: BatchId) -> None:
+        """Write the rows of all that the bucket keeps of a batch's review; what is there stays.
+
+        Items that were listed before the batch completed once more are not all of them:
+        its consumer is to be told again.
+
+        Raises:
+            PermanentError: Something that is stored can't be read; all else is written.
+        """
+        damaged = [error for key in self._decisions(batch) if (error := self._put_decision(key))]
+        stored = self._store.head(batch.review_key)
+        if stored is not None:
+            self._put_items(batch)
+            announced = self._store.head(batch.complete_key)
+            if announced is not None and announced.last_modified <= stored.last_modified:
+                self._rows.itemised(batch, stored.last_modified)
+        if damaged:
+            raise PermanentError("; ".join(damaged))
+
+    def _put_decision(self, key: str) -> str | None:
+        """Write a decision's rows; returns what is wrong with it."""
+        try:
+            decision = Decision.from_json(self._store.read(key))
+        except PermanentError as exc:
+            return f"{key}: {exc}"
+        # It may be about an item of a round before, which no list has any more.
+        self._itemising.put_items([decision.item])
+        self._reviewing.put_decision(decision)
+        return None
+
+    def take_out(self, batch: BatchId) -> None:
+        """Take a batch's items from the queue, but those that somebody decided."""
+        self._itemising.supersede(batch, ())
+
+    def _decisions(self, batch: BatchId) -> Iterator[str]:
+        for key in self._store.keys(f"{batch.prefix}."):
+            try:
+                parsed = parse_key(key)
+            except MalformedKeyError:
+                continue
+            if isinstance(parsed, DecisionKey):
+                yield key
+
+    def _put_items(self, batch: BatchId) -> None:
+        ids = []
+        with self._scratch.file() as file:
+            self._store.download(batch.review_key, file)
+            file.seek(0)
+            items = read_items(cast("BinaryIO", file))
+            while together := list(islice(items, _TOGETHER)):
+                self._itemising.put_items(together)
+                ids += [item.item_id for item in together]
+        self._itemising.supersede(batch, ids)

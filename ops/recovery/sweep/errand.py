@@ -1,0 +1,83 @@
+"""What the parts of one sweep share: what they work on, and how they repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from consumers.database.database import Database
+from consumers.database.rows import Archive
+from consumers.database.sweeping import Sweeping
+from consumers.errors import BusyError, PermanentError
+from consumers.stages.completion import Completion
+from consumers.store import Store
+from events.keys import BatchId
+from ops.recovery.rebuild.rebuilder import Rebuilder
+from ops.recovery.resend import Telling
+from ops.recovery.sweep.report import Kind, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One sweep.
+
+    Attributes:
+        store: The bucket.
+        database: The tables, as the consumers use them.
+        rows: The tables, as a sweep sees them.
+        telling: Sends events again.
+        completion: Completes batches.
+        rebuilder: Makes a batch's rows from the bucket.
+        cutoff: What was stored after that may be on its way (the store's time).
+        began: When it began, by the database's time.
+        report: What it found so far.
+        is_over: Tells whether it was asked to end.
+        progress: Called with the report after each page.
+        rebuilt: Batches that a dry run would have rebuilt; nothing more is said of them.
+    """
+
+    store: Store
+    database: Database
+    rows: Sweeping
+    telling: Telling
+    completion: Completion
+    rebuilder: Rebuilder
+    cutoff: datetime
+    began: datetime
+    report: Report
+    is_over: Callable[[], bool]
+    progress: Callable[[Report], None]
+    rebuilt: set[str] = field(default_factory=set)
+
+    def rebuild(self, batch: BatchId, archive: Archive | None = None) -> None:
+        """Write the rows of a batch from the bucket."""
+        if self.report.is_dry:
+            self.rebuilt.add(str(batch))
+        self.repair(
+            Kind.BATCH_UNRECORDED, str(batch), lambda: self.rebuilder.rebuild(batch, archive)
+        )
+
+    def repair(self, kind: Kind, name: str, deed: Callable[[], object]) -> None:
+        """Count a finding, and repair it unless that is not wanted.
+
+        What fails for good is counted as that, and does not end the sweep.
+        """
+        if self.report.is_dry:
+            self.report.add(kind, name)
+            return
+        with self.attempt(name):
+            deed()
+            self.report.add(kind, name, is_done=True)
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Count what fails for good within the block as that, and end the block alone."""
+        try:
+            yield
+        except BusyError:
+            # A consumer has it in hand after all.
+            self.report.add(Kind.WAITING, name)
+        except PermanentError as exc:
+            self.report.add(Kind.FAILED, f"{name}: {exc}")

@@ -1,0 +1,136 @@
+"""One sweep, from the archives to the batches that only have to be told complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from consumers.database.database import Database
+from consumers.database.sweeping import Ages, Sweeping
+from consumers.stages.completion import Completion
+from consumers.store import Store
+from ops.recovery.rebuild.rebuilder import Rebuilder
+from ops.recovery.resend import Telling
+from ops.recovery.sweep.archives import sweep_archives
+from ops.recovery.sweep.errand import Errand
+from ops.recovery.sweep.processed import sweep_processed
+from ops.recovery.sweep.report import Kind, Report
+
+#: By which a sweep knows that another is running.
+_LOCK = "sweep"
+
+
+class Sweeper:
+    """Sweeps.
+
+    Args:
+        store: The bucket.
+        database: The tables, as the consumers use them.
+        rows: The tables, as a sweep sees them.
+        telling: Sends events again.
+        completion: Completes batches.
+        rebuilder: Makes a batch's rows from the bucket.
+        ages: From when on something counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        rows: Sweeping,
+        telling: Telling,
+        completion: Completion,
+        rebuilder: Rebuilder,
+        ages: Ages,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._rows = rows
+        self._telling = telling
+        self._completion = completion
+        self._rebuilder = rebuilder
+        self._ages = ages
+
+    def sweep(
+        self,
+        *,
+        is_dry: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
+        progress: Callable[[Report], None] = lambda _: None,
+    ) -> Report | None:
+        """Compare bucket and rows, and repair what is not in order.
+
+        Args:
+            is_dry: Only look.
+            is_over: Asked before each page whether to end.
+            progress: Called with the report after each page.
+
+        Returns:
+            What it found; None where another sweep is running.
+
+        Raises:
+            TransientError: Store, database or broker is away. What was done
+                until then is done, and the next sweep does the rest.
+        """
+        report = Report(is_dry=is_dry)
+        with self._database.locks() as locks:
+            if not is_dry and not locks.acquire(_LOCK):
+                return None
+            errand = Errand(
+                store=self._store,
+                database=self._database,
+                rows=self._rows,
+                telling=self._telling,
+                completion=self._completion,
+                rebuilder=self._rebuilder,
+                cutoff=self._store.now() - self._ages.older_than,
+                began=self._rows.began(),
+                report=report,
+                is_over=is_over,
+                progress=progress,
+            )
+            for part in (sweep_archives, sweep_processed, _sweep_ends, _sweep_reviews):
+                if not is_over():
+                    part(errand)
+            report.ended_early = is_over()
+            report.depths = self._telling.depths()
+            self._put_on_record(errand)
+        return report
+
+    def _put_on_record(self, errand: Errand) -> None:
+        """Say when it was, and what it did: of one that only looked, or gave up, nothing is."""
+        report = errand.report
+        if report.is_dry or report.ended_early:
+            return
+        self._rows.put_sweep(
+            errand.began,
+            found={str(kind): tally.found for kind, tally in report.tallies.items()},
+            repaired={
+                str(kind): tally.done for kind, tally in report.tallies.items() if tally.done
+            },
+        )
+
+
+def _sweep_ends(errand: Errand) -> None:
+    """Complete what is done, and announce what is completed."""
+    for batch, is_completed in errand.rows.ends():
+        if errand.is_over():
+            return
+        kind = Kind.BATCH_UNANNOUNCED if is_completed else Kind.BATCH_UNCOMPLETED
+        errand.repair(kind, str(batch), partial(errand.completion.look, batch))
+
+
+def _sweep_reviews(errand: Errand) -> None:
+    """Have review items made of the complete batches that have none."""
+    for batch, stalled, is_retold in errand.rows.not_itemised():
+        if errand.is_over():
+            return
+        if stalled is not None or is_retold:
+            errand.report.add(Kind.WAITING if stalled is None else Kind.DEAD, str(batch))
+        else:
+            errand.repair(
+                Kind.BATCH_UNITEMISED,
+                str(batch),
+                partial(errand.telling.completion, batch),
+            )

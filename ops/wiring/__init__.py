@@ -1,0 +1,1 @@
+"""Settings, and everything that is made of them."""

@@ -1,0 +1,180 @@
+"""The composition root: what is made of the settings, and handed to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from consumers.audio.pool import TranscoderPool
+from consumers.broker.amqp import AmqpSettings
+from consumers.broker.opening import open_inbox as open_any_inbox
+from consumers.broker.topology import Topology
+from consumers.database.connect import open_pool
+from consumers.database.database import Database
+from consumers.policy.judge import Judge
+from consumers.runtime.handler import Handler
+from consumers.runtime.loop import OpenInbox
+from consumers.runtime.observer import SILENT, Observer
+from consumers.runtime.verdict import BUSY_DELAY
+from consumers.speech.recogniser import Recogniser
+from consumers.speech.whisper import WhisperXRecogniser
+from consumers.store import Store, connect_store
+from events.routes import ROUTES, Route
+from ops.wiring.environment import Environment
+from ops.wiring.settings import (
+    DatabaseSettings,
+    LoopSettings,
+    ModerationSettings,
+    SpeechSettings,
+    StoreSettings,
+    read_broker_address,
+)
+
+
+class OpenDatabase(Protocol):
+    """Connects to Postgres for as long as a block runs."""
+
+    def __call__(
+        self, environment: Environment, *, connections: int
+    ) -> AbstractContextManager[Database]:
+        """Open a pool of at most so many connections."""
+        ...
+
+
+def utc_now() -> datetime:
+    """Tell the time."""
+    return datetime.now(UTC)
+
+
+def make_store(environment: Environment, observer: Observer = SILENT) -> Store:
+    """Make the bucket's adapter, whose failures the observer is told of."""
+    settings = StoreSettings.read(environment)
+    return connect_store(
+        endpoint=settings.endpoint,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+        region=settings.region,
+        bucket=settings.bucket,
+        ca_file=settings.ca_file,
+        timeout=settings.timeout,
+        observer=observer,
+    )
+
+
+@contextmanager
+def open_database(environment: Environment, *, connections: int = 4) -> Iterator[Database]:
+    """Connect to Postgres for as long as the block runs."""
+    settings = DatabaseSettings.read(environment)
+    database = Database(open_pool(settings.url, size=connections, name="dropscribe"))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Recogniser:
+    """Make what hears; this loads its model. The observer is told how full its batches are."""
+    settings = SpeechSettings.read(environment)
+    return WhisperXRecogniser(
+        settings.model,
+        settings.models_root,
+        device=settings.device,
+        compute_type=settings.compute_type,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        observer=observer,
+    )
+
+
+@contextmanager
+def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Iterator[Judge]:
+    """Make what judges for as long as the block runs; a model in this process is loaded.
+
+    The observer is told how full its batches are.
+
+    Raises:
+        ConfigurationError: It can't be, or a package is not installed.
+    """
+    if settings.endpoint is not None:
+        # Only here, as each needs packages that the other does without.
+        from consumers.policy.endpoint import EndpointJudge  # noqa: PLC0415
+
+        with EndpointJudge(
+            settings.endpoint,
+            model=settings.endpoint_model or "",
+            key=settings.endpoint_key,
+            timeout=settings.endpoint_timeout,
+            ca_file=None if settings.endpoint_ca_file is None else Path(settings.endpoint_ca_file),
+            batch_size=settings.batch_size,
+            context=settings.context,
+            observer=observer,
+        ) as judge:
+            yield judge
+        return
+    from consumers.policy.in_process import load_judge  # noqa: PLC0415
+
+    root = settings.models_root
+    yield load_judge(
+        model=root / settings.model,
+        adapter=None if settings.adapter is None else root / settings.adapter,
+        device=settings.device,
+        quantisation=settings.quantisation,
+        batch_size=settings.batch_size,
+        context=settings.context,
+        observer=observer,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What handlers work through, made of the settings.
+
+    What is made for a handler tells the handler's observer.
+
+    Attributes:
+        store: Makes the bucket's adapter.
+        database: Connects to Postgres, with so many connections at most.
+        transcoders: Stand around the pool of transcoders.
+        recogniser: Makes what hears.
+        judge: Makes what judges.
+        handler: Stands around a route's handler.
+    """
+
+    store: Callable[[Environment, Observer], Store] = make_store
+    database: OpenDatabase = open_database
+    transcoders: Callable[[TranscoderPool], TranscoderPool] = lambda pool: pool
+    recogniser: Callable[[Environment, Observer], Recogniser] = make_recogniser
+    judge: Callable[[ModerationSettings, Observer], AbstractContextManager[Judge]] = open_judge
+    handler: Callable[[Handler], Handler] = lambda handler: handler
+
+
+def route_named(name: str) -> Route:
+    """Find a route in the table."""
+    return next(route for route in ROUTES if route.name == name)
+
+
+def make_topology(environment: Environment) -> Topology:
+    """Describe the queues of a RabbitMQ."""
+    delays = {*LoopSettings.read(environment).delays, BUSY_DELAY}
+    return Topology(read_broker_address(environment).prefix, delays=tuple(sorted(delays)))
+
+
+def open_inbox(environment: Environment, route: Route) -> OpenInbox:
+    """Say how a consumer of the route connects to the broker."""
+    settings = LoopSettings.read(environment)
+    return partial(
+        open_any_inbox,
+        read_broker_address(environment),
+        route,
+        topology=make_topology(environment),
+        settings=AmqpSettings(
+            heartbeat=settings.heartbeat,
+            # RabbitMQ looks once a minute whether the time is up.
+            renew_after=settings.consumer_timeout * 5 / 6,
+        ),
+    )

@@ -1,0 +1,163 @@
+"""Making each route's handler of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from consumers.archive import ArchiveLimits
+from consumers.audio.clip import cut_clip
+from consumers.audio.media import MediaLimits, OpusSettings
+from consumers.audio.pool import TranscoderPool
+from consumers.broker.sender import open_sender
+from consumers.database.connect import Pool, open_pool
+from consumers.database.itemising import Itemising
+from consumers.documents.transcript.doubt import DoubtLimits
+from consumers.errors import ConfigurationError, TransientError
+from consumers.policy.folder import read_policies
+from consumers.runtime.handler import Handler
+from consumers.runtime.observer import SILENT, Observer
+from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.stages.convert import Converter
+from consumers.stages.moderate import Moderate, Standard
+from consumers.stages.review import Review
+from consumers.stages.selection import Selection
+from consumers.stages.transcribe import Transcribe
+from consumers.stages.unpack import Unpack
+from events.routes import review_queue_name
+from ops.wiring.composition import Adapters, make_topology
+from ops.wiring.environment import Environment
+from ops.wiring.settings import (
+    DatabaseSettings,
+    ModerationSettings,
+    ReviewSettings,
+    SpeechSettings,
+    UnpackSettings,
+    read_broker_address,
+)
+
+
+@contextmanager
+def _unpack(
+    environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
+) -> Iterator[Handler]:
+    settings = UnpackSettings.read(environment)
+    store = adapters.store(environment, observer)
+    scratch = Scratch(settings.scratch_root)
+    # While a transcoder works for one member, the one before it is uploaded.
+    threads = settings.processes * 2
+    pool = TranscoderPool(
+        settings.processes,
+        OpusSettings(bit_rate=settings.opus_bit_rate, complexity=settings.opus_complexity),
+        MediaLimits(),
+        settings.silence_dbfs,
+    )
+    with adapters.database(environment, connections=threads + 2) as database, pool:
+        yield Unpack(
+            store=store,
+            database=database,
+            completion=Completion(store, database, log, observer),
+            converter=Converter(store, adapters.transcoders(pool), scratch, observer),
+            scratch=scratch,
+            limits=ArchiveLimits(),
+            threads=threads,
+            log=log,
+            observer=observer,
+        )
+
+
+@contextmanager
+def _transcribe(
+    environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
+) -> Iterator[Handler]:
+    settings = SpeechSettings.read(environment)
+    store = adapters.store(environment, observer)
+    recogniser = adapters.recogniser(environment, observer)
+    with adapters.database(environment, connections=4) as database:
+        yield Transcribe(
+            store=store,
+            database=database,
+            completion=Completion(store, database, log, observer),
+            recogniser=recogniser,
+            scratch=Scratch(settings.scratch_root),
+            group=settings.group,
+            log=log,
+            observer=observer,
+        )
+
+
+@contextmanager
+def _moderate(
+    environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
+) -> Iterator[Handler]:
+    settings = ModerationSettings.read(environment)
+    if settings.policies_root is None:
+        raise ConfigurationError(
+            "POLICIES_ROOT is not set: there are no policies, and so nothing to moderate by "
+            "(dropscribe policy examples --to FOLDER gives some to begin with)"
+        )
+    policies = partial(read_policies, settings.policies_root)
+    store = adapters.store(environment, observer)
+    with (
+        adapters.judge(settings, observer) as judge,
+        adapters.database(environment, connections=4) as database,
+    ):
+        handler = Moderate(
+            store=store,
+            database=database,
+            completion=Completion(store, database, log, observer),
+            judge=judge,
+            standard=Standard(policies, settings.languages, settings.window_seconds),
+            group=settings.group,
+            log=log,
+            observer=observer,
+        )
+        try:
+            # A policy that is too long is to be known of before there is work.
+            handler.check()
+        except TransientError as exc:
+            log.warning("model is away", error=str(exc))
+        yield handler
+
+
+@contextmanager
+def _review(
+    environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
+) -> Iterator[Handler]:
+    settings = ReviewSettings.read(environment)
+    address = read_broker_address(environment)
+    store = adapters.store(environment, observer)
+    with (
+        adapters.database(environment, connections=4) as database,
+        closing(_open_pool(environment)) as pool,
+        open_sender(address, make_topology(environment)) as sender,
+    ):
+        yield Review(
+            store=store,
+            database=database,
+            itemising=Itemising(pool),
+            announcer=sender,
+            queue=review_queue_name(address.prefix),
+            scratch=Scratch(settings.scratch_root),
+            cut=cut_clip,
+            selection=Selection(sample=settings.sample, margin=settings.margin_seconds),
+            limits=DoubtLimits(logprob=settings.logprob, silence_dbfs=settings.silence_dbfs),
+            log=log,
+            observer=observer,
+        )
+
+
+def _open_pool(environment: Environment) -> Pool:
+    return open_pool(DatabaseSettings.read(environment).url, size=2, name="dropscribe-review")
+
+
+#: Which handlers there are, by their route's name.
+HANDLERS = {
+    "unpack": _unpack,
+    "transcribe": _transcribe,
+    "moderate": _moderate,
+    "review": _review,
+}

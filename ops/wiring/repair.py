@@ -1,0 +1,112 @@
+"""Composing what repairs: sweep, rebuild and reprocess, over one pool each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from consumers.broker.sender import open_sender
+from consumers.database.connect import Pool, open_pool
+from consumers.database.database import Database
+from consumers.database.itemising import Itemising
+from consumers.database.recreating import Recreating
+from consumers.database.reviewing import Reviewing
+from consumers.database.sweeping import DEFAULT_AGES, Ages, Sweeping
+from consumers.scratch import Scratch
+from consumers.stages.completion import Completion
+from consumers.store import Store
+from ops.recovery.rebuild.rebuilder import THREADS, Rebuilder
+from ops.recovery.rebuild.reviews import ReviewQueue
+from ops.recovery.reprocess import Reprocessor
+from ops.recovery.resend import Telling
+from ops.recovery.sweep.sweeper import Sweeper
+from ops.wiring.composition import make_store, make_topology
+from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings, read_broker_address, read_scratch_root
+
+
+@contextmanager
+def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
+    """Make what writes rows again from the bucket."""
+    store = make_store(environment)
+    # One more keeps a lock.
+    with _open_pool(environment, THREADS + 1) as pool:
+        yield _make_rebuilder(environment, store, pool, log)
+
+
+@contextmanager
+def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor]:
+    """Make what does batches again."""
+    store = make_store(environment)
+    with _open_pool(environment, 4) as pool, _open_telling(environment, store, pool) as telling:
+        database = Database(pool)
+        yield Reprocessor(
+            store=store,
+            database=database,
+            rows=Recreating(pool),
+            telling=telling,
+            completion=Completion(store, database, log),
+            scratch=Scratch(read_scratch_root(environment)),
+        )
+
+
+@contextmanager
+def open_sweeper(
+    environment: Environment, log: Any, ages: Ages = DEFAULT_AGES
+) -> Iterator[Sweeper]:
+    """Make what finds and repairs what is out of order."""
+    store = make_store(environment)
+    with (
+        # One more keeps the sweep's lock, and one a batch's that is rebuilt.
+        _open_pool(environment, THREADS + 2) as pool,
+        _open_telling(environment, store, pool, ages) as telling,
+    ):
+        database = Database(pool)
+        yield Sweeper(
+            store=store,
+            database=database,
+            rows=Sweeping(pool, ages),
+            telling=telling,
+            completion=Completion(store, database, log),
+            rebuilder=_make_rebuilder(environment, store, pool, log),
+            ages=ages,
+        )
+
+
+def _make_rebuilder(environment: Environment, store: Store, pool: Pool, log: Any) -> Rebuilder:
+    database, rows = Database(pool), Recreating(pool)
+    scratch = Scratch(read_scratch_root(environment))
+    reviews = ReviewQueue(
+        store=store,
+        itemising=Itemising(pool),
+        reviewing=Reviewing(pool),
+        rows=rows,
+        scratch=scratch,
+    )
+    return Rebuilder(
+        store=store,
+        database=database,
+        rows=rows,
+        completion=Completion(store, database, log),
+        reviews=reviews,
+        scratch=scratch,
+    )
+
+
+@contextmanager
+def _open_telling(
+    environment: Environment, store: Store, pool: Pool, ages: Ages = DEFAULT_AGES
+) -> Iterator[Telling]:
+    address = read_broker_address(environment)
+    with open_sender(address, make_topology(environment)) as sender:
+        yield Telling(store.bucket, sender, Sweeping(pool, ages))
+
+
+@contextmanager
+def _open_pool(environment: Environment, connections: int) -> Iterator[Pool]:
+    pool = open_pool(DatabaseSettings.read(environment).url, size=connections, name="dropscribe")
+    try:
+        yield pool
+    finally:
+        pool.close()

@@ -1,0 +1,150 @@
+"""`events`: notifications that are taken from RabbitMQ, and nothing done with them.
+
+All are given the same 50,000, in a replicated (quorum) queue that was filled before, take
+as many of them in advance, and ack each once it is handled. Timed is from the first
+that the handler is given to the last.
+
+dropscribe's consumer does all that it does in production: its own queues, a log line for
+each delivery (written to a file), figures, heartbeats. Celery and dramatiq can't read what a
+store sends: they get it as the argument of a message of their own, ready made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from consumers.broker.address import BrokerAddress
+from consumers.broker.connection import connected, make_connection
+from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
+from events.routes import queue_name
+from ops.wiring.composition import route_named
+from tests.bench.apart import Make, apart
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    DisagreementError,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.taking.bare import bare
+from tests.bench.taking.letters import Letters, Postbox, plain
+from tests.bench.taking.ours import ours
+from tests.bench.taking.tally import Taken
+from tests.bench.taking.with_celery import celery_letters, with_celery
+from tests.bench.taking.with_dramatiq import dramatiq_letters, dramatiq_queue, with_dramatiq
+from tests.harness.servers.rabbitmq import rabbitmq
+
+_COUNT = 50_000
+
+#: Events per call of the handler, and messages that everybody prefetches: what the
+#: route does if it is not told otherwise (``TRANSCRIBE_GROUP``).
+_ROUTE, _GROUP = route_named("transcribe"), 32
+
+_PREFIX = "dropscribe"
+_QUEUE = queue_name(_PREFIX, _ROUTE)
+_CELERY, _DRAMATIQ = "celery", "dramatiq"
+
+_OURS, _BARE = "dropscribe", "kombu"
+
+
+def _case(
+    name: str, box: Postbox, queue: str, letters: Letters, make: Make, *given: object
+) -> Case:
+    """Fill the queue, and have it emptied by a process that is new."""
+
+    def run() -> Sample:
+        count = box.fill(queue, letters())
+        with apart(make, *given) as process:
+            done = process.do(str(count))
+        taken: Taken = done.result
+        return Sample(
+            taken.seconds,
+            {"per s": taken.count / taken.seconds, **done.facts},
+            output=(taken, box.count(queue)),
+        )
+
+    return Case(name, run)
+
+
+@contextmanager
+def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+    # Of one alone there would be no time from the first to the last.
+    count = max(2, conditions.scaled(_COUNT))
+    with rabbitmq() as node:
+        url = node.vhost()
+        _declare(url)
+        box = Postbox(url)
+        ours_given = (
+            {"BROKER_URL": url, "BROKER_PREFIX": _PREFIX},
+            _ROUTE.name,
+            _GROUP,
+            conditions.folder / "consumer.log",
+        )
+        yield Prepared(
+            "s",
+            [
+                _case(_OURS, box, _QUEUE, lambda: plain(count), ours, *ours_given),
+                _case(_BARE, box, _QUEUE, lambda: plain(count), bare, url, _QUEUE, _GROUP),
+                _case(
+                    _CELERY,
+                    box,
+                    _CELERY,
+                    lambda: celery_letters(count),
+                    with_celery,
+                    url,
+                    _CELERY,
+                    _GROUP,
+                ),
+                _case(
+                    _DRAMATIQ,
+                    box,
+                    _DRAMATIQ,
+                    lambda: dramatiq_letters(_DRAMATIQ, count),
+                    with_dramatiq,
+                    url,
+                    _DRAMATIQ,
+                    _GROUP,
+                ),
+            ],
+            [
+                Goal(of=_BARE, to=_OURS, limit=0.8),
+                Goal(of=_CELERY, to=_OURS, limit=2.0),
+                Goal(of=_DRAMATIQ, to=_OURS),
+            ],
+            lambda outputs: _agree(outputs, count),
+            ("kombu", "amqp", "celery", "dramatiq", "pika"),
+        )
+
+
+def _declare(url: str) -> None:
+    """Make everybody's queues: ours as bootstrap does, and Celery's in the same form."""
+    address = BrokerAddress.parse(url, region="", prefix=_PREFIX)
+    for _ in declare_topology(address, routes=[_ROUTE]):
+        pass
+    specs = {spec.name: spec for spec in Topology(_PREFIX).queues(_ROUTE)}
+    with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
+        for spec in (QueueSpec(_CELERY, specs[_QUEUE].arguments), dramatiq_queue(_DRAMATIQ)):
+            declare_queue(connection.default_channel, spec)
+        connection.close()
+
+
+def _agree(outputs: Mapping[str, Any], count: int) -> Mapping[str, float]:
+    """Make sure that each was given all messages, and left none."""
+    for name, (taken, left) in outputs.items():
+        if (taken.count, taken.distinct, left) != (count, count, 0):
+            raise DisagreementError(
+                f"{name} took {taken.count} messages, {taken.distinct} of them different ones, "
+                f"and left {left}, of {count}"
+            )
+    return {}
+
+
+EVENTS = Benchmark(
+    "events",
+    f"{_COUNT:,} notifications on RabbitMQ through a handler that does nothing",
+    _prepare,
+)

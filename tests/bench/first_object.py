@@ -1,0 +1,70 @@
+"""`first-object`: how long after an archive's event its first Opus object lies in the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+
+from tests.bench.apart import apart
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.sound import spoken_clips
+from tests.bench.unpack import pack
+from tests.bench.unpacking import Site, beginner, site
+
+_SIZES = {"50 MB": 50_000_000, "500 MB": 500_000_000, "5 GB": 5_000_000_000}
+
+#: Clips of which the archives are made, again and again.
+_DISTINCT = 20
+
+_WARM = "archives/warm.tar"
+
+
+@contextmanager
+def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+    clips = [clip.mp3 for clip in spoken_clips(_DISTINCT)]
+    mean = sum(map(len, clips)) / len(clips)
+    with site(conditions.folder) as at:
+        counts = {
+            name: max(1, round(size * conditions.scale / mean)) for name, size in _SIZES.items()
+        }
+        for key, count in (_WARM, 4), *((_key(name), count) for name, count in counts.items()):
+            path = conditions.folder / "packed"
+            with path.open("wb") as file:
+                pack(file, islice(cycle(clips), count))
+            at.put(key, path)
+            path.unlink()
+        yield Prepared(
+            "s",
+            [_case(name, at) for name in _SIZES],
+            [Goal(of="5 GB", to="50 MB", bound="at most", limit=1.5)],
+            packages=("av", "boto3"),
+        )
+
+
+def _case(name: str, at: Site) -> Case:
+    """Time until the first object; the consumer is killed then, and another one is made."""
+
+    def run() -> Sample:
+        with apart(beginner, at.variables, _WARM) as worker:
+            done = worker.do(_key(name))
+        at.clear()
+        return Sample(done.seconds, done.facts)
+
+    return Case(name, run)
+
+
+def _key(name: str) -> str:
+    return f"archives/{name.replace(' ', '-')}.tar"
+
+
+FIRST_OBJECT = Benchmark(
+    "first-object", "archives of 50 MB, 500 MB and 5 GB, until the first Opus object", _prepare
+)

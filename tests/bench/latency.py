@@ -1,0 +1,209 @@
+"""`latency`: how long an archive waits for its consumer, and a finished batch for its word.
+
+Ceph, RabbitMQ and PostgreSQL are real, and each route has a consumer in a process of its
+own; their recogniser and judge have no model. Archives of one short recording are
+dropped one after the other, each once the one before is over.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from consumers.errors import TransientError
+from consumers.store import Store
+from events.keys import BatchId
+from events.routes import exchange_name, rule_id
+from ops.wiring.composition import make_store, route_named, utc_now
+from ops.wiring.settings import read_broker_address
+from tests.bench.apart import Apart, apart
+from tests.bench.benchmark import Benchmark, Case, Conditions, Prepared, Sample
+from tests.bench.channel import open_channel
+from tests.bench.noting import Note, noting
+from tests.harness.servers.ceph import ceph
+from tests.soak.batches import make_archive
+from tests.soak.deployment import Deployment, deployment
+
+#: Drops per round: of five rounds, 25.
+_DROPS = 5
+
+#: Seconds that a batch may take. Ceph's gateway may sleep on a new topic for half a minute.
+_PATIENCE = 90.0
+
+_MILLISECONDS = 1000.0
+
+
+class Bystander:
+    """A consumer of RabbitMQ's that only notes when the store tells of which archive.
+
+    Args:
+        deployed: Where; it is sent what the consumers of ``unpack`` are sent.
+    """
+
+    def __init__(self, deployed: Deployment) -> None:
+        self._url = deployed.direct["BROKER_URL"]
+        self._prefix = read_broker_address(deployed.environment).prefix
+        self._is_over = threading.Event()
+        self._heard: list[tuple[float, str]] = []
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[str], float | None]]:
+        """Listen while the block runs; asked for a key, it says when it heard of it."""
+        ready = threading.Event()
+        thread = threading.Thread(target=self._listen, args=(ready,))
+        thread.start()
+        ready.wait(_PATIENCE)
+        try:
+            yield self._when
+        finally:
+            self._is_over.set()
+            thread.join()
+
+    def _listen(self, ready: threading.Event) -> None:
+        with open_channel(self._url) as channel:
+            queue = channel.queue_declare(exclusive=True).queue
+            binding = rule_id(self._prefix, route_named("unpack"))
+            channel.queue_bind(queue, exchange_name(self._prefix), binding)
+            channel.basic_consume(queue, no_ack=True, callback=self._hear)
+            ready.set()
+            while not self._is_over.is_set():
+                try:
+                    channel.connection.drain_events(timeout=0.2)
+                except TimeoutError:
+                    continue
+
+    def _hear(self, message: Any) -> None:
+        body = message.body if isinstance(message.body, str) else message.body.decode()
+        self._heard.append((time.monotonic(), body))
+
+    def _when(self, key: str) -> float | None:
+        return next((at for at, body in tuple(self._heard) if key in body), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """A batch that is over: when what happened, in seconds."""
+
+    answered: float
+    heard: float
+    handed: float
+    verdict_stored: float
+    complete_sent: float
+    complete_stored: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where archives are dropped."""
+
+    store: Store
+    folder: Path
+    when_heard: Callable[[str], float | None]
+    unpack: Apart
+    moderate: Apart
+
+    def drop(self) -> _Drop:
+        """Drop an archive, and wait until its batch is over."""
+        batch = BatchId.new(utc_now(), secrets.token_bytes(3))
+        path = self.folder / f"{batch}.tar"
+        make_archive(path, Random(str(batch)), recordings=1)
+        with path.open("rb") as file:
+            self.store.write(batch.archive_key, file, content_type="application/x-tar")
+        answered = time.monotonic()
+        moderated = self._await(batch)
+        heard = self.when_heard(batch.archive_key)
+        handed = _when(self.unpack.do(batch.archive_key).result, "handed", "")
+        if heard is None or handed is None:
+            raise TransientError(f"nobody was told of {batch.archive_key}")
+        return _Drop(answered, heard, handed, *moderated)
+
+    def _await(self, batch: BatchId) -> tuple[float, float, float]:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            notes = self.moderate.do(batch.prefix).result
+            verdict = _when(notes, "stored", ".verdict.json")
+            sent = _when(notes, "sent", ".complete.json")
+            stored = _when(notes, "stored", ".complete.json")
+            if verdict is not None and sent is not None and stored is not None:
+                return verdict, sent, stored
+        raise TransientError(f"{batch} was not over within {_PATIENCE:.0f} s")
+
+
+def _when(notes: Sequence[Note], what: str, suffix: str) -> float | None:
+    found = (note.at for note in notes if note.what == what and note.key.endswith(suffix))
+    return next(found, None)
+
+
+def _case(
+    name: str, site: _Site, drops: int, figures: Callable[[_Drop], Mapping[str, float]]
+) -> Case:
+    """Drop some archives; the first of the figures is the value, all are medians."""
+
+    def run() -> Sample:
+        each = [figures(site.drop()) for _ in range(drops)]
+        medians = {
+            fact: statistics.median(_MILLISECONDS * one[fact] for one in each) for fact in each[0]
+        }
+        value, *_ = medians
+        return Sample(medians.pop(value), medians)
+
+    return Case(name, run)
+
+
+def _delivery(drop: _Drop) -> Mapping[str, float]:
+    return {
+        "all": drop.handed - drop.answered,
+        "of it the store's, ms": drop.heard - drop.answered,
+        "ours, ms": drop.handed - drop.heard,
+    }
+
+
+def _completion(drop: _Drop) -> Mapping[str, float]:
+    return {
+        "all": drop.complete_stored - drop.verdict_stored,
+        "of it the store's, ms": drop.complete_stored - drop.complete_sent,
+        "ours, ms": drop.complete_sent - drop.verdict_stored,
+    }
+
+
+@contextmanager
+def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+    drops = conditions.scaled(_DROPS)
+    with ExitStack() as stack:
+        deployed = stack.enter_context(deployment(Random(1), ceph()))
+        variables = {**deployed.direct, "SCRATCH_ROOT": str(conditions.folder)}
+        consumers = {
+            route.name: stack.enter_context(apart(noting, variables, route.name))
+            for route in deployed.routes
+        }
+        site = _Site(
+            make_store(deployed.environment),
+            conditions.folder,
+            stack.enter_context(Bystander(deployed).listening()),
+            consumers["unpack"],
+            consumers["moderate"],
+        )
+        yield Prepared(
+            "ms",
+            [
+                _case("drop to first delivery", site, drops, _delivery),
+                _case("last verdict to .complete.json", site, drops, _completion),
+            ],
+            packages=("kombu", "amqp", "boto3", "psycopg"),
+        )
+
+
+LATENCY = Benchmark(
+    "latency",
+    "from the store's answer to the handler's call, and from a batch's last verdict to its word",
+    _prepare,
+)

@@ -1,0 +1,105 @@
+"""A consumer in a process of its own that notes when it is handed what, and when it stores what."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from consumers.runtime.handler import Handler
+from consumers.runtime.loop import Stop
+from consumers.store import Store
+from events.event import ObjectCreated
+from ops.wiring.composition import make_store, route_named
+from ops.wiring.environment import Environment
+from ops.wiring.log import configure_log
+from ops.wiring.loops import open_loop
+from tests.soak.consumer import immortal
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What happened when.
+
+    Attributes:
+        what: An event was handed to the handler, or an object was sent to the store, or is there.
+        key: The object's.
+        at: On the machine's monotonic clock, which all processes read.
+    """
+
+    what: Literal["handed", "sent", "stored"]
+    key: str
+    at: float
+
+
+Write = Callable[[Note], None]
+
+
+class _NotingStore(Store):
+    def __init__(self, store: Store, note: Write) -> None:
+        vars(self).update(vars(store))
+        self._note = note
+
+    def write(
+        self,
+        key: str,
+        content: bytes | BinaryIO,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self._note(Note("sent", key, time.monotonic()))
+        super().write(key, content, content_type=content_type, metadata=metadata)
+        self._note(Note("stored", key, time.monotonic()))
+
+
+class _NotingHandler:
+    def __init__(self, handler: Handler, note: Write) -> None:
+        self._handler = handler
+        self._note = note
+        self.group = handler.group
+        self.give_up = handler.give_up
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        for event in events:
+            self._note(Note("handed", event.key, time.monotonic()))
+        return self._handler.handle(events)
+
+
+@contextmanager
+def noting(variables: Mapping[str, str], route: str) -> Iterator[Callable[[str], list[Note]]]:
+    """Consume a route, as ``dropscribe consume`` does but without models; asked, give the notes.
+
+    Args:
+        variables: The settings.
+        route: Its name.
+    """
+    notes: list[Note] = []
+    adapters = replace(
+        immortal(),
+        store=lambda *told: _NotingStore(make_store(*told), notes.append),
+        handler=lambda handler: _NotingHandler(handler, notes.append),
+    )
+    stop = Stop()
+
+    def give(prefix: str) -> list[Note]:
+        return [note for note in tuple(notes) if note.key.startswith(prefix)]
+
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        open_loop(
+            route_named(route), Environment(variables), configure_log(nowhere), adapters
+        ) as loop,
+    ):
+        thread = threading.Thread(target=loop.run, args=(stop,))
+        thread.start()
+        try:
+            yield give
+        finally:
+            stop.asked.set()
+            thread.join()

@@ -1,0 +1,154 @@
+"""Recordings of people, and when in them somebody speaks: prompts of which Debian has packages."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.errors import ConfigurationError
+from consumers.speech.recogniser import SAMPLE_RATE
+from consumers.speech.voice import Stretch
+
+Samples = NDArray[np.float32]
+
+_INSTALL = "apt-get install --no-install-recommends asterisk-moh-opsound-g722 " + " ".join(
+    f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru")
+)
+_SPEAKERS = (
+    "en_US_f_Allison",
+    "es_MX_f_Allison",
+    "fr_CA_f_June",
+    "it_IT_m_Carlo",
+    "ru_RU_f_IvrvoiceRU",
+)
+
+#: What is no speech among the prompts.
+_SOUNDS = ("beep", "tone", "silence")
+
+#: Seconds: of a recording, and of the pauses between its prompts.
+_LENGTH = 300.0
+_PAUSE = (0.2, 8.0)
+
+#: Seconds of a prompt: what is shorter is a letter or a digit.
+_SHORTEST = 1.0
+
+#: What is heard behind the prompts, and how many dB below them: each recording has the next.
+_BEHIND = (("hiss", 45), ("hiss", 10), ("music", 10), ("hiss", 5))
+
+#: Samples of a tenth of a second, and the power of the quietest speech beside the loudest.
+_TENTH = SAMPLE_RATE // 10
+_QUIETEST = 10**-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompted:
+    """A recording.
+
+    Attributes:
+        samples: float32 at 16 kHz.
+        is_speech: For each tenth of a second, whether somebody speaks.
+    """
+
+    samples: Samples
+    is_speech: NDArray[np.bool_]
+
+    @property
+    def spoken(self) -> float:
+        """Seconds in which somebody speaks."""
+        return float(self.is_speech.sum()) / 10
+
+    def missed(self, stretches: Sequence[Stretch]) -> float:
+        """Give the seconds of speech that are in none of the stretches."""
+        middles = np.arange(len(self.is_speech)) / 10 + 0.05
+        found = np.zeros_like(self.is_speech)
+        for start, end in stretches:
+            found |= (start <= middles) & (middles <= end)
+        return float((self.is_speech & ~found).sum()) / 10
+
+
+def prompted_recordings(root: Path, share: float) -> list[Prompted]:
+    """Make recordings of five minutes of a share of the prompts; always the same.
+
+    Args:
+        root: The folder of Asterisk's ``sounds`` and ``moh``.
+        share: Of the prompts, above 0 and up to 1.
+
+    Raises:
+        ConfigurationError: Debian's packages of them are not installed.
+    """
+    dice = random.Random(0)
+    paths = sorted(
+        path
+        for speaker in _SPEAKERS
+        for path in _files(root / "sounds" / speaker)
+        if not any(sound in path.name for sound in _SOUNDS)
+    )
+    music = np.concatenate([_read(path) for path in _files(root / "moh")])
+    hiss = np.random.default_rng(0).normal(0, 1, len(music)).astype(np.float32)
+    behind = {"hiss": hiss, "music": music}
+    chosen = dice.sample(paths, max(1, round(share * len(paths))))
+    return [
+        Prompted(_mixed(samples, is_speech, behind[kind], decibels), is_speech)
+        for (samples, is_speech), (kind, decibels) in zip(
+            _joined(chosen, dice), cycle(_BEHIND), strict=False
+        )
+    ]
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.g722"))
+    if not found:
+        raise ConfigurationError(f"no recordings in {folder}: {_INSTALL}")
+    return found
+
+
+def _read(path: Path) -> Samples:
+    with av.open(path, format="g722") as source:
+        frames = [frame.to_ndarray()[0] for frame in source.decode(audio=0)]
+    pcm: NDArray[np.int16] = np.concatenate([np.zeros(0, np.int16), *frames])
+    return pcm.astype(np.float32) / np.float32(32768)
+
+
+def _joined(
+    paths: Sequence[Path], dice: random.Random
+) -> Iterator[tuple[Samples, NDArray[np.bool_]]]:
+    """Prompts with pauses between them, a recording's length at a time."""
+    parts: list[Samples] = []
+    for number, path in enumerate(paths, 1):
+        prompt = _read(path)
+        if len(prompt) >= _SHORTEST * SAMPLE_RATE:
+            pause = round(dice.uniform(*_PAUSE) * 10) * _TENTH
+            parts += [prompt[: len(prompt) // _TENTH * _TENTH], np.zeros(pause, np.float32)]
+        is_last = number == len(paths)
+        if parts and (is_last or sum(map(len, parts)) >= _LENGTH * SAMPLE_RATE):
+            yield np.concatenate(parts), np.concatenate([_is_speech(part) for part in parts])
+            parts = []
+
+
+def _is_speech(part: Samples) -> NDArray[np.bool_]:
+    power = _power(part.reshape(-1, _TENTH))
+    return power > max(float(power.max()) * _QUIETEST, 1e-12)
+
+
+def _mixed(
+    samples: Samples, is_speech: NDArray[np.bool_], behind: Samples, decibels: float
+) -> Samples:
+    """Add what is heard behind speech, so many dB below it."""
+    other = np.resize(behind, samples.size)
+    speech = float(_power(samples.reshape(-1, _TENTH)[is_speech]).mean())
+    gain = math.sqrt(speech / float(_power(other)) * 10 ** (-decibels / 10))
+    return samples + other * np.float32(gain)
+
+
+def _power(samples: Samples) -> NDArray[np.float32]:
+    """Give the mean square along the last axis."""
+    power: NDArray[np.float32] = np.square(samples).mean(axis=-1)
+    return power

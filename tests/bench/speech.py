@@ -1,0 +1,194 @@
+"""`speech-short`, `speech-long`, `speech-limit`: from decoded sound to words.
+
+Everyone hears the same samples with the same weights (Whisper tiny.en, which a
+package carries), beam, batch size and threads. Nobody aligns: no alignment model
+comes in a package. easytranscriber is not here for that reason: it can't do without.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from consumers.audio.decode import decode_opus
+from consumers.documents.transcript import Transcript
+from consumers.errors import ConfigurationError
+from consumers.speech.models import PACKAGED
+from consumers.speech.recogniser import Waveform
+from consumers.speech.whisper import WhisperXRecogniser
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    DisagreementError,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.gpu import busy
+from tests.bench.speech_limit import Limit
+from tests.bench.speech_peers import BATCH, Peers, Texts
+from tests.bench.spoken import Spoken, spoken_clips, spoken_recording
+from tests.bench.word_errors import compare_words
+
+#: Recordings that are heard together (``TRANSCRIBE_GROUP``'s default).
+_GROUP = 32
+
+_PACKAGES = ("whisperx", "faster-whisper", "ctranslate2", "torch", "pyannote-audio", "jiwer")
+
+_OURS, _PER_FILE, _COMMAND = "dropscribe", "WhisperX per file", "WhisperX's command line"
+_BATCHED = "faster-whisper batched"
+_FULL, _SIDE_BY_SIDE = "CTranslate2, full batches", "CTranslate2, portions side by side"
+
+
+class _Ours:
+    """The recogniser of the route ``transcribe``, with its defaults."""
+
+    def __init__(self, clips: Sequence[Spoken], conditions: Conditions) -> None:
+        self._clips = clips
+        self._waveforms = [Waveform(clip.name, clip.samples) for clip in clips]
+        self._recogniser = WhisperXRecogniser(
+            PACKAGED,
+            conditions.folder,
+            device=conditions.device,
+            batch_size=BATCH,
+            threads=threads(),
+        )
+
+    def transcripts(self) -> list[Transcript]:
+        """Hear everything, a group at a time.
+
+        Raises:
+            DisagreementError: A recording could not be heard.
+        """
+        found = []
+        for begin in range(0, len(self._waveforms), _GROUP):
+            for outcome in self._recogniser.transcribe(self._waveforms[begin : begin + _GROUP]):
+                if not isinstance(outcome, Transcript):
+                    raise DisagreementError(str(outcome))
+                found.append(outcome)
+        return found
+
+    def texts(self) -> Texts:
+        """Give what is said in each clip."""
+        return [transcript.text for transcript in self.transcripts()]
+
+    def facts(self) -> Mapping[str, float]:
+        """Tell what it costs to have the samples, which is no part of the time."""
+        begin = time.perf_counter()
+        for clip in self._clips:
+            decode_opus(io.BytesIO(clip.opus))
+        return {"Opus decoding, s": time.perf_counter() - begin}
+
+
+def threads() -> int:
+    """Give how many threads everyone has."""
+    return len(os.sched_getaffinity(0))
+
+
+def _case(
+    name: str,
+    hear: Callable[[], Texts],
+    device: str,
+    facts: Callable[[], Mapping[str, float]] = dict,
+) -> Case:
+    def run() -> Sample:
+        cpu = _cpu_seconds()
+        with busy(device) as gpu:
+            begin = time.perf_counter()
+            texts = hear()
+            seconds = time.perf_counter() - begin
+        used = {"CPU, s": _cpu_seconds() - cpu}
+        return Sample(seconds, {**used, **gpu, **facts()}, texts)
+
+    return Case(name, run)
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process and of those that it started and that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@contextmanager
+def _beside_peers(
+    clips_of: Callable[[Conditions], Sequence[Spoken]],
+    goals: Mapping[str, float],
+    conditions: Conditions,
+) -> Iterator[Prepared]:
+    clips = clips_of(conditions)
+    ours = _Ours(clips, conditions)
+    peers = Peers(clips, conditions, threads())
+    case = partial(_case, device=conditions.device)
+    least = goals[conditions.device]
+    yield Prepared(
+        "s",
+        [
+            case(_OURS, ours.texts, facts=ours.facts),
+            case(_PER_FILE, peers.whisperx_per_file),
+            case(_COMMAND, peers.whisperx_command),
+            case(_BATCHED, peers.faster_whisper),
+        ],
+        [Goal(of=peer, to=_OURS, limit=least) for peer in (_PER_FILE, _COMMAND, _BATCHED)],
+        partial(compare_words, [clip.words for clip in clips], _OURS),
+        _PACKAGES,
+    )
+
+
+@contextmanager
+def _beside_the_limit(conditions: Conditions) -> Iterator[Prepared]:
+    clips = spoken_clips(conditions.scaled(200))
+    ours = _Ours(clips, conditions)
+    windows = [
+        (number, clips[number].samples, segment.start, segment.end)
+        for number, transcript in enumerate(ours.transcripts())
+        for segment in transcript.segments
+    ]
+    if not windows:
+        raise ConfigurationError("nothing was heard in the clips")
+    full = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=False)
+    side_by_side = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=True)
+    case = partial(_case, device=conditions.device)
+    yield Prepared(
+        "s",
+        [
+            case(_OURS, ours.texts, facts=ours.facts),
+            case(_FULL, full.texts),
+            case(_SIDE_BY_SIDE, side_by_side.texts),
+        ],
+        [
+            Goal(of=_FULL, to=_OURS, limit=0.9 if conditions.device == "cuda" else 0.85),
+            Goal(of=_SIDE_BY_SIDE, to=_OURS),
+        ],
+        partial(compare_words, [clip.words for clip in clips], _OURS),
+        _PACKAGES,
+    )
+
+
+SPEECH_SHORT = Benchmark(
+    "speech-short",
+    "200 clips of 2 to 15 s, beside WhisperX and faster-whisper",
+    partial(
+        _beside_peers,
+        lambda conditions: spoken_clips(conditions.scaled(200)),
+        {"cpu": 1.5, "cuda": 4.0},
+    ),
+)
+SPEECH_LONG = Benchmark(
+    "speech-long",
+    "a recording of 1 h, beside the same",
+    partial(
+        _beside_peers,
+        lambda conditions: [spoken_recording(3600 * conditions.scale)],
+        {"cpu": 1.0, "cuda": 1.0},
+    ),
+)
+SPEECH_LIMIT = Benchmark(
+    "speech-limit",
+    "the clips of speech-short, beside the model alone with features that lie ready",
+    _beside_the_limit,
+)

@@ -1,0 +1,187 @@
+"""`sweep`: looking through an archive that is all in order, against listing it and no more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+import boto3
+
+from consumers.broker.sender import Sender
+from consumers.database.connect import Pool, open_pool
+from consumers.database.database import Database
+from consumers.database.migrate import migrate
+from consumers.database.sweeping import Ages, Sweeping
+from consumers.stages.completion import Completion
+from consumers.store import Store, connect_store
+from events.keys import ARCHIVES, PROCESSED
+from events.routes import Route
+from ops.recovery.rebuild.rebuilder import Rebuilder
+from ops.recovery.resend import Telling
+from ops.recovery.sweep.sweeper import Sweeper
+from ops.wiring.log import quiet_log
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    DisagreementError,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.listed import Shape, listing_server
+from tests.harness.servers.ceph import CephGateway, ceph
+from tests.harness.servers.postgres import PostgresServer, postgres
+
+_BUCKET = "benchmark"
+
+#: Recordings of each batch; two objects each, and three of its own.
+_RECORDINGS = 1000
+
+#: Batches of the archive that is only listed, and of the one that is stored.
+_LISTED, _STORED = 500, 5
+
+#: Objects that are put at a time.
+_PUTS = 16
+
+#: What a sweep may take, against the listing.
+_LIMIT = 1.5
+
+_AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where an archive is to be listed."""
+
+    shape: Shape
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+
+    def store(self) -> Store:
+        """Reach it as dropscribe does."""
+        return connect_store(
+            endpoint=self.endpoint,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            region="us-east-1",
+            bucket=_BUCKET,
+        )
+
+    def client(self) -> Any:
+        """Reach it as anybody does."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )
+
+
+@contextmanager
+def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+    batches = conditions.scaled(_LISTED)
+    listed = Shape(batches, _RECORDINGS)
+    stored = Shape(min(batches, _STORED), _RECORDINGS)
+    cases, goals = [], []
+    with (
+        postgres() as server,
+        listing_server(listed) as endpoint,
+        _stored(stored) as gateway,
+        ExitStack() as pools,
+    ):
+        for where, bucket in (
+            ("pages from memory", Bucket(listed, endpoint, "key", "key")),
+            ("Ceph", Bucket(stored, gateway.endpoint, gateway.access_key, gateway.secret_key)),
+        ):
+            name = f"{where}, {bucket.shape.objects:,} objects"
+            cases += pools.enter_context(_cases(name, bucket, server))
+            goals.append(Goal(f"sweep: {name}", f"listing: {name}", "at most", _LIMIT))
+        yield Prepared("s", cases, goals, _agree, ("boto3", "psycopg"))
+
+
+SWEEP = Benchmark(
+    "sweep", "looking through an archive that is all in order, against listing alone", _prepare
+)
+
+
+@contextmanager
+def _cases(name: str, bucket: Bucket, server: PostgresServer) -> Iterator[list[Case]]:
+    url = server.database()
+    migrate(url)
+    bucket.shape.put_rows(url)
+    with closing(open_pool(url, size=4, name="bench")) as pool:
+        sweeper = _sweeper(bucket.store(), pool)
+        pages = bucket.client().get_paginator("list_objects_v2")
+
+        def listing() -> Sample:
+            begin = time.perf_counter()
+            number = sum(
+                len(page.get("Contents", ()))
+                for prefix in (ARCHIVES, PROCESSED)
+                for page in pages.paginate(Bucket=_BUCKET, Prefix=prefix)
+            )
+            return Sample(time.perf_counter() - begin, output=number)
+
+        def sweep() -> Sample:
+            begin = time.perf_counter()
+            report = sweeper.sweep()
+            seconds = time.perf_counter() - begin
+            if report is None or report.tallies:
+                raise DisagreementError(f"the sweep found {report and report.to_json()}")
+            return Sample(seconds, output=report.archives + report.objects)
+
+        yield [Case(f"listing: {name}", listing), Case(f"sweep: {name}", sweep)]
+
+
+def _agree(numbers: Mapping[str, int]) -> Mapping[str, float]:
+    """Make sure that a sweep saw all that is listed."""
+    for name, number in numbers.items():
+        case = name.replace("listing: ", "sweep: ", 1)
+        if numbers[case] != number:
+            raise DisagreementError(f"{case}: {numbers[case]} objects, and listed are {number}")
+    return {}
+
+
+class _NoQueues:
+    """Of what is in order nothing is told."""
+
+    def depth(self, _: Route) -> int:
+        """Nothing waits."""
+        return 0
+
+
+def _sweeper(store: Store, pool: Pool) -> Sweeper:
+    database, rows = Database(pool), Sweeping(pool, _AGES)
+    log: Any = quiet_log()
+    return Sweeper(
+        store=store,
+        database=database,
+        rows=rows,
+        telling=Telling(store.bucket, cast("Sender", _NoQueues()), rows),
+        completion=Completion(store, database, log),
+        # Nothing is to be rebuilt.
+        rebuilder=cast("Rebuilder", None),
+        ages=_AGES,
+    )
+
+
+@contextmanager
+def _stored(shape: Shape) -> Iterator[CephGateway]:
+    """Put an archive's objects, which are empty, into a store of its own."""
+    with ceph() as gateway:
+        bucket = Bucket(shape, gateway.endpoint, gateway.access_key, gateway.secret_key)
+        client = bucket.client()
+        client.create_bucket(Bucket=_BUCKET)
+        with ThreadPoolExecutor(_PUTS) as executor:
+            for keys in (shape.archives, shape.processed):
+                for _ in executor.map(lambda key: client.put_object(Bucket=_BUCKET, Key=key), keys):
+                    pass
+        yield gateway

@@ -1,0 +1,36 @@
+"""kombu alone: it takes, parses and acks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Connection, Consumer, Queue
+
+from tests.bench.taking.letters import key_in
+from tests.bench.taking.tally import Taken, Tally
+
+
+@contextmanager
+def bare(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+    """Make a loop that takes as many messages as it is told to."""
+
+    def take(count: str) -> Taken:
+        tally = Tally(int(count))
+
+        def on_message(message: Any) -> None:
+            tally.add(key_in(json.loads(message.body)))
+            message.ack()
+
+        queues = [Queue(queue, no_declare=True)]
+        with (
+            Connection(url) as connection,
+            Consumer(connection, queues, on_message=on_message, prefetch_count=prefetch),
+        ):
+            while not tally.is_full:
+                connection.drain_events()
+        return tally.taken
+
+    yield take

@@ -1,0 +1,134 @@
+"""Notifications as a store sends them, put into queues before anybody is timed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import amqp
+
+from consumers.errors import TransientError
+from events.keys import AudioId, BatchId
+from tests.bench.channel import open_channel
+
+#: Seconds that a queue gets to show all that was put into it.
+_PATIENCE = 60.0
+
+_BATCH = BatchId.new(datetime(2026, 11, 22, 10, 45, 2, tzinfo=UTC), b"\xac\xa9\x69")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message.
+
+    Attributes:
+        body: Its content.
+        properties: AMQP's, and ``application_headers``.
+    """
+
+    body: bytes | str
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+#: Makes them, anew for each round.
+Letters = Callable[[], Iterable[Letter]]
+
+
+def notifications(count: int) -> Iterator[dict[str, Any]]:
+    """Tell of so many recordings of one batch, as Ceph's gateway 16 does (940 bytes each)."""
+    for number in range(count):
+        yield {"Records": [_record(AudioId(_BATCH, number).opus_key, number)]}
+
+
+def _record(key: str, number: int) -> dict[str, Any]:
+    return {
+        "eventVersion": "2.2",
+        "eventSource": "ceph:s3",
+        "awsRegion": "",
+        "eventTime": "2026-11-22T10:45:02.947649Z",
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "dropscribe"},
+        "requestParameters": {"sourceIPAddress": ""},
+        "responseElements": {
+            "x-amz-request-id": f"aca9692b-190e-4c71-b457-2100dc613cb6.4111.{number:020}",
+            "x-amz-id-2": "100f-default-default",
+        },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "dropscribe-transcribe",
+            "bucket": {
+                "name": "audio-pipeline",
+                "ownerIdentity": {"principalId": "dropscribe"},
+                "arn": "arn:aws:s3:::audio-pipeline",
+                "id": "aca9692b-190e-4c71-b457-2100dc613cb6.4113.1",
+            },
+            "object": {
+                "key": key,
+                "size": 31_415,
+                "eTag": "336311a016184326ddbdd61edd4eeb52",
+                "versionId": "",
+                "sequencer": f"AEC7026B{number:08X}",
+                "metadata": [
+                    {"key": "x-amz-meta-duration", "val": "10.6"},
+                    {"key": "x-amz-meta-member", "val": f"interviews/{number:07}.mp3"},
+                ],
+                "tags": [],
+            },
+        },
+        "eventId": "1795344302.949568.336311a016184326ddbdd61edd4eeb52",
+        "opaqueData": "",
+    }
+
+
+def plain(count: int) -> Iterator[Letter]:
+    """Give notifications as the store itself sends them."""
+    return (Letter(json.dumps(each)) for each in notifications(count))
+
+
+def key_in(notification: dict[str, Any]) -> str:
+    """Read the key that a notification is about, and nothing else."""
+    key: str = notification["Records"][0]["s3"]["object"]["key"]
+    return key
+
+
+class Postbox:
+    """A virtual host's queues, from outside.
+
+    Args:
+        url: ``amqp://USER:PASSWORD@HOST:PORT/VHOST``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def fill(self, queue: str, letters: Iterable[Letter]) -> int:
+        """Put letters into a queue, wait until all are there, and say how many.
+
+        Raises:
+            TransientError: They are not.
+        """
+        with open_channel(self._url) as channel:
+            count = 0
+            for letter in letters:
+                message = amqp.Message(letter.body, delivery_mode=2, **letter.properties)
+                channel.basic_publish(message, routing_key=queue)
+                count += 1
+            deadline = time.monotonic() + _PATIENCE
+            while (found := _count(channel, queue)) != count:
+                if time.monotonic() > deadline:
+                    raise TransientError(f"{queue} has {found} messages instead of {count}")
+                time.sleep(0.1)
+        return count
+
+    def count(self, queue: str) -> int:
+        """Count what waits in a queue."""
+        with open_channel(self._url) as channel:
+            return _count(channel, queue)
+
+
+def _count(channel: Any, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).message_count)

@@ -1,0 +1,68 @@
+"""dropscribe's loop, as ``dropscribe consume`` runs it, around a handler that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from consumers.runtime.account import Accountant
+from consumers.runtime.loop import Loop, Stop
+from events.event import ObjectCreated
+from ops.observe.metrics.figures import Figures
+from ops.observe.metrics.pulse import Pulse
+from ops.wiring.composition import open_inbox, route_named
+from ops.wiring.environment import Environment
+from ops.wiring.log import configure_log
+from ops.wiring.settings import LoopSettings
+from tests.bench.taking.tally import Taken, Tally
+
+
+class Idle:
+    """A handler that only counts."""
+
+    def __init__(self, group: int, tally: Tally) -> None:
+        self.group = group
+        self._tally = tally
+
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+        """Count the events."""
+        for event in events:
+            self._tally.add(event.key)
+        return [None] * len(events)
+
+    def give_up(self, event: ObjectCreated, error: str) -> None:
+        """Do nothing: nothing fails."""
+
+
+@contextmanager
+def ours(
+    variables: Mapping[str, str], route: str, group: int, log: Path
+) -> Iterator[Callable[[str], Taken]]:
+    """Make a consumer with its log lines, which go to a file, and its figures.
+
+    Args:
+        variables: The settings.
+        route: Whose queue.
+        group: Events per call of the handler; as many are prefetched.
+        log: The file, to which lines are added.
+    """
+    environment, whose = Environment(variables), route_named(route)
+
+    def take(count: str) -> Taken:
+        stop = Stop()
+        tally = Tally(int(count), stop.asked.set)
+        with log.open("a") as file:
+            accountant = Accountant(Figures(version("dropscribe")).observer(Pulse(route)))
+            Loop(
+                route=whose,
+                handler=Idle(group, tally),
+                open_inbox=open_inbox(environment, whose),
+                log=configure_log(file),
+                delays=LoopSettings.read(environment).delays,
+                accountant=accountant,
+            ).run(stop)
+        return tally.taken
+
+    yield take

@@ -1,0 +1,85 @@
+"""A Celery worker with a task that does nothing."""
+# mypy: disable-error-code="import-untyped,import-not-found"
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from tests.bench.taking.letters import Letter, key_in, notifications
+from tests.bench.taking.tally import Taken, Tally
+
+_TASK = "nothing"
+
+
+def celery_letters(count: int) -> Iterator[Letter]:
+    """Give notifications as the arguments of Celery's messages (protocol 2)."""
+    from celery import Celery  # noqa: PLC0415
+
+    app = Celery(set_as_current=False)
+    for each in notifications(count):
+        made = app.amqp.as_task_v2(str(uuid4()), _TASK, args=(each,), kwargs={})
+        yield Letter(
+            json.dumps(made.body),
+            {
+                "application_headers": made.headers,
+                "content_type": "application/json",
+                "content_encoding": "utf-8",
+                **made.properties,
+            },
+        )
+
+
+@contextmanager
+def with_celery(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+    """Make a worker without what an only worker can do without: gossip, mingling, events.
+
+    Its pool ``solo`` is the fastest where tasks take no time, as it hands nothing over.
+    """
+
+    def take(count: str) -> Taken:
+        from celery.platforms import SecurityWarning  # noqa: PLC0415
+        from celery.worker import state  # noqa: PLC0415
+
+        # That it may be root's, who runs servers as others.
+        warnings.simplefilter("ignore", SecurityWarning)
+        # Once all that was taken is acked.
+        tally = Tally(int(count), lambda: setattr(state, "should_stop", 0))
+        state.should_stop = None
+        _make_app(url, queue, prefetch, tally).Worker(
+            pool="solo",
+            loglevel="ERROR",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        ).start()
+        return tally.taken
+
+    yield take
+
+
+def _make_app(url: str, queue: str, prefetch: int, tally: Tally) -> Any:
+    from celery import Celery  # noqa: PLC0415
+    from kombu import Queue  # noqa: PLC0415
+
+    app = Celery(broker=url, set_as_current=False)
+    app.conf.update(
+        task_queues=[Queue(queue, no_declare=True, queue_arguments={"x-queue-type": "quorum"})],
+        task_acks_late=True,
+        task_ignore_result=True,
+        worker_concurrency=1,
+        worker_prefetch_multiplier=prefetch,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+    )
+
+    def nothing(notification: dict[str, Any]) -> None:
+        tally.add(key_in(notification))
+
+    app.task(name=_TASK)(nothing)
+    return app

@@ -1,0 +1,67 @@
+"""A dramatiq worker with an actor that does nothing."""
+# mypy: disable-error-code="import-not-found,misc"
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from consumers.broker.topology import QueueSpec
+from tests.bench.taking.letters import Letter, key_in, notifications
+from tests.bench.taking.tally import Taken, Tally
+
+_ACTOR = "nothing"
+
+
+def dramatiq_queue(name: str) -> QueueSpec:
+    """Describe a queue as dramatiq declares it, but replicated."""
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.XQ"}
+    return QueueSpec(name, {**dead, "x-queue-type": "quorum"})
+
+
+def dramatiq_letters(queue: str, count: int) -> Iterator[Letter]:
+    """Give notifications as the arguments of dramatiq's messages."""
+    from dramatiq import Message  # noqa: PLC0415
+
+    for each in notifications(count):
+        yield Letter(Message(queue, _ACTOR, (each,), {}, {}).encode())
+
+
+@contextmanager
+def with_dramatiq(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+    """Make a worker with one thread, as the others have, and dramatiq's own middleware."""
+    # Read when dramatiq is imported.
+    os.environ["dramatiq_queue_prefetch"] = str(prefetch)  # noqa: SIM112
+
+    def take(count: str) -> Taken:
+        from dramatiq import Worker, actor  # noqa: PLC0415
+
+        full = threading.Event()
+        tally = Tally(int(count), full.set)
+        broker = _make_broker(url)
+        actor(actor_name=_ACTOR, queue_name=queue, broker=broker)(
+            lambda notification: tally.add(key_in(notification))
+        )
+        worker = Worker(broker, worker_threads=1)
+        worker.start()
+        full.wait()
+        worker.stop()
+        broker.close()
+        return tally.taken
+
+    yield take
+
+
+def _make_broker(url: str) -> Any:
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415
+
+    class QuorumBroker(RabbitmqBroker):
+        """A broker whose queues are replicated."""
+
+        def _build_queue_arguments(self, queue_name: str) -> dict[str, object]:
+            return dramatiq_queue(queue_name).arguments
+
+    return QuorumBroker(url=url)

@@ -1,0 +1,214 @@
+"""`unpack-short`, `unpack-long`, `unpack-limit`: archives to Opus, from bucket to bucket."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Literal
+
+from tests.bench.apart import Apart, apart
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    DisagreementError,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.by_hand import PREFIX, ffmpeg_script, place_by_hand, pydub_script
+from tests.bench.codec import codec_alone
+from tests.bench.sound import long_recording, spoken_clips
+from tests.bench.unpacking import Heard, Site, place_of_ours, site, unpacker
+from tests.harness.servers.process import require
+
+OURS, FFMPEG, PYDUB = "dropscribe", "ffmpeg script", "pydub script"
+_SHORT, _CODEC = "dropscribe, short", "codec alone"
+
+#: Clips that are made; more of them are the same ones again.
+_DISTINCT = 200
+
+#: By how much durations (s) and levels (dB) of one recording may differ.
+_SAME_SECONDS, _SAME_LEVEL = 0.1, 1.0
+
+_PACKAGES = ("av", "boto3", "pydub")
+
+_INSTALL = "apt-get install --no-install-recommends ffmpeg"
+
+
+def _case(name: str, site: Site, worker: Apart, archive: str, listen: Callable[[], Heard]) -> Case:
+    """Time one way to unpack an archive; what it made is looked at, and removed."""
+
+    def run() -> Sample:
+        done = worker.do(archive)
+        sample = Sample(done.seconds, done.facts, listen())
+        site.clear()
+        return sample
+
+    return Case(name, run)
+
+
+class _Cases:
+    """Makes cases, with a process for each, that end with a stack."""
+
+    def __init__(self, site: Site, stack: ExitStack) -> None:
+        self._site = site
+        self._stack = stack
+
+    def ours(self, name: str, archive: str) -> Case:
+        worker = self._stack.enter_context(apart(unpacker, self._site.variables))
+        return _case(name, self._site, worker, archive, self._listen("processed/", place_of_ours))
+
+    def ffmpeg(self, archive: str) -> Case:
+        worker = self._stack.enter_context(apart(ffmpeg_script, self._site.variables))
+        listen = self._listen(f"{PREFIX}/ffmpeg/", place_by_hand)
+        return _case(FFMPEG, self._site, worker, archive, listen)
+
+    def pydub(self, archive: str) -> Case:
+        worker = self._stack.enter_context(apart(pydub_script, self._site.variables))
+        listen = self._listen(f"{PREFIX}/pydub/", place_by_hand)
+        return _case(PYDUB, self._site, worker, archive, listen)
+
+    def codec(self, folder: Path) -> Case:
+        worker = self._stack.enter_context(apart(codec_alone, folder))
+
+        def run() -> Sample:
+            done = worker.do("")
+            return Sample(done.seconds, done.facts)
+
+        return Case(_CODEC, run)
+
+    def _listen(self, prefix: str, place: Callable[[str], int]) -> Callable[[], Heard]:
+        return lambda: self._site.listen(prefix, place)
+
+
+@contextmanager
+def _short(conditions: Conditions) -> Iterator[Prepared]:
+    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
+    count = conditions.scaled(2000)
+    with site(conditions.folder) as at, ExitStack() as stack:
+        archive = _stored(at, conditions.folder, "short", _clips(count), "gz")
+        cases = _Cases(at, stack)
+        yield Prepared(
+            "s",
+            [cases.ours(OURS, archive), cases.ffmpeg(archive), cases.pydub(archive)],
+            [Goal(of=FFMPEG, to=OURS, limit=2.0), Goal(of=PYDUB, to=OURS, limit=3.5)],
+            _agreement(count, [OURS, FFMPEG, PYDUB]),
+            _PACKAGES,
+        )
+
+
+@contextmanager
+def _long(conditions: Conditions) -> Iterator[Prepared]:
+    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
+    recordings = [long_recording(3600 * conditions.scale)] * 8
+    with site(conditions.folder) as at, ExitStack() as stack:
+        archive = _stored(at, conditions.folder, "long", recordings)
+        clips = _clips(max(50, conditions.scaled(400)))
+        short = _stored(at, conditions.folder, "short", clips, "gz")
+        cases = _Cases(at, stack)
+        yield Prepared(
+            "s",
+            [
+                cases.ours(OURS, archive),
+                cases.ffmpeg(archive),
+                cases.pydub(archive),
+                cases.ours(_SHORT, short),
+            ],
+            [
+                Goal(of=FFMPEG, to=OURS, limit=1.4),
+                Goal(of=PYDUB, to=OURS),
+                Goal(of=OURS, to=_SHORT, bound="at most", limit=1.2, fact="peak MB"),
+            ],
+            _agreement(len(recordings), [OURS, FFMPEG, PYDUB]),
+            _PACKAGES,
+        )
+
+
+@contextmanager
+def _limit(conditions: Conditions) -> Iterator[Prepared]:
+    clips = list(_clips(conditions.scaled(2000)))
+    folder = conditions.folder / "clips"
+    folder.mkdir()
+    for number, clip in enumerate(clips):
+        (folder / f"{number:06}.mp3").write_bytes(clip)
+    with site(conditions.folder) as at, ExitStack() as stack:
+        archive = _stored(at, conditions.folder, "short", clips, "gz")
+        cases = _Cases(at, stack)
+        yield Prepared(
+            "s",
+            [cases.ours(OURS, archive), cases.codec(folder)],
+            [Goal(of=_CODEC, to=OURS, limit=0.85)],
+            _agreement(len(clips), [OURS]),
+            _PACKAGES,
+        )
+
+
+def _clips(count: int) -> Iterable[bytes]:
+    """Give so many clips."""
+    distinct = [clip.mp3 for clip in spoken_clips(min(count, _DISTINCT))]
+    return islice(cycle(distinct), count)
+
+
+def _stored(
+    site: Site, folder: Path, name: str, recordings: Iterable[bytes], kind: Literal["", "gz"] = ""
+) -> str:
+    """Pack recordings, whose names are numbers, and store them; gives the archive's key."""
+    key = f"archives/{name}.tar{f'.{kind}' if kind else ''}"
+    path = folder / "packed"
+    with path.open("wb") as file:
+        pack(file, recordings, kind)
+    site.put(key, path)
+    path.unlink()
+    return key
+
+
+def pack(
+    file: io.BufferedWriter, recordings: Iterable[bytes], kind: Literal["", "gz"] = ""
+) -> None:
+    """Write recordings, whose names are numbers, as a tar archive."""
+    with tarfile.open(fileobj=file, mode="w:gz" if kind else "w") as tar:
+        for number, recording in enumerate(recordings):
+            header = tarfile.TarInfo(f"{number:06}.mp3")
+            header.size = len(recording)
+            tar.addfile(header, io.BytesIO(recording))
+
+
+def _agreement(
+    count: int, names: Sequence[str]
+) -> Callable[[Mapping[str, Heard]], Mapping[str, float]]:
+    """Say how what was made of an archive is compared."""
+
+    def agree(heard: Mapping[str, Heard]) -> Mapping[str, float]:
+        for name in names:
+            if heard[name].count != count:
+                raise DisagreementError(f"{name} made {heard[name].count} of {count} recordings")
+        first, *others = (heard[name].sounds for name in names)
+        seconds = level = 0.0
+        for place, (duration, loudness) in first.items():
+            for other in others:
+                seconds = max(seconds, abs(other[place][0] - duration))
+                level = max(level, abs(other[place][1] - loudness))
+        if seconds > _SAME_SECONDS or level > _SAME_LEVEL:
+            raise DisagreementError(
+                f"durations differ by {seconds:.2f} s, levels by {level:.1f} dB"
+            )
+        return {
+            "largest difference in duration, s": seconds,
+            "largest difference in level, dB": level,
+        }
+
+    return agree
+
+
+UNPACK_SHORT = Benchmark(
+    "unpack-short", "2,000 MP3 clips of 5-15 s in a tar.gz, from bucket to bucket", _short
+)
+UNPACK_LONG = Benchmark("unpack-long", "8 MP3 recordings of 1 h in a tar, the same", _long)
+UNPACK_LIMIT = Benchmark(
+    "unpack-limit", "the clips of unpack-short, against the codec alone in memory", _limit
+)

@@ -1,0 +1,192 @@
+"""Servers to unpack on, and the route ``unpack`` as a consumer runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from consumers.audio.decode import SAMPLE_RATE, decode_opus
+from consumers.aws import make_client
+from consumers.database.migrate import migrate
+from consumers.errors import ConfigurationError
+from consumers.runtime.handler import Handler
+from consumers.runtime.observer import Observer, Silent
+from consumers.store import Store
+from events.event import ObjectCreated
+from events.keys import AudioId
+from ops.wiring.composition import Adapters, make_store
+from ops.wiring.environment import Environment
+from ops.wiring.handlers import HANDLERS
+from ops.wiring.log import configure_log
+from tests.harness.servers.ceph import ceph
+from tests.harness.servers.postgres import postgres
+
+_BUCKET = "bench"
+
+#: How many of a batch's objects are listened to.
+_LISTENED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What lies in the bucket after a run.
+
+    Attributes:
+        count: Of the Opus objects.
+        sounds: Of some of them, by their place in the archive: seconds, and RMS in dB of
+            full scale.
+    """
+
+    count: int
+    sounds: Mapping[int, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Ceph and PostgreSQL, with one bucket and the tables.
+
+    The bucket announces nothing: what a notification costs the store is left out for
+    everybody.
+    """
+
+    variables: Mapping[str, str] = field(repr=False)
+    store: Store
+    client: Any
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file, in parts where it is large."""
+        self.client.upload_file(str(path), _BUCKET, key)
+
+    def clear(self) -> None:
+        """Make it as it was, with the archives alone."""
+        with psycopg.connect(self.variables["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("TRUNCATE batches CASCADE")
+        for prefix in ("processed/", "by-hand/"):
+            for page in self.store.pages(prefix):
+                keys = [{"Key": listed.key} for listed in page]
+                self.client.delete_objects(Bucket=_BUCKET, Delete={"Objects": keys})
+
+    def listen(self, prefix: str, ordinal: Callable[[str], int]) -> Heard:
+        """Count the Opus objects under a prefix, and decode some of them.
+
+        Args:
+            prefix: Of their keys.
+            ordinal: Gives an object's place in the archive, by its key.
+        """
+        keys = [key for key in self.store.keys(prefix) if key.endswith(".opus")]
+        by_place = {ordinal(key): key for key in keys}
+        chosen = sorted(by_place)[:: max(1, len(keys) // _LISTENED)]
+        return Heard(len(keys), {place: self._sound(by_place[place]) for place in chosen})
+
+    def _sound(self, key: str) -> tuple[float, float]:
+        import io  # noqa: PLC0415
+
+        import numpy as np  # noqa: PLC0415
+
+        sound = decode_opus(io.BytesIO(self.store.read(key)))
+        return len(sound) / SAMPLE_RATE, 10 * float(np.log10(np.mean(np.square(sound)) + 1e-12))
+
+
+@contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    """Run the servers for as long as the block runs.
+
+    Args:
+        folder: For scratch.
+
+    Raises:
+        ConfigurationError: One is not installed.
+    """
+    with ceph() as gateway, postgres() as server:
+        url = server.database()
+        migrate(url)
+        variables = {
+            **gateway.settings,
+            "S3_BUCKET": _BUCKET,
+            "DATABASE_URL": url,
+            "SCRATCH_ROOT": str(folder),
+        }
+        client = make_client(
+            "s3",
+            endpoint=gateway.endpoint,
+            access_key=gateway.access_key,
+            secret_key=gateway.secret_key,
+            region="us-east-1",
+        )
+        client.create_bucket(Bucket=_BUCKET)
+        yield Site(variables, make_store(Environment(variables)), client)
+
+
+def place_of_ours(key: str) -> int:
+    """Give the place in its archive of one of our objects."""
+    return AudioId.parse(key.rpartition("/")[2].removesuffix(".opus")).ordinal
+
+
+@contextmanager
+def unpacker(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
+    """Make what unpacks the archive under a key, as ``dropscribe consume unpack`` does."""
+    with _handler(variables, Silent()) as handler:
+
+        def work(key: str) -> None:
+            _handle(handler, key)
+
+        yield work
+
+
+@contextmanager
+def beginner(variables: Mapping[str, str], small: str) -> Iterator[Callable[[str], None]]:
+    """Make what unpacks an archive until its first object is stored, and then waits to be killed.
+
+    Args:
+        variables: Settings.
+        small: Key of an archive that is unpacked before, as a consumer has done on other days.
+    """
+    first = _First()
+    with _handler(variables, first) as handler:
+        _handle(handler, small)
+
+        def work(key: str) -> None:
+            first.stored.clear()
+            threading.Thread(target=_handle, args=(handler, key), daemon=True).start()
+            first.stored.wait()
+
+        yield work
+
+
+class _First(Silent):
+    """Hears of the first recording whose object is stored."""
+
+    def __init__(self) -> None:
+        self.stored = threading.Event()
+
+    def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
+        del audio, state, seconds
+        self.stored.set()
+
+
+@contextmanager
+def _handler(variables: Mapping[str, str], observer: Observer) -> Iterator[Handler]:
+    with Path(os.devnull).open("w") as nowhere:
+        log = configure_log(nowhere)
+        environment = Environment(variables)
+        with HANDLERS["unpack"](environment, Adapters(), log, observer) as handler:
+            yield handler
+
+
+def _handle(handler: Handler, key: str) -> None:
+    """Act on an archive's event.
+
+    Raises:
+        ConfigurationError: It could not be unpacked.
+    """
+    event = ObjectCreated(_BUCKET, key, None, None, None, None, "ceph")
+    (failure,) = handler.handle([event])
+    if failure is not None:
+        raise ConfigurationError(str(failure)) from failure

@@ -1,0 +1,98 @@
+"""`voice`: how much of speech is missed, and how long it takes to find it.
+
+People speak here, in five languages, with pauses, in hiss and in music. dropscribe's voice
+detection is WhisperX's but for its windows, which are farther apart; beside it stands the
+same with WhisperX's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from consumers.speech.libraries import import_libraries, quiet
+from consumers.speech.loading import Engine, load_pipeline
+from consumers.speech.models import PACKAGED, find_whisper
+from consumers.speech.voice import BATCH, Stretch, VoiceDetector
+from tests.bench.benchmark import (
+    Benchmark,
+    Case,
+    Conditions,
+    DisagreementError,
+    Goal,
+    Prepared,
+    Sample,
+)
+from tests.bench.prompted import Prompted, prompted_recordings
+from tests.bench.speech import threads
+
+_ASTERISK = Path("/usr/share/asterisk")
+
+#: Of the speech, so much may be missed that WhisperX's windows find.
+_MORE_MISSED = 0.002
+
+_OURS, _NEAR = "dropscribe", "windows as WhisperX's"
+
+
+@contextmanager
+def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+    recordings = prompted_recordings(_ASTERISK, min(1.0, conditions.scale))
+    libraries = import_libraries()
+    engine = Engine.chosen(conditions.device, None, threads(), libraries)
+    weights = find_whisper(PACKAGED, conditions.folder)
+    vad = load_pipeline(libraries, weights, conditions.folder, engine).vad_model
+    with (
+        ThreadPoolExecutor(
+            threads(), initializer=libraries.torch.set_num_threads, initargs=(1,)
+        ) as executor,
+        quiet(),
+    ):
+        detector = partial(VoiceDetector, vad, libraries, executor, batch_size=BATCH[engine.device])
+        near = vad.vad_pipeline._segmentation.step
+        yield Prepared(
+            "s",
+            [
+                Case(_OURS, partial(_find, detector(), recordings)),
+                Case(_NEAR, partial(_find, detector(step_seconds=near), recordings)),
+            ],
+            [Goal(of=_NEAR, to=_OURS, limit=2.0)],
+            partial(_agree, recordings),
+            ("whisperx", "pyannote-audio", "torch"),
+        )
+
+
+def _find(detector: VoiceDetector, recordings: Sequence[Prompted]) -> Sample:
+    begin = time.perf_counter()
+    found = detector.find_speech([recording.samples for recording in recordings])
+    seconds = time.perf_counter() - begin
+    return Sample(seconds, {"speech missed, s": _missed(recordings, found)}, found)
+
+
+def _missed(recordings: Sequence[Prompted], found: Sequence[Sequence[Stretch]]) -> float:
+    return sum(
+        recording.missed(stretches) for recording, stretches in zip(recordings, found, strict=True)
+    )
+
+
+def _agree(recordings: Sequence[Prompted], outputs: Mapping[str, Any]) -> Mapping[str, float]:
+    """Make sure that hardly more speech is missed than with WhisperX's windows."""
+    spoken = sum(recording.spoken for recording in recordings)
+    ours, near = (_missed(recordings, outputs[name]) for name in (_OURS, _NEAR))
+    if ours - near > _MORE_MISSED * spoken:
+        raise DisagreementError(
+            f"of {spoken:.0f} s of speech {ours:.1f} s are missed, "
+            f"and {near:.1f} s with WhisperX's windows"
+        )
+    return {"speech, s": spoken}
+
+
+VOICE = Benchmark(
+    "voice",
+    "where people speak in prompts in five languages, with windows farther apart than WhisperX's",
+    _prepare,
+)

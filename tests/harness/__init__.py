@@ -1,0 +1,1 @@
+"""Real servers of a test's own, and real faults in them."""

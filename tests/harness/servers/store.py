@@ -1,0 +1,28 @@
+"""What a deployment needs of an S3 store, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class StoreServer(Protocol):
+    """A running store, such as `tests.harness.servers.ceph.CephGateway`."""
+
+    @property
+    def endpoint(self) -> str:
+        """``http://127.0.0.1:PORT``; the same after a restart."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Settings by which dropscribe reaches it, and may do anything there."""
+
+    def kill(self) -> None:
+        """Kill it, by SIGKILL."""
+
+    def start(self) -> None:
+        """Start it after it was killed; what was stored is still there.
+
+        Raises:
+            ServerError: It does not come up.
+        """

@@ -1,0 +1,103 @@
+"""Finishing what is left, with what an operator has: ``sweep`` and ``dead``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from consumers.broker.letter import Letter
+from consumers.broker.opening import make_dead_letters
+from consumers.broker.sender import open_sender
+from consumers.database.sweeping import Ages
+from ops.recovery.dead_letters import Selection, discard, found, replay
+from ops.recovery.sweep.report import NATURES
+from ops.wiring.composition import make_topology
+from ops.wiring.repair import open_sweeper
+from ops.wiring.settings import read_broker_address
+from tests.soak.consumer import POISON
+from tests.soak.site import Site
+
+#: Seconds after which what does not move is swept.
+_PATIENCE = 15.0
+
+#: How often to sweep before what is left counts as stuck.
+_ROUNDS = 20
+
+#: However young, and however often it was told before.
+_ALL = Ages(timedelta(), timedelta())
+
+
+@dataclass(slots=True)
+class Drained:
+    """What it took.
+
+    Attributes:
+        seconds: How long.
+        repaired: What sweeps found and repaired, by kind.
+        replayed: Dead letters that were sent again, by reason.
+        discarded: Dead letters that were to be expected.
+    """
+
+    seconds: float = 0.0
+    repaired: Counter[str] = field(default_factory=Counter)
+    replayed: Counter[str] = field(default_factory=Counter)
+    discarded: int = 0
+
+
+def drain(where: Site, log: Any) -> Drained:
+    """Let consumers work until nothing is left, and help as an operator would."""
+    drained = Drained()
+    begun = time.monotonic()
+    for _ in range(_ROUNDS):
+        _settle(where, lambda: not where.unfinished())
+        clear_dead_letters(where, drained)
+        if not where.unfinished():
+            break
+        sweep(where, log, drained.repaired)
+    _settle(where, lambda: not where.left_in_queues())
+    clear_dead_letters(where, drained)
+    drained.seconds = time.monotonic() - begun
+    return drained
+
+
+def sweep(where: Site, log: Any, repaired: Counter[str]) -> None:
+    """Sweep once, and count what was repaired."""
+    with open_sweeper(where.deployment.environment, log, _ALL) as sweeper:
+        report = sweeper.sweep()
+    for kind, tally in report.tallies.items() if report else ():
+        if NATURES[kind].is_repaired:
+            repaired[kind] += tally.done
+
+
+def _settle(where: Site, is_over: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and not is_over():
+        where.fleet.tend()
+        time.sleep(0.5)
+
+
+def clear_dead_letters(where: Site, drained: Drained) -> None:
+    """Throw away what was meant to end so, and send all else again."""
+    address = read_broker_address(where.deployment.environment)
+    dead = make_dead_letters(address)
+    letters = list(found(dead, Selection()))
+    planned = frozenset(letter.id for letter in letters if _is_planned(where, letter))
+    others = frozenset(letter.id for letter in letters) - planned
+    if planned:
+        drained.discarded += sum(1 for _ in discard(dead, Selection(ids=planned)))
+    if others:
+        topology = make_topology(where.deployment.environment)
+        with open_sender(address, topology) as sender:
+            sent = replay(dead, sender, where.database, Selection(ids=others))
+            drained.replayed.update(letter.reason for letter in sent)
+
+
+def _is_planned(where: Site, letter: Letter) -> bool:
+    if letter.reason == "malformed" or POISON in letter.keys:
+        return True
+    plans = [where.plans.get(batch) for batch in letter.batches]
+    return letter.reason == "permanent" and any(plan is not None and plan.is_cut for plan in plans)

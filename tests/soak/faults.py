@@ -1,0 +1,295 @@
+"""The faults of a soak run: each a function that does one of them, for real."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+
+from events.keys import AudioId, BatchId
+from events.notification import encode
+from ops.wiring.composition import utc_now
+from tests.harness.faults.clock import one_hour_off
+from tests.harness.faults.database_relay import Moment
+from tests.harness.faults.death import DeathPoint
+from tests.harness.faults.store_proxy import Misbehaviour
+from tests.soak.consumer import POISON
+from tests.soak.site import Site
+
+#: Seconds to wait for a message that something can be done to.
+_PATIENCE = 5.0
+
+#: The most seconds that the broker is cut off, in a run and once in a while.
+_CUT = (1.0, 10.0)
+_LONG_CUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A kind of fault.
+
+    Attributes:
+        name: In a report.
+        weight: How often it is chosen, beside the others.
+        inject: Does it; false where there was nothing to do it to.
+        is_armed: Whether it is only armed so, and happens when somebody comes along.
+    """
+
+    name: str
+    weight: int
+    inject: Callable[[Site, Random], bool]
+    is_armed: bool = False
+
+
+def _kill_consumer(site: Site, chance: Random) -> bool:
+    chance.choice(site.fleet.consumers).process.kill()
+    return True
+
+
+def _die_at(point: DeathPoint) -> Callable[[Site, Random], bool]:
+    def inject(site: Site, chance: Random) -> bool:
+        del chance
+        site.deaths.allow(point)
+        return True
+
+    return inject
+
+
+def _queue(site: Site, chance: Random) -> str:
+    """Choose a route's queue."""
+    return site.queue(chance.choice(site.deployment.routes))
+
+
+def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
+    """Choose a route, and what it is told of a batch and one of its recordings."""
+    audio = AudioId(batch, ordinal)
+    return chance.choice(
+        [
+            ("unpack", batch.archive_key),
+            ("transcribe", audio.opus_key),
+            ("moderate", audio.transcript_key),
+            ("review", batch.complete_key),
+        ]
+    )
+
+
+def _double(site: Site, chance: Random) -> bool:
+    if not site.plans:
+        return False
+    batch = chance.choice(list(site.plans))
+    ordinal = chance.randrange(1, len(site.plans[batch].states) + 1)
+    route, key = _told(batch, ordinal, chance)
+    body = encode(site.store.bucket, key)
+    site.messages.put(site.queue(route), body, chance.randrange(1, 6))
+    return True
+
+
+def _lose(site: Site, chance: Random) -> bool:
+    return _once_there(lambda: site.messages.lose(_queue(site, chance)))
+
+
+def _shuffle(site: Site, chance: Random) -> bool:
+    return _once_there(lambda: site.messages.shuffle(_queue(site, chance), 10, chance) > 1)
+
+
+def _once_there(inject: Callable[[], bool]) -> bool:
+    """Try for some seconds: a queue is empty most of the time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not inject():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _tell_of_nothing(site: Site, chance: Random) -> bool:
+    batch = BatchId.new(
+        utc_now() - timedelta(days=chance.randrange(1, 300)), secrets.token_bytes(3)
+    )
+    route, key = _told(batch, 0, chance)
+    site.messages.put(site.queue(route), encode(site.store.bucket, key))
+    return True
+
+
+def _tell_early(site: Site, chance: Random) -> bool:
+    """Announce an archive, and store it only a second later."""
+    batch = BatchId.new(utc_now(), secrets.token_bytes(3))
+    record = json.loads(encode(site.store.bucket, batch.archive_key))
+    record["Records"][0]["eventTime"] = utc_now().isoformat()
+    site.messages.put(site.queue("unpack"), json.dumps(record))
+    time.sleep(1.0)
+    site.drop(chance, recordings=2, batch=batch)
+    return True
+
+
+def _garble(site: Site, chance: Random) -> bool:
+    body = chance.choice(["no JSON at all", '{"Records": 7}', "{}", "\ud7ff\x00", "[]"])
+    site.messages.put(_queue(site, chance), body)
+    return True
+
+
+def _restart_broker(site: Site, chance: Random) -> bool:
+    node = site.deployment.node
+    with site.restarting:
+        node.kill() if chance.random() < 0.5 else node.stop()
+        node.start()
+    return True
+
+
+def _cut_broker(seconds: tuple[float, float]) -> Callable[[Site, Random], bool]:
+    def inject(site: Site, chance: Random) -> bool:
+        relay = site.deployment.to_broker
+        relay.cut()
+        time.sleep(chance.uniform(*seconds))
+        relay.mend()
+        return True
+
+    return inject
+
+
+def _reset_broker(site: Site, chance: Random) -> bool:
+    del chance
+    site.deployment.to_broker.reset()
+    return True
+
+
+def _restart_database(site: Site, chance: Random) -> bool:
+    server = site.deployment.postgres
+    with site.restarting:
+        server.kill() if chance.random() < 0.5 else server.stop()
+        server.start()
+    return True
+
+
+def _cut_statement(statement: str, moment: Moment) -> Callable[[Site, Random], bool]:
+    def inject(site: Site, chance: Random) -> bool:
+        del chance
+        site.deployment.to_database.cut_at(statement, moment)
+        return True
+
+    return inject
+
+
+def _reset_database(site: Site, chance: Random) -> bool:
+    del chance
+    site.deployment.to_database.reset()
+    return True
+
+
+def _restart_store(site: Site, chance: Random) -> bool:
+    del chance
+    with site.restarting:
+        site.deployment.store.kill()
+        site.deployment.store.start()
+    return True
+
+
+def _mistreat(
+    fault: Misbehaviour, method: str | None = None, key: str = ""
+) -> Callable[[Site, Random], bool]:
+    def inject(site: Site, chance: Random) -> bool:
+        site.deployment.to_store.fail(fault, times=chance.randrange(1, 4), method=method, key=key)
+        return True
+
+    return inject
+
+
+def _fill_disk(site: Site, chance: Random) -> bool:
+    site.disk.fill()
+    time.sleep(chance.uniform(1.0, 4.0))
+    site.disk.clear()
+    return True
+
+
+def _poison(site: Site, chance: Random) -> bool:
+    """Send what ends every process that takes it."""
+    site.messages.put(_queue(site, chance), encode(site.store.bucket, POISON))
+    return True
+
+
+def _wrong_clock(site: Site, chance: Random) -> bool:
+    """Start a consumer whose clock is one hour off: it has to see it, and end."""
+    consumer = site.fleet.start(
+        chance.choice(site.deployment.routes).name, **one_hour_off(ahead=chance.random() < 0.5)
+    )
+    try:
+        return site.fleet.ended(consumer, seconds=60) == 1
+    finally:
+        site.fleet.dismiss(consumer)
+
+
+def _cut_archive(site: Site, chance: Random) -> bool:
+    site.drop(chance, recordings=chance.randrange(2, 5), cut=True)
+    return True
+
+
+_GET, _PUT = "GET", "PUT"
+
+#: What is chosen from, each as often as its weight says.
+FAULTS: tuple[Fault, ...] = (
+    Fault("consumer killed", 12, _kill_consumer),
+    *(Fault(f"dies: {point}", 3, _die_at(point), is_armed=True) for point in DeathPoint),
+    Fault("events doubled", 12, _double),
+    Fault("event lost", 10, _lose),
+    Fault("events shuffled", 8, _shuffle),
+    Fault("event of no object", 6, _tell_of_nothing),
+    Fault("event before its object", 4, _tell_early),
+    Fault("message that is no event", 6, _garble),
+    Fault("message that kills", 1, _poison),
+    Fault("broker restarted", 2, _restart_broker),
+    Fault("broker cut off, up to 10 s", 2, _cut_broker(_CUT)),
+    Fault("broker cut off, 30 s", 1, _cut_broker((_LONG_CUT, _LONG_CUT))),
+    Fault("broker's connections reset", 4, _reset_broker),
+    Fault("database restarted", 3, _restart_database),
+    Fault("database's connections reset", 4, _reset_database),
+    *(
+        Fault(f"{statement} cut {moment}", 5, _cut_statement(pattern, moment), is_armed=True)
+        for moment in Moment
+        for statement, pattern in (("COMMIT", "^COMMIT"), ("completion", "UPDATE batches"))
+    ),
+    Fault("store restarted", 2, _restart_store),
+    Fault("store: 500", 8, _mistreat(Misbehaviour.INTERNAL_ERROR), is_armed=True),
+    Fault("store: 503", 8, _mistreat(Misbehaviour.SLOW_DOWN), is_armed=True),
+    Fault("store: no answer", 3, _mistreat(Misbehaviour.HANG), is_armed=True),
+    Fault("store: reset", 4, _mistreat(Misbehaviour.RESET), is_armed=True),
+    Fault("store: answer lost", 5, _mistreat(Misbehaviour.LOSE_ANSWER, _PUT), is_armed=True),
+    Fault("store: upload cut", 5, _mistreat(Misbehaviour.CUT_UPLOAD, _PUT), is_armed=True),
+    Fault("store: download cut", 6, _mistreat(Misbehaviour.CUT_DOWNLOAD, _GET), is_armed=True),
+    Fault("store: download ended", 4, _mistreat(Misbehaviour.END_DOWNLOAD, _GET), is_armed=True),
+    Fault(
+        "store: download shortened",
+        4,
+        _mistreat(Misbehaviour.SHORTEN_DOWNLOAD, _GET, r"\.opus$|\.tar$"),
+        is_armed=True,
+    ),
+    Fault("scratch full", 5, _fill_disk),
+    Fault("archive cut short", 4, _cut_archive),
+    Fault("clock one hour off", 1, _wrong_clock),
+)
+
+
+def happened(site: Site) -> Counter[str]:
+    """Count the faults that were armed and have met somebody."""
+    counts: Counter[str] = Counter()
+    counts.update({f"dies: {point}": times for point, times in site.deaths.done().items()})
+    counts.update(
+        {f"store: {fault}": times for fault, times in site.deployment.to_store.hits.items()}
+    )
+    counts.update(
+        {f"statement cut {moment}": n for moment, n in site.deployment.to_database.hits.items()}
+    )
+    return counts
+
+
+def heal(site: Site) -> None:
+    """Arm nothing any more, and mend what is broken."""
+    site.deaths.forbid()
+    site.deployment.to_store.heal()
+    site.deployment.to_database.heal()
+    site.deployment.to_broker.mend()
+    site.disk.clear()

@@ -1,0 +1,143 @@
+"""Consumer processes, and who starts them again when they die."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.servers.grounds import Grounds
+from tests.harness.servers.process import Process
+
+#: Variables of this process that consumers get, too.
+_PASSED_ON = ("HOME", "LANG", "PATH", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A consumer in a process of its own.
+
+    Attributes:
+        name: Which of the fleet it is.
+        process: Its process.
+        scratch: Where its files in work lie.
+    """
+
+    name: str
+    process: Process
+    scratch: Path
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.exit_code is None
+
+
+class Fleet:
+    """The consumers of a deployment.
+
+    Args:
+        folder: For their logs.
+        scratch: For their scratch.
+        births: The thread that starts them: they end with it.
+        variables: Their settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        births: ThreadPoolExecutor,
+        variables: Mapping[str, str],
+    ) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._births = births
+        self._variables = variables
+        self._born = 0
+        self.consumers: list[Consumer] = []
+        self.restarts = 0
+
+    def add(self, *routes: str, **settings: str) -> Consumer:
+        """Start one more consumer of these routes, and keep it running."""
+        consumer = self.start(*routes, **settings)
+        self.consumers.append(consumer)
+        return consumer
+
+    def start(self, *routes: str, **settings: str) -> Consumer:
+        """Start a consumer that is left to itself."""
+        self._born += 1
+        name = f"{'-'.join(routes)}-{self._born}"
+        folder, scratch = self._folder / name, self._scratch / name
+        for each in (folder, scratch):
+            each.mkdir(parents=True)
+        variables = {
+            **{each: os.environ[each] for each in _PASSED_ON if each in os.environ},
+            "SCRATCH_ROOT": str(scratch),
+            "UNPACK_PROCESSES": "1",
+            **self._variables,
+            **settings,
+        }
+        process = Process(
+            Grounds(folder, (), self._births),
+            [sys.executable, "-m", "tests.soak.consumer", *routes],
+            variables,
+        )
+        process.start()
+        return Consumer(name, process, scratch)
+
+    def ended(self, consumer: Consumer, *, seconds: float) -> int | None:
+        """Wait until a consumer has ended by itself, and give its exit code; None if it has not."""
+        deadline = time.monotonic() + seconds
+        while consumer.is_alive and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return consumer.process.exit_code
+
+    def dismiss(self, consumer: Consumer) -> None:
+        """End a consumer by SIGKILL, and do not start it again."""
+        if consumer in self.consumers:
+            self.consumers.remove(consumer)
+        consumer.process.kill()
+
+    def tend(self) -> int:
+        """Start again what is dead, as an operating system's supervisor does; say how many."""
+        dead = [each for each in self.consumers if not each.is_alive]
+        for consumer in dead:
+            consumer.process.start()
+        self.restarts += len(dead)
+        return len(dead)
+
+    def stop(self) -> None:
+        """Ask all to end, and wait until they have."""
+        for consumer in self.consumers:
+            consumer.process.stop()
+
+    def kill(self) -> None:
+        """End all by SIGKILL."""
+        for consumer in self.consumers:
+            consumer.process.kill()
+
+    def left_in_scratch(self) -> Sequence[Path]:
+        """List the files that lie in anybody's scratch."""
+        return [
+            path
+            for consumer in self.consumers
+            for path in consumer.scratch.rglob("*")
+            if path.is_file()
+        ]
+
+
+@contextmanager
+def fleet(folder: Path, scratch: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
+    """Have consumers for as long as the block runs. For the parameters see `Fleet`."""
+    with ThreadPoolExecutor(1, "fleet") as births:
+        running = Fleet(folder, scratch, births, variables)
+        try:
+            yield running
+        finally:
+            running.kill()

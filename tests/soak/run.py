@@ -1,0 +1,139 @@
+"""A soak run: drop archives and break things, then finish, and look at what is left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from amqp.exceptions import AMQPError
+
+from consumers.errors import TransientError
+from tests.harness.servers.ceph import ceph
+from tests.harness.servers.grounds import grounds
+from tests.soak.deployment import deployment
+from tests.soak.drain import Drained, drain
+from tests.soak.faults import FAULTS, Fault, happened, heal
+from tests.soak.report import Report
+from tests.soak.site import Site, site
+
+#: Consumers of each route.
+_WORKERS = 2
+
+#: Faults that can be under way at the same time.
+_AT_ONCE = 4
+
+#: Called with the archives dropped, and the faults injected, so far.
+Show = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of it.
+
+    Attributes:
+        batches: Archives to drop.
+        seconds: Within which they are dropped, and faults injected.
+        faults: How many faults.
+        recordings: The most per archive.
+    """
+
+    batches: int
+    seconds: float
+    faults: int
+    recordings: int
+
+
+def soak(scale: Scale, seed: int, show: Show, log: Any) -> Report:
+    """Run it.
+
+    Args:
+        scale: How much of it.
+        seed: By which archives and faults are chosen.
+        show: Called now and then with how far it is.
+        log: A structlog logger.
+
+    Raises:
+        ConfigurationError: A server is not installed.
+        ServerError: One does not come up.
+    """
+    # Two, so that what is dropped does not depend on what is broken.
+    archives, faults = Random(seed), Random(seed + 1)
+    with _sites(faults) as where:
+        begun = time.monotonic()
+        injected = _break(where, scale, archives, faults, show)
+        minutes = (time.monotonic() - begun) / 60
+        injected.update(happened(where))
+        heal(where)
+        drained = drain(where, log)
+        where.fleet.stop()
+        return _report(where, seed, minutes, injected, drained)
+
+
+@contextmanager
+def _sites(chance: Random) -> Iterator[Site]:
+    with ExitStack() as stack:
+        place = stack.enter_context(grounds("soak", ports=0))
+        deployed = stack.enter_context(deployment(chance, ceph()))
+        where = stack.enter_context(site(deployed, place.folder))
+        for route in deployed.routes:
+            for _ in range(_WORKERS):
+                where.fleet.add(route.name)
+        yield where
+
+
+def _break(where: Site, scale: Scale, archives: Random, faults: Random, show: Show) -> Counter[str]:
+    """Drop archives at an even pace, and inject faults at another, until the time is up."""
+    injected: Counter[str] = Counter()
+    pending: dict[Future[bool], Fault] = {}
+    begun = time.monotonic()
+    dropped = chosen = 0
+    with ThreadPoolExecutor(_AT_ONCE, "fault") as executor:
+        while (passed := (time.monotonic() - begun) / scale.seconds) < 1 or pending:
+            if dropped < min(1.0, passed) * scale.batches:
+                where.drop(archives, recordings=archives.randrange(1, scale.recordings + 1))
+                dropped += 1
+            if passed < 1 and chosen < passed * scale.faults and len(pending) < _AT_ONCE * 2:
+                fault = faults.choices(FAULTS, [each.weight for each in FAULTS])[0]
+                # Its own dice, as threads would throw one pair in any order.
+                dice = Random(faults.random())
+                pending[executor.submit(fault.inject, where, dice)] = fault
+                chosen += 1
+            for future in wait(pending, timeout=0.05).done:
+                fault = pending.pop(future)
+                if _was_injected(future) and not fault.is_armed:
+                    injected[fault.name] += 1
+            where.fleet.tend()
+            show(dropped, injected.total())
+    return injected
+
+
+def _was_injected(future: Future[bool]) -> bool:
+    """Tell whether a fault was injected, or another one had its server in hand."""
+    try:
+        return future.result()
+    except (OSError, AMQPError, TransientError):
+        return False
+
+
+def _report(
+    where: Site, seed: int, minutes: float, injected: Counter[str], drained: Drained
+) -> Report:
+    return Report(
+        seed=seed,
+        minutes=round(minutes, 2),
+        drain_seconds=round(drained.seconds, 1),
+        faults=dict(injected.most_common()),
+        restarts=where.fleet.restarts,
+        repaired=dict(drained.repaired),
+        replayed=dict(drained.replayed),
+        discarded=drained.discarded,
+        audit=where.audit(),
+        left_in_queues=where.left_in_queues(),
+        left_in_scratch=[str(path) for path in where.fleet.left_in_scratch()],
+    )
