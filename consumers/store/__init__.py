@@ -1,11 +1,11 @@
 """The bucket: every S3 call that dropscribe makes, and what its errors mean."""
 
-from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
+from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.refusals import ObjectGoneError
 from consumers.store.store import Store, connect_store
 
 __all__ = [
-    "Listed",
+    "ListedObject",
     "ObjectGoneError",
     "Store",
     "StoredObject",

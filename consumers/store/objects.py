@@ -28,7 +28,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """An object in a listing; see `StoredObject`."""
 
     key: str

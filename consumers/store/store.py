@@ -13,7 +13,7 @@ from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer
 from consumers.store.download import Download, again
-from consumers.store.objects import Listed, StoredObject, decoded_metadata, encoded_metadata
+from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.refusals import (
     CutShortError,
     ObjectGoneError,
@@ -143,7 +143,7 @@ class Store:
             for listed in page:
                 yield listed.key
 
-    def pages(self, prefix: str, *, per_request: int = 1000) -> Iterator[list[Listed]]:
+    def pages(self, prefix: str, *, per_request: int = 1000) -> Iterator[list[ListedObject]]:
         """List the objects under ``prefix``, in their keys' order, one request per page."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": per_request}
@@ -151,7 +151,7 @@ class Store:
         with self._translated(prefix):
             for page in pages:
                 yield [
-                    Listed(
+                    ListedObject(
                         key=entry["Key"],
                         size=entry["Size"],
                         etag=entry["ETag"].strip('"'),

@@ -15,7 +15,7 @@ _INTERVAL = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """How far a batch is.
 
     Attributes:
@@ -64,18 +64,20 @@ class Progress:
         return self.found - self.unfinished
 
 
-def look(database: Database, batch: BatchId) -> Progress:
+def look(database: Database, batch: BatchId) -> BatchProgress:
     """Ask how far a batch is."""
     row = database.batch(batch)
     if row is None:
-        return Progress(batch, None, {}, 0, 0, 0)
+        return BatchProgress(batch, None, {}, 0, 0, 0)
     counts = database.counts(batch)
     unfinished, stalled = database.unfinished(batch)
     flagged = database.flagged(batch) if row.is_moderated else 0
-    return Progress(batch, row, counts, unfinished, stalled, flagged)
+    return BatchProgress(batch, row, counts, unfinished, stalled, flagged)
 
 
-def watch(database: Database, batch: BatchId, show: Callable[[Progress], None]) -> Progress:
+def follow_batch(
+    database: Database, batch: BatchId, show: Callable[[BatchProgress], None]
+) -> BatchProgress:
     """Look until nothing more happens to the batch; ``show`` is called with each look."""
     while True:
         progress = look(database, batch)

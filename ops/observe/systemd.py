@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ops.observe.metrics.pulse import Vitals
+from ops.observe.metrics.liveness import ProcessHealth
 
 #: Seconds between status lines, and between requests for more time.
 _INTERVAL = 5.0
@@ -66,7 +66,7 @@ class Supervision:
     def __init__(
         self,
         notifier: Notifier,
-        vitals: Vitals,
+        vitals: ProcessHealth,
         *,
         watchdog: float | None,
         clock: Callable[[], float] = time.monotonic,

@@ -26,7 +26,7 @@ from consumers.stages.dropped import unretire
 from consumers.store import ObjectGoneError, Store
 from events.keys import OPUS, AudioId, BatchId
 from ops.recovery.rebuild.reading import BatchReader
-from ops.recovery.resend import Telling
+from ops.recovery.resend import Resender
 
 #: Recordings whose locks are held at a time.
 _TOGETHER = 64
@@ -48,7 +48,7 @@ class Reprocessor:
         store: The bucket.
         database: The tables, as the consumers use them.
         rows: The tables, as states are moved back.
-        telling: Sends the events.
+        resender: Sends the events.
         completion: Completes a batch of which nothing is left to do.
         scratch: For the manifest.
         patience: Seconds to wait for what a consumer has in hand.
@@ -60,7 +60,7 @@ class Reprocessor:
         store: Store,
         database: Database,
         rows: Recreating,
-        telling: Telling,
+        resender: Resender,
         completion: Completion,
         scratch: Scratch,
         patience: float = _PATIENCE,
@@ -69,7 +69,7 @@ class Reprocessor:
         self._reader = BatchReader(store)
         self._database = database
         self._rows = rows
-        self._telling = telling
+        self._resender = resender
         self._completion = completion
         self._scratch = scratch
         self._patience = patience
@@ -110,7 +110,7 @@ class Reprocessor:
         if not number:
             raise PermanentError(f"batch {batch} has no recordings to be transcribed")
         for audios in [sorted(only)] if only else self._unfinished(batch):
-            self._telling.recordings(audios, progress)
+            self._resender.recordings(audios, progress)
         return number
 
     def moderate_again(
@@ -152,7 +152,7 @@ class Reprocessor:
                 number += len(audios)
         for audios in self._unfinished(batch):
             wanted = [audio for audio in audios if not only or audio in only]
-            self._telling.transcripts(wanted, progress)
+            self._resender.transcripts(wanted, progress)
         self._completion.look(batch)
         return number
 
@@ -179,7 +179,7 @@ class Reprocessor:
                 for audios in _portions(iter(found), _TOGETHER):
                     self._discard(batch, audios)
             self._rows.drop(batch)
-        self._telling.archive(batch, archive)
+        self._resender.archive(batch, archive)
 
     def _row(self, batch: BatchId) -> Batch:
         row = self._database.batch(batch)

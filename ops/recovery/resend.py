@@ -15,7 +15,7 @@ from events.routes import ROUTES, Route
 _TOGETHER = 100
 
 
-class Telling:
+class Resender:
     """Sends events that no store sends, and puts on record when.
 
     An event is sent before that is on record: a crash between them makes it

@@ -19,7 +19,7 @@ from consumers.store import Store
 from ops.recovery.rebuild.rebuilder import THREADS, Rebuilder
 from ops.recovery.rebuild.reviews import ReviewQueue
 from ops.recovery.reprocess import Reprocessor
-from ops.recovery.resend import Telling
+from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
 from ops.wiring.composition import make_store, make_topology
 from ops.wiring.environment import Environment
@@ -39,13 +39,13 @@ def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
 def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor]:
     """Make what does batches again."""
     store = make_store(environment)
-    with _open_pool(environment, 4) as pool, _open_telling(environment, store, pool) as telling:
+    with _open_pool(environment, 4) as pool, _open_resender(environment, store, pool) as resender:
         database = Database(pool)
         yield Reprocessor(
             store=store,
             database=database,
             rows=Recreating(pool),
-            telling=telling,
+            resender=resender,
             completion=Completion(store, database, log),
             scratch=Scratch(read_scratch_root(environment)),
         )
@@ -60,14 +60,14 @@ def open_sweeper(
     with (
         # One more keeps the sweep's lock, and one a batch's that is rebuilt.
         _open_pool(environment, THREADS + 2) as pool,
-        _open_telling(environment, store, pool, ages) as telling,
+        _open_resender(environment, store, pool, ages) as resender,
     ):
         database = Database(pool)
         yield Sweeper(
             store=store,
             database=database,
             rows=Sweeping(pool, ages),
-            telling=telling,
+            resender=resender,
             completion=Completion(store, database, log),
             rebuilder=_make_rebuilder(environment, store, pool, log),
             ages=ages,
@@ -95,12 +95,12 @@ def _make_rebuilder(environment: Environment, store: Store, pool: Pool, log: Any
 
 
 @contextmanager
-def _open_telling(
+def _open_resender(
     environment: Environment, store: Store, pool: Pool, ages: Ages = DEFAULT_AGES
-) -> Iterator[Telling]:
+) -> Iterator[Resender]:
     address = read_broker_address(environment)
     with open_sender(address, make_topology(environment)) as sender:
-        yield Telling(store.bucket, sender, Sweeping(pool, ages))
+        yield Resender(store.bucket, sender, Sweeping(pool, ages))
 
 
 @contextmanager

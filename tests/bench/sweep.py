@@ -22,7 +22,7 @@ from consumers.store import Store, connect_store
 from events.keys import ARCHIVES, PROCESSED
 from events.routes import Route
 from ops.recovery.rebuild.rebuilder import Rebuilder
-from ops.recovery.resend import Telling
+from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
 from ops.wiring.log import quiet_log
 from tests.bench.benchmark import (
@@ -165,7 +165,7 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
         store=store,
         database=database,
         rows=rows,
-        telling=Telling(store.bucket, cast("Sender", _NoQueues()), rows),
+        resender=Resender(store.bucket, cast("Sender", _NoQueues()), rows),
         completion=Completion(store, database, log),
         # Nothing is to be rebuilt.
         rebuilder=cast("Rebuilder", None),

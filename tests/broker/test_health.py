@@ -16,8 +16,8 @@ from consumers.runtime.verdict import BUSY_DELAY
 from events.routes import exchange_name, rule_id
 from ops.observe.health.check import Check
 from ops.observe.health.checks import CHECKS
-from ops.observe.health.finding import Finding, Level
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level
 from ops.wiring.environment import Environment
 from ops.wiring.settings.health import HealthSettings
 from tests.broker.queues import PREFIX, RabbitQueues
@@ -50,9 +50,9 @@ class Deployment:
             "HEALTH_RABBITMQCTL": command(node),
         }
 
-    def look(self, name: str, **others: str) -> Finding:
+    def look(self, name: str, **others: str) -> CheckResult:
         environment = Environment({**self.variables, **others})
-        return check_named(name).run(Site(environment, HealthSettings.read(environment)))
+        return check_named(name).run(CheckContext(environment, HealthSettings.read(environment)))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def deployment(queues: RabbitQueues, node: RabbitNode) -> Deployment:
     deployment = Deployment(queues, node)
     # All that the settings say, with the delay of what somebody has in hand.
     environment = Environment(deployment.variables)
-    site = Site(environment, HealthSettings.read(environment))
+    site = CheckContext(environment, HealthSettings.read(environment))
     assert BUSY_DELAY in site.topology.delays
     list(declare_topology(site.broker, site.topology))
     return deployment

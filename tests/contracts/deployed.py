@@ -11,7 +11,7 @@ from random import Random
 from consumers.database.database import Database
 from consumers.store import Store
 from events.keys import BatchId
-from ops.cli.batch_progress import Progress
+from ops.cli.batch_progress import BatchProgress
 from ops.ingest.drop import Dropper
 from ops.wiring.composition import utc_now
 from ops.wiring.environment import Environment
@@ -45,8 +45,8 @@ class Deployed:
     def drop(self, archive: Path) -> BatchId:
         return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
 
-    def wait(self, batch: BatchId) -> Progress:
-        def look() -> Progress | None:
+    def wait(self, batch: BatchId) -> BatchProgress:
+        def look() -> BatchProgress | None:
             for each in self.site.fleet.consumers:
                 assert each.is_alive, f"{each.name} ended:\n{each.process.log_end()}"
             progress = self.site.look(batch)

@@ -21,7 +21,7 @@ from consumers.stages.dropped import BATCH_TAG, COMPLETE, FAILED, STATE_TAG
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from ops.bootstrap import bootstrap
-from ops.cli.batch_progress import Progress
+from ops.cli.batch_progress import BatchProgress
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
@@ -49,7 +49,7 @@ class Place(Protocol):
     def drop(self, archive: Path) -> BatchId:
         """Drop an archive as ``dropscribe drop`` does."""
 
-    def wait(self, batch: BatchId) -> Progress:
+    def wait(self, batch: BatchId) -> BatchProgress:
         """Wait until nothing more happens to a batch."""
 
     def left_in_scratch(self) -> Sequence[Path]:

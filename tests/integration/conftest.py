@@ -37,7 +37,7 @@ from consumers.stages.unpack import Unpack
 from consumers.store import Store
 from events.keys import BatchId
 from ops.bootstrap import bootstrap
-from ops.cli.batch_progress import Progress, look
+from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.main import main
 from ops.embedded.stack import servers
 from ops.ingest.drop import Dropper
@@ -258,11 +258,11 @@ class Pipeline:
         """Drop an archive into the bucket."""
         return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
 
-    def run(self, archive: Path) -> Progress:
+    def run(self, archive: Path) -> BatchProgress:
         """Drop an archive, and wait until nothing more happens to its batch."""
         return self.wait(self.drop(archive))
 
-    def wait(self, batch: BatchId, seconds: float = 60.0) -> Progress:
+    def wait(self, batch: BatchId, seconds: float = 60.0) -> BatchProgress:
         """Wait until nothing more happens to a batch."""
         return eventually(
             lambda: progress if (progress := look(self.database, batch)).is_over else None, seconds

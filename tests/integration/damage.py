@@ -10,7 +10,7 @@ from typing import Any
 from consumers.database.database import Database
 from consumers.database.sweeping import Ages
 from events.keys import AudioId, BatchId
-from ops.recovery.sweep.report import Report
+from ops.recovery.sweep.report import SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.repair import open_sweeper
 from tests.integration.conftest import Pipeline, eventually
@@ -108,7 +108,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def swept(pipeline: Pipeline, ages: Ages = AT_ONCE, *, is_dry: bool = False) -> Report:
+def swept(pipeline: Pipeline, ages: Ages = AT_ONCE, *, is_dry: bool = False) -> SweepReport:
     """Sweep once."""
     with open_sweeper(pipeline.environment, quiet_log(), ages) as sweeper:
         report = sweeper.sweep(is_dry=is_dry)
@@ -116,6 +116,6 @@ def swept(pipeline: Pipeline, ages: Ages = AT_ONCE, *, is_dry: bool = False) -> 
     return report
 
 
-def found(report: Report) -> dict[str, int]:
+def found(report: SweepReport) -> dict[str, int]:
     """Say how many of each kind were found."""
     return {str(kind): tally.found for kind, tally in report.tallies.items()}

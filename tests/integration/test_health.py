@@ -26,8 +26,8 @@ from events.routes import ROUTES, dead_letter_queue_name, queue_name
 from ops.bootstrap import bootstrap
 from ops.cli.commands.health import health
 from ops.observe.health.checks import CHECKS
+from ops.observe.health.context import ProgressBar, open_context
 from ops.observe.health.models import SUMS
-from ops.observe.health.site import Bar, open_site
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.repair import open_sweeper
@@ -618,7 +618,7 @@ def test_a_clock_that_is_off(environment: Environment) -> None:
     (check,) = (check for check in CHECKS if check.name == "clock")
     levels = {}
     for seconds in (0, -60, 900):
-        with open_site(environment, is_full=False, bar=Bar()) as site:
+        with open_context(environment, is_full=False, bar=ProgressBar()) as site:
             span = timedelta(seconds=seconds)
             shifted = type(site)(site.environment, site.settings, now=lambda: utc() + span)  # noqa: B023
             finding = check.run(shifted)

@@ -32,7 +32,7 @@ from tests.integration.queues import SqsQueues
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 from tests.unit.scraped import Scraped
-from tests.unit.test_notify import Systemd
+from tests.unit.test_systemd import Systemd
 
 ROOT = Path(__file__).parents[2]
 

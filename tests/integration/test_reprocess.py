@@ -16,8 +16,8 @@ from consumers.stages.dropped import COMPLETE, STATE_TAG
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from ops.recovery.reprocess import Reprocessor
-from ops.recovery.resend import Telling
-from ops.recovery.sweep.report import Kind, Report
+from ops.recovery.resend import Resender
+from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.repair import open_reprocessor
 from tests.integration.conftest import Pipeline, Run, eventually, printed
@@ -289,13 +289,13 @@ def _crash_at(patch: pytest.MonkeyPatch, owner: type, name: str, call: int) -> N
 
 #: Which consumer is told of what a sweep finds.
 TOLD = {
-    Kind.ARCHIVE_UNDONE: "unpack",
-    Kind.RECORDING_UNTOLD: "transcribe",
-    Kind.RECORDING_UNDONE: "transcribe",
-    Kind.TRANSCRIPT_UNRECORDED: "transcribe",
-    Kind.TRANSCRIPT_UNTOLD: "moderate",
-    Kind.VERDICT_UNRECORDED: "moderate",
-    Kind.BATCH_UNITEMISED: "review",
+    Discrepancy.ARCHIVE_UNDONE: "unpack",
+    Discrepancy.RECORDING_UNTOLD: "transcribe",
+    Discrepancy.RECORDING_UNDONE: "transcribe",
+    Discrepancy.TRANSCRIPT_UNRECORDED: "transcribe",
+    Discrepancy.TRANSCRIPT_UNTOLD: "moderate",
+    Discrepancy.VERDICT_UNRECORDED: "moderate",
+    Discrepancy.BATCH_UNITEMISED: "review",
 }
 STARTS = ("unpack", "transcribe", "moderate")
 CRASHES = [
@@ -305,8 +305,8 @@ CRASHES = [
     (Store, "delete", 1),
     (Store, "delete", 2),
     (Store, "delete", 5),
-    (Telling, "recordings", 0),
-    (Telling, "_tell", 1),
+    (Resender, "recordings", 0),
+    (Resender, "_tell", 1),
 ]
 UNPACK_CRASHES = [
     (Recreating, "unseal", 0),
@@ -318,15 +318,15 @@ UNPACK_CRASHES = [
     (Store, "delete", 4),
     (Store, "delete", 8),
     (Recreating, "drop", 1),
-    (Telling, "_tell", 0),
+    (Resender, "_tell", 0),
 ]
 MODERATE_CRASHES = [
     (Recreating, "moderate_again", 0),
     (Store, "delete", 0),
     (Store, "delete", 1),
     (Store, "delete", 3),
-    (Telling, "transcripts", 0),
-    (Telling, "_tell", 1),
+    (Resender, "transcripts", 0),
+    (Resender, "_tell", 1),
     (Completion, "look", 0),
 ]
 
@@ -507,12 +507,12 @@ def sweep_to_the_end(pipeline: Pipeline) -> None:
     assert found(swept(pipeline)) == {}
 
 
-def do_what_is_told(pipeline: Pipeline, report: Report) -> None:
+def do_what_is_told(pipeline: Pipeline, report: SweepReport) -> None:
     """Handle the events that were sent, by this sweep or a short while before."""
     assert report.is_lossless, report.to_json()
     for kind, tally in report.tallies.items():
         for name in tally.names:
-            assert kind in TOLD or kind is Kind.WAITING, report.to_json()
+            assert kind in TOLD or kind is Discrepancy.WAITING, report.to_json()
             handle(pipeline, TOLD.get(kind) or waits_for(pipeline, name), name)
 
 

@@ -16,9 +16,9 @@ import pytest
 from consumers.database.sweeping import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError
 from consumers.stages.dropped import BATCH_TAG, COMPLETE, STATE_TAG, describe
-from consumers.store import Listed, Store, StoredObject
+from consumers.store import ListedObject, Store, StoredObject
 from events.keys import ArchiveKey, AudioId, BatchId
-from ops.recovery.sweep.report import NATURES, Kind
+from ops.recovery.sweep.report import REMEDIES, Discrepancy
 from ops.wiring.log import quiet_log
 from ops.wiring.repair import open_sweeper
 from tests.integration.conftest import Pipeline, Run, eventually, printed
@@ -63,7 +63,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """End pages between a recording's two objects, too."""
     pages = Store.pages
 
-    def small(self: Store, prefix: str, *, per_request: int = 3) -> Iterator[list[Listed]]:
+    def small(self: Store, prefix: str, *, per_request: int = 3) -> Iterator[list[ListedObject]]:
         return pages(self, prefix, per_request=min(per_request, 3))
 
     monkeypatch.setattr(Store, "pages", small)
@@ -205,7 +205,7 @@ def test_a_complete_batch_that_was_never_told_to_review(pipeline: Pipeline, tmp_
     report = swept(pipeline)
     assert found(report) == {"batch-unitemised": 1}
     assert report.is_lossless
-    assert report.tallies[Kind.BATCH_UNITEMISED].names == [str(batch)]
+    assert report.tallies[Discrepancy.BATCH_UNITEMISED].names == [str(batch)]
     assert report.depths == {**before, "review": before["review"] + 1}
     # It waits in the queue.
     again = swept(pipeline)
@@ -225,7 +225,7 @@ def test_why_a_batch_is_not_made_ready_for_review_is_told(
     review.give_up(event_for(pipeline, batch.complete_key), "an Opus object is damaged")
     report = swept(pipeline)
     assert found(report) == {"dead": 1}
-    assert report.tallies[Kind.DEAD].names == [str(batch)]
+    assert report.tallies[Discrepancy.DEAD].names == [str(batch)]
     assert review.handle([event_for(pipeline, batch.complete_key)]) == [None]
     assert found(swept(pipeline)) == {}
 
@@ -381,7 +381,7 @@ def test_an_archive_that_stands_for_another_batch_by_now_is_told_as_its_own(
     earlier = BatchId.derived(stored.last_modified - timedelta(minutes=1), key, stored.etag)
     archive = replace(describe(pipeline.store, ArchiveKey(key, None), stored), batch=earlier)
     pipeline.database.register(archive)
-    assert swept(pipeline).tallies[Kind.ARCHIVE_UNDONE].names == [key]
+    assert swept(pipeline).tallies[Discrepancy.ARCHIVE_UNDONE].names == [key]
     pipeline.unpack().handle([event_for(pipeline, key)])
     row = pipeline.database.batch(earlier)
     assert row is not None
@@ -402,8 +402,8 @@ def test_an_archive_that_the_store_forbids_does_not_keep_the_others_waiting(
     monkeypatch.setattr(Store, "head", refuse)
     report = swept(pipeline)
     assert found(report) == {"failed": 1, "archive-untold": 1}
-    assert "forbids" in report.tallies[Kind.FAILED].names[0]
-    assert report.tallies[Kind.ARCHIVE_UNTOLD].names == [batch.archive_key]
+    assert "forbids" in report.tallies[Discrepancy.FAILED].names[0]
+    assert report.tallies[Discrepancy.ARCHIVE_UNTOLD].names == [batch.archive_key]
 
 
 def test_what_is_not_done_is_not_announced_again(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -457,8 +457,8 @@ def test_what_is_dead_is_told_and_not_sent(pipeline: Pipeline, tmp_path: Path) -
     report = swept(pipeline)
     assert found(report) == {"dead": 2, "recording-undone": 2, "archive-untold": 1}
     assert report.is_lossless
-    assert set(report.tallies[Kind.DEAD].names) == {dead.archive_key, str(AudioId(batch, 0))}
-    assert report.tallies[Kind.ARCHIVE_UNTOLD].names == [untold.archive_key]
+    assert set(report.tallies[Discrepancy.DEAD].names) == {dead.archive_key, str(AudioId(batch, 0))}
+    assert report.tallies[Discrepancy.ARCHIVE_UNTOLD].names == [untold.archive_key]
     assert found(swept(pipeline)) == {"dead": 2, "waiting": 3}
 
 
@@ -550,4 +550,4 @@ def test_sweeping_again_and_again_ends_with_sigterm(
 
 
 def test_every_kind_is_explained() -> None:
-    assert set(NATURES) == set(Kind)
+    assert set(REMEDIES) == set(Discrepancy)

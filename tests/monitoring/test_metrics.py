@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from ops.observe.health.checks import CHECKS
-from ops.observe.health.finding import Finding, Level
+from ops.observe.health.result import CheckResult, Level
 from ops.observe.health.textfile import write_textfile
-from ops.observe.metrics.figures import Figures
-from ops.observe.metrics.pulse import Pulse
+from ops.observe.metrics.consumer import ConsumerMetrics
+from ops.observe.metrics.liveness import LoopHealth
 from tests.monitoring.alerts import read_alerts
 from tests.monitoring.dashboard import expressions
 from tests.monitoring.tools import ROLE
@@ -44,9 +44,9 @@ _WORDS = {"and", "or", "unless", "on", "by", "without", "offset"}
 
 
 def of_consumers() -> set[str]:
-    figures = Figures("0.1.0")
+    figures = ConsumerMetrics("0.1.0")
     # A stage has a figure as soon as it was run.
-    figures.observer(Pulse("unpack")).stage_took("read", 1.0)
+    figures.observer(LoopHealth("unpack")).stage_took("read", 1.0)
     text = generate_latest(figures.registry).decode()
     return set(re.findall(r"^# TYPE (dropscribe_\w+)", text, re.MULTILINE)) | set(
         re.findall(r"^(dropscribe_\w+)", text, re.MULTILINE)
@@ -69,7 +69,7 @@ def of_health(folder: Path) -> set[str]:
     checks = ("queues", "stages", "batches", "sweep", "clock", "scratch", "models-volume")
     numbers = {check: dict(measured) for check in checks}
     path = folder / "dropscribe.prom"
-    findings = [Finding(check, Level.OK, "", figures=numbers[check]) for check in checks]
+    findings = [CheckResult(check, Level.OK, "", figures=numbers[check]) for check in checks]
     write_textfile(path, findings, datetime(2025, 6, 22, tzinfo=UTC), "site")
     return set(re.findall(r"^(dropscribe_\w+)", path.read_text(), re.MULTILINE))
 

@@ -14,7 +14,7 @@ from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import open_sender
 from consumers.database.sweeping import Ages
 from ops.recovery.dead_letters import Selection, discard, found, replay
-from ops.recovery.sweep.report import NATURES
+from ops.recovery.sweep.report import REMEDIES
 from ops.wiring.composition import make_topology
 from ops.wiring.repair import open_sweeper
 from ops.wiring.settings import read_broker_address
@@ -69,7 +69,7 @@ def sweep(where: Site, log: Any, repaired: Counter[str]) -> None:
     with open_sweeper(where.deployment.environment, log, _ALL) as sweeper:
         report = sweeper.sweep()
     for kind, tally in report.tallies.items() if report else ():
-        if NATURES[kind].is_repaired:
+        if REMEDIES[kind].is_repaired:
             repaired[kind] += tally.done
 
 

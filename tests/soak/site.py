@@ -19,7 +19,7 @@ from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
-from ops.cli.batch_progress import Progress, look
+from ops.cli.batch_progress import BatchProgress, look
 from ops.wiring.composition import make_store, open_database, route_named, utc_now
 from ops.wiring.settings import read_broker_address
 from tests.harness.faults.death import Deaths
@@ -132,7 +132,7 @@ class Site:
         counts = {name: self.messages.count(name) for name in names}
         return {name: count for name, count in counts.items() if count}
 
-    def look(self, batch: BatchId) -> Progress:
+    def look(self, batch: BatchId) -> BatchProgress:
         """Say how far a batch is."""
         return look(self.database, batch)
 

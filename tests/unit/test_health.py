@@ -25,29 +25,29 @@ from ops.cli.commands.health import health
 from ops.cli.render.health import findings_table, overall, plugin_line
 from ops.observe.health.check import Check
 from ops.observe.health.checks import CHECKS
-from ops.observe.health.finding import Finding, Level, Remark, combined, judged, worst
+from ops.observe.health.context import CheckContext
 from ops.observe.health.models import look_at_models
+from ops.observe.health.result import CheckResult, Level, Remark, combined, judged, worst
 from ops.observe.health.running import run_checks
-from ops.observe.health.site import Site
 from ops.observe.health.textfile import write_textfile
-from ops.observe.health.volumes import falling, measure
+from ops.observe.health.volumes import judged_falling, measure
 from ops.wiring.environment import Environment
 from ops.wiring.settings.health import HealthSettings, Limits
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 
 
-def site(**variables: str) -> Site:
+def site(**variables: str) -> CheckContext:
     environment = Environment(variables)
-    return Site(environment, HealthSettings.read(environment))
+    return CheckContext(environment, HealthSettings.read(environment))
 
 
 def says(level: Level, what: str = "it is") -> Check:
-    return Check("it", "it", "nothing", lambda _: Finding("it", level, what))
+    return Check("it", "it", "nothing", lambda _: CheckResult("it", level, what))
 
 
 def fails(exc: Exception, *, away: Level = Level.UNKNOWN) -> Check:
-    def look(_: Site) -> Finding:
+    def look(_: CheckContext) -> CheckResult:
         raise exc
 
     return Check("it", "it", "nothing", look, away=away)
@@ -107,7 +107,7 @@ def test_limits_count_from_where_they_are() -> None:
         "warning",
         "critical",
     ]
-    assert [falling(value, down).value for value in (0.2, 0.19, 0.1, 0.09)] == [
+    assert [judged_falling(value, down).value for value in (0.2, 0.19, 0.1, 0.09)] == [
         "ok",
         "warning",
         "warning",
@@ -155,7 +155,7 @@ def test_a_check_without_its_settings_is_skipped_and_says_which() -> None:
 def test_one_that_hangs_keeps_no_other_waiting() -> None:
     over = threading.Event()
 
-    def hang(_: Site) -> Finding:
+    def hang(_: CheckContext) -> CheckResult:
         over.wait(30)
         raise AssertionError
 
@@ -171,17 +171,17 @@ def test_one_that_hangs_keeps_no_other_waiting() -> None:
 def test_checks_run_side_by_side() -> None:
     together = threading.Barrier(3, timeout=10)
 
-    def meet(_: Site) -> Finding:
+    def meet(_: CheckContext) -> CheckResult:
         together.wait()
-        return Finding("it", Level.OK, "met")
+        return CheckResult("it", Level.OK, "met")
 
     findings = run_checks([Check("it", "", "", meet) for _ in range(3)], site())
     assert [finding.what for finding in findings] == ["met"] * 3
 
 
 FINDINGS = [
-    Finding("store", Level.OK, "bucket a answers", figures={"seconds": 0.25}),
-    Finding(
+    CheckResult("store", Level.OK, "bucket a answers", figures={"seconds": 0.25}),
+    CheckResult(
         "queues",
         Level.WARNING,
         "unpack: 2 dead letters | of [bold]many[/bold]\x1b[31m",
@@ -192,11 +192,11 @@ FINDINGS = [
             "dead": {"unpack": 2, "review": 0},
         },
     ),
-    Finding("models", Level.SKIPPED, "MODELS_ROOT not set on this host"),
+    CheckResult("models", Level.SKIPPED, "MODELS_ROOT not set on this host"),
 ]
 
 
-def printed(findings: list[Finding]) -> str:
+def printed(findings: list[CheckResult]) -> str:
     stream = io.StringIO()
     Console(file=stream, width=100).print(findings_table(findings))
     return stream.getvalue()
@@ -222,7 +222,7 @@ def test_a_line_for_monitoring_systems() -> None:
 
 def test_figures_are_decimal_and_keep_their_digits() -> None:
     figures = {"free": 123_456_789_012, "ended": 1759470123.456, "tiny": 0.000012, "whole": 2.0}
-    line = plugin_line([Finding("it", Level.OK, "", figures=figures)])
+    line = plugin_line([CheckResult("it", Level.OK, "", figures=figures)])
     assert line.partition(" | ")[2].split() == [
         "'it_free'=123456789012",
         "'it_ended'=1759470123.456",
@@ -233,7 +233,7 @@ def test_figures_are_decimal_and_keep_their_digits() -> None:
 
 def test_no_batch_is_a_series_of_its_own() -> None:
     figures = {"stuck": 1, "stuck_batches": {"20250622-143052-abcdef": 7300}}
-    line = plugin_line([Finding("batches", Level.CRITICAL, "stuck", figures=figures)])
+    line = plugin_line([CheckResult("batches", Level.CRITICAL, "stuck", figures=figures)])
     assert line.partition(" | ")[2] == "'batches_stuck'=1"
 
 
@@ -304,7 +304,7 @@ def samples(path: Path) -> dict[tuple[str, ...], float]:
 
 def test_a_file_for_prometheus(tmp_path: Path) -> None:
     path = tmp_path / "dropscribe.prom"
-    volume = Finding("models-volume", Level.OK, "", figures={"free_ratio": 0.5})
+    volume = CheckResult("models-volume", Level.OK, "", figures={"free_ratio": 0.5})
     before = os.umask(0o077)
     try:
         write_textfile(path, [*FINDINGS, volume], NOW, "host")
@@ -336,7 +336,7 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False)), st.text())
 def test_no_name_and_no_word_breaks_the_formats(figures: dict[str, float], what: str) -> None:
-    finding = Finding("queues", Level.WARNING, what, what, {"messages": figures})
+    finding = CheckResult("queues", Level.WARNING, what, what, {"messages": figures})
     assert "\n" not in plugin_line([finding]).partition(" | ")[0]
     assert plugin_line([finding]).startswith("DROPSCRIBE WARNING - ")
     assert printed([finding])

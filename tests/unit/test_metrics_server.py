@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from consumers.errors import ConfigurationError
-from ops.observe.metrics.figures import Figures
-from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.metrics.consumer import ConsumerMetrics
+from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
 from ops.wiring.settings.observing import Address
 
@@ -31,9 +31,9 @@ class Served:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.pulses = [Pulse("unpack", self.clock), Pulse("review", self.clock)]
-        self.vitals = Vitals(self.pulses, hung_after=60)
-        self.figures = Figures("1.2.3")
+        self.pulses = [LoopHealth("unpack", self.clock), LoopHealth("review", self.clock)]
+        self.vitals = ProcessHealth(self.pulses, hung_after=60)
+        self.figures = ConsumerMetrics("1.2.3")
         self.address = Address("127.0.0.1", 0)
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.database.sweeping import LAST_ID
-from consumers.store import Listed
+from consumers.store import ListedObject
 from events.keys import (
     AudioId,
     BatchId,
@@ -52,9 +52,9 @@ def listings(draw: st.DrawFn) -> list[str]:
     return sorted(keys, key=lambda key: key.encode("utf-8", "surrogatepass"))
 
 
-def pages(keys: Sequence[str], size: int) -> Iterable[list[Listed]]:
+def pages(keys: Sequence[str], size: int) -> Iterable[list[ListedObject]]:
     for begin in range(0, len(keys), size):
-        yield [Listed(key, 1, "e", NOW) for key in keys[begin : begin + size]]
+        yield [ListedObject(key, 1, "e", NOW) for key in keys[begin : begin + size]]
 
 
 def chunks(keys: Sequence[str], size: int) -> list[Chunk]:

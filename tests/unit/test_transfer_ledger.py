@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from consumers.errors import TransientError
 from events.keys import BatchId
 from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.rows import FileVersion, Shipment, State
+from ops.ingest.transfer.shipment import FileVersion, Shipment, ShipmentState
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 HOST = "studio"
@@ -73,7 +73,7 @@ def test_it_is_on_the_disk(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite3") as ledger:
         shipment = begin(ledger, 1, b"/a")
     with Ledger(tmp_path / "ledger.sqlite3") as ledger:
-        assert ledger.in_state(State.STAGING) == [shipment]
+        assert ledger.in_state(ShipmentState.STAGING) == [shipment]
 
 
 def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "ledger.sqlite3"
         self.ledger = Ledger(self.path)
-        self.states: dict[int, State] = {}
+        self.states: dict[int, ShipmentState] = {}
         self.files: dict[FileVersion, int] = {}
         self.batches = 0
 
@@ -99,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.__exit__()
             self.folder.cleanup()
 
-    def _pick(self, data: st.DataObject, *states: State) -> Shipment | None:
+    def _pick(self, data: st.DataObject, *states: ShipmentState) -> Shipment | None:
         numbers = sorted(n for n, state in self.states.items() if state in states)
         return self.ledger.shipment(data.draw(st.sampled_from(numbers))) if numbers else None
 
@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self._begin(files)
             return
         shipment = self._begin(files)
-        self.states[shipment.number] = State.STAGING
+        self.states[shipment.number] = ShipmentState.STAGING
         self.files |= dict.fromkeys(files, shipment.number)
 
     def _begin(self, files: list[FileVersion]) -> Shipment:
@@ -121,7 +121,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        shipment = self._pick(data, State.STAGING)
+        shipment = self._pick(data, ShipmentState.STAGING)
         members = self.ledger.members(shipment) if shipment else []
         if members:
             member = data.draw(st.sampled_from(members))
@@ -130,21 +130,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        if shipment := self._pick(data, State.STAGING):
+        if shipment := self._pick(data, ShipmentState.STAGING):
             self.ledger.forget(shipment)
             del self.states[shipment.number]
             self.files = {f: n for f, n in self.files.items() if n != shipment.number}
 
     @rule(data=st.data())
     def stage(self, data: st.DataObject) -> None:
-        if shipment := self._pick(data, State.STAGING):
+        if shipment := self._pick(data, ShipmentState.STAGING):
             staged = self.ledger.staged(shipment, size=1, sha256="f" * 64, part_size=1)
             assert staged.batch == shipment.batch
-            self.states[shipment.number] = State.STAGED
+            self.states[shipment.number] = ShipmentState.STAGED
 
     @rule(data=st.data())
     def copy(self, data: st.DataObject) -> None:
-        shipment, other = self._pick(data, State.STAGING), self._pick(data, State.STAGED)
+        shipment, other = (
+            self._pick(data, ShipmentState.STAGING),
+            self._pick(data, ShipmentState.STAGED),
+        )
         members = self.ledger.members(shipment) if shipment else []
         if members and other:
             self.ledger.copied(members[0], "e" * 64, other)
@@ -152,18 +155,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def restart(self, data: st.DataObject) -> None:
-        if shipment := self._pick(data, State.STAGED):
+        if shipment := self._pick(data, ShipmentState.STAGED):
             self.batches += 1
             self.ledger.restart(shipment, batch(self.batches))
-            self.states[shipment.number] = State.STAGING
+            self.states[shipment.number] = ShipmentState.STAGING
             self.files = {f: n for f, n in self.files.items() if n != -shipment.number}
 
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
-        if shipment := self._pick(data, State.STAGED):
+        if shipment := self._pick(data, ShipmentState.STAGED):
             self.ledger.expecting(shipment, ETAG)
             self.ledger.sent(shipment, NOW)
-            self.states[shipment.number] = State.SENT
+            self.states[shipment.number] = ShipmentState.SENT
 
     @precondition(lambda self: self.states)
     @rule()
@@ -173,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_knows_what_happened(self) -> None:
-        for state in State:
+        for state in ShipmentState:
             numbers = {n for n, each in self.states.items() if each is state}
             assert {s.number for s in self.ledger.in_state(state)} == numbers
         for path in (b"a", b"b", b"c", b"d"):

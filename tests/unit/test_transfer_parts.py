@@ -19,8 +19,8 @@ from events.keys import BatchId
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import CorruptedError
 from ops.ingest.transfer.metadata import archive_metadata
-from ops.ingest.transfer.rows import Shipment, State
-from ops.ingest.transfer.staging import Partial, Staging
+from ops.ingest.transfer.shipment import Shipment, ShipmentState
+from ops.ingest.transfer.staging import PartialFile, StagingFolder
 from ops.ingest.transfer.upload import Records, Uploader, part_size
 from ops.wiring.environment import Environment
 from ops.wiring.settings.transfer import TransferSettings
@@ -36,7 +36,7 @@ MEMBER_NAMES = (
 
 def shipment(path: bytes, *, is_pack: bool = False) -> Shipment:
     batch = BatchId.new(NOW, b"abc")
-    state = State.STAGED
+    state = ShipmentState.STAGED
     return Shipment(7, batch, "studio", path, is_pack, state, 1, "f" * 64, 1, None, None)
 
 
@@ -98,7 +98,7 @@ def test_a_file_in_the_making_is_the_same_wherever_it_was_interrupted(
     there = whole[: data.draw(st.integers(0, len(whole)))] + data.draw(st.binary(max_size=20))
     path.write_bytes(there)
 
-    with Partial(path) as partial:
+    with PartialFile(path) as partial:
         for number, piece in enumerate(pieces):
             if number % 2 == 0:
                 partial.put(piece)
@@ -114,10 +114,10 @@ def test_a_file_in_the_making_is_the_same_wherever_it_was_interrupted(
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, 0)
+    staging = StagingFolder(tmp_path, 0)
     with staging.alone() as first:
         assert first
-        with Staging(tmp_path, 0).alone() as second:
+        with StagingFolder(tmp_path, 0).alone() as second:
             assert not second
     with staging.alone() as third:
         assert third
@@ -126,12 +126,12 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 def test_what_belongs_to_nothing_is_removed(tmp_path: Path) -> None:
     for name in ("7.staged", "8.staged", "ledger.sqlite3"):
         (tmp_path / name).touch()
-    Staging(tmp_path, 0).prune({7})
+    StagingFolder(tmp_path, 0).prune({7})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7.staged", "ledger.sqlite3"]
 
 
 def test_room_is_asked_for(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, 0)
+    staging = StagingFolder(tmp_path, 0)
     staging.require_room(shipment(b"/a"), 1)
     with pytest.raises(TransientError, match="make room"):
         staging.require_room(shipment(b"/a"), 10**18)

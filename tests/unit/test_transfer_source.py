@@ -9,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ops.ingest.transfer.source import Host, Source, SourceError, fixed_part, parse_source, shown
+from ops.ingest.transfer.source import (
+    Host,
+    SourceError,
+    TransferSource,
+    fixed_part,
+    parse_source,
+    shown,
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,20}", fullmatch=True)
 USERS = st.none() | st.from_regex(r"[a-z_][a-z0-9_.+-]{0,10}", fullmatch=True)
@@ -31,7 +38,9 @@ PORTS = st.none() | st.integers(1, 65535)
     ],
 )
 def test_sources(text: str, host: Host, path: bytes) -> None:
-    assert parse_source(text) == Source(host, path.removeprefix(b"/") if "~" in text else path)
+    assert parse_source(text) == TransferSource(
+        host, path.removeprefix(b"/") if "~" in text else path
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,7 @@ def test_any_path_passes_as_scp_takes_it(user: str | None, name: str, path: byte
     if path.startswith(b"//") or (user is None and b"@" in path and b":" in path):
         # A URL of another kind, or a password, as it looks.
         return
-    assert parse_source(text) == Source(Host(name, user), path)
+    assert parse_source(text) == TransferSource(Host(name, user), path)
 
 
 @given(USERS, NAMES, PORTS, PATHS)
@@ -102,7 +111,7 @@ def test_any_path_passes_in_a_url(
     place = (f"{user}@" if user else "") + name + (f":{port}" if port else "")
     path = b"/x" + path
     text = f"ssh://{place}/x{quote_from_bytes(path[2:], safe='')}"
-    assert parse_source(text) == Source(Host(name, user, port), path)
+    assert parse_source(text) == TransferSource(Host(name, user, port), path)
 
 
 @given(st.text(max_size=80))

@@ -15,8 +15,8 @@ import click
 
 from consumers.runtime.loop import Loop, Stop
 from events.routes import ROUTES
-from ops.observe.metrics.figures import Figures
-from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.metrics.consumer import ConsumerMetrics
+from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
 from ops.observe.systemd import Notifier, Supervision
 from ops.wiring.composition import Adapters, route_named
@@ -73,9 +73,9 @@ def run_consumers(
     """
     settings = ObservingSettings.read(environment, pid=os.getpid())
     log = configure_log().bind(host=socket.gethostname(), pid=os.getpid())
-    pulses = [Pulse(name) for name in dict.fromkeys(routes)]
-    vitals = Vitals(pulses, hung_after=settings.hung_after)
-    figures = Figures(version("dropscribe"))
+    pulses = [LoopHealth(name) for name in dict.fromkeys(routes)]
+    vitals = ProcessHealth(pulses, hung_after=settings.hung_after)
+    figures = ConsumerMetrics(version("dropscribe"))
     supervision = Supervision(
         Notifier(settings.notify_socket, log), vitals, watchdog=settings.watchdog
     )
@@ -105,11 +105,11 @@ def run_consumers(
         _run(loops, stop, supervision)
 
 
-def _run(loops: Mapping[Pulse, Loop], stop: Stop, supervision: Supervision) -> None:
+def _run(loops: Mapping[LoopHealth, Loop], stop: Stop, supervision: Supervision) -> None:
     """Run each loop in a thread of its own; should one break, end them all."""
     broken: list[BaseException] = []
 
-    def run(pulse: Pulse, loop: Loop) -> None:
+    def run(pulse: LoopHealth, loop: Loop) -> None:
         try:
             loop.run(stop)
         except BaseException as exc:

@@ -10,7 +10,7 @@ import click
 
 from consumers.errors import PermanentError, TransientError
 from events.keys import BatchId
-from ops.cli.batch_progress import Progress, watch
+from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.render.progress import batch_bar, print_json, progress_as_json, upload_bar
 from ops.ingest.drop import Dropper
 from ops.wiring.composition import open_database, utc_now
@@ -62,12 +62,14 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
         context.exit(1)
 
 
-def _wait(environment: Environment, batches: list[tuple[Path, BatchId]]) -> dict[BatchId, Progress]:
+def _wait(
+    environment: Environment, batches: list[tuple[Path, BatchId]]
+) -> dict[BatchId, BatchProgress]:
     waited = {}
     with open_database(environment) as database:
         for archive, batch in batches:
             with batch_bar() as show:
-                waited[batch] = watch(database, batch, show)
+                waited[batch] = follow_batch(database, batch, show)
             click.echo(f"{_name(archive)}: {waited[batch].state}", err=True)
     return waited
 
@@ -77,7 +79,9 @@ def _name(archive: Path) -> str:
     return click.format_filename(archive, shorten=True)
 
 
-def _as_json(archive: Path, batch: BatchId, waited: dict[BatchId, Progress]) -> dict[str, object]:
+def _as_json(
+    archive: Path, batch: BatchId, waited: dict[BatchId, BatchProgress]
+) -> dict[str, object]:
     progress = waited.get(batch)
     return {
         "archive": click.format_filename(archive),

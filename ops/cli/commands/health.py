@@ -16,9 +16,9 @@ from consumers.errors import ConfigurationError, PermanentError, TransientError
 from ops.cli.render.health import checks_table, findings_table, overall, plugin_line, plugin_words
 from ops.cli.render.progress import print_json
 from ops.observe.health.checks import CHECKS
-from ops.observe.health.finding import Finding, Level
+from ops.observe.health.context import ProgressBar, open_context
+from ops.observe.health.result import CheckResult, Level
 from ops.observe.health.running import run_checks
-from ops.observe.health.site import Bar, open_site
 from ops.observe.health.textfile import write_textfile
 from ops.wiring.composition import utc_now
 from ops.wiring.environment import Environment
@@ -149,7 +149,7 @@ def health(
         return
     with (
         _bar() as bar,
-        open_site(Environment(os.environ), is_full=is_full, bar=bar) as site,
+        open_context(Environment(os.environ), is_full=is_full, bar=bar) as site,
     ):
         findings = run_checks(checks, site)
     if textfile is not None:
@@ -159,7 +159,9 @@ def health(
         context.exit(overall(findings).code)
 
 
-def _print(findings: Sequence[Finding], *, as_json: bool, as_plugin: bool, is_quiet: bool) -> None:
+def _print(
+    findings: Sequence[CheckResult], *, as_json: bool, as_plugin: bool, is_quiet: bool
+) -> None:
     if as_json:
         level = overall(findings)
         rows = [finding.to_json() for finding in findings]
@@ -171,7 +173,7 @@ def _print(findings: Sequence[Finding], *, as_json: bool, as_plugin: bool, is_qu
 
 
 @contextmanager
-def _bar() -> Iterator[Bar]:
+def _bar() -> Iterator[ProgressBar]:
     """Show how much of the models is read; nothing where standard error is no terminal."""
     console = Console(stderr=True)
     bars = Progress(
@@ -184,7 +186,7 @@ def _bar() -> Iterator[Bar]:
     )
     with bars:
         task = bars.add_task("reading the models", total=None, visible=False)
-        yield Bar(
+        yield ProgressBar(
             start=lambda size: bars.update(task, total=size, visible=True),
             advance=lambda size: bars.advance(task, size),
         )

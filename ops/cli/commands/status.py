@@ -15,7 +15,7 @@ from rich.text import Text
 
 from consumers.database.database import Database
 from events.keys import BatchId
-from ops.cli.batch_progress import Progress, look
+from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.progress import (
     age,
@@ -64,7 +64,7 @@ def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bo
             Console().print(shown())
 
 
-def _look_at(database: Database, batch: BatchId) -> Progress:
+def _look_at(database: Database, batch: BatchId) -> BatchProgress:
     progress = look(database, batch)
     if progress.row is None:
         raise click.ClickException(f"there is no batch {batch} (yet)")
@@ -100,11 +100,11 @@ def _keep_showing(shown: Callable[[], RenderableType]) -> None:
             return
 
 
-def _look_at_all(database: Database, limit: int) -> list[Progress]:
+def _look_at_all(database: Database, limit: int) -> list[BatchProgress]:
     return [look(database, row.batch) for row in database.batches(limit)]
 
 
-def _table(batches: list[Progress]) -> Table:
+def _table(batches: list[BatchProgress]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("batch", "archive", "state", "done", "of", "rejected", "age", "why"):
         table.add_column(heading, overflow="fold")
@@ -124,5 +124,5 @@ def _table(batches: list[Progress]) -> Table:
     return table
 
 
-def _state(progress: Progress) -> str:
+def _state(progress: BatchProgress) -> str:
     return f"{progress.state}, {progress.flagged} flagged" if progress.flagged else progress.state

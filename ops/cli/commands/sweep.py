@@ -21,7 +21,7 @@ from consumers.database.sweeping import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError, TransientError
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
-from ops.recovery.sweep.report import NATURES, Kind, Report
+from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.repair import open_sweeper
@@ -91,7 +91,7 @@ def sweep(
     ending = _Ending()
     with _signals(ending), _bar() as show:
 
-        def once() -> Report | None:
+        def once() -> SweepReport | None:
             with open_sweeper(
                 Environment(os.environ), quiet_log(), Ages(older_than, again_after)
             ) as sweeper:
@@ -131,7 +131,7 @@ def _signals(ending: _Ending) -> Iterator[None]:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Report], None]]:
+def _bar() -> Iterator[Callable[[SweepReport], None]]:
     """Show how far it is on standard error; nothing where that is no terminal."""
     console = Console(stderr=True)
     bars = Progress(
@@ -145,14 +145,14 @@ def _bar() -> Iterator[Callable[[Report], None]]:
     with bars:
         task = bars.add_task("sweep", total=None)
 
-        def show(report: Report) -> None:
+        def show(report: SweepReport) -> None:
             words = f"{report.archives:,} archives, {report.objects:,} objects"
             bars.update(task, description=words)
 
         yield show
 
 
-def _print(report: Report | None, *, as_json: bool) -> None:
+def _print(report: SweepReport | None, *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json() if report else {"running": True})
     elif report is None:
@@ -161,14 +161,14 @@ def _print(report: Report | None, *, as_json: bool) -> None:
         Console().print(_shown(report))
 
 
-def _shown(report: Report) -> RenderableType:
+def _shown(report: SweepReport) -> RenderableType:
     table = Table(show_edge=False, pad_edge=False, box=None)
     for heading in ("found", "how many", "what was done"):
         table.add_column(heading, overflow="fold")
-    for kind in Kind:
+    for kind in Discrepancy:
         if (tally := report.tallies.get(kind)) is None:
             continue
-        nature = NATURES[kind]
+        nature = REMEDIES[kind]
         deed = f"{nature.deed}: {tally.done}" if nature.is_repaired else nature.deed
         table.add_row(nature.what, str(tally.found), deed)
         for name in tally.names[:_NAMES]:
@@ -179,7 +179,7 @@ def _shown(report: Report) -> RenderableType:
     return Group(table, "", summary) if report.tallies else summary
 
 
-def _summary(report: Report) -> str:
+def _summary(report: SweepReport) -> str:
     queues = ", ".join(f"{name} {depth}" for name, depth in report.depths.items())
     seen = f"{report.archives:,} archives and {report.objects:,} objects were looked at"
     order = "" if report.tallies else "everything is in order; "

@@ -17,9 +17,8 @@ from consumers.aws import make_client
 from consumers.errors import ConfigurationError
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
-from ops.ingest.transfer.report import Outcome, Report
-from ops.ingest.transfer.source import Source, SourceError, parse_source
-from ops.ingest.transfer.sources import read_sources
+from ops.ingest.transfer.report import TransferOutcome, TransferReport
+from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
 from ops.wiring.composition import utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings
@@ -29,14 +28,14 @@ _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-class _SourceType(click.ParamType[Source]):
+class _SourceType(click.ParamType[TransferSource]):
     name = "source"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Source:
+    ) -> TransferSource:
         try:
-            return value if isinstance(value, Source) else parse_source(str(value))
+            return value if isinstance(value, TransferSource) else parse_source(str(value))
         except SourceError as exc:
             self.fail(str(exc), param, ctx)
 
@@ -102,7 +101,7 @@ class _SizeType(click.ParamType[int]):
 @click.pass_context
 def transfer(
     context: click.Context,
-    sources: tuple[Source, ...],
+    sources: tuple[TransferSource, ...],
     lists: tuple[Path, ...],
     known_hosts: Path | None,
     settle: timedelta,
@@ -141,7 +140,7 @@ def transfer(
     if not sources and not lists:
         raise click.UsageError("there is no SOURCE, and no --sources FILE")
     try:
-        listed = [source for path in lists for source in read_sources(path)]
+        listed = [source for path in lists for source in read_source_list(path)]
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from exc
     _require_asyncssh()
@@ -179,23 +178,25 @@ def _require_asyncssh() -> None:
 def _run(
     environment: Environment,
     settings: TransferSettings,
-    sources: tuple[Source, ...],
+    sources: tuple[TransferSource, ...],
     options: dict[str, Any],
-) -> Report | None:
+) -> TransferReport | None:
     """Make a run; None if there is one in the same folder."""
     # Only here, as they need a package that the help does without.
     from ops.ingest.transfer.bars import transfer_bars  # noqa: PLC0415
     from ops.ingest.transfer.ledger import Ledger  # noqa: PLC0415
     from ops.ingest.transfer.login import Login  # noqa: PLC0415
-    from ops.ingest.transfer.plan import Packing  # noqa: PLC0415
+    from ops.ingest.transfer.plan import PackLimits  # noqa: PLC0415
     from ops.ingest.transfer.remote import Attempts  # noqa: PLC0415
-    from ops.ingest.transfer.run import Rules, Transfer  # noqa: PLC0415
-    from ops.ingest.transfer.staging import Staging  # noqa: PLC0415
+    from ops.ingest.transfer.run import Transfer, TransferOptions  # noqa: PLC0415
+    from ops.ingest.transfer.staging import StagingFolder  # noqa: PLC0415
 
     uploader = _make_uploader(environment)
-    staging = Staging(settings.root, settings.reserve)
+    staging = StagingFolder(settings.root, settings.reserve)
     files, size = options.pop("packing")
-    rules = Rules(packing=Packing(files, size), attempts=Attempts(settings.attempts), **options)
+    rules = TransferOptions(
+        packing=PackLimits(files, size), attempts=Attempts(settings.attempts), **options
+    )
     with staging.alone() as is_alone:
         if not is_alone:
             return None
@@ -236,19 +237,19 @@ def _say_running(settings: TransferSettings, *, as_json: bool) -> None:
         click.echo(f"another transfer is running in {settings.root}")
 
 
-def _print(report: Report, *, as_json: bool) -> None:
+def _print(report: TransferReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
     else:
         for entry in report.entries:
-            if entry.outcome is not Outcome.FAILED:
+            if entry.outcome is not TransferOutcome.FAILED:
                 click.echo(str(entry))
         if not report.entries:
             click.echo(f"nothing to send; {report.known} files are known")
         for note in report.notes:
             click.echo(note, err=True)
     for entry in report.entries:
-        if entry.outcome is Outcome.FAILED:
+        if entry.outcome is TransferOutcome.FAILED:
             click.echo(f"Error: {entry}", err=True)
     for error in report.errors:
         click.echo(f"Error: {error}", err=True)

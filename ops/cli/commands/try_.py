@@ -17,7 +17,7 @@ from rich.text import Text
 
 from consumers.database.rows import Recording
 from consumers.errors import PermanentError
-from ops.cli.batch_progress import Progress, watch
+from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.render.progress import (
     batch_bar,
     print_json,
@@ -83,7 +83,7 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
         context.exit(1)
 
 
-_Result = tuple[Progress, list[Recording], PermanentError | None]
+_Result = tuple[BatchProgress, list[Recording], PermanentError | None]
 
 
 def _run(archive: Path, folder: TranscriptFolder | None) -> _Result:
@@ -100,11 +100,11 @@ def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder
     with open_database(stack.environment) as database:
         with batch_bar() as show:
 
-            def look(progress: Progress) -> None:
+            def look(progress: BatchProgress) -> None:
                 show(progress)
                 stack.check()
 
-            progress = watch(database, batch, look)
+            progress = follow_batch(database, batch, look)
         recordings = database.recordings(batch)
     return progress, recordings, _write(stack, recordings, folder)
 
@@ -123,7 +123,7 @@ def _write(
     return None
 
 
-def _show(progress: Progress, recordings: list[Recording], out: Path | None) -> None:
+def _show(progress: BatchProgress, recordings: list[Recording], out: Path | None) -> None:
     console = Console()
     console.print(recordings_table(recordings))
     counts = ", ".join(f"{number} {state}" for state, number in sorted(progress.counts.items()))

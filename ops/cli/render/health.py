@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ops.cli.render.dead_letters import printable
 from ops.observe.health.check import Check
-from ops.observe.health.finding import Finding, Level, worst
+from ops.observe.health.result import CheckResult, Level, worst
 
 _STYLES = {
     Level.OK: "green",
@@ -26,12 +26,12 @@ _STYLES = {
 _BY_BATCH = frozenset({"stuck_batches", "stalled_batches"})
 
 
-def overall(findings: Sequence[Finding]) -> Level:
+def overall(findings: Sequence[CheckResult]) -> Level:
     """Tell the worst of findings; where all were skipped, nothing is known."""
     return worst(finding.level for finding in findings)
 
 
-def findings_table(findings: Sequence[Finding]) -> RenderableType:
+def findings_table(findings: Sequence[CheckResult]) -> RenderableType:
     """Lay findings out; what is to be done stands below what was found."""
     table = Table(show_edge=False, pad_edge=False, box=None)
     table.add_column("check", no_wrap=True)
@@ -58,7 +58,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
     return table
 
 
-def plugin_line(findings: Sequence[Finding]) -> str:
+def plugin_line(findings: Sequence[CheckResult]) -> str:
     """Write what a monitoring plugin prints: the state, what is wrong, and the figures.
 
     See Monitoring Plugins' development guidelines, "Plugin Output for Nagios".

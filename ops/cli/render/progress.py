@@ -17,14 +17,12 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.progress import (
-    Progress as Bars,
-)
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from consumers.database.rows import Recording
-from ops.cli.batch_progress import Progress
+from ops.cli.batch_progress import BatchProgress
 
 
 def print_json(document: Any) -> None:
@@ -50,7 +48,7 @@ def recording_as_json(recording: Recording) -> dict[str, Any]:
     }
 
 
-def progress_as_json(progress: Progress) -> dict[str, Any]:
+def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
     """Give what ``--json`` says of a batch."""
     row = progress.row
     return {
@@ -123,7 +121,7 @@ def upload_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def batch_bar() -> Iterator[Callable[[Progress], None]]:
+def batch_bar() -> Iterator[Callable[[BatchProgress], None]]:
     """Show a batch's progress on standard error; nothing where that is no terminal."""
     bars = Bars(
         SpinnerColumn(),
@@ -138,7 +136,7 @@ def batch_bar() -> Iterator[Callable[[Progress], None]]:
         unpacked = bars.add_task("unpacked", total=None, of="?")
         done = bars.add_task("done", total=None, of="?")
 
-        def show(progress: Progress) -> None:
+        def show(progress: BatchProgress) -> None:
             sealed = progress.row is not None and progress.row.sealed_at is not None
             total = progress.found if sealed else None
             of = str(progress.found) if sealed else "?"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 
-class Watch(Protocol):
+class ShowProgress(Protocol):
     """Shows something with a size."""
 
     def __call__(self, what: str, size: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -20,7 +20,7 @@ class Watch(Protocol):
 
 
 @contextmanager
-def transfer_bars() -> Iterator[Watch]:
+def transfer_bars() -> Iterator[ShowProgress]:
     """Show a line for each file on standard error; nothing where that is no terminal."""
     console = Console(stderr=True)
     bars = Progress(

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from consumers.errors import TransientError
 from events.keys import BatchId
-from ops.ingest.transfer.rows import FileVersion, Member, Shipment, State
+from ops.ingest.transfer.shipment import FileVersion, Shipment, ShipmentFile, ShipmentState
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS shipments (
@@ -122,7 +122,7 @@ class Ledger:
         """Give a shipment as it is now."""
         return self._shipments("id = ?", number)[0]
 
-    def state(self, number: int) -> State | None:
+    def state(self, number: int) -> ShipmentState | None:
         """Say how far a shipment is; None if it was given up."""
         found = self._shipments("id = ?", number)
         return found[0].state if found else None
@@ -139,13 +139,13 @@ class Ledger:
         )
         return found[0] if found else None
 
-    def in_state(self, state: State, host: str | None = None) -> list[Shipment]:
+    def in_state(self, state: ShipmentState, host: str | None = None) -> list[Shipment]:
         """Give the shipments in a state, oldest first; of one host, or of all."""
         if host is None:
             return self._shipments("state = ?", state)
         return self._shipments("state = ? AND host = ?", state, host)
 
-    def members(self, shipment: Shipment) -> list[Member]:
+    def members(self, shipment: Shipment) -> list[ShipmentFile]:
         """Give what a shipment is made of, in the order of its archive."""
         rows = self._rows(
             "SELECT id, path, size, mtime, name, sha256 FROM files"
@@ -153,7 +153,7 @@ class Ledger:
             shipment.number,
         )
         return [
-            Member(number, FileVersion(path, size, mtime), name, sha256)
+            ShipmentFile(number, FileVersion(path, size, mtime), name, sha256)
             for number, path, size, mtime, name, sha256 in rows
         ]
 
@@ -169,11 +169,11 @@ class Ledger:
         )
         return found[0] if found else None
 
-    def hashed(self, member: Member, sha256: str) -> None:
+    def hashed(self, member: ShipmentFile, sha256: str) -> None:
         """Write down what a file's content is."""
         self._change("UPDATE files SET sha256 = ? WHERE id = ?", sha256, member.number)
 
-    def copied(self, member: Member, sha256: str, shipment: Shipment) -> None:
+    def copied(self, member: ShipmentFile, sha256: str, shipment: Shipment) -> None:
         """Write down that a file's content is in another shipment already."""
         self._change(
             "UPDATE files SET shipment = ?, sha256 = ?, is_copy = 1 WHERE id = ?",
@@ -182,7 +182,7 @@ class Ledger:
             member.number,
         )
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: ShipmentFile) -> None:
         """Take a file out of a shipment: it is looked at anew in the next run."""
         self._change("DELETE FROM files WHERE id = ?", member.number)
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import asyncssh
 
 from ops.ingest.transfer.errors import FileError, GoneError
-from ops.ingest.transfer.remote import Session
-from ops.ingest.transfer.rows import FileVersion
-from ops.ingest.transfer.source import Source, fixed_part, has_wildcards, shown
+from ops.ingest.transfer.remote import RemoteSession
+from ops.ingest.transfer.shipment import FileVersion
+from ops.ingest.transfer.source import TransferSource, fixed_part, has_wildcards, shown
 
 #: Bytes of the largest file that POSIX has (``off_t``); SFTP has numbers for more.
 _MOST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Found:
+class FoundFile:
     """A file that a source means.
 
     Attributes:
@@ -48,11 +48,11 @@ class Listing:
             this user, or can't be.
     """
 
-    files: Sequence[Found]
+    files: Sequence[FoundFile]
     closed: Sequence[str] = ()
 
 
-async def list_source(session: Session, source: Source) -> Listing:
+async def list_source(session: RemoteSession, source: TransferSource) -> Listing:
     """List what a source means.
 
     A folder means all files in it and in its folders. Wildcards are those of a shell,
@@ -82,10 +82,10 @@ async def list_source(session: Session, source: Source) -> Listing:
         if not _is(attrs, stat.S_IFDIR):
             if not _is(attrs, stat.S_IFREG):
                 raise FileError(f"{source.host}:{shown(path)} is neither a file nor a folder")
-            return Listing([Found(_version(path, attrs), posixpath.dirname(path))])
+            return Listing([FoundFile(_version(path, attrs), posixpath.dirname(path))])
         base = path
         matches = [each async for each in look.walk(path)]
-    files = sorted({Found(each, base) for each in matches})
+    files = sorted({FoundFile(each, base) for each in matches})
     return Listing(files, list(dict.fromkeys(look.closed)))
 
 
@@ -96,7 +96,7 @@ class _Look:
         closed: Why some of what was met is left out.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RemoteSession) -> None:
         self._session = session
         self.closed: list[str] = []
 

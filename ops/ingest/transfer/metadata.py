@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from consumers.store import encoded_metadata
-from ops.ingest.transfer.rows import Shipment
+from ops.ingest.transfer.shipment import Shipment
 from ops.ingest.transfer.source import base_name
 
 #: Amazon S3 allows 2 KB for all of an object's user metadata, and a path has up to 4096

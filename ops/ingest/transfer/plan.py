@@ -11,18 +11,18 @@ from consumers.errors import BadArchiveError
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import FileError
 from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.listing import Found
-from ops.ingest.transfer.remote import Remote, Session
-from ops.ingest.transfer.report import Entry, Outcome, Report
-from ops.ingest.transfer.rows import Shipment, State
-from ops.ingest.transfer.staging import Staging
+from ops.ingest.transfer.listing import FoundFile
+from ops.ingest.transfer.remote import Remote, RemoteSession
+from ops.ingest.transfer.report import TransferOutcome, TransferReport, TransferResult
+from ops.ingest.transfer.shipment import Shipment, ShipmentState
+from ops.ingest.transfer.staging import StagingFolder
 
 #: Files whose first bytes are asked for at a time.
 _LOOKS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class PackLimits:
     """How loose files are packed.
 
     Attributes:
@@ -35,7 +35,7 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
-class Consignment:
+class PlannedShipment:
     """Files that will be one shipment.
 
     Attributes:
@@ -45,7 +45,7 @@ class Consignment:
     """
 
     path: bytes
-    files: Sequence[Found]
+    files: Sequence[FoundFile]
     is_pack: bool
 
     @property
@@ -55,7 +55,7 @@ class Consignment:
 
 
 def open_shipments(
-    ledger: Ledger, staging: Staging, host: str, listed: Iterable[Found], *, is_dry: bool
+    ledger: Ledger, staging: StagingFolder, host: str, listed: Iterable[FoundFile], *, is_dry: bool
 ) -> list[Shipment]:
     """Give what was begun of these files; those that were changed since are new ones.
 
@@ -63,7 +63,7 @@ def open_shipments(
     """
     now = {found.file.path: found.file for found in listed}
     resumed = []
-    for shipment in ledger.in_state(State.STAGING, host):
+    for shipment in ledger.in_state(ShipmentState.STAGING, host):
         members = ledger.members(shipment)
         changed = [each for each in members if now.get(each.file.path, each.file) != each.file]
         if not is_dry:
@@ -79,8 +79,8 @@ def open_shipments(
 
 
 def sift(
-    ledger: Ledger, report: Report, host: str, listed: Iterable[Found], recent: range
-) -> list[Found]:
+    ledger: Ledger, report: TransferReport, host: str, listed: Iterable[FoundFile], recent: range
+) -> list[FoundFile]:
     """Leave out what the ledger knows, and what was changed at a ``recent`` second.
 
     A time in the far future is no recent one: some recorders have a wrong clock.
@@ -90,15 +90,17 @@ def sift(
         if ledger.find(host, found.file) is not None:
             report.known += 1
         elif found.file.mtime in recent:
-            report.add(Entry(Outcome.UNSETTLED, host, found.file.path, found.file.size))
+            report.add(
+                TransferResult(TransferOutcome.UNSETTLED, host, found.file.path, found.file.size)
+            )
         else:
             new.append(found)
     return new
 
 
 async def consign(
-    remote: Remote, report: Report, new: Sequence[Found], packing: Packing
-) -> list[Consignment]:
+    remote: Remote, report: TransferReport, new: Sequence[FoundFile], packing: PackLimits
+) -> list[PlannedShipment]:
     """Say how new files go up: what begins as an archive does is sent as it is.
 
     What is away by now, or may not be read, is reported.
@@ -107,14 +109,16 @@ async def consign(
     for first in range(0, len(new), _LOOKS):
         group = new[first : first + _LOOKS]
 
-        async def look(session: Session, group: Sequence[Found] = group) -> list[bytes | FileError]:
+        async def look(
+            session: RemoteSession, group: Sequence[FoundFile] = group
+        ) -> list[bytes | FileError]:
             return await asyncio.gather(*(_head(session, found) for found in group))
 
         for found, head in zip(group, await remote.do(look), strict=True):
             if isinstance(head, FileError):
                 report.add(
-                    Entry(
-                        Outcome.FAILED,
+                    TransferResult(
+                        TransferOutcome.FAILED,
                         remote.host.label,
                         found.file.path,
                         found.file.size,
@@ -122,32 +126,32 @@ async def consign(
                     )
                 )
             elif _is_archive(head):
-                archives.append(Consignment(found.file.path, [found], is_pack=False))
+                archives.append(PlannedShipment(found.file.path, [found], is_pack=False))
             else:
                 loose.append(found)
     return [*archives, *packs(loose, packing)]
 
 
-def packs(loose: Iterable[Found], packing: Packing) -> Iterator[Consignment]:
+def packs(loose: Iterable[FoundFile], packing: PackLimits) -> Iterator[PlannedShipment]:
     """Divide loose files into packs, each of one folder's, in their order."""
-    bases: dict[bytes, list[Found]] = {}
+    bases: dict[bytes, list[FoundFile]] = {}
     for found in loose:
         bases.setdefault(found.base, []).append(found)
     for base, files in bases.items():
-        pack: list[Found] = []
+        pack: list[FoundFile] = []
         size = 0
         for found in files:
             added = tar.packed_size(found.name, found.file.size)
             if pack and (len(pack) >= packing.files or size + added > packing.size):
-                yield Consignment(base, pack, is_pack=True)
+                yield PlannedShipment(base, pack, is_pack=True)
                 pack, size = [], 0
             pack.append(found)
             size += added
         if pack:
-            yield Consignment(base, pack, is_pack=True)
+            yield PlannedShipment(base, pack, is_pack=True)
 
 
-async def _head(session: Session, found: Found) -> bytes | FileError:
+async def _head(session: RemoteSession, found: FoundFile) -> bytes | FileError:
     try:
         return await session.head(found.file.path, HEAD_BYTES)
     except FileError as exc:

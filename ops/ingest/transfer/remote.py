@@ -16,7 +16,7 @@ import asyncssh
 from consumers.errors import PermanentError, TransientError
 from ops.ingest.transfer.errors import AwayError, BrokenError, ChangedError, FileError, GoneError
 from ops.ingest.transfer.login import Login, connected
-from ops.ingest.transfer.rows import FileVersion
+from ops.ingest.transfer.shipment import FileVersion
 from ops.ingest.transfer.source import Host, shown
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Attempts:
     pause: float = 1.0
 
 
-class Session:
+class RemoteSession:
     """A connection, as long as it lasts.
 
     Keepalives are no sign that a disk, or a program, over there goes on: each request has
@@ -266,7 +266,7 @@ class Remote:
         self._login = login
         self._attempts = attempts
         self._open = AsyncExitStack()
-        self._session: Session | None = None
+        self._session: RemoteSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -275,7 +275,7 @@ class Remote:
         await self._drop()
 
     async def do(
-        self, act: Callable[[Session], Awaitable[T]], progress: Callable[[], int] = lambda: 0
+        self, act: Callable[[RemoteSession], Awaitable[T]], progress: Callable[[], int] = lambda: 0
     ) -> T:
         """Do something in a session, and again in a new one if that breaks.
 
@@ -285,7 +285,7 @@ class Remote:
 
         Raises:
             AwayError: It broke too often in a row.
-            PermanentError: See `connected` and `Session`.
+            PermanentError: See `connected` and `RemoteSession`.
         """
         failed, reached = 0, progress()
         while True:
@@ -300,7 +300,7 @@ class Remote:
                     raise AwayError(f"{exc} (tried {failed} times)") from exc
                 await asyncio.sleep(self._attempts.pause * 2 ** (failed - 1))
 
-    async def _connected(self) -> Session:
+    async def _connected(self) -> RemoteSession:
         if self._session is None:
             connection = await self._open.enter_async_context(connected(self.host, self._login))
             timeout = self._login.timeout
@@ -313,7 +313,7 @@ class Remote:
                 said = str(exc) or type(exc).__name__
                 raise BrokenError(f"{self.host}: the connection broke ({said})") from exc
             self._open.callback(sftp.exit)
-            self._session = Session(self.host, connection, sftp, timeout)
+            self._session = RemoteSession(self.host, connection, sftp, timeout)
         return self._session
 
     async def _drop(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ops.ingest.transfer.source import shown
 
 
-class Outcome(StrEnum):
+class TransferOutcome(StrEnum):
     """What became of a file, or of a pack of files."""
 
     #: The store has confirmed it.
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TransferResult:
     """A line of the report.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
         why: What there is to say.
     """
 
-    outcome: Outcome
+    outcome: TransferOutcome
     host: str
     path: bytes
     size: int
@@ -69,7 +69,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Report:
+class TransferReport:
     """All that a run did. Changed by its one thread of asyncio alone.
 
     Attributes:
@@ -82,7 +82,7 @@ class Report:
         is_dry: Whether it only looked.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[TransferResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     known: int = 0
@@ -90,18 +90,18 @@ class Report:
     resumed: int = 0
     is_dry: bool = False
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TransferResult) -> None:
         """Add a line."""
         self.entries.append(entry)
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: TransferOutcome) -> int:
         """Say how many files or packs had an outcome."""
         return sum(entry.outcome is outcome for entry in self.entries)
 
     @property
     def is_success(self) -> bool:
         """Whether all was sent that can be."""
-        return not self.errors and not self.count(Outcome.FAILED)
+        return not self.errors and not self.count(TransferOutcome.FAILED)
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``--json`` prints."""

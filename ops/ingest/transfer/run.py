@@ -15,19 +15,19 @@ from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from events.keys import BatchId
-from ops.ingest.transfer.bars import Watch
+from ops.ingest.transfer.bars import ShowProgress
 from ops.ingest.transfer.errors import AwayError, CorruptedError, FileError
+from ops.ingest.transfer.fetch import Fetcher
 from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.listing import Found, Listing, list_source
+from ops.ingest.transfer.listing import FoundFile, Listing, list_source
 from ops.ingest.transfer.login import Login
 from ops.ingest.transfer.metadata import archive_metadata
-from ops.ingest.transfer.plan import Consignment, Packing, consign, open_shipments, sift
-from ops.ingest.transfer.remote import Attempts, Remote, Session
-from ops.ingest.transfer.report import Entry, Outcome, Report
-from ops.ingest.transfer.rows import Shipment, State
-from ops.ingest.transfer.source import Host, Source, base_name, shown
-from ops.ingest.transfer.stage import Stager
-from ops.ingest.transfer.staging import Staging
+from ops.ingest.transfer.plan import PackLimits, PlannedShipment, consign, open_shipments, sift
+from ops.ingest.transfer.remote import Attempts, Remote, RemoteSession
+from ops.ingest.transfer.report import TransferOutcome, TransferReport, TransferResult
+from ops.ingest.transfer.shipment import Shipment, ShipmentState
+from ops.ingest.transfer.source import Host, TransferSource, base_name, shown
+from ops.ingest.transfer.staging import StagingFolder
 from ops.ingest.transfer.upload import Records, Uploader
 
 #: Seconds after which what was begun, and whose source has not come again, is given up.
@@ -41,7 +41,7 @@ _TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class TransferOptions:
     """How a run goes about it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Rules:
     """
 
     settle: float
-    packing: Packing
+    packing: PackLimits
     connections: int
     attempts: Attempts
     is_dry: bool = False
@@ -80,12 +80,12 @@ class Transfer:
         self,
         *,
         ledger: Ledger,
-        staging: Staging,
+        staging: StagingFolder,
         uploader: Uploader,
         login: Login,
-        rules: Rules,
+        rules: TransferOptions,
         clock: Callable[[], datetime],
-        watch: Watch,
+        watch: ShowProgress,
     ) -> None:
         self._ledger = ledger
         self._staging = staging
@@ -94,11 +94,11 @@ class Transfer:
         self._rules = rules
         self._clock = clock
         self._watch = watch
-        self._report = Report(is_dry=rules.is_dry)
-        self._stager = Stager(ledger, staging, self._report)
+        self._report = TransferReport(is_dry=rules.is_dry)
+        self._fetcher = Fetcher(ledger, staging, self._report)
         self._damaged: list[Shipment] = []
 
-    async def run(self, sources: Iterable[Source]) -> Report:
+    async def run(self, sources: Iterable[TransferSource]) -> TransferReport:
         """Send all that is new, and say what became of it.
 
         What fails stays for the next run, and costs nothing else.
@@ -110,9 +110,9 @@ class Transfer:
         if not self._rules.is_dry:
             await asyncio.to_thread(self._uploader.check)
             self._tidy()
-            for shipment in self._ledger.in_state(State.STAGED):
+            for shipment in self._ledger.in_state(ShipmentState.STAGED):
                 await self._send(shipment)
-        machines: dict[str, dict[Host, list[Source]]] = {}
+        machines: dict[str, dict[Host, list[TransferSource]]] = {}
         for source in dict.fromkeys(sources):
             users = machines.setdefault(source.host.label, {})
             users.setdefault(source.host, []).append(source)
@@ -126,18 +126,18 @@ class Transfer:
     def _tidy(self) -> None:
         """Remove what nobody comes for."""
         now = self._clock().timestamp()
-        for shipment in self._ledger.in_state(State.STAGING):
+        for shipment in self._ledger.in_state(ShipmentState.STAGING):
             if self._staging.age(shipment, now) > _KEPT:
                 self._ledger.forget(shipment)
         unsent = [
             shipment.number
-            for state in (State.STAGING, State.STAGED)
+            for state in (ShipmentState.STAGING, ShipmentState.STAGED)
             for shipment in self._ledger.in_state(state)
         ]
         self._staging.prune(set(unsent))
 
     async def _serve(
-        self, users: Mapping[Host, Sequence[Source]], slots: asyncio.Semaphore
+        self, users: Mapping[Host, Sequence[TransferSource]], slots: asyncio.Semaphore
     ) -> None:
         """Serve a machine: its users have the same files, so one after the other."""
         async with slots:
@@ -149,12 +149,12 @@ class Transfer:
                     # Whatever it is, the other machines' files can be sent.
                     self._report.errors += list(dict.fromkeys(_words(host, exc)))
 
-    async def _serve_connected(self, remote: Remote, sources: Sequence[Source]) -> None:
+    async def _serve_connected(self, remote: Remote, sources: Sequence[TransferSource]) -> None:
         host = remote.host.label
         listed = await self._list(remote, sources)
         is_dry = self._rules.is_dry
         resumed = open_shipments(self._ledger, self._staging, host, listed, is_dry=is_dry)
-        time = await remote.do(Session.time) or int(self._clock().timestamp())
+        time = await remote.do(RemoteSession.time) or int(self._clock().timestamp())
         recent = range(time - int(self._rules.settle) + 1, time + _CLOCK_STEP)
         new = sift(self._ledger, self._report, host, listed, recent)
         consignments = await consign(remote, self._report, new, self._rules.packing)
@@ -163,9 +163,9 @@ class Transfer:
             return
         await self._ship(remote, resumed, consignments)
 
-    async def _list(self, remote: Remote, sources: Sequence[Source]) -> list[Found]:
+    async def _list(self, remote: Remote, sources: Sequence[TransferSource]) -> list[FoundFile]:
         """List what all sources mean; a file that several mean is the first one's."""
-        listed: dict[bytes, Found] = {}
+        listed: dict[bytes, FoundFile] = {}
         for source in sources:
             try:
                 listing = await remote.do(partial(list_source, source=source))
@@ -180,7 +180,7 @@ class Transfer:
         return list(listed.values())
 
     async def _ship(
-        self, remote: Remote, resumed: Sequence[Shipment], new: Sequence[Consignment]
+        self, remote: Remote, resumed: Sequence[Shipment], new: Sequence[PlannedShipment]
     ) -> None:
         """Stage one after the other; while one is fetched, the one before goes up."""
         one = asyncio.Semaphore(1)
@@ -198,7 +198,7 @@ class Transfer:
                     task = uploads.create_task(self._send(staged))
                     task.add_done_callback(lambda _: one.release())
 
-    def _begin(self, host: Host, new: Consignment) -> Shipment:
+    def _begin(self, host: Host, new: PlannedShipment) -> Shipment:
         return self._ledger.begin(
             self._new_batch(),
             host.label,
@@ -209,10 +209,10 @@ class Transfer:
         )
 
     async def _stage(self, remote: Remote, shipment: Shipment) -> Shipment | None:
-        size = self._stager.size(shipment)
+        size = self._fetcher.size(shipment)
         with self._watch(f"fetch {_title(shipment)}", size) as advance:
             try:
-                return await self._stager.stage(shipment, remote, advance)
+                return await self._fetcher.stage(shipment, remote, advance)
             except AwayError:
                 raise
             except (PermanentError, TransientError) as exc:
@@ -253,7 +253,7 @@ class Transfer:
         except (ConfigurationError, PermanentError, TransientError) as exc:
             self._fail(shipment, size, f"{exc}; it stays staged for the next run")
         else:
-            self._add(Outcome.SENT, shipment, size)
+            self._add(TransferOutcome.SENT, shipment, size)
             self._remove(shipment)
 
     def _remove(self, shipment: Shipment) -> None:
@@ -263,29 +263,33 @@ class Transfer:
             self._report.notes.append(f"{exc}: it is left behind, until the next run")
 
     def _report_plan(
-        self, host: str, resumed: Sequence[Shipment], new: Sequence[Consignment]
+        self, host: str, resumed: Sequence[Shipment], new: Sequence[PlannedShipment]
     ) -> None:
         for shipment in resumed:
-            self._add(Outcome.NEW, shipment, self._stager.size(shipment), "to be gone on with")
+            self._add(
+                TransferOutcome.NEW, shipment, self._fetcher.size(shipment), "to be gone on with"
+            )
         for each in new:
             files = len(each.files) if each.is_pack else None
-            self._report.add(Entry(Outcome.NEW, host, each.path, each.size, files))
+            self._report.add(TransferResult(TransferOutcome.NEW, host, each.path, each.size, files))
 
     def _report_damaged(self) -> None:
         """Tell of damaged files that this run could not replace."""
         for shipment in self._damaged:
-            if self._ledger.state(shipment.number) is not State.SENT:
+            if self._ledger.state(shipment.number) is not ShipmentState.SENT:
                 self._fail(
                     shipment, shipment.size or 0, "it was damaged here, and is not here again"
                 )
 
     def _fail(self, shipment: Shipment, size: int, why: str) -> None:
-        self._add(Outcome.FAILED, shipment, size, why)
+        self._add(TransferOutcome.FAILED, shipment, size, why)
 
-    def _add(self, outcome: Outcome, shipment: Shipment, size: int, why: str | None = None) -> None:
-        is_sent = outcome is Outcome.SENT
+    def _add(
+        self, outcome: TransferOutcome, shipment: Shipment, size: int, why: str | None = None
+    ) -> None:
+        is_sent = outcome is TransferOutcome.SENT
         self._report.add(
-            Entry(
+            TransferResult(
                 outcome,
                 shipment.host,
                 shipment.path,
@@ -316,7 +320,7 @@ def _words(host: Host, exc: Exception) -> Iterator[str]:
         )
 
 
-def _left_out(source: Source, listing: Listing) -> Iterator[str]:
+def _left_out(source: TransferSource, listing: Listing) -> Iterator[str]:
     for why in listing.closed[:_TOLD]:
         yield f"{source}: left out: {why}"
     if len(listing.closed) > _TOLD:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
+
+from consumers.errors import ConfigurationError
 
 _USER = r"(?:(?P<user>[^\s@/:\[\]-][^\s@/:\[\]]*)@)?"
 _HOST = r"(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|\w[\w.-]*)"
@@ -55,7 +59,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Source:
+class TransferSource:
     """A place on another machine.
 
     Attributes:
@@ -76,7 +80,7 @@ class Source:
         return f"{self.host}:{shown(self.path)}"
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> TransferSource:
     """Read ``[user@]host:path`` or ``ssh://[user@]host[:port]/path``.
 
     In a URL, the path is percent-encoded, and ``/~/`` is the user's home folder.
@@ -102,7 +106,7 @@ def parse_source(text: str) -> Source:
             path = path[3:]
     if b"\0" in path:
         raise SourceError(f"{shown(os.fsencode(text))}: a path has no NUL byte")
-    return Source(Host(match["host"].strip("[]"), match["user"], port), path)
+    return TransferSource(Host(match["host"].strip("[]"), match["user"], port), path)
 
 
 def _port(text: str | None) -> int | None:
@@ -148,3 +152,47 @@ def shown(path: bytes) -> str:
 def base_name(path: bytes) -> bytes:
     """Give the last part of a path."""
     return posixpath.basename(path.rstrip(b"/"))
+
+
+def read_source_list(path: Path) -> list[TransferSource]:
+    """Read a list of sources.
+
+    A file ``*.toml`` has ``sources = ["user@host:/path", ...]``. Any other has one on
+    each line; empty lines, and those that begin with ``#``, count for nothing.
+
+    Raises:
+        ConfigurationError: It can't be read, or a line is no source.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise ConfigurationError(f"{path} can't be read: {exc.strerror}") from exc
+    texts = _of_toml(path, content) if path.suffix == ".toml" else _of_lines(content)
+    sources = []
+    for place, text in texts:
+        try:
+            sources.append(parse_source(text))
+        except SourceError as exc:
+            raise ConfigurationError(f"{path}, {place}: {exc}") from exc
+    return sources
+
+
+def _of_lines(content: bytes) -> list[tuple[str, str]]:
+    lines = [os.fsdecode(line.strip()) for line in content.split(b"\n")]
+    return [
+        (f"line {number}", line)
+        for number, line in enumerate(lines, 1)
+        if line and not line.startswith("#")
+    ]
+
+
+def _of_toml(path: Path, content: bytes) -> list[tuple[str, str]]:
+    try:
+        document = tomllib.loads(content.decode())
+    except ValueError as exc:
+        # A TOMLDecodeError, or a UnicodeDecodeError.
+        raise ConfigurationError(f"{path} is no TOML: {exc}") from exc
+    texts = document.get("sources")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError(f'{path} has no list like sources = ["user@host:/path"]')
+    return [(f"source {number}", text) for number, text in enumerate(texts, 1)]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.ingest.transfer.rows import Shipment
+from ops.ingest.transfer.shipment import Shipment
 
 _BLOCK = 1 << 20
 
 
-class Staging:
+class StagingFolder:
     """A folder that one run at a time works in.
 
     Args:
@@ -117,14 +117,14 @@ def translated(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """A place in a file in the making, to which it can be taken back."""
 
     position: int
     whole: Any
 
 
-class Partial:
+class PartialFile:
     """A file in the making: what is there of it already is read again, and not fetched again.
 
     It is made from its start to its end; ``whole`` is the SHA-256 of all up to ``position``.
@@ -175,11 +175,11 @@ class Partial:
         digest.update(data)
         self._advance(data)
 
-    def mark(self) -> Mark:
+    def mark(self) -> Checkpoint:
         """Note where it is."""
-        return Mark(self.position, self._whole.copy())
+        return Checkpoint(self.position, self._whole.copy())
 
-    def back(self, mark: Mark) -> None:
+    def back(self, mark: Checkpoint) -> None:
         """Take it back to a place; what was after that goes."""
         self.position = mark.position
         self._whole = mark.whole.copy()

@@ -25,7 +25,7 @@ from consumers.errors import PermanentError, TransientError
 from consumers.store import ObjectGoneError, decoded_metadata
 from consumers.store.refusals import translated
 from ops.ingest.transfer.errors import CorruptedError
-from ops.ingest.transfer.rows import Shipment
+from ops.ingest.transfer.shipment import Shipment
 
 #: Under which an object's metadata has the SHA-256 of all its bytes.
 SHA256_NAME = "content-sha256"

@@ -10,8 +10,8 @@ from itertools import islice
 from consumers.database.watching import Backlog, IdleBatch
 from events.keys import ARCHIVES, batch_of
 from ops.cli.render.progress import age
-from ops.observe.health.finding import Finding, Level, Remark, combined, judged
-from ops.observe.health.site import ERRORS, Site
+from ops.observe.health.context import ERRORS, CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.wiring.environment import SettingError
 
 #: Batches that are named.
@@ -21,7 +21,7 @@ _NAMED = 10
 _PAGES = 20
 
 
-def look_at_batches(site: Site) -> Finding:
+def look_at_batches(context: CheckContext) -> CheckResult:
     """Find the batches that are stuck, or stalled.
 
     Stuck is one of which nothing was written for HEALTH_STUCK_AFTER, though nothing that
@@ -29,7 +29,7 @@ def look_at_batches(site: Site) -> Finding:
     done again (``reprocess``) counts from when it was dropped, until its work begins.
     Stalled is one of which it is on record why it does not go on by itself.
     """
-    found = site.database.idle_batches(site.settings.stuck_after, _NAMED)
+    found = context.database.idle_batches(context.settings.stuck_after, _NAMED)
     stuck = [batch for batch in found if not batch.is_stalled]
     stalled = [batch for batch in found if batch.is_stalled]
     remarks = []
@@ -67,21 +67,21 @@ def _shown(batches: Sequence[IdleBatch]) -> str:
     return names + (", ..." if batches[0].number > len(batches) else "")
 
 
-def look_at_stages(site: Site) -> Finding:
+def look_at_stages(context: CheckContext) -> CheckResult:
     """See how much waits for each stage, and since when the oldest does.
 
     The ages are those on record: an archive's since it was stored, a recording's since
     it was converted or transcribed, a batch's since it was complete. What is a dead
     letter does not wait.
     """
-    names = {route.name for route in site.routes}
-    backlogs = [backlog for backlog in site.database.backlogs() if backlog.route in names]
+    names = {route.name for route in context.routes}
+    backlogs = [backlog for backlog in context.database.backlogs() if backlog.route in names]
     looks = [
-        _with_archives(site, backlog) if backlog.route == "unpack" else (backlog, None)
+        _with_archives(context, backlog) if backlog.route == "unpack" else (backlog, None)
         for backlog in backlogs
     ]
     backlogs = [backlog for backlog, _ in looks]
-    remarks = [remark for backlog in backlogs if (remark := _remark(site, backlog)) is not None]
+    remarks = [remark for backlog in backlogs if (remark := _remark(context, backlog)) is not None]
     remarks += [remark for _, remark in looks if remark is not None]
     waiting = ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs)
     return combined("stages", remarks, f"waiting: {waiting}", _figures(backlogs))
@@ -94,10 +94,10 @@ def _figures(backlogs: Sequence[Backlog]) -> Mapping[str, Mapping[str, float]]:
     }
 
 
-def _remark(site: Site, backlog: Backlog) -> Remark | None:
+def _remark(context: CheckContext, backlog: Backlog) -> Remark | None:
     if backlog.oldest is None:
         return None
-    level = judged(backlog.oldest, site.settings.behind)
+    level = judged(backlog.oldest, context.settings.behind)
     if level is Level.OK:
         return None
     oldest = age(timedelta(seconds=backlog.oldest))
@@ -109,13 +109,13 @@ def _remark(site: Site, backlog: Backlog) -> Remark | None:
     )
 
 
-def _with_archives(site: Site, backlog: Backlog) -> tuple[Backlog, Remark | None]:
+def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Remark | None]:
     """Count the archives in the bucket, too: of one that nobody has taken yet there is no row.
 
     Where not all of them could be looked at, what the tables say of others stands.
     """
     try:
-        waiting, oldest, is_all = _untaken(site)
+        waiting, oldest, is_all = _untaken(context)
     except SettingError as exc:
         return backlog, Remark(Level.OK, f"archives are not looked at from here: {exc}")
     except ERRORS as exc:
@@ -138,11 +138,11 @@ def _with_archives(site: Site, backlog: Backlog) -> tuple[Backlog, Remark | None
     )
 
 
-def _untaken(site: Site) -> tuple[int, float, bool]:
+def _untaken(context: CheckContext) -> tuple[int, float, bool]:
     """Give how many archives wait, the oldest one's age in seconds, and whether these are all."""
-    database, now = site.database, site.now()
+    database, now = context.database, context.now()
     waiting, oldest = 0, 0.0
-    pages = iter(site.store.pages(ARCHIVES))
+    pages = iter(context.store.pages(ARCHIVES))
     for page in islice(pages, _PAGES):
         stored = {each.key: each for each in page if not each.key.endswith("/")}
         unread = database.unread(

@@ -6,36 +6,36 @@ from collections.abc import Iterator
 
 from consumers.broker.address import BrokerAddress
 from events.routes import Route, exchange_name, queue_name, rule_id
+from ops.observe.health.context import ERRORS, CheckContext
 from ops.observe.health.depths import all_queue_names, has_exchange, look_into
-from ops.observe.health.finding import Finding, Level, Remark, combined
 from ops.observe.health.rabbitmqctl import Rabbitmqctl
-from ops.observe.health.site import ERRORS, Site
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import LoopSettings
 
 _MAKE = "dropscribe bootstrap"
 
 
-def look_at_broker(site: Site) -> Finding:
+def look_at_broker(context: CheckContext) -> CheckResult:
     """See whether the broker answers, and has the exchange, the queues and their bindings.
 
     Only ``rabbitmqctl`` tells bindings without changing any; where it can't be run,
     the finding says that they were not looked at.
     """
-    address, routes = site.broker, site.routes
-    names = all_queue_names(address, site.topology, routes)
+    address, routes = context.broker, context.routes
+    names = all_queue_names(address, context.topology, routes)
     depths = look_into(address, names)
     missing = [name for name in names if depths[name] is None]
     remarks = []
     if missing:
         remarks.append(Remark(Level.CRITICAL, f"not there: queue {', '.join(missing)}", _MAKE))
     if address.is_amqp:
-        remarks += _amqp_remarks(site, address, routes)
+        remarks += _amqp_remarks(context, address, routes)
     figures = {"queues": len(names) - len(missing), "missing": len(missing)}
     return combined("broker", remarks, f"{len(names)} queues are there", figures)
 
 
 def _amqp_remarks(
-    site: Site, address: BrokerAddress, routes: tuple[Route, ...]
+    context: CheckContext, address: BrokerAddress, routes: tuple[Route, ...]
 ) -> Iterator[Remark]:
     exchange = exchange_name(address.prefix)
     if not has_exchange(address, exchange):
@@ -43,7 +43,7 @@ def _amqp_remarks(
             Level.CRITICAL, f"not there: exchange {exchange}, to which the store sends", _MAKE
         )
         return
-    bindings = _rabbitmqctl(site).bindings(address)
+    bindings = _rabbitmqctl(context).bindings(address)
     if bindings is None:
         yield Remark(Level.OK, "bindings not looked at, as rabbitmqctl can't be run here")
         return
@@ -54,7 +54,7 @@ def _amqp_remarks(
             yield Remark(Level.CRITICAL, what, f"{_MAKE}, then dropscribe sweep")
 
 
-def look_at_consumer_timeout(site: Site) -> Finding:
+def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
     """Compare RabbitMQ's ``consumer_timeout`` with what the consumers go by, and with their work.
 
     Long work renews its hold in time, by BROKER_CONSUMER_TIMEOUT: RabbitMQ's own must
@@ -64,11 +64,11 @@ def look_at_consumer_timeout(site: Site) -> Finding:
     3.12 and later) nothing is known here.
     """
     check = "consumer-timeout"
-    if not site.broker.is_amqp:
-        return Finding(check, Level.OK, "SQS has none: what is in hand is held by renewal")
-    ours = LoopSettings.read(site.environment).consumer_timeout
-    theirs = _rabbitmqctl(site).consumer_timeout()
-    longest = _longest(site)
+    if not context.broker.is_amqp:
+        return CheckResult(check, Level.OK, "SQS has none: what is in hand is held by renewal")
+    ours = LoopSettings.read(context.environment).consumer_timeout
+    theirs = _rabbitmqctl(context).consumer_timeout()
+    longest = _longest(context)
     figures: dict[str, float] = {"expected_seconds": ours}
     remarks = []
     if theirs is not None and theirs != float("inf"):
@@ -112,12 +112,12 @@ def _long_work(longest: float, ours: int) -> Remark:
     )
 
 
-def _longest(site: Site) -> float | None:
+def _longest(context: CheckContext) -> float | None:
     try:
-        return site.database.longest()
+        return context.database.longest()
     except ERRORS:
         return None
 
 
-def _rabbitmqctl(site: Site) -> Rabbitmqctl:
-    return Rabbitmqctl(site.settings.rabbitmqctl, site.patience)
+def _rabbitmqctl(context: CheckContext) -> Rabbitmqctl:
+    return Rabbitmqctl(context.settings.rabbitmqctl, context.patience)

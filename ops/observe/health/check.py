@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from ops.observe.health.finding import Finding, Level
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level
 from ops.wiring.environment import Environment, SettingError
 
 
@@ -33,19 +33,19 @@ class Check:
     name: str
     about: str
     needs: str
-    look: Callable[[Site], Finding]
+    look: Callable[[CheckContext], CheckResult]
     settings: tuple[str, ...] = ()
     away: Level = Level.UNKNOWN
-    is_bounded: Callable[[Site], bool] = lambda _: True
+    is_bounded: Callable[[CheckContext], bool] = lambda _: True
 
-    def run(self, site: Site) -> Finding:
+    def run(self, context: CheckContext) -> CheckResult:
         """Look; whatever happens is a finding."""
-        if not self._is_set(site.environment):
-            return Finding(
+        if not self._is_set(context.environment):
+            return CheckResult(
                 self.name, Level.SKIPPED, f"{' and '.join(self.settings)} not set on this host"
             )
         try:
-            return self.look(site)
+            return self.look(context)
         except SettingError as exc:
             return self._found(Level.CRITICAL, str(exc), f"correct it, then {self.again}")
         except (TransientError, PermanentError, ConfigurationError) as exc:
@@ -58,7 +58,7 @@ class Check:
                 Level.UNKNOWN, f"{what}, line {where.lineno}", f"report it; try again: {self.again}"
             )
 
-    def late(self, seconds: float) -> Finding:
+    def late(self, seconds: float) -> CheckResult:
         """Say that it did not end in time."""
         return self._found(self.away, f"no answer within {seconds:g} s", self._help())
 
@@ -72,8 +72,8 @@ class Check:
             return _HELP.get(self.name, self.again)
         return f"see what the others say, then {self.again}"
 
-    def _found(self, level: Level, what: str, what_to_do: str) -> Finding:
-        return Finding(self.name, level, what, what_to_do)
+    def _found(self, level: Level, what: str, what_to_do: str) -> CheckResult:
+        return CheckResult(self.name, level, what, what_to_do)
 
     def _is_set(self, environment: Environment) -> bool:
         """Tell whether there is anything to look at; a secret can also stand in a file."""

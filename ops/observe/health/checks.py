@@ -6,10 +6,10 @@ from ops.observe.health.batches import look_at_batches, look_at_stages
 from ops.observe.health.broker import look_at_broker, look_at_consumer_timeout
 from ops.observe.health.check import Check
 from ops.observe.health.database import look_at_database
-from ops.observe.health.finding import Level
 from ops.observe.health.gpu import look_at_gpu
 from ops.observe.health.models import look_at_models
 from ops.observe.health.queues import look_at_queues
+from ops.observe.health.result import Level
 from ops.observe.health.rules import look_at_rules
 from ops.observe.health.store import look_at_clock, look_at_store
 from ops.observe.health.sweeps import look_at_sweep
@@ -113,7 +113,7 @@ CHECKS = (
         "to read MODELS_ROOT",
         look_at_models,
         ("MODELS_ROOT", "WHISPER_MODEL", "POLICIES_ROOT"),
-        is_bounded=lambda site: not site.is_full,
+        is_bounded=lambda context: not context.is_full,
     ),
     Check("gpu", "a GPU where one is asked for", "nothing", look_at_gpu),
 )

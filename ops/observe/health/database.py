@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 from consumers.database.migrate import migrations, pending
 from consumers.database.watching import INDEX, Completion, Server
-from ops.observe.health.finding import Finding, Level, Remark, combined, judged
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.wiring.settings import DatabaseSettings
 
 
-def look_at_database(site: Site) -> Finding:
+def look_at_database(context: CheckContext) -> CheckResult:
     """See whether the schema is the newest, connections are left, and completion is quick.
 
     What a finisher asks of its batch is asked of one here, without its locks: the
     part of the question that can become slow.
     """
-    database = site.database
-    missing = pending(DatabaseSettings.read(site.environment).url)
+    database = context.database
+    missing = pending(DatabaseSettings.read(context.environment).url)
     if missing:
         names = ", ".join(f"{step.version:04} {step.name}" for step in missing)
-        return Finding(
+        return CheckResult(
             "database",
             Level.CRITICAL,
             f"the schema is not this release's: {names} not run",
@@ -36,7 +36,7 @@ def look_at_database(site: Site) -> Finding:
         "completion_seconds": round(completion.seconds, 6),
         "by_index": completion.by_index,
     }
-    remarks = [*_connections(site, server), *_completion(site, server, completion)]
+    remarks = [*_connections(context, server), *_completion(context, server, completion)]
     said = (
         f"PostgreSQL {server.version.split()[0]}, schema {migrations()[-1].version:04}, "
         f"{server.connections} of {server.most} connections, "
@@ -45,8 +45,8 @@ def look_at_database(site: Site) -> Finding:
     return combined("database", remarks, said, figures)
 
 
-def _connections(site: Site, server: Server) -> Iterator[Remark]:
-    level = judged(server.connections / max(1, server.most), site.settings.connections)
+def _connections(context: CheckContext, server: Server) -> Iterator[Remark]:
+    level = judged(server.connections / max(1, server.most), context.settings.connections)
     if level is not Level.OK:
         yield Remark(
             level,
@@ -56,7 +56,7 @@ def _connections(site: Site, server: Server) -> Iterator[Remark]:
         )
 
 
-def _completion(site: Site, server: Server, completion: Completion) -> Iterator[Remark]:
+def _completion(context: CheckContext, server: Server, completion: Completion) -> Iterator[Remark]:
     if not server.has_index:
         state = "is not there" if server.has_index is None else "is not valid"
         yield Remark(
@@ -65,7 +65,7 @@ def _completion(site: Site, server: Server, completion: Completion) -> Iterator[
             f"psql -c 'DROP INDEX IF EXISTS {INDEX}' -c 'CREATE INDEX CONCURRENTLY {INDEX} "
             "ON recordings (batch_id, (-ordinal)) WHERE finished_at IS NULL'",
         )
-    level = judged(completion.seconds, site.settings.completion)
+    level = judged(completion.seconds, context.settings.completion)
     if level is not Level.OK:
         how = "by its index" if completion.by_index else "without its index"
         yield Remark(

@@ -22,7 +22,7 @@ _CONNECT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """A queue, as the broker says it is now.
 
     Attributes:
@@ -49,7 +49,7 @@ def all_queue_names(
     return [*of_routes, review_queue_name(address.prefix)]
 
 
-def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
+def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
     """Ask what lies in queues; None for one that is not there. Nothing is taken.
 
     Raises:
@@ -58,27 +58,27 @@ def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Dept
     return _look_amqp(address, names) if address.is_amqp else _look_sqs(address, names)
 
 
-def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
-    depths: dict[str, Depth | None] = {}
+def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
+    depths: dict[str, QueueDepth | None] = {}
     with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
         for name in names:
             # A channel is lost where there is no such queue.
             with connection.channel() as channel:
                 try:
                     answer = channel.queue_declare(name, passive=True)
-                    depths[name] = Depth(int(answer.message_count), int(answer.consumer_count))
+                    depths[name] = QueueDepth(int(answer.message_count), int(answer.consumer_count))
                 except NotFound:
                     depths[name] = None
         connection.close()
     return depths
 
 
-def _look_sqs(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Depth | None]:
-    depths: dict[str, Depth | None] = {}
+def _look_sqs(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
+    depths: dict[str, QueueDepth | None] = {}
     with closing(SqsQueues(address)) as queues:
         for name in names:
             try:
-                depths[name] = Depth(queues.count(name, *_SQS_DEPTH), None)
+                depths[name] = QueueDepth(queues.count(name, *_SQS_DEPTH), None)
             except MissingQueueError:
                 depths[name] = None
     return depths

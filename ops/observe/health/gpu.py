@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ops.observe.health.finding import Finding, Level, Remark, combined
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.environment import Environment
 
 _ASKED = ("name", "driver_version", "memory.used", "memory.total", "temperature.gpu")
@@ -24,7 +24,7 @@ _DRIVER_HELP = "nvidia-smi; on the control machine: ansible-playbook ops/ansible
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuStatus:
     """What ``nvidia-smi`` says of a GPU; MiB and degrees Celsius, None where it says nothing."""
 
     name: str
@@ -44,20 +44,20 @@ class Gpu:
         return cls(name, driver, _number(used), _number(total), _number(temperature))
 
 
-def look_at_gpu(site: Site) -> Finding:
+def look_at_gpu(context: CheckContext) -> CheckResult:
     """See whether there is a GPU where ``cuda`` is asked for, and whether it answers."""
-    wanted = [*_demands(site.environment)]
+    wanted = [*_demands(context.environment)]
     try:
-        gpus = _ask(site)
+        gpus = _ask(context)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         gpus = []
         if _count_in_driver():
             what = "the driver has a GPU, and nvidia-smi does not answer"
             reason = f" ({type(exc).__name__})"
             level = Level.CRITICAL if wanted else Level.WARNING
-            return Finding("gpu", level, what + reason, f"{_DRIVER_HELP} this host")
+            return CheckResult("gpu", level, what + reason, f"{_DRIVER_HELP} this host")
     if not gpus and wanted:
-        return Finding(
+        return CheckResult(
             "gpu",
             Level.CRITICAL,
             f"none here, and {' and '.join(wanted)} demands one",
@@ -65,7 +65,7 @@ def look_at_gpu(site: Site) -> Finding:
             {"gpus": 0},
         )
     if not gpus:
-        return Finding("gpu", Level.OK, "none here, and none expected", figures={"gpus": 0})
+        return CheckResult("gpu", Level.OK, "none here, and none expected", figures={"gpus": 0})
     figures = {
         "gpus": len(gpus),
         "memory_used_mib": {str(number): gpu.used for number, gpu in enumerate(gpus)},
@@ -76,7 +76,7 @@ def look_at_gpu(site: Site) -> Finding:
     return combined("gpu", [*_heat(gpus)], said, figures)
 
 
-def _heat(gpus: list[Gpu]) -> Iterator[Remark]:
+def _heat(gpus: list[GpuStatus]) -> Iterator[Remark]:
     for number, gpu in enumerate(gpus):
         if gpu.temperature is not None and gpu.temperature >= _HOT:
             what = f"GPU {number} has {gpu.temperature:.0f} degrees, and slows down"
@@ -89,7 +89,7 @@ def _demands(environment: Environment) -> Iterator[str]:
             yield f"{name}=cuda"
 
 
-def _ask(site: Site) -> list[Gpu]:
+def _ask(context: CheckContext) -> list[GpuStatus]:
     """Run ``nvidia-smi``.
 
     Raises:
@@ -102,10 +102,10 @@ def _ask(site: Site) -> list[Gpu]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=site.patience.total_seconds(),
+        timeout=context.patience.total_seconds(),
         check=True,
     )
-    return [Gpu.parse(line) for line in done.stdout.splitlines() if line.strip()]
+    return [GpuStatus.parse(line) for line in done.stdout.splitlines() if line.strip()]
 
 
 def _count_in_driver() -> int:

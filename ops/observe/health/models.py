@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumers.speech.models import PACKAGED, SpeechSetupError, find_whisper
-from ops.observe.health.finding import Finding, Level, Remark, combined
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import ModerationSettings, SpeechSettings
 from ops.wiring.settings.work import read_models_root
 
@@ -40,7 +40,7 @@ _NO_MODELS = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ChecksummedFile:
     """A file of a model.
 
     Attributes:
@@ -52,23 +52,23 @@ class Listed:
     digest: str
 
 
-def look_at_models(site: Site) -> Finding:
+def look_at_models(context: CheckContext) -> CheckResult:
     """See whether the models that this host's settings name are there, and all others are whole.
 
     Every file that a model's SHA256SUMS names has to be there and to hold something;
     with ``--full`` each is read to its end.
     """
-    root = read_models_root(site.environment)
-    if (away := _away(site, root)) is not None:
+    root = read_models_root(context.environment)
+    if (away := _away(context, root)) is not None:
         return combined("models", [away], "")
-    remarks = [*_named(site, root)]
+    remarks = [*_named(context, root)]
     folders = []
     for each in _search(root, 2):
         if isinstance(each, Remark):
             remarks.append(each)
         else:
             folders.append(each)
-    files: list[Listed] = []
+    files: list[ChecksummedFile] = []
     for folder in folders:
         try:
             listed = read_sums(folder)
@@ -77,18 +77,18 @@ def look_at_models(site: Site) -> Finding:
             continue
         remarks += _presence(folder, listed)
         files += listed
-    if site.is_full:
-        remarks += _verified(site, files)
-    figures = {"models": len(folders), "files": len(files), "verified": site.is_full}
-    how = "and read" if site.is_full else "(--full reads them)"
+    if context.is_full:
+        remarks += _verified(context, files)
+    figures = {"models": len(folders), "files": len(files), "verified": context.is_full}
+    how = "and read" if context.is_full else "(--full reads them)"
     said = f"{len(folders)} in {root}, {len(files)} files are there {how}"
     return combined("models", remarks, said, figures)
 
 
-def _away(site: Site, root: Path) -> Remark | None:
+def _away(context: CheckContext, root: Path) -> Remark | None:
     """See whether there is a folder of models at all; the default one need not be there."""
     if not root.is_dir():
-        if site.environment.optional("MODELS_ROOT") is None and not root.exists():
+        if context.environment.optional("MODELS_ROOT") is None and not root.exists():
             return None
         is_there = "is no folder" if root.exists() else "is not there"
         what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
@@ -127,9 +127,9 @@ def _closed(folder: Path) -> Remark:
     )
 
 
-def _named(site: Site, root: Path) -> Iterator[Remark]:
+def _named(context: CheckContext, root: Path) -> Iterator[Remark]:
     """Look for the models that consumers of this host would load."""
-    environment = site.environment
+    environment = context.environment
     if environment.optional("WHISPER_MODEL"):
         yield from _whisper(SpeechSettings.read(environment).model, root)
     settings = ModerationSettings.read(environment)
@@ -158,7 +158,7 @@ def _whisper(model: str, root: Path) -> Iterator[Remark]:
         )
 
 
-def read_sums(folder: Path) -> list[Listed]:
+def read_sums(folder: Path) -> list[ChecksummedFile]:
     """Read what a model's folder is to hold.
 
     Raises:
@@ -175,17 +175,17 @@ def read_sums(folder: Path) -> list[Listed]:
     return [_listed(folder, line) for line in content.decode().splitlines() if line]
 
 
-def _listed(folder: Path, line: str) -> Listed:
+def _listed(folder: Path, line: str) -> ChecksummedFile:
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError(f"{SUMS} holds a line that is not sha256sum's")
     name = Path(match["name"])
     if name.is_absolute() or ".." in name.parts:
         raise ValueError(f"{SUMS} names a file outside of the folder")
-    return Listed(folder / name, match["sum"])
+    return ChecksummedFile(folder / name, match["sum"])
 
 
-def _presence(folder: Path, files: list[Listed]) -> Iterator[Remark]:
+def _presence(folder: Path, files: list[ChecksummedFile]) -> Iterator[Remark]:
     if not files:
         yield Remark(Level.CRITICAL, f"{folder.name}: its {SUMS} names no file", _SYNC)
     for listed in files:
@@ -196,12 +196,12 @@ def _presence(folder: Path, files: list[Listed]) -> Iterator[Remark]:
             yield Remark(Level.CRITICAL, f"{name} is empty", _SYNC)
 
 
-def _verified(site: Site, files: list[Listed]) -> Iterator[Remark]:
+def _verified(context: CheckContext, files: list[ChecksummedFile]) -> Iterator[Remark]:
     there = [listed for listed in files if listed.path.is_file()]
-    site.bar.start(sum(listed.path.stat().st_size for listed in there))
+    context.bar.start(sum(listed.path.stat().st_size for listed in there))
     for listed in there:
         try:
-            found = _digest(site, listed.path)
+            found = _digest(context, listed.path)
         except OSError as exc:
             yield Remark(Level.CRITICAL, f"{listed.path}: {exc.strerror}", _SYNC)
             continue
@@ -211,10 +211,10 @@ def _verified(site: Site, files: list[Listed]) -> Iterator[Remark]:
             )
 
 
-def _digest(site: Site, path: Path) -> str:
+def _digest(context: CheckContext, path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            site.bar.advance(len(chunk))
+            context.bar.advance(len(chunk))
     return digest.hexdigest()

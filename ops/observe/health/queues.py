@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from events.routes import Route, dead_letter_queue_name, queue_name
-from ops.observe.health.depths import Depth, all_queue_names, look_into, queue_names
-from ops.observe.health.finding import Finding, Level, Remark, combined
-from ops.observe.health.site import ERRORS, Site
+from ops.observe.health.context import ERRORS, CheckContext
+from ops.observe.health.depths import QueueDepth, all_queue_names, look_into, queue_names
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 
 
-def look_at_queues(site: Site) -> Finding:
+def look_at_queues(context: CheckContext) -> CheckResult:
     """See who takes from each route's queue, how much waits, and what is dead.
 
     For how long the oldest waits is not asked of the broker: SQS tells it to
@@ -20,8 +20,8 @@ def look_at_queues(site: Site) -> Finding:
     oldest archive, recording or batch waits for the route (see `stages`). A message
     that tells of nothing that waits has no age.
     """
-    address, routes = site.broker, site.routes
-    depths = look_into(address, all_queue_names(address, site.topology, routes))
+    address, routes = context.broker, context.routes
+    depths = look_into(address, all_queue_names(address, context.topology, routes))
     remarks: list[Remark] = []
     figures: dict[str, Any] = {"messages": {}, "consumers": {}, "dead": {}}
     said = []
@@ -34,7 +34,7 @@ def look_at_queues(site: Site) -> Finding:
             continue
         waiting = sum(
             depth.messages
-            for name in queue_names(address, site.topology, route)
+            for name in queue_names(address, context.topology, route)
             if (depth := depths[name]) is not None and depth is not dead
         )
         figures["messages"][route.name] = waiting
@@ -43,11 +43,11 @@ def look_at_queues(site: Site) -> Finding:
             figures["consumers"][route.name] = main.consumers
         remarks += _remarks(route, main, waiting, dead)
         said.append(f"{route.name} {waiting}")
-    figures["oldest_seconds"] = _oldest(site)
+    figures["oldest_seconds"] = _oldest(context)
     return combined("queues", remarks, f"waiting: {', '.join(said)}", figures)
 
 
-def _remarks(route: Route, main: Depth, waiting: int, dead: Depth) -> list[Remark]:
+def _remarks(route: Route, main: QueueDepth, waiting: int, dead: QueueDepth) -> list[Remark]:
     remarks = []
     if main.consumers == 0:
         level = Level.CRITICAL if waiting else Level.WARNING
@@ -71,8 +71,8 @@ def _remarks(route: Route, main: Depth, waiting: int, dead: Depth) -> list[Remar
     return remarks
 
 
-def _oldest(site: Site) -> Mapping[str, float]:
+def _oldest(context: CheckContext) -> Mapping[str, float]:
     try:
-        return {backlog.route: backlog.oldest or 0.0 for backlog in site.database.backlogs()}
+        return {backlog.route: backlog.oldest or 0.0 for backlog in context.database.backlogs()}
     except ERRORS:
         return {}

@@ -21,8 +21,8 @@ from ops.bootstrap.rules import comparable, make_rule, put_queue_rules, rule_ids
 from ops.bootstrap.sqs import queue_arn
 from ops.bootstrap.step import Step, found
 from ops.bootstrap.stores import make_store_client
-from ops.observe.health.finding import Finding, Level, Remark, combined
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
 
 #: How stores say that somebody may not read this.
@@ -31,7 +31,7 @@ _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFai
 _REPAIR = "dropscribe bootstrap --dry-run shows it, dropscribe bootstrap puts it right"
 
 
-def look_at_rules(site: Site) -> Finding:
+def look_at_rules(context: CheckContext) -> CheckResult:
     """Compare the bucket's rules with those that ``bootstrap`` would make now.
 
     What these credentials may not read is unknown, and no failure: only
@@ -39,9 +39,9 @@ def look_at_rules(site: Site) -> Finding:
     its policy grants (its source, ``RGWPSListNotifsOp::verify_permission``), so there
     nobody else looks.
     """
-    settings = StoreSettings.read(site.environment)
-    options = BootstrapSettings.read(site.environment)
-    address, routes = site.broker, site.routes
+    settings = StoreSettings.read(context.environment)
+    options = BootstrapSettings.read(context.environment)
+    address, routes = context.broker, context.routes
     kind = settle(options.store_kind, settings, address)
     bucket = Bucket(make_store_client("s3", settings), settings.bucket, settings.region)
 

@@ -8,28 +8,28 @@ import time
 from collections.abc import Sequence
 
 from ops.observe.health.check import Check
-from ops.observe.health.finding import Finding
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult
 
 
-def run_checks(checks: Sequence[Check], site: Site) -> list[Finding]:
+def run_checks(checks: Sequence[Check], context: CheckContext) -> list[CheckResult]:
     """Run checks, and give their findings in the checks' order.
 
     Each has a thread. One that does not end in time is a finding, and its thread is
     left behind: it keeps no process alive.
     """
-    found: queue.Queue[tuple[int, Finding]] = queue.Queue()
+    found: queue.Queue[tuple[int, CheckResult]] = queue.Queue()
 
     def run(number: int, check: Check) -> None:
-        found.put((number, check.run(site)))
+        found.put((number, check.run(context)))
 
     for number, check in enumerate(checks):
         threading.Thread(target=run, args=(number, check), name=check.name, daemon=True).start()
-    limit = site.settings.timeout.total_seconds()
+    limit = context.settings.timeout.total_seconds()
     end = time.monotonic() + limit
-    findings: dict[int, Finding] = {}
+    findings: dict[int, CheckResult] = {}
     while waiting := [number for number in range(len(checks)) if number not in findings]:
-        is_bounded = all(checks[number].is_bounded(site) for number in waiting)
+        is_bounded = all(checks[number].is_bounded(context) for number in waiting)
         try:
             number, finding = found.get(timeout=_left(end) if is_bounded else None)
         except queue.Empty:

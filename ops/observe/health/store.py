@@ -12,27 +12,27 @@ from botocore.exceptions import ClientError
 from consumers.errors import ClockError, PermanentError, TransientError
 from consumers.store import ObjectGoneError
 from consumers.store.refusals import time_of
-from ops.observe.health.finding import Finding, Level, judged
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, judged
 
 #: The header that tells the store's time has whole seconds: on average, it is so late.
 _ROUNDING = timedelta(seconds=0.5)
 
 
-def look_at_store(site: Site) -> Finding:
+def look_at_store(context: CheckContext) -> CheckResult:
     """See whether the store answers, knows these credentials, and has the bucket."""
-    store = site.store
+    store = context.store
     begun = time.monotonic()
     try:
         store.now()
     except ObjectGoneError:
-        return Finding(
+        return CheckResult(
             "store", Level.CRITICAL, f"there is no bucket {store.bucket}", "dropscribe bootstrap"
         )
     except ClockError as exc:
-        return Finding("store", Level.CRITICAL, str(exc), _SET_CLOCK)
+        return CheckResult("store", Level.CRITICAL, str(exc), _SET_CLOCK)
     except PermanentError as exc:
-        return Finding(
+        return CheckResult(
             "store",
             Level.CRITICAL,
             str(exc),
@@ -40,7 +40,7 @@ def look_at_store(site: Site) -> Finding:
             "has, then: dropscribe bootstrap",
         )
     seconds = time.monotonic() - begun
-    return Finding(
+    return CheckResult(
         "store",
         Level.OK,
         f"bucket {store.bucket} answers in {seconds:.2f} s",
@@ -48,27 +48,31 @@ def look_at_store(site: Site) -> Finding:
     )
 
 
-def look_at_clock(site: Site) -> Finding:
+def look_at_clock(context: CheckContext) -> CheckResult:
     """Compare this host's clock with the store's, whose answers have a date, refusals too."""
-    before = site.now()
-    theirs = _store_time(site)
-    ours = before + (site.now() - before) / 2
+    before = context.now()
+    theirs = _store_time(context)
+    ours = before + (context.now() - before) / 2
     offset = (ours - theirs - _ROUNDING).total_seconds()
-    level = judged(abs(offset), site.settings.clock)
+    level = judged(abs(offset), context.settings.clock)
     where = "ahead of" if offset > 0 else "behind"
     figures = {"offset_seconds": round(offset, 1)}
     if level is Level.OK:
-        return Finding("clock", level, f"within {abs(offset):.1f} s of the store's", "", figures)
+        return CheckResult(
+            "clock", level, f"within {abs(offset):.1f} s of the store's", "", figures
+        )
     what = f"this host's clock is {abs(offset):.0f} s {where} the store's"
-    return Finding("clock", level, f"{what}, which refuses from 15 minutes on", _SET_CLOCK, figures)
+    return CheckResult(
+        "clock", level, f"{what}, which refuses from 15 minutes on", _SET_CLOCK, figures
+    )
 
 
 _SET_CLOCK = "timedatectl set-ntp true, then timedatectl status; on the store's host, too"
 
 
-def _store_time(site: Site) -> datetime:
+def _store_time(context: CheckContext) -> datetime:
     try:
-        return site.store.now()
+        return context.store.now()
     except (ClockError, PermanentError, TransientError) as exc:
         answer = _answer_in(exc)
         found = None if answer is None else time_of(answer)

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from ops.cli.render.progress import age
-from ops.observe.health.finding import Finding, Level, Remark, combined, judged
-from ops.observe.health.site import Site
-from ops.recovery.sweep.report import NATURES, Kind
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
+from ops.recovery.sweep.report import REMEDIES, Discrepancy
 
 _SWEEP = "dropscribe sweep; by itself: systemctl enable --now dropscribe-sweep.timer"
 
 
-def look_at_sweep(site: Site) -> Finding:
+def look_at_sweep(context: CheckContext) -> CheckResult:
     """See when the last sweep went through, what it repaired, and what it could not."""
-    last = site.database.last_sweep()
+    last = context.database.last_sweep()
     if last is None:
-        return Finding("sweep", Level.WARNING, "none is on record", _SWEEP)
+        return CheckResult("sweep", Level.WARNING, "none is on record", _SWEEP)
     remarks = []
     ago = age(timedelta(seconds=last.age))
-    level = judged(last.age, site.settings.sweep)
+    level = judged(last.age, context.settings.sweep)
     if level is not Level.OK:
         remarks.append(Remark(level, f"the last one ended {ago} ago", _SWEEP))
     lost = _lost(last.found)
@@ -44,14 +44,14 @@ def look_at_sweep(site: Site) -> Finding:
     return combined("sweep", remarks, said, figures)
 
 
-_REPAIRED = [kind for kind in Kind if NATURES[kind].is_repaired]
+_REPAIRED = [kind for kind in Discrepancy if REMEDIES[kind].is_repaired]
 
 
 def _lost(found: Mapping[str, int]) -> dict[str, int]:
     """Pick what no sweep can repair; kinds that this release does not know are none of it."""
-    known = {str(kind): kind for kind in Kind}
+    known = {str(kind): kind for kind in Discrepancy}
     return {
         name: number
         for name, number in found.items()
-        if name in known and NATURES[known[name]].is_lost
+        if name in known and REMEDIES[known[name]].is_lost
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from consumers.errors import ConfigurationError
-from ops.observe.health.finding import Finding, Level
+from ops.observe.health.result import CheckResult, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ _SERIES = (
 _VOLUMES = {"scratch": "scratch", "models-volume": "models"}
 
 
-def write_textfile(path: Path, findings: Sequence[Finding], now: datetime, look: str) -> None:
+def write_textfile(path: Path, findings: Sequence[CheckResult], now: datetime, look: str) -> None:
     """Write the findings' figures; who reads the file never sees a part of it.
 
     A check that was skipped, and what one could not measure, is left out.
@@ -124,7 +124,7 @@ def _add(registry: CollectorRegistry, series: Series, figure: object) -> None:
             gauge.labels(name).set(value)
 
 
-def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, Finding]) -> None:
+def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, CheckResult]) -> None:
     gauge = Gauge(
         "dropscribe_volume_free_ratio",
         "Which share of a volume is free",

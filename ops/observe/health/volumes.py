@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.observe.health.finding import Finding, Level, Remark, combined
-from ops.observe.health.site import Site
+from ops.observe.health.context import CheckContext
+from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings.health import Limits
 from ops.wiring.settings.work import read_models_root
 
@@ -16,7 +16,7 @@ _GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class FreeSpace:
     """How much of a volume is free, for users who are not root.
 
     Attributes:
@@ -28,26 +28,26 @@ class Space:
     ratio: float
 
 
-def look_at_scratch(site: Site) -> Finding:
+def look_at_scratch(context: CheckContext) -> CheckResult:
     """See whether scratch space is there, mounted where it should be, and not full."""
-    root = site.environment.path("SCRATCH_ROOT") or Path("/tmp")  # noqa: S108
-    return _look("scratch", root, site, "files in work go when their consumer ends: nothing to")
+    root = context.environment.path("SCRATCH_ROOT") or Path("/tmp")  # noqa: S108
+    return _look("scratch", root, context, "files in work go when their consumer ends: nothing to")
 
 
-def look_at_models_volume(site: Site) -> Finding:
+def look_at_models_volume(context: CheckContext) -> CheckResult:
     """See the same of where the models lie."""
-    root = read_models_root(site.environment)
-    return _look("models-volume", root, site, "old versions, in .versions, are not to")
+    root = read_models_root(context.environment)
+    return _look("models-volume", root, context, "old versions, in .versions, are not to")
 
 
-def _look(check: str, root: Path, site: Site, remark: str) -> Finding:
+def _look(check: str, root: Path, context: CheckContext, remark: str) -> CheckResult:
     if not root.is_dir():
         what_to_do = f"systemctl status local-fs.target; mount -a; install -d {root}"
-        return Finding(check, Level.CRITICAL, f"{root} is no folder", what_to_do)
-    remarks = [*_mount(root, site.settings.volume)]
+        return CheckResult(check, Level.CRITICAL, f"{root} is no folder", what_to_do)
+    remarks = [*_mount(root, context.settings.volume)]
     space = measure(root)
     figures = {"free_ratio": round(space.ratio, 4), "free_bytes": space.free}
-    level = falling(space.ratio, site.settings.free)
+    level = judged_falling(space.ratio, context.settings.free)
     shown = f"{space.free / _GIB:.1f} GiB, {space.ratio:.0%}, free in {root}"
     if level is not Level.OK:
         remarks.append(
@@ -56,21 +56,21 @@ def _look(check: str, root: Path, site: Site, remark: str) -> Finding:
     return combined(check, remarks, shown, figures)
 
 
-def falling(value: float, limits: Limits) -> Level:
+def judged_falling(value: float, limits: Limits) -> Level:
     """Tell how bad it is that only so little is left."""
     if value < limits.critical:
         return Level.CRITICAL
     return Level.WARNING if value < limits.warning else Level.OK
 
 
-def measure(root: Path) -> Space:
+def measure(root: Path) -> FreeSpace:
     """Ask how much is free, as ``df`` does."""
     found = os.statvfs(root)
     ratios = [_ratio(found.f_bavail, found.f_blocks - found.f_bfree)]
     # Some filesystems count no files.
     if found.f_files:
         ratios.append(_ratio(found.f_favail, found.f_files - found.f_ffree))
-    return Space(found.f_bavail * found.f_frsize, min(ratios))
+    return FreeSpace(found.f_bavail * found.f_frsize, min(ratios))
 
 
 def _ratio(free: int, used: int) -> float:

@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from consumers.errors import ConfigurationError
-from ops.observe.metrics.pulse import Vitals
+from ops.observe.metrics.liveness import ProcessHealth
 from ops.wiring.settings.observing import Address
 
 #: Seconds that a client may keep its thread waiting.
@@ -57,7 +57,7 @@ class _Handler(WSGIRequestHandler):
         """Log nothing: a scrape is no event."""
 
 
-def make_app(registry: CollectorRegistry, vitals: Vitals) -> WSGIApplication:
+def make_app(registry: CollectorRegistry, vitals: ProcessHealth) -> WSGIApplication:
     """Make the WSGI application: ``/metrics``, ``/healthz`` and ``/readyz``, for GET only."""
     pages: dict[str, _Page] = {
         "/metrics": make_wsgi_app(registry),
@@ -96,7 +96,9 @@ def _say(
 
 
 @contextmanager
-def serving(address: Address, registry: CollectorRegistry, vitals: Vitals) -> Iterator[Address]:
+def serving(
+    address: Address, registry: CollectorRegistry, vitals: ProcessHealth
+) -> Iterator[Address]:
     """Serve for as long as the block runs; gives the address, with the port that was free.
 
     Raises:

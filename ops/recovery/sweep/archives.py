@@ -7,10 +7,10 @@ from collections.abc import Mapping, Set
 from consumers.database.rows import Archive, Batch
 from consumers.database.sweeping import LAST_ARCHIVE, ArchiveFinding
 from consumers.stages.dropped import describe, retire
-from consumers.store import Listed
+from consumers.store import ListedObject
 from events.keys import ARCHIVES, ArchiveKey, BatchId, parse_key
-from ops.recovery.sweep.errand import Errand
-from ops.recovery.sweep.report import Kind
+from ops.recovery.sweep.report import Discrepancy
+from ops.recovery.sweep.run import SweepRun
 
 _GONE = (
     "the archive is gone, or was overwritten, before it was read to its end: drop it again as a "
@@ -18,27 +18,27 @@ _GONE = (
 )
 
 
-def sweep_archives(errand: Errand) -> None:
+def sweep_archives(run: SweepRun) -> None:
     """Go through ``archives/``, a page at a time, and the batches that belong there."""
     after = ""
     described: set[BatchId] = set()
-    for page in errand.store.pages(ARCHIVES):
-        if errand.is_over():
+    for page in run.store.pages(ARCHIVES):
+        if run.is_over():
             return
         # What S3 consoles make of "create folder" is no archive.
         archives = [listed for listed in page if not listed.key.endswith("/")]
         upto = page[-1].key if page else after
-        described |= _sweep_page(errand, archives, after, upto)
-        errand.report.archives += len(archives)
-        errand.progress(errand.report)
+        described |= _sweep_page(run, archives, after, upto)
+        run.report.archives += len(archives)
+        run.progress(run.report)
         after = upto
-    _sweep_page(errand, [], after, LAST_ARCHIVE)
-    _sweep_unknown(errand, described)
+    _sweep_page(run, [], after, LAST_ARCHIVE)
+    _sweep_unknown(run, described)
 
 
-def _sweep_page(errand: Errand, page: list[Listed], after: str, upto: str) -> set[BatchId]:
+def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) -> set[BatchId]:
     """Go through one page; gives the batches of archives that no row was of."""
-    findings = errand.rows.archives(
+    findings = run.rows.archives(
         [listed.key for listed in page],
         [listed.etag for listed in page],
         after=after,
@@ -48,119 +48,119 @@ def _sweep_page(errand: Errand, page: list[Listed], after: str, upto: str) -> se
     described: set[BatchId] = set()
     for finding in findings:
         # What one archive's object is refused for does not keep the others waiting.
-        with errand.attempt(finding.key):
+        with run.attempt(finding.key):
             if not finding.is_listed:
-                _look_for(errand, finding)
+                _look_for(run, finding)
             elif finding.batch_id is not None:
-                _repair(errand, finding, BatchId(finding.batch_id), stored)
-            elif stored[finding.key].last_modified <= errand.cutoff:
-                archive = _described(errand, finding.key)
+                _repair(run, finding, BatchId(finding.batch_id), stored)
+            elif stored[finding.key].last_modified <= run.cutoff:
+                archive = _described(run, finding.key)
                 if archive is not None:
                     described.add(archive.batch)
-                    _repair_unknown(errand, archive)
+                    _repair_unknown(run, archive)
     return described
 
 
 def _repair(
-    errand: Errand, finding: ArchiveFinding, batch: BatchId, stored: Mapping[str, Listed]
+    run: SweepRun, finding: ArchiveFinding, batch: BatchId, stored: Mapping[str, ListedObject]
 ) -> None:
     key = finding.key
     if finding.is_sealed:
-        errand.repair(Kind.ARCHIVE_UNMARKED, key, lambda: _mark(errand, batch))
-    elif stored[key].last_modified > errand.cutoff:
+        run.repair(Discrepancy.ARCHIVE_UNMARKED, key, lambda: _mark(run, batch))
+    elif stored[key].last_modified > run.cutoff:
         return
     elif finding.stalled is not None:
-        errand.report.add(Kind.DEAD, key)
+        run.report.add(Discrepancy.DEAD, key)
     elif finding.is_retold:
-        errand.report.add(Kind.WAITING, key)
+        run.report.add(Discrepancy.WAITING, key)
     else:
-        errand.repair(Kind.ARCHIVE_UNDONE, key, lambda: errand.telling.archive(batch, key))
+        run.repair(Discrepancy.ARCHIVE_UNDONE, key, lambda: run.resender.archive(batch, key))
 
 
-def _repair_unknown(errand: Errand, archive: Archive) -> None:
+def _repair_unknown(run: SweepRun, archive: Archive) -> None:
     """Tell of an archive that has no row."""
     batch, key = archive.batch, archive.key
-    row = errand.database.batch(batch)
+    row = run.database.batch(batch)
     if row is not None and row.etag is not None:
-        _repair_second(errand, archive, row)
-    elif errand.store.head(batch.manifest_key) is not None:
+        _repair_second(run, archive, row)
+    elif run.store.head(batch.manifest_key) is not None:
         # It was unpacked, and its rows were lost.
-        errand.rebuild(batch, archive)
+        run.rebuild(batch, archive)
     elif row is not None and row.stalled is not None:
-        errand.repair(Kind.DEAD, key, lambda: errand.database.register(archive))
+        run.repair(Discrepancy.DEAD, key, lambda: run.database.register(archive))
     else:
-        errand.repair(Kind.ARCHIVE_UNTOLD, key, lambda: _tell(errand, archive))
+        run.repair(Discrepancy.ARCHIVE_UNTOLD, key, lambda: _tell(run, archive))
 
 
-def _repair_second(errand: Errand, archive: Archive, row: Batch) -> None:
+def _repair_second(run: SweepRun, archive: Archive, row: Batch) -> None:
     """Look at an archive whose batch is on record with another key, or other content."""
     if archive.etag != row.etag:
-        errand.report.add(Kind.ARCHIVE_OVERWRITTEN, archive.key)
-    elif row.sealed_at is not None or _is_there(errand, row):
-        errand.report.add(Kind.ARCHIVE_COPY, archive.key)
+        run.report.add(Discrepancy.ARCHIVE_OVERWRITTEN, archive.key)
+    elif row.sealed_at is not None or _is_there(run, row):
+        run.report.add(Discrepancy.ARCHIVE_COPY, archive.key)
     else:
-        errand.repair(Kind.ARCHIVE_UNTOLD, archive.key, lambda: _tell_moved(errand, archive))
+        run.repair(Discrepancy.ARCHIVE_UNTOLD, archive.key, lambda: _tell_moved(run, archive))
 
 
-def _is_there(errand: Errand, row: Batch) -> bool:
-    stored = errand.store.head(row.archive_key) if row.archive_key else None
+def _is_there(run: SweepRun, row: Batch) -> bool:
+    stored = run.store.head(row.archive_key) if row.archive_key else None
     return stored is not None and stored.etag == row.etag
 
 
-def _tell_moved(errand: Errand, archive: Archive) -> None:
-    errand.rows.move_archive(archive.batch, archive.key)
-    errand.telling.archive(archive.batch, archive.key)
+def _tell_moved(run: SweepRun, archive: Archive) -> None:
+    run.rows.move_archive(archive.batch, archive.key)
+    run.resender.archive(archive.batch, archive.key)
 
 
-def _tell(errand: Errand, archive: Archive) -> None:
-    errand.database.register(archive)
-    errand.telling.archive(archive.batch, archive.key)
+def _tell(run: SweepRun, archive: Archive) -> None:
+    run.database.register(archive)
+    run.resender.archive(archive.batch, archive.key)
 
 
-def _described(errand: Errand, key: str) -> Archive | None:
+def _described(run: SweepRun, key: str) -> Archive | None:
     parsed = parse_key(key)
-    stored = errand.store.head(key)
+    stored = run.store.head(key)
     if stored is None or not isinstance(parsed, ArchiveKey):
         return None
-    return describe(errand.store, parsed, stored)
+    return describe(run.store, parsed, stored)
 
 
-def _mark(errand: Errand, batch: BatchId) -> None:
-    row = errand.database.batch(batch)
+def _mark(run: SweepRun, batch: BatchId) -> None:
+    row = run.database.batch(batch)
     if row is not None and row.archive_key is not None and row.etag is not None:
-        retire(errand.store, row.archive_key, row.etag, batch, failed=row.failure is not None)
-    errand.rows.mark_retired(batch)
+        retire(run.store, row.archive_key, row.etag, batch, failed=row.failure is not None)
+    run.rows.mark_retired(batch)
 
 
-def _look_for(errand: Errand, finding: ArchiveFinding) -> None:
+def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
     """Find out what became of an archive that its batch still needs."""
     if finding.batch_id is None:
         return
     batch = BatchId(finding.batch_id)
-    row = errand.database.batch(batch)
+    row = run.database.batch(batch)
     if row is None or row.archive_key != finding.key:
         # Found under another name by now.
         return
-    stored = errand.store.head(finding.key)
+    stored = run.store.head(finding.key)
     if stored is not None and stored.etag == finding.etag:
         # Stored after its page was listed.
         return
-    _lost(errand, batch, finding.key, finding.stalled)
+    _lost(run, batch, finding.key, finding.stalled)
 
 
-def _sweep_unknown(errand: Errand, described: Set[BatchId]) -> None:
+def _sweep_unknown(run: SweepRun, described: Set[BatchId]) -> None:
     """Find what became of batches of which no archive was found."""
-    for batch, stalled in errand.rows.unknown_archives():
-        if batch in described or batch.time > errand.cutoff:
+    for batch, stalled in run.rows.unknown_archives():
+        if batch in described or batch.time > run.cutoff:
             continue
-        if errand.store.head(batch.archive_key) is None:
-            _lost(errand, batch, str(batch), stalled)
+        if run.store.head(batch.archive_key) is None:
+            _lost(run, batch, str(batch), stalled)
 
 
-def _lost(errand: Errand, batch: BatchId, name: str, stalled: str | None) -> None:
-    if errand.store.head(batch.manifest_key) is not None:
+def _lost(run: SweepRun, batch: BatchId, name: str, stalled: str | None) -> None:
+    if run.store.head(batch.manifest_key) is not None:
         # It was read to its end; the rest of the sweep puts that on record.
         return
-    errand.report.add(Kind.ARCHIVE_GONE, name)
-    if stalled is None and not errand.report.is_dry:
-        errand.database.stall_batch(batch, _GONE)
+    run.report.add(Discrepancy.ARCHIVE_GONE, name)
+    if stalled is None and not run.report.is_dry:
+        run.database.stall_batch(batch, _GONE)

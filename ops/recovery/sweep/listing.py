@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from consumers.database.sweeping import LAST_ID, Position
-from consumers.store import Listed
+from consumers.store import ListedObject
 from events.keys import (
     BATCH_SUFFIXES,
     CLIP,
@@ -92,7 +92,7 @@ class Gatherer:
         self._recording: SeenRecording | None = None
         self._chunk = Chunk(("", -1), ("", -1), "", "")
 
-    def add(self, page: Sequence[Listed]) -> Chunk:
+    def add(self, page: Sequence[ListedObject]) -> Chunk:
         """Take the next page; what may go on with the one after is held back."""
         for listed in page:
             self._take(listed)
@@ -109,7 +109,7 @@ class Gatherer:
         self._chunk = Chunk(upto, upto, upto_batch, upto_batch)
         return chunk
 
-    def _take(self, listed: Listed) -> None:
+    def _take(self, listed: ListedObject) -> None:
         key = listed.key
         if key[:_PREFIX] != self._prefix and not self._begin_batch(key[:_PREFIX]):
             self._chunk.foreign.append(key)

@@ -11,7 +11,7 @@ from typing import Any
 _NAMES = 20
 
 
-class Kind(StrEnum):
+class Discrepancy(StrEnum):
     """What can be found."""
 
     ARCHIVE_UNTOLD = "archive-untold"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Nature:
+class Remedy:
     """What a kind means.
 
     Attributes:
@@ -57,60 +57,60 @@ class Nature:
     is_lost: bool = False
 
 
-def _remark(what: str, deed: str) -> Nature:
-    return Nature(what, deed, is_repaired=False)
+def _remark(what: str, deed: str) -> Remedy:
+    return Remedy(what, deed, is_repaired=False)
 
 
-def _loss(what: str, deed: str) -> Nature:
-    return Nature(what, deed, is_repaired=False, is_lost=True)
+def _loss(what: str, deed: str) -> Remedy:
+    return Remedy(what, deed, is_repaired=False, is_lost=True)
 
 
-NATURES: Mapping[Kind, Nature] = {
-    Kind.ARCHIVE_UNTOLD: Nature("archive stored, not told", "told unpack"),
-    Kind.ARCHIVE_UNDONE: Nature("archive told, not unpacked", "told unpack again"),
-    Kind.ARCHIVE_UNMARKED: Nature("archive of a complete batch not tagged", "tagged it"),
-    Kind.RECORDING_UNTOLD: Nature("recording stored, not told", "told transcribe"),
-    Kind.RECORDING_UNDONE: Nature("recording told, not done", "told transcribe again"),
-    Kind.TRANSCRIPT_UNRECORDED: Nature("transcript stored, no row", "told transcribe again"),
-    Kind.TRANSCRIPT_UNTOLD: Nature("transcript stored, not judged", "told moderate"),
-    Kind.VERDICT_UNRECORDED: Nature("verdict stored, no row", "told moderate again"),
-    Kind.BATCH_UNRECORDED: Nature("batch stored, no rows", "rebuilt its rows"),
-    Kind.BATCH_UNCOMPLETED: Nature("batch done, not completed", "completed it"),
-    Kind.BATCH_UNANNOUNCED: Nature("batch completed, not announced", "announced it"),
-    Kind.ANNOUNCEMENT_GONE: Nature("complete.json gone", "wrote it again"),
-    Kind.BATCH_UNITEMISED: Nature("batch complete, no review items made", "told review"),
-    Kind.WAITING: _remark("told again a while ago, not done", "waits in its queue"),
-    Kind.DEAD: _remark(
+REMEDIES: Mapping[Discrepancy, Remedy] = {
+    Discrepancy.ARCHIVE_UNTOLD: Remedy("archive stored, not told", "told unpack"),
+    Discrepancy.ARCHIVE_UNDONE: Remedy("archive told, not unpacked", "told unpack again"),
+    Discrepancy.ARCHIVE_UNMARKED: Remedy("archive of a complete batch not tagged", "tagged it"),
+    Discrepancy.RECORDING_UNTOLD: Remedy("recording stored, not told", "told transcribe"),
+    Discrepancy.RECORDING_UNDONE: Remedy("recording told, not done", "told transcribe again"),
+    Discrepancy.TRANSCRIPT_UNRECORDED: Remedy("transcript stored, no row", "told transcribe again"),
+    Discrepancy.TRANSCRIPT_UNTOLD: Remedy("transcript stored, not judged", "told moderate"),
+    Discrepancy.VERDICT_UNRECORDED: Remedy("verdict stored, no row", "told moderate again"),
+    Discrepancy.BATCH_UNRECORDED: Remedy("batch stored, no rows", "rebuilt its rows"),
+    Discrepancy.BATCH_UNCOMPLETED: Remedy("batch done, not completed", "completed it"),
+    Discrepancy.BATCH_UNANNOUNCED: Remedy("batch completed, not announced", "announced it"),
+    Discrepancy.ANNOUNCEMENT_GONE: Remedy("complete.json gone", "wrote it again"),
+    Discrepancy.BATCH_UNITEMISED: Remedy("batch complete, no review items made", "told review"),
+    Discrepancy.WAITING: _remark("told again a while ago, not done", "waits in its queue"),
+    Discrepancy.DEAD: _remark(
         "does not go on by itself",
         "dropscribe status BATCH says why; dropscribe dead list, or reprocess BATCH",
     ),
-    Kind.FOREIGN: _remark("object that is not dropscribe's", "left alone"),
-    Kind.ARCHIVE_COPY: _remark("another copy of a batch's archive", "left alone"),
-    Kind.ARCHIVE_GONE: _loss(
+    Discrepancy.FOREIGN: _remark("object that is not dropscribe's", "left alone"),
+    Discrepancy.ARCHIVE_COPY: _remark("another copy of a batch's archive", "left alone"),
+    Discrepancy.ARCHIVE_GONE: _loss(
         "archive gone before it was unpacked",
         "drop it again; dropscribe rebuild BATCH forgets what is not stored",
     ),
-    Kind.ARCHIVE_OVERWRITTEN: _loss(
+    Discrepancy.ARCHIVE_OVERWRITTEN: _loss(
         "archive overwritten with other content", "drop the new content as a batch of its own"
     ),
-    Kind.OPUS_GONE: _loss(
+    Discrepancy.OPUS_GONE: _loss(
         "row without its Opus object", "dropscribe reprocess BATCH --from unpack"
     ),
-    Kind.TRANSCRIPT_GONE: _loss(
+    Discrepancy.TRANSCRIPT_GONE: _loss(
         "row without its transcript", "dropscribe reprocess BATCH --only AUDIO_ID"
     ),
-    Kind.VERDICT_GONE: _loss(
+    Discrepancy.VERDICT_GONE: _loss(
         "row without its verdict", "dropscribe reprocess BATCH --from moderate --only AUDIO_ID"
     ),
-    Kind.MANIFEST_GONE: _loss(
+    Discrepancy.MANIFEST_GONE: _loss(
         "batch without its manifest", "dropscribe reprocess BATCH --from unpack"
     ),
-    Kind.FAILED: _loss("can't be looked at, or repaired", "its name says why"),
+    Discrepancy.FAILED: _loss("can't be looked at, or repaired", "its name says why"),
 }
 
 
 @dataclass(slots=True)
-class Tally:
+class DiscrepancyCount:
     """How often a kind was found, and what became of it."""
 
     found: int = 0
@@ -119,7 +119,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Report:
+class SweepReport:
     """What one sweep found and did.
 
     Attributes:
@@ -136,24 +136,24 @@ class Report:
     archives: int = 0
     objects: int = 0
     depths: dict[str, int] = field(default_factory=dict)
-    tallies: dict[Kind, Tally] = field(default_factory=dict)
+    tallies: dict[Discrepancy, DiscrepancyCount] = field(default_factory=dict)
 
-    def add(self, kind: Kind, name: str, *, is_done: bool = False) -> None:
+    def add(self, kind: Discrepancy, name: str, *, is_done: bool = False) -> None:
         """Count one."""
-        tally = self.tallies.setdefault(kind, Tally())
+        tally = self.tallies.setdefault(kind, DiscrepancyCount())
         tally.found += 1
         tally.done += is_done
         if len(tally.names) < _NAMES:
             tally.names.append(name)
 
-    def found(self, kind: Kind) -> int:
+    def found(self, kind: Discrepancy) -> int:
         """How many of a kind were found."""
         return self.tallies[kind].found if kind in self.tallies else 0
 
     @property
     def is_lossless(self) -> bool:
         """Whether everything that was found can be, or was, repaired."""
-        return not any(NATURES[kind].is_lost for kind in self.tallies)
+        return not any(REMEDIES[kind].is_lost for kind in self.tallies)
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``--json`` prints."""

@@ -10,11 +10,11 @@ from consumers.database.sweeping import Ages, Sweeping
 from consumers.stages.completion import Completion
 from consumers.store import Store
 from ops.recovery.rebuild.rebuilder import Rebuilder
-from ops.recovery.resend import Telling
+from ops.recovery.resend import Resender
 from ops.recovery.sweep.archives import sweep_archives
-from ops.recovery.sweep.errand import Errand
 from ops.recovery.sweep.processed import sweep_processed
-from ops.recovery.sweep.report import Kind, Report
+from ops.recovery.sweep.report import Discrepancy, SweepReport
+from ops.recovery.sweep.run import SweepRun
 
 #: By which a sweep knows that another is running.
 _LOCK = "sweep"
@@ -27,7 +27,7 @@ class Sweeper:
         store: The bucket.
         database: The tables, as the consumers use them.
         rows: The tables, as a sweep sees them.
-        telling: Sends events again.
+        resender: Sends events again.
         completion: Completes batches.
         rebuilder: Makes a batch's rows from the bucket.
         ages: From when on something counts.
@@ -39,7 +39,7 @@ class Sweeper:
         store: Store,
         database: Database,
         rows: Sweeping,
-        telling: Telling,
+        resender: Resender,
         completion: Completion,
         rebuilder: Rebuilder,
         ages: Ages,
@@ -47,7 +47,7 @@ class Sweeper:
         self._store = store
         self._database = database
         self._rows = rows
-        self._telling = telling
+        self._resender = resender
         self._completion = completion
         self._rebuilder = rebuilder
         self._ages = ages
@@ -57,8 +57,8 @@ class Sweeper:
         *,
         is_dry: bool = False,
         is_over: Callable[[], bool] = lambda: False,
-        progress: Callable[[Report], None] = lambda _: None,
-    ) -> Report | None:
+        progress: Callable[[SweepReport], None] = lambda _: None,
+    ) -> SweepReport | None:
         """Compare bucket and rows, and repair what is not in order.
 
         Args:
@@ -73,15 +73,15 @@ class Sweeper:
             TransientError: Store, database or broker is away. What was done
                 until then is done, and the next sweep does the rest.
         """
-        report = Report(is_dry=is_dry)
+        report = SweepReport(is_dry=is_dry)
         with self._database.locks() as locks:
             if not is_dry and not locks.acquire(_LOCK):
                 return None
-            errand = Errand(
+            run = SweepRun(
                 store=self._store,
                 database=self._database,
                 rows=self._rows,
-                telling=self._telling,
+                resender=self._resender,
                 completion=self._completion,
                 rebuilder=self._rebuilder,
                 cutoff=self._store.now() - self._ages.older_than,
@@ -92,19 +92,19 @@ class Sweeper:
             )
             for part in (sweep_archives, sweep_processed, _sweep_ends, _sweep_reviews):
                 if not is_over():
-                    part(errand)
+                    part(run)
             report.ended_early = is_over()
-            report.depths = self._telling.depths()
-            self._put_on_record(errand)
+            report.depths = self._resender.depths()
+            self._put_on_record(run)
         return report
 
-    def _put_on_record(self, errand: Errand) -> None:
+    def _put_on_record(self, run: SweepRun) -> None:
         """Say when it was, and what it did: of one that only looked, or gave up, nothing is."""
-        report = errand.report
+        report = run.report
         if report.is_dry or report.ended_early:
             return
         self._rows.put_sweep(
-            errand.began,
+            run.began,
             found={str(kind): tally.found for kind, tally in report.tallies.items()},
             repaired={
                 str(kind): tally.done for kind, tally in report.tallies.items() if tally.done
@@ -112,25 +112,25 @@ class Sweeper:
         )
 
 
-def _sweep_ends(errand: Errand) -> None:
+def _sweep_ends(run: SweepRun) -> None:
     """Complete what is done, and announce what is completed."""
-    for batch, is_completed in errand.rows.ends():
-        if errand.is_over():
+    for batch, is_completed in run.rows.ends():
+        if run.is_over():
             return
-        kind = Kind.BATCH_UNANNOUNCED if is_completed else Kind.BATCH_UNCOMPLETED
-        errand.repair(kind, str(batch), partial(errand.completion.look, batch))
+        kind = Discrepancy.BATCH_UNANNOUNCED if is_completed else Discrepancy.BATCH_UNCOMPLETED
+        run.repair(kind, str(batch), partial(run.completion.look, batch))
 
 
-def _sweep_reviews(errand: Errand) -> None:
+def _sweep_reviews(run: SweepRun) -> None:
     """Have review items made of the complete batches that have none."""
-    for batch, stalled, is_retold in errand.rows.not_itemised():
-        if errand.is_over():
+    for batch, stalled, is_retold in run.rows.not_itemised():
+        if run.is_over():
             return
         if stalled is not None or is_retold:
-            errand.report.add(Kind.WAITING if stalled is None else Kind.DEAD, str(batch))
+            run.report.add(Discrepancy.WAITING if stalled is None else Discrepancy.DEAD, str(batch))
         else:
-            errand.repair(
-                Kind.BATCH_UNITEMISED,
+            run.repair(
+                Discrepancy.BATCH_UNITEMISED,
                 str(batch),
-                partial(errand.telling.completion, batch),
+                partial(run.resender.completion, batch),
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 from consumers.runtime.account import Accountant
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
-from ops.observe.metrics.figures import Figures
-from ops.observe.metrics.pulse import Pulse
+from ops.observe.metrics.consumer import ConsumerMetrics
+from ops.observe.metrics.liveness import LoopHealth
 from ops.wiring.composition import open_inbox, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
@@ -54,7 +54,9 @@ def ours(
         stop = Stop()
         tally = Tally(int(count), stop.asked.set)
         with log.open("a") as file:
-            accountant = Accountant(Figures(version("dropscribe")).observer(Pulse(route)))
+            accountant = Accountant(
+                ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route))
+            )
             Loop(
                 route=whose,
                 handler=Idle(group, tally),

@@ -15,19 +15,19 @@ from consumers.stages.completion import Completion
 from consumers.store import Store
 from events.keys import BatchId
 from ops.recovery.rebuild.rebuilder import Rebuilder
-from ops.recovery.resend import Telling
-from ops.recovery.sweep.report import Kind, Report
+from ops.recovery.resend import Resender
+from ops.recovery.sweep.report import Discrepancy, SweepReport
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class SweepRun:
     """One sweep.
 
     Attributes:
         store: The bucket.
         database: The tables, as the consumers use them.
         rows: The tables, as a sweep sees them.
-        telling: Sends events again.
+        resender: Sends events again.
         completion: Completes batches.
         rebuilder: Makes a batch's rows from the bucket.
         cutoff: What was stored after that may be on its way (the store's time).
@@ -41,14 +41,14 @@ class Errand:
     store: Store
     database: Database
     rows: Sweeping
-    telling: Telling
+    resender: Resender
     completion: Completion
     rebuilder: Rebuilder
     cutoff: datetime
     began: datetime
-    report: Report
+    report: SweepReport
     is_over: Callable[[], bool]
-    progress: Callable[[Report], None]
+    progress: Callable[[SweepReport], None]
     rebuilt: set[str] = field(default_factory=set)
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> None:
@@ -56,10 +56,10 @@ class Errand:
         if self.report.is_dry:
             self.rebuilt.add(str(batch))
         self.repair(
-            Kind.BATCH_UNRECORDED, str(batch), lambda: self.rebuilder.rebuild(batch, archive)
+            Discrepancy.BATCH_UNRECORDED, str(batch), lambda: self.rebuilder.rebuild(batch, archive)
         )
 
-    def repair(self, kind: Kind, name: str, deed: Callable[[], object]) -> None:
+    def repair(self, kind: Discrepancy, name: str, deed: Callable[[], object]) -> None:
         """Count a finding, and repair it unless that is not wanted.
 
         What fails for good is counted as that, and does not end the sweep.
@@ -78,6 +78,6 @@ class Errand:
             yield
         except BusyError:
             # A consumer has it in hand after all.
-            self.report.add(Kind.WAITING, name)
+            self.report.add(Discrepancy.WAITING, name)
         except PermanentError as exc:
-            self.report.add(Kind.FAILED, f"{name}: {exc}")
+            self.report.add(Discrepancy.FAILED, f"{name}: {exc}")

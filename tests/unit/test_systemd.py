@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.observe.metrics.pulse import Pulse, Vitals
+from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.systemd import Notifier, Supervision
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings.observing import Address, ObservingSettings
@@ -58,8 +58,8 @@ class Supervised:
         self.systemd = systemd
         self.written = Written()
         self.clock = Clock()
-        self.pulse = Pulse("unpack", self.clock)
-        self.vitals = Vitals([self.pulse], hung_after=HUNG)
+        self.pulse = LoopHealth("unpack", self.clock)
+        self.vitals = ProcessHealth([self.pulse], hung_after=HUNG)
         self.supervision = Supervision(
             Notifier(systemd.address, self.written.log),
             self.vitals,

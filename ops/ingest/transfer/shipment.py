@@ -10,7 +10,7 @@ from typing import Any, Self
 from events.keys import BatchId
 
 
-class State(StrEnum):
+class ShipmentState(StrEnum):
     """How far a shipment is."""
 
     #: It is being read into a file here.
@@ -37,7 +37,7 @@ class FileVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ShipmentFile:
     """A file in a shipment.
 
     Attributes:
@@ -76,7 +76,7 @@ class Shipment:
     host: str
     path: bytes
     is_pack: bool
-    state: State
+    state: ShipmentState
     size: int | None
     sha256: str | None
     part_size: int | None
@@ -87,4 +87,4 @@ class Shipment:
     def from_row(cls, row: Sequence[Any]) -> Self:
         """Read the ledger's row."""
         number, batch, host, path, is_pack, state, *others = row
-        return cls(number, BatchId(batch), host, path, bool(is_pack), State(state), *others)
+        return cls(number, BatchId(batch), host, path, bool(is_pack), ShipmentState(state), *others)

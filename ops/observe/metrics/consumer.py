@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from consumers.runtime.observer import Observer
 from consumers.runtime.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
 from events.keys import AudioId, BatchId
-from ops.observe.metrics.pulse import Pulse
+from ops.observe.metrics.liveness import LoopHealth
 
 #: The states to which each route brings recordings.
 STATES = {
@@ -28,7 +28,7 @@ _COMPLETION = (*(_MINUTE * n for n in (1, 5, 10, 30)), *(_HOUR * n for n in (1, 
 _FILL = tuple(n / 10 for n in range(1, 11))
 
 
-class Figures:
+class ConsumerMetrics:
     """All figures, in a registry of their own.
 
     Args:
@@ -113,7 +113,7 @@ class Figures:
         # The process' memory, CPU time, open files and start; without its transcoders.
         ProcessCollector(registry=registry)
 
-    def observer(self, pulse: Pulse) -> Observer:
+    def observer(self, pulse: LoopHealth) -> Observer:
         """Make the observer of the pulse's route."""
         return RouteObserver(self, pulse)
 
@@ -121,7 +121,7 @@ class Figures:
 class RouteObserver:
     """Keeps one route's figures, and its pulse."""
 
-    def __init__(self, figures: Figures, pulse: Pulse) -> None:
+    def __init__(self, figures: ConsumerMetrics, pulse: LoopHealth) -> None:
         route = pulse.route
         self._pulse = pulse
         self._figures = figures

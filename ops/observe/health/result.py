@@ -39,7 +39,7 @@ _ORDER = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check saw.
 
     Attributes:
@@ -99,7 +99,7 @@ def judged(value: float, limits: Limits) -> Level:
 
 def combined(
     check: str, remarks: Sequence[Remark], all_well: str, figures: Mapping[str, Any] | None = None
-) -> Finding:
+) -> CheckResult:
     """Make one finding of remarks: as bad as the worst, which is said first.
 
     Args:
@@ -115,8 +115,8 @@ def combined(
     )
     if not wrong:
         said = [all_well, *(remark.what for remark in remarks)]
-        return Finding(check, Level.OK, "; ".join(said), figures=figures)
-    return Finding(
+        return CheckResult(check, Level.OK, "; ".join(said), figures=figures)
+    return CheckResult(
         check,
         wrong[0].level,
         "; ".join(remark.what for remark in wrong),

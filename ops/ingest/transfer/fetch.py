@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from functools import partial as bound
 
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import ChangedError, FileError
 from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.remote import Remote, Session
-from ops.ingest.transfer.report import Entry, Outcome, Report
-from ops.ingest.transfer.rows import Member, Shipment
-from ops.ingest.transfer.staging import Partial, Staging
-from ops.ingest.transfer.upload import part_size
+from ops.ingest.transfer.remote import Remote, RemoteSession
+from ops.ingest.transfer.report import TransferOutcome, TransferReport, TransferResult
+from ops.ingest.transfer.shipment import Shipment, ShipmentFile
+from ops.ingest.transfer.staging import PartialFile, StagingFolder
+from ops.ingest.transfer.upload import Advance, part_size
 
 #: Files that are hashed by one command: it says nothing until all of them are.
 _HASHED_AT_ONCE = 64
 
-Advance = Callable[[int], None]
 
-
-class Stager:
+class Fetcher:
     """Makes staged files of shipments.
 
     Args:
@@ -31,7 +28,7 @@ class Stager:
         report: Is told of files that are left out.
     """
 
-    def __init__(self, ledger: Ledger, staging: Staging, report: Report) -> None:
+    def __init__(self, ledger: Ledger, staging: StagingFolder, report: TransferReport) -> None:
         self._ledger = ledger
         self._staging = staging
         self._report = report
@@ -66,7 +63,7 @@ class Stager:
         await self._hash(shipment, remote)
         self._staging.require_room(shipment, self.size(shipment))
         count, sha256 = 0, ""
-        with Partial(self._staging.path(shipment)) as partial:
+        with PartialFile(self._staging.path(shipment)) as partial:
             for member in self._ledger.members(shipment):
                 count += await self._add(partial, shipment, member, remote, advance)
             if count:
@@ -107,13 +104,13 @@ class Stager:
         for first in range(0, len(members), _HASHED_AT_ONCE):
             group = members[first : first + _HASHED_AT_ONCE]
             files = [member.file for member in group]
-            digests: list[str | None] = await remote.do(bound(Session.sha256, files=files))
+            digests: list[str | None] = await remote.do(bound(RemoteSession.sha256, files=files))
             for member, sha256 in zip(group, digests, strict=True):
                 self._hashed(shipment, member, sha256)
 
-    def _hashed(self, shipment: Shipment, member: Member, sha256: str | None) -> None:
+    def _hashed(self, shipment: Shipment, member: ShipmentFile, sha256: str | None) -> None:
         if sha256 is None:
-            self._leave(shipment, member, Outcome.FAILED, "it is gone, or can't be read")
+            self._leave(shipment, member, TransferOutcome.FAILED, "it is gone, or can't be read")
             return
         sent = self._ledger.same_content(member.file.size, sha256)
         if sent is None:
@@ -121,15 +118,17 @@ class Stager:
             return
         self._copied(shipment, member, sha256, sent)
 
-    def _copied(self, shipment: Shipment, member: Member, sha256: str, other: Shipment) -> None:
+    def _copied(
+        self, shipment: Shipment, member: ShipmentFile, sha256: str, other: Shipment
+    ) -> None:
         self._ledger.copied(member, sha256, other)
-        self._tell(shipment, member, Outcome.COPY, f"its content is in {other.batch}")
+        self._tell(shipment, member, TransferOutcome.COPY, f"its content is in {other.batch}")
 
     async def _add(
         self,
-        partial: Partial,
+        partial: PartialFile,
         shipment: Shipment,
-        member: Member,
+        member: ShipmentFile,
         remote: Remote,
         advance: Advance,
     ) -> bool:
@@ -143,7 +142,9 @@ class Stager:
             await self._add_content(partial, member, remote, advance)
         except FileError as exc:
             partial.back(before)
-            kind = Outcome.CHANGED if isinstance(exc, ChangedError) else Outcome.FAILED
+            kind = (
+                TransferOutcome.CHANGED if isinstance(exc, ChangedError) else TransferOutcome.FAILED
+            )
             self._leave(shipment, member, kind, str(exc))
             return False
         if shipment.is_pack:
@@ -153,7 +154,7 @@ class Stager:
         return True
 
     async def _add_content(
-        self, partial: Partial, member: Member, remote: Remote, advance: Advance
+        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: Advance
     ) -> None:
         start = partial.mark()
         resumed, sha256 = await self._fetch(partial, member, remote, advance)
@@ -168,7 +169,7 @@ class Stager:
         self._report.resumed += resumed
 
     async def _fetch(
-        self, partial: Partial, member: Member, remote: Remote, advance: Advance
+        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: Advance
     ) -> tuple[int, str]:
         """Read what is here, and fetch the rest; give how much was here, and the SHA-256 of all."""
         digest = hashlib.sha256()
@@ -176,7 +177,7 @@ class Stager:
         here = await asyncio.to_thread(partial.recall, member.file.size, digest)
         advance(here)
 
-        async def rest(session: Session) -> None:
+        async def rest(session: RemoteSession) -> None:
             async for data in session.read(member.file, partial.position - start):
                 await asyncio.to_thread(partial.append, data, digest)
                 advance(len(data))
@@ -184,9 +185,15 @@ class Stager:
         await remote.do(rest, lambda: partial.position)
         return here, digest.hexdigest()
 
-    def _leave(self, shipment: Shipment, member: Member, outcome: Outcome, why: str) -> None:
+    def _leave(
+        self, shipment: Shipment, member: ShipmentFile, outcome: TransferOutcome, why: str
+    ) -> None:
         self._ledger.leave(member)
         self._tell(shipment, member, outcome, why)
 
-    def _tell(self, shipment: Shipment, member: Member, outcome: Outcome, why: str) -> None:
-        self._report.add(Entry(outcome, shipment.host, member.file.path, member.file.size, why=why))
+    def _tell(
+        self, shipment: Shipment, member: ShipmentFile, outcome: TransferOutcome, why: str
+    ) -> None:
+        self._report.add(
+            TransferResult(outcome, shipment.host, member.file.path, member.file.size, why=why)
+        )

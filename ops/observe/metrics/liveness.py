@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 
-class Pulse:
+class LoopHealth:
     """One loop's signs of life: written by its own thread, read by any.
 
     Attributes:
@@ -36,7 +36,7 @@ class Pulse:
         return 0.0 if self._turned_at is None else self._clock() - self._turned_at
 
 
-class Vitals:
+class ProcessHealth:
     """What a process' pulses say together.
 
     Args:
@@ -44,7 +44,7 @@ class Vitals:
         hung_after: Seconds without a turn after which a loop counts as hung.
     """
 
-    def __init__(self, pulses: Sequence[Pulse], *, hung_after: float) -> None:
+    def __init__(self, pulses: Sequence[LoopHealth], *, hung_after: float) -> None:
         self.pulses = pulses
         self._hung_after = hung_after
         self.is_stopping = False
@@ -54,7 +54,7 @@ class Vitals:
         """Say what is wrong with each loop that hangs or has died; a broker that is away is not."""
         return [*filter(None, map(self._trouble, self.pulses))]
 
-    def _trouble(self, pulse: Pulse) -> str | None:
+    def _trouble(self, pulse: LoopHealth) -> str | None:
         if pulse.has_died:
             return f"{pulse.route} has died"
         if (seconds := pulse.still_for) > self._hung_after:

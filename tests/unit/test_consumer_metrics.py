@@ -12,29 +12,29 @@ from consumers.runtime.verdict import REASONS, Ack, DeadLetter, Retry
 from consumers.speech.whisper import _fills
 from events.keys import AudioId, BatchId
 from events.routes import ROUTES
-from ops.observe.metrics.figures import STATES, Figures
-from ops.observe.metrics.pulse import Pulse
+from ops.observe.metrics.consumer import STATES, ConsumerMetrics
+from ops.observe.metrics.liveness import LoopHealth
 from tests.unit.scraped import Scraped
 
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
 
 
-def scraped(figures: Figures) -> Scraped:
+def scraped(figures: ConsumerMetrics) -> Scraped:
     return Scraped(generate_latest(figures.registry).decode())
 
 
 @pytest.fixture
-def figures() -> Figures:
-    return Figures("1.2.3")
+def figures() -> ConsumerMetrics:
+    return ConsumerMetrics("1.2.3")
 
 
 @pytest.fixture
-def observer(figures: Figures) -> Observer:
-    return figures.observer(Pulse("transcribe"))
+def observer(figures: ConsumerMetrics) -> Observer:
+    return figures.observer(LoopHealth("transcribe"))
 
 
 def test_verdicts_are_counted_by_route_and_dead_letters_by_reason(
-    figures: Figures, observer: Observer
+    figures: ConsumerMetrics, observer: Observer
 ) -> None:
     observer.settled(Ack(), 2.0)
     observer.settled(Ack(), 3.0)
@@ -51,7 +51,7 @@ def test_verdicts_are_counted_by_route_and_dead_letters_by_reason(
     assert value("dropscribe_delivery_seconds_sum", route="transcribe") == pytest.approx(5.3)
 
 
-def test_all_that_is_told_can_be_scraped(figures: Figures, observer: Observer) -> None:
+def test_all_that_is_told_can_be_scraped(figures: ConsumerMetrics, observer: Observer) -> None:
     with stage(observer, "hear"):
         pass
     observer.recording_ended(AUDIO, "transcribed", 12.5)
@@ -75,7 +75,9 @@ def test_all_that_is_told_can_be_scraped(figures: Figures, observer: Observer) -
     assert value("process_resident_memory_bytes") > 0
 
 
-def test_a_stage_that_fails_is_timed_all_the_same(figures: Figures, observer: Observer) -> None:
+def test_a_stage_that_fails_is_timed_all_the_same(
+    figures: ConsumerMetrics, observer: Observer
+) -> None:
     with pytest.raises(OSError, match="away"), stage(observer, "store"):
         raise OSError("away")
     assert (
@@ -85,9 +87,9 @@ def test_a_stage_that_fails_is_timed_all_the_same(figures: Figures, observer: Ob
 
 
 @pytest.mark.parametrize("route", [route.name for route in ROUTES])
-def test_what_has_not_happened_yet_is_there_as_zero(figures: Figures, route: str) -> None:
+def test_what_has_not_happened_yet_is_there_as_zero(figures: ConsumerMetrics, route: str) -> None:
     """Or the first dead letter would be no increase, and no alert would fire."""
-    figures.observer(Pulse(route))
+    figures.observer(LoopHealth(route))
     value = scraped(figures).value
     assert value("dropscribe_store_errors_total", route=route) == 0
     for reason in REASONS:
@@ -96,14 +98,16 @@ def test_what_has_not_happened_yet_is_there_as_zero(figures: Figures, route: str
         assert value("dropscribe_recordings_total", route=route, state=state) == 0
 
 
-def test_processes_keep_figures_of_their_own(figures: Figures, observer: Observer) -> None:
+def test_processes_keep_figures_of_their_own(figures: ConsumerMetrics, observer: Observer) -> None:
     observer.store_failed()
-    other = Figures("1.2.3")
-    other.observer(Pulse("transcribe"))
+    other = ConsumerMetrics("1.2.3")
+    other.observer(LoopHealth("transcribe"))
     assert scraped(other).value("dropscribe_store_errors_total", route="transcribe") == 0
 
 
-def test_nothing_is_lost_where_many_threads_tell(figures: Figures, observer: Observer) -> None:
+def test_nothing_is_lost_where_many_threads_tell(
+    figures: ConsumerMetrics, observer: Observer
+) -> None:
     def tell() -> None:
         for _ in range(1000):
             observer.recording_ended(AUDIO, "transcribed", 1.0)

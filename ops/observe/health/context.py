@@ -74,7 +74,7 @@ class _Shared(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ProgressBar:
     """Shows how far something long is.
 
     Attributes:
@@ -87,7 +87,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Site:
+class CheckContext:
     """A deployment, seen from this host.
 
     Attributes:
@@ -101,7 +101,7 @@ class Site:
     environment: Environment
     settings: HealthSettings
     is_full: bool = False
-    bar: Bar = Bar()
+    bar: ProgressBar = ProgressBar()
     now: Callable[[], datetime] = utc_now
     _shared: dict[str, _Shared[Watching]] = field(default_factory=dict, repr=False)
 
@@ -164,14 +164,16 @@ class Site:
 
 
 @contextmanager
-def open_site(environment: Environment, *, is_full: bool, bar: Bar) -> Iterator[Site]:
+def open_context(
+    environment: Environment, *, is_full: bool, bar: ProgressBar
+) -> Iterator[CheckContext]:
     """Look at a deployment for as long as the block runs.
 
     Raises:
         SettingError: A limit can't be.
     """
-    site = Site(environment, HealthSettings.read(environment), is_full=is_full, bar=bar)
+    context = CheckContext(environment, HealthSettings.read(environment), is_full=is_full, bar=bar)
     try:
-        yield site
+        yield context
     finally:
-        site.close()
+        context.close()
