@@ -22,7 +22,7 @@ from tests.bench.latency import LATENCY
 from tests.bench.machine import describe_machine, describe_packages
 from tests.bench.memory import SOAK_MEMORY
 from tests.bench.policy import POLICY
-from tests.bench.report import Report
+from tests.bench.report import BenchmarkReport
 from tests.bench.rounds import measure
 from tests.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
 from tests.bench.sweep import SWEEP
@@ -123,7 +123,7 @@ def _chosen(names: Sequence[str]) -> Sequence[Benchmark]:
     return [known[name] for name in names] or BENCHMARKS
 
 
-def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> Report:
+def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> BenchmarkReport:
     begin = time.perf_counter()
     try:
         with (
@@ -135,7 +135,7 @@ def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> R
             packages = describe_packages(prepared.packages)
     except (ConfigurationError, TransientError, DisagreementError, ServerError) as exc:
         raise click.ClickException(f"{benchmark.name}: {exc}") from exc
-    return Report(
+    return BenchmarkReport(
         benchmark,
         prepared.unit,
         findings,

@@ -20,7 +20,7 @@ class Sample:
     Attributes:
         value: What is compared, in the benchmark's unit; less is better.
         facts: Other figures of this run, by name, with their unit in it ("peak MB").
-        output: What was made, for `Prepared.agree` to look at.
+        output: What was made, for `PreparedBenchmark.agree` to look at.
     """
 
     value: float
@@ -71,7 +71,7 @@ def _nothing_to_compare(_: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedBenchmark:
     """A benchmark whose input lies ready and whose servers run.
 
     Attributes:
@@ -126,4 +126,4 @@ class Benchmark:
 
     name: str
     about: str
-    prepare: Callable[[Conditions], AbstractContextManager[Prepared]]
+    prepare: Callable[[Conditions], AbstractContextManager[PreparedBenchmark]]

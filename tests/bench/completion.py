@@ -20,7 +20,7 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
@@ -45,11 +45,11 @@ _FLAT = 1.2
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     most = max(conditions.scaled(_SIZES[-1]), _SMALL)
     sizes = [size for size in _SIZES if size <= most]
     with postgres(_CONFIG) as server:
-        yield Prepared(
+        yield PreparedBenchmark(
             "ms per recording",
             list(_cases(server, sizes)),
             [goal for workers in _WORKERS for goal in _goals(sizes[-1], workers)],

@@ -27,7 +27,7 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.taking.bare import bare
@@ -71,7 +71,7 @@ def _case(
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     # Of one alone there would be no time from the first to the last.
     count = max(2, conditions.scaled(_COUNT))
     with rabbitmq() as node:
@@ -84,7 +84,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
             _GROUP,
             conditions.folder / "consumer.log",
         )
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [
                 _case(_OURS, box, _QUEUE, lambda: plain(count), ours, *ours_given),

@@ -12,12 +12,12 @@ from tests.bench.benchmark import (
     Case,
     Conditions,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.sound import spoken_clips
 from tests.bench.unpack import pack
-from tests.bench.unpacking import Site, beginner, site
+from tests.bench.unpacking import UnpackServers, beginner, site
 
 _SIZES = {"50 MB": 50_000_000, "500 MB": 500_000_000, "5 GB": 5_000_000_000}
 
@@ -28,7 +28,7 @@ _WARM = "archives/warm.tar"
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     clips = [clip.mp3 for clip in spoken_clips(_DISTINCT)]
     mean = sum(map(len, clips)) / len(clips)
     with site(conditions.folder) as at:
@@ -41,7 +41,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
                 pack(file, islice(cycle(clips), count))
             at.put(key, path)
             path.unlink()
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [_case(name, at) for name in _SIZES],
             [Goal(of="5 GB", to="50 MB", bound="at most", limit=1.5)],
@@ -49,7 +49,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
         )
 
 
-def _case(name: str, at: Site) -> Case:
+def _case(name: str, at: UnpackServers) -> Case:
     """Time until the first object; the consumer is killed then, and another one is made."""
 
     def run() -> Sample:

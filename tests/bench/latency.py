@@ -25,7 +25,7 @@ from events.routes import exchange_name, rule_id
 from ops.wiring.composition import make_store, route_named, utc_now
 from ops.wiring.settings import read_broker_address
 from tests.bench.apart import Apart, apart
-from tests.bench.benchmark import Benchmark, Case, Conditions, Prepared, Sample
+from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample
 from tests.bench.channel import open_channel
 from tests.bench.noting import Note, noting
 from tests.harness.servers.ceph import ceph
@@ -176,7 +176,7 @@ def _completion(drop: _Drop) -> Mapping[str, float]:
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     drops = conditions.scaled(_DROPS)
     with ExitStack() as stack:
         deployed = stack.enter_context(deployment(Random(1), ceph()))
@@ -192,7 +192,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
             consumers["unpack"],
             consumers["moderate"],
         )
-        yield Prepared(
+        yield PreparedBenchmark(
             "ms",
             [
                 _case("drop to first delivery", site, drops, _delivery),

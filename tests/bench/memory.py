@@ -22,11 +22,11 @@ from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
 from ops.wiring.composition import make_store, utc_now
-from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, Prepared, Sample
+from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBenchmark, Sample
 from tests.harness.servers.ceph import ceph
 from tests.soak.batches import make_archive
 from tests.soak.deployment import deployment
-from tests.soak.fleet import Consumer, fleet
+from tests.soak.fleet import FleetConsumer, fleet
 
 #: Deliveries after which each consumer is looked at.
 _SOME, _MANY = 1_000, 10_000
@@ -63,7 +63,7 @@ class _Site:
     store: Store
     url: str = field(repr=False)
     folder: Path
-    consumers: Mapping[str, Consumer]
+    consumers: Mapping[str, FleetConsumer]
     dropped: int = 0
     megabytes: dict[str, float] = field(default_factory=dict)
 
@@ -149,7 +149,7 @@ def _case(site: _Site, route: str, deliveries: int) -> Case:
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     some, many = conditions.scaled(_SOME), conditions.scaled(_MANY)
     with ExitStack() as stack:
         deployed = stack.enter_context(deployment(Random(1), ceph()))
@@ -163,7 +163,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
             conditions.folder,
             {route: consumers.add(route) for route in routes},
         )
-        yield Prepared(
+        yield PreparedBenchmark(
             "MB",
             [_case(site, route, number) for number in (some, many) for route in routes],
             [Goal(_name(route, many), _name(route, some), "at most", _GROWTH) for route in routes],

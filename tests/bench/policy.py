@@ -21,7 +21,7 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 
@@ -83,7 +83,7 @@ def _case(name: str, judge: CopeJudge, windows: Sequence[str]) -> Case:
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     libraries = import_libraries()
     shape = "gemma-2-9b" if conditions.device == "cuda" else "small"
     tokens = PromptTokens(_tokenizer(libraries))
@@ -109,7 +109,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
             raise DisagreementError(f"scores differ by {most:.2g}")
         return {"largest difference in scores": most}
 
-    yield Prepared(
+    yield PreparedBenchmark(
         "ms per window",
         [
             _case(_OURS, judge(reuses_prefix=True), windows),

@@ -15,7 +15,7 @@ from tests.bench.rounds import Findings, Ratio, Spread
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchmarkReport:
     """One benchmark's findings, with what they depend on.
 
     Attributes:

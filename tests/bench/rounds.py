@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.bench.benchmark import Case, Goal, Prepared, Sample
+from tests.bench.benchmark import Case, Goal, PreparedBenchmark, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Findings:
     agreement: Mapping[str, float]
 
 
-def measure(prepared: Prepared, rounds: int, advance: Callable[[str], None]) -> Findings:
+def measure(prepared: PreparedBenchmark, rounds: int, advance: Callable[[str], None]) -> Findings:
     """Run all cases in turns, each round beginning with another one.
 
     Args:

@@ -28,7 +28,7 @@ _WHY = ("because it was raining", "and then went home", "without saying a word",
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Mp3Clip:
     """A recording of speech, and what is said in it."""
 
     mp3: bytes
@@ -45,7 +45,7 @@ def require_speech() -> None:
     require(["espeak-ng"], "apt-get install --no-install-recommends espeak-ng")
 
 
-def spoken_clips(count: int) -> list[Clip]:
+def spoken_clips(count: int) -> list[Mp3Clip]:
     """Make clips of 5 to 15 seconds, each with words of its own.
 
     Raises:
@@ -70,13 +70,13 @@ def long_recording(seconds: float) -> bytes:
     return _encoded(_joined(wavs))
 
 
-def _clip(dice: random.Random) -> Clip:
+def _clip(dice: random.Random) -> Mp3Clip:
     words = _text(dice, dice.randint(*_WORDS))
     wav = speak(words)
     seconds = _seconds(wav)
     if not SECONDS[0] <= seconds <= SECONDS[1]:
         raise ConfigurationError(f"espeak-ng takes {seconds:.1f} s for {words!r}")
-    return Clip(_encoded(wav), seconds, words)
+    return Mp3Clip(_encoded(wav), seconds, words)
 
 
 def _text(dice: random.Random, words: int) -> str:

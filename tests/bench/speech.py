@@ -26,13 +26,13 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.gpu import busy
 from tests.bench.speech_limit import Limit
 from tests.bench.speech_peers import BATCH, Peers, Texts
-from tests.bench.spoken import Spoken, spoken_clips, spoken_recording
+from tests.bench.spoken import SpeechSample, spoken_clips, spoken_recording
 from tests.bench.word_errors import compare_words
 
 #: Recordings that are heard together (``TRANSCRIBE_GROUP``'s default).
@@ -48,7 +48,7 @@ _FULL, _SIDE_BY_SIDE = "CTranslate2, full batches", "CTranslate2, portions side 
 class _Ours:
     """The recogniser of the route ``transcribe``, with its defaults."""
 
-    def __init__(self, clips: Sequence[Spoken], conditions: Conditions) -> None:
+    def __init__(self, clips: Sequence[SpeechSample], conditions: Conditions) -> None:
         self._clips = clips
         self._waveforms = [Waveform(clip.name, clip.samples) for clip in clips]
         self._recogniser = WhisperXRecogniser(
@@ -116,16 +116,16 @@ def _cpu_seconds() -> float:
 
 @contextmanager
 def _beside_peers(
-    clips_of: Callable[[Conditions], Sequence[Spoken]],
+    clips_of: Callable[[Conditions], Sequence[SpeechSample]],
     goals: Mapping[str, float],
     conditions: Conditions,
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedBenchmark]:
     clips = clips_of(conditions)
     ours = _Ours(clips, conditions)
     peers = Peers(clips, conditions, threads())
     case = partial(_case, device=conditions.device)
     least = goals[conditions.device]
-    yield Prepared(
+    yield PreparedBenchmark(
         "s",
         [
             case(_OURS, ours.texts, facts=ours.facts),
@@ -140,7 +140,7 @@ def _beside_peers(
 
 
 @contextmanager
-def _beside_the_limit(conditions: Conditions) -> Iterator[Prepared]:
+def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     clips = spoken_clips(conditions.scaled(200))
     ours = _Ours(clips, conditions)
     windows = [
@@ -153,7 +153,7 @@ def _beside_the_limit(conditions: Conditions) -> Iterator[Prepared]:
     full = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=False)
     side_by_side = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=True)
     case = partial(_case, device=conditions.device)
-    yield Prepared(
+    yield PreparedBenchmark(
         "s",
         [
             case(_OURS, ours.texts, facts=ours.facts),

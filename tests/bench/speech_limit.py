@@ -17,7 +17,7 @@ from tests.bench.benchmark import Conditions
 from tests.bench.speech_peers import BATCH, Texts
 
 #: A clip's number, its samples, and where in it (seconds) the window begins and ends.
-Window = tuple[int, NDArray[np.float32], float, float]
+AudioWindow = tuple[int, NDArray[np.float32], float, float]
 
 
 class Limit:
@@ -25,7 +25,7 @@ class Limit:
 
     def __init__(
         self,
-        windows: Sequence[Window],
+        windows: Sequence[AudioWindow],
         clips: int,
         conditions: Conditions,
         *,

@@ -15,7 +15,7 @@ from consumers.errors import ConfigurationError
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.models import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
-from tests.bench.spoken import Spoken
+from tests.bench.spoken import SpeechSample
 from tests.harness.servers.process import require
 
 #: What is said in each clip.
@@ -28,7 +28,7 @@ BATCH = 16
 class Peers:
     """Each with the packaged weights, loaded once, but for the command line's."""
 
-    def __init__(self, clips: Sequence[Spoken], conditions: Conditions, threads: int) -> None:
+    def __init__(self, clips: Sequence[SpeechSample], conditions: Conditions, threads: int) -> None:
         """Load the models, and write the clips as files for the command line.
 
         Raises:

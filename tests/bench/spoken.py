@@ -41,7 +41,7 @@ _THEN = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class SpeechSample:
     """A recording of speech: float32 samples at 16 kHz, its Opus object, what is said."""
 
     name: str
@@ -55,7 +55,7 @@ class Spoken:
         return len(self.samples) / SAMPLE_RATE
 
 
-def spoken_clips(count: int) -> list[Spoken]:
+def spoken_clips(count: int) -> list[SpeechSample]:
     """Make clips of 2 to 15 seconds, each with words of its own; always the same.
 
     Raises:
@@ -65,7 +65,7 @@ def spoken_clips(count: int) -> list[Spoken]:
     return [_clip(random.Random(number), f"clip-{number:03}") for number in range(count)]
 
 
-def spoken_recording(seconds: float) -> Spoken:
+def spoken_recording(seconds: float) -> SpeechSample:
     """Make one recording of at least so many seconds: clips with pauses between them.
 
     Raises:
@@ -85,7 +85,7 @@ def spoken_recording(seconds: float) -> Spoken:
     return _kept("recording", np.concatenate(parts), " ".join(said))
 
 
-def _clip(dice: random.Random, name: str) -> Spoken:
+def _clip(dice: random.Random, name: str) -> SpeechSample:
     words = _text(dice)
     return _kept(name, _heard(words), words)
 
@@ -111,10 +111,10 @@ def _heard(words: str) -> NDArray[np.float32]:
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
-def _kept(name: str, samples: NDArray[np.float32], words: str) -> Spoken:
+def _kept(name: str, samples: NDArray[np.float32], words: str) -> SpeechSample:
     """Encode a recording, and take the samples that come out of it again: all hear the same."""
     opus = _opus(samples)
-    return Spoken(name, decode_opus(io.BytesIO(opus)), opus, words)
+    return SpeechSample(name, decode_opus(io.BytesIO(opus)), opus, words)
 
 
 def _opus(samples: NDArray[np.float32]) -> bytes:

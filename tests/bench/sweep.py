@@ -31,7 +31,7 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.listed import Shape, listing_server
@@ -56,7 +56,7 @@ _AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class ListedBucket:
     """Where an archive is to be listed."""
 
     shape: Shape
@@ -86,7 +86,7 @@ class Bucket:
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     batches = conditions.scaled(_LISTED)
     listed = Shape(batches, _RECORDINGS)
     stored = Shape(min(batches, _STORED), _RECORDINGS)
@@ -98,13 +98,16 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
         ExitStack() as pools,
     ):
         for where, bucket in (
-            ("pages from memory", Bucket(listed, endpoint, "key", "key")),
-            ("Ceph", Bucket(stored, gateway.endpoint, gateway.access_key, gateway.secret_key)),
+            ("pages from memory", ListedBucket(listed, endpoint, "key", "key")),
+            (
+                "Ceph",
+                ListedBucket(stored, gateway.endpoint, gateway.access_key, gateway.secret_key),
+            ),
         ):
             name = f"{where}, {bucket.shape.objects:,} objects"
             cases += pools.enter_context(_cases(name, bucket, server))
             goals.append(Goal(f"sweep: {name}", f"listing: {name}", "at most", _LIMIT))
-        yield Prepared("s", cases, goals, _agree, ("boto3", "psycopg"))
+        yield PreparedBenchmark("s", cases, goals, _agree, ("boto3", "psycopg"))
 
 
 SWEEP = Benchmark(
@@ -113,7 +116,7 @@ SWEEP = Benchmark(
 
 
 @contextmanager
-def _cases(name: str, bucket: Bucket, server: PostgresServer) -> Iterator[list[Case]]:
+def _cases(name: str, bucket: ListedBucket, server: PostgresServer) -> Iterator[list[Case]]:
     url = server.database()
     migrate(url)
     bucket.shape.put_rows(url)
@@ -177,7 +180,7 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
 def _stored(shape: Shape) -> Iterator[CephGateway]:
     """Put an archive's objects, which are empty, into a store of its own."""
     with ceph() as gateway:
-        bucket = Bucket(shape, gateway.endpoint, gateway.access_key, gateway.secret_key)
+        bucket = ListedBucket(shape, gateway.endpoint, gateway.access_key, gateway.secret_key)
         client = bucket.client()
         client.create_bucket(Bucket=_BUCKET)
         with ThreadPoolExecutor(_PUTS) as executor:

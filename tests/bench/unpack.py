@@ -17,13 +17,13 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.by_hand import PREFIX, ffmpeg_script, place_by_hand, pydub_script
 from tests.bench.codec import codec_alone
 from tests.bench.sound import long_recording, spoken_clips
-from tests.bench.unpacking import Heard, Site, place_of_ours, site, unpacker
+from tests.bench.unpacking import Heard, UnpackServers, place_of_ours, site, unpacker
 from tests.harness.servers.process import require
 
 OURS, FFMPEG, PYDUB = "dropscribe", "ffmpeg script", "pydub script"
@@ -40,7 +40,9 @@ _PACKAGES = ("av", "boto3", "pydub")
 _INSTALL = "apt-get install --no-install-recommends ffmpeg"
 
 
-def _case(name: str, site: Site, worker: Apart, archive: str, listen: Callable[[], Heard]) -> Case:
+def _case(
+    name: str, site: UnpackServers, worker: Apart, archive: str, listen: Callable[[], Heard]
+) -> Case:
     """Time one way to unpack an archive; what it made is looked at, and removed."""
 
     def run() -> Sample:
@@ -55,7 +57,7 @@ def _case(name: str, site: Site, worker: Apart, archive: str, listen: Callable[[
 class _Cases:
     """Makes cases, with a process for each, that end with a stack."""
 
-    def __init__(self, site: Site, stack: ExitStack) -> None:
+    def __init__(self, site: UnpackServers, stack: ExitStack) -> None:
         self._site = site
         self._stack = stack
 
@@ -87,13 +89,13 @@ class _Cases:
 
 
 @contextmanager
-def _short(conditions: Conditions) -> Iterator[Prepared]:
+def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     count = conditions.scaled(2000)
     with site(conditions.folder) as at, ExitStack() as stack:
         archive = _stored(at, conditions.folder, "short", _clips(count), "gz")
         cases = _Cases(at, stack)
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [cases.ours(OURS, archive), cases.ffmpeg(archive), cases.pydub(archive)],
             [Goal(of=FFMPEG, to=OURS, limit=2.0), Goal(of=PYDUB, to=OURS, limit=3.5)],
@@ -103,7 +105,7 @@ def _short(conditions: Conditions) -> Iterator[Prepared]:
 
 
 @contextmanager
-def _long(conditions: Conditions) -> Iterator[Prepared]:
+def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     recordings = [long_recording(3600 * conditions.scale)] * 8
     with site(conditions.folder) as at, ExitStack() as stack:
@@ -111,7 +113,7 @@ def _long(conditions: Conditions) -> Iterator[Prepared]:
         clips = _clips(max(50, conditions.scaled(400)))
         short = _stored(at, conditions.folder, "short", clips, "gz")
         cases = _Cases(at, stack)
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [
                 cases.ours(OURS, archive),
@@ -130,7 +132,7 @@ def _long(conditions: Conditions) -> Iterator[Prepared]:
 
 
 @contextmanager
-def _limit(conditions: Conditions) -> Iterator[Prepared]:
+def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     clips = list(_clips(conditions.scaled(2000)))
     folder = conditions.folder / "clips"
     folder.mkdir()
@@ -139,7 +141,7 @@ def _limit(conditions: Conditions) -> Iterator[Prepared]:
     with site(conditions.folder) as at, ExitStack() as stack:
         archive = _stored(at, conditions.folder, "short", clips, "gz")
         cases = _Cases(at, stack)
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [cases.ours(OURS, archive), cases.codec(folder)],
             [Goal(of=_CODEC, to=OURS, limit=0.85)],
@@ -155,7 +157,11 @@ def _clips(count: int) -> Iterable[bytes]:
 
 
 def _stored(
-    site: Site, folder: Path, name: str, recordings: Iterable[bytes], kind: Literal["", "gz"] = ""
+    site: UnpackServers,
+    folder: Path,
+    name: str,
+    recordings: Iterable[bytes],
+    kind: Literal["", "gz"] = "",
 ) -> str:
     """Pack recordings, whose names are numbers, and store them; gives the archive's key."""
     key = f"archives/{name}.tar{f'.{kind}' if kind else ''}"

@@ -49,7 +49,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class UnpackServers:
     """Ceph and PostgreSQL, with one bucket and the tables.
 
     The bucket announces nothing: what a notification costs the store is left out for
@@ -95,7 +95,7 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path) -> Iterator[UnpackServers]:
     """Run the servers for as long as the block runs.
 
     Args:
@@ -121,7 +121,7 @@ def site(folder: Path) -> Iterator[Site]:
             region="us-east-1",
         )
         client.create_bucket(Bucket=_BUCKET)
-        yield Site(variables, make_store(Environment(variables)), client)
+        yield UnpackServers(variables, make_store(Environment(variables)), client)
 
 
 def place_of_ours(key: str) -> int:

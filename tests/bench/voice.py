@@ -25,7 +25,7 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
 from tests.bench.prompted import Prompted, prompted_recordings
@@ -40,7 +40,7 @@ _OURS, _NEAR = "dropscribe", "windows as WhisperX's"
 
 
 @contextmanager
-def _prepare(conditions: Conditions) -> Iterator[Prepared]:
+def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     recordings = prompted_recordings(_ASTERISK, min(1.0, conditions.scale))
     libraries = import_libraries()
     engine = Engine.chosen(conditions.device, None, threads(), libraries)
@@ -54,7 +54,7 @@ def _prepare(conditions: Conditions) -> Iterator[Prepared]:
     ):
         detector = partial(VoiceDetector, vad, libraries, executor, batch_size=BATCH[engine.device])
         near = vad.vad_pipeline._segmentation.step
-        yield Prepared(
+        yield PreparedBenchmark(
             "s",
             [
                 Case(_OURS, partial(_find, detector(), recordings)),

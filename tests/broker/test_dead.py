@@ -13,7 +13,7 @@ from events.keys import ArchiveKey, AudioId, BatchId
 from events.routes import ROUTES, dead_letter_queue_name
 from ops.recovery.dead_letters import Selection, found, replay
 from tests.broker.queues import PREFIX, RabbitQueues
-from tests.contracts.dead import DeadLettersContract, Rows, send_again
+from tests.contracts.dead import DeadLettersContract, UnstalledRows, send_again
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
 from tests.harness.servers.rabbitmq import RabbitNode
 
@@ -99,7 +99,7 @@ def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: Rabb
     (letter,) = found(queues.dead_letters(), Selection())
     assert (letter.route, letter.keys) == (MODERATE, (AUDIO.transcript_key,))
     with queues.sender() as sender:
-        rows = Rows()
+        rows = UnstalledRows()
         (again,) = replay(queues.dead_letters(), sender, rows, Selection())
         assert again.id == letter.id
         assert rows.unstalled == [AUDIO]
@@ -112,7 +112,7 @@ def test_a_batch_whose_review_is_sent_again_goes_on(queues: RabbitQueues) -> Non
         dead = dead_letter_queue_name(PREFIX, REVIEW)
         message = amqp.Message(notification([batch.complete_key]))
         channel.basic_publish(message, "", dead, mandatory=True)
-    rows = Rows()
+    rows = UnstalledRows()
     with queues.sender() as sender:
         (letter,) = replay(queues.dead_letters(), sender, rows, Selection(batch=batch))
     assert letter.route == REVIEW

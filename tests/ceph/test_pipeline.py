@@ -7,13 +7,15 @@ from contextlib import nullcontext
 
 import pytest
 
-from tests.contracts.deployed import Deployed, deployed
+from tests.contracts.deployed import DeployedPipeline, deployed
 from tests.contracts.pipeline import PipelineContract
 from tests.harness.servers.ceph import CephGateway
 
 
 @pytest.fixture(scope="module")
-def place(gateway: CephGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def place(
+    gateway: CephGateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeployedPipeline]:
     with deployed(nullcontext(gateway), tmp_path_factory.mktemp("site")) as place:
         yield place
 

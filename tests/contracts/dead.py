@@ -35,7 +35,7 @@ class MailedQueues(SenderQueues, Protocol):
         """Count the dead letters that nobody holds."""
 
 
-class Rows:
+class UnstalledRows:
     """Remembers what goes on again."""
 
     def __init__(self) -> None:
@@ -67,12 +67,12 @@ def ids(queues: MailedQueues, **selection: object) -> list[str]:
 
 
 def send_again(
-    queues: MailedQueues, wanted: Sequence[str] | None = None, rows: Rows | None = None
+    queues: MailedQueues, wanted: Sequence[str] | None = None, rows: UnstalledRows | None = None
 ) -> list[str]:
     selection = Selection(routes=(ROUTE,), ids=frozenset(wanted) if wanted else None)
     with queues.sender() as sender:
         done = replay(
-            queues.dead_letters(), sender, rows or Rows(), selection, sleep=lambda _: None
+            queues.dead_letters(), sender, rows or UnstalledRows(), selection, sleep=lambda _: None
         )
         return [letter.id for letter in done]
 
@@ -124,7 +124,7 @@ class DeadLettersContract:
     def test_what_is_replayed_is_a_first_attempt(self, queues: MailedQueues) -> None:
         die(queues, BATCH.archive_key, "archives/b.tar")
         letters = ids(queues)
-        rows = Rows()
+        rows = UnstalledRows()
         assert sorted(send_again(queues, rows=rows)) == letters
         assert ids(queues) == []
         assert {str(key.key) for key in rows.unstalled if isinstance(key, ArchiveKey)} == {

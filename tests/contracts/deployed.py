@@ -25,7 +25,7 @@ _PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployedPipeline:
     """See `tests.contracts.pipeline.Place`."""
 
     site: Site
@@ -61,7 +61,7 @@ class Deployed:
 @contextmanager
 def deployed(
     store: AbstractContextManager[StoreServer], folder: Path, *, policy: str | None = None
-) -> Iterator[Deployed]:
+) -> Iterator[DeployedPipeline]:
     """Run it for as long as the block runs.
 
     Args:
@@ -72,4 +72,4 @@ def deployed(
     with deployment(Random(1), store, policy=policy) as servers, site(servers, folder) as where:
         for route in servers.routes:
             where.fleet.add(route.name)
-        yield Deployed(where)
+        yield DeployedPipeline(where)

@@ -30,7 +30,7 @@ from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
 from tests.samples import RECORDINGS, SILENT, archive
 from tests.unit.archives import tar_of
-from tests.unit.sounds import Recipe, Sound, made
+from tests.unit.sounds import Recipe, Signal, made
 
 POLICY = "# Policy\n\nNobody may speak of 35"
 
@@ -39,7 +39,7 @@ LOW, HIGH = 300, 900
 RATE = 16_000
 
 
-def tones(seconds: float) -> Sound:
+def tones(seconds: float) -> Signal:
     """Make a tone that rises after a minute."""
     time = np.arange(round(seconds * RATE)) / RATE
     pitch = np.where(time < 60, LOW, HIGH)
@@ -61,7 +61,7 @@ SPOKEN = {
 }
 
 
-def played(clip: bytes) -> Sound:
+def played(clip: bytes) -> Signal:
     """Play a clip as any player does, at 16 kHz."""
     resampler = AudioResampler("fltp", "mono", RATE)
     with av.open(io.BytesIO(clip), "r", format="ogg") as container:
@@ -75,7 +75,7 @@ def played(clip: bytes) -> Sound:
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
-def pitches(sound: Sound) -> list[int]:
+def pitches(sound: Signal) -> list[int]:
     """Say of each tenth of a second which of the two tones it is."""
     tenth = RATE // 10
     time = np.arange(tenth) / RATE

@@ -14,7 +14,7 @@ from events.event import ObjectCreated
 from tests.contracts.loop import ROUTE
 
 
-class Mortal:
+class PrintingHandler:
     """Prints what it has done, or given up; dies of what is called poison."""
 
     def __init__(self, group: int) -> None:
@@ -38,7 +38,7 @@ def consume(open_inbox: OpenInbox, group: int) -> None:
     """Consume until killed."""
     Loop(
         route=ROUTE,
-        handler=Mortal(group),
+        handler=PrintingHandler(group),
         open_inbox=open_inbox,
         log=structlog.wrap_logger(structlog.PrintLogger(sys.stderr)),
     ).run(Stop())

@@ -11,7 +11,7 @@ import pytest
 
 from events.keys import BatchId
 from tests.faults.conftest import eventually, whole
-from tests.soak.fleet import Consumer
+from tests.soak.fleet import FleetConsumer
 from tests.soak.site import Site
 
 #: Archives; each holds so many recordings.
@@ -22,7 +22,7 @@ RECORDINGS = 10
 SLACK = 8 << 20
 
 
-def resident(consumer: Consumer) -> int:
+def resident(consumer: FleetConsumer) -> int:
     """Bytes that the consumer and its transcoders have in memory."""
     process = psutil.Process(consumer.process.pid)
     family = [process, *process.children(recursive=True)]

@@ -21,7 +21,7 @@ from tests.hosts.control import Control, Played, reached
 from tests.hosts.machine import SSH_PORT, Debian, Machine, machine
 from tests.hosts.premises import (
     USERS,
-    Store,
+    ExistingStore,
     authority_of,
     models,
     on_shared_loopback,
@@ -37,7 +37,7 @@ _EPMD_PORT = 24370
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class HostDeployment:
     """What ``site.yml`` made.
 
     Attributes:
@@ -118,7 +118,7 @@ def eventually(
 
 
 @contextmanager
-def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
+def deployed(base: Debian, folder: Path) -> Iterator[HostDeployment]:
     """Boot two fresh hosts, and run ``site.yml`` on them from nothing."""
     control = Control(folder / "control")
     control.folder.mkdir()
@@ -145,7 +145,7 @@ def deployed(base: Debian, folder: Path) -> Iterator[Deployed]:
             *hidden["dropscribe_database_passwords"].values(),
             *(each["secret_key"] for each in bucket.keys.values()),
         ]
-        yield Deployed(
+        yield HostDeployment(
             control,
             cpu,
             gpu,
@@ -175,7 +175,7 @@ def _hosts(cpu: Machine, gpu: Machine) -> dict[str, Any]:
     }
 
 
-def _secrets(bucket: Store) -> dict[str, Any]:
+def _secrets(bucket: ExistingStore) -> dict[str, Any]:
     return {
         "dropscribe_broker_passwords": {
             name: password() for name in (*_ROUTES, "operator", "bootstrap", "store")
@@ -219,7 +219,7 @@ def _variables(base: Debian) -> dict[str, Any]:
     }
 
 
-def _operator(control: Control, hidden: Mapping[str, Any], bucket: Store) -> dict[str, str]:
+def _operator(control: Control, hidden: Mapping[str, Any], bucket: ExistingStore) -> dict[str, str]:
     """Give the settings of an operator's commands on the control machine."""
     broker, database = (
         quote(hidden[name]["operator"], safe="")

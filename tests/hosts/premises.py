@@ -21,7 +21,7 @@ _TRUSTED = "/usr/local/share/trusted.pem"
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class ExistingStore:
     """Ceph on the control machine, by TLS, that announces what is stored to the broker.
 
     Attributes:
@@ -46,7 +46,7 @@ class Store:
 
 
 @contextmanager
-def store(folder: Path, broker_authority: Path) -> Iterator[Store]:
+def store(folder: Path, broker_authority: Path) -> Iterator[ExistingStore]:
     """Run the store that exists; ``broker_authority`` may come to be later."""
     certificate, key = certify(folder, "store")
     with ceph(tls=Tls(certificate, key, broker_authority)) as gateway:
@@ -56,7 +56,7 @@ def store(folder: Path, broker_authority: Path) -> Iterator[Store]:
             name: {"access_key": access, "secret_key": secret}
             for name, (access, secret) in pairs.items()
         }
-        yield Store(gateway.endpoint, certificate, keys)
+        yield ExistingStore(gateway.endpoint, certificate, keys)
 
 
 def password() -> str:

@@ -18,7 +18,7 @@ import pytest
 from tests.hosts.control import PLAYBOOKS, Control, Played, reached
 from tests.hosts.machine import Debian, Machine, machine
 from tests.hosts.premises import (
-    Store,
+    ExistingStore,
     authority_of,
     found,
     models,
@@ -115,7 +115,9 @@ def single(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield Single(host, control, password_file, hidden)
 
 
-def fill_in(control: Control, host: Machine, bucket: Store, password_file: Path) -> list[str]:
+def fill_in(
+    control: Control, host: Machine, bucket: ExistingStore, password_file: Path
+) -> list[str]:
     """Do what the README says to do with an editor, and encrypt the vault; gives its secrets."""
     edit(control.inventory / "hosts.yml", {"192.0.2.10": host.address})
     everyone = control.inventory / "group_vars" / "all"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.deployed import Deployed, deployed, eventually
+from tests.hosts.deployed import HostDeployment, deployed, eventually
 from tests.hosts.machine import Debian
 
 # Making the hosts takes minutes, so all tests here share them, and come in this order.
@@ -35,7 +35,7 @@ def run_consumers(*_: object, **__: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def site(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostDeployment]:
     """The hosts."""
     with deployed(base, tmp_path_factory.mktemp("site")) as running:
         yield running
@@ -61,7 +61,7 @@ def many(tmp_path: Path) -> Path:
     return path
 
 
-def half_done(site: Deployed, archive: Path) -> str:
+def half_done(site: HostDeployment, archive: Path) -> str:
     """Drop an archive, and wait until some of its recordings are transcribed."""
     batch = site.drop(archive)
     eventually(lambda: site.transcribed(batch) or None, 120)
@@ -69,7 +69,7 @@ def half_done(site: Deployed, archive: Path) -> str:
     return batch
 
 
-def release(site: Deployed) -> dict[str, str]:
+def release(site: HostDeployment) -> dict[str, str]:
     """Tell which release runs on each host."""
     return {
         host.name: host.run("readlink -f /opt/dropscribe/current").out.strip()
@@ -89,12 +89,12 @@ def source(folder: Path, version: str) -> Path:
     return folder
 
 
-def test_a_second_run_changes_nothing(site: Deployed) -> None:
+def test_a_second_run_changes_nothing(site: HostDeployment) -> None:
     again = site.control.play("site.yml")
     assert (again.code, again.changed) == (0, []), again.output[-6000:]
 
 
-def test_an_archive_that_is_dropped_is_completed_by_the_hosts(site: Deployed) -> None:
+def test_an_archive_that_is_dropped_is_completed_by_the_hosts(site: HostDeployment) -> None:
     batch = site.drop(_SAMPLE)
     status = site.complete(batch)
     words = " ".join(each["text"] or "" for each in status["recordings"])
@@ -110,7 +110,7 @@ def test_an_archive_that_is_dropped_is_completed_by_the_hosts(site: Deployed) ->
             assert "delivery" in {line["event"] for line in told}
 
 
-def test_what_a_recorder_made_is_fetched_once(site: Deployed) -> None:
+def test_what_a_recorder_made_is_fetched_once(site: HostDeployment) -> None:
     with tarfile.open(_SAMPLE) as sample:
         sound = sample.extractfile("interviews/01 river.mp3")
         assert sound is not None
@@ -128,7 +128,7 @@ def test_what_a_recorder_made_is_fetched_once(site: Deployed) -> None:
     assert site.complete(batch["batch_id"])["counts"] == {"transcribed": 1, "ignored": 0}
 
 
-def test_health_finds_nothing_wrong(site: Deployed) -> None:
+def test_health_finds_nothing_wrong(site: HostDeployment) -> None:
     site.cpu.run("systemctl start dropscribe-sweep.service")
     findings = json.loads(site.cpu.run("dropscribe health --json", check=False).out)["findings"]
     looked_at = {each["check"] for each in findings if each["level"] != "skipped"}
@@ -142,7 +142,7 @@ def test_health_finds_nothing_wrong(site: Deployed) -> None:
     assert 'dropscribe_queue_consumers{route="transcribe"} 1.0' in figures
 
 
-def test_each_host_looks_at_what_it_has_of_its_own(site: Deployed) -> None:
+def test_each_host_looks_at_what_it_has_of_its_own(site: HostDeployment) -> None:
     weights = "/srv/dropscribe/models/tiny.en/model.bin"
     units = ("dropscribe-host-health", "dropscribe-models-health")
 
@@ -166,7 +166,7 @@ def test_each_host_looks_at_what_it_has_of_its_own(site: Deployed) -> None:
     assert 'dropscribe_health{check="models",look="models"} 0.0' in figures()
 
 
-def test_no_secret_stands_where_it_can_be_read(site: Deployed) -> None:
+def test_no_secret_stands_where_it_can_be_read(site: HostDeployment) -> None:
     assert len(site.secrets) > 10
     telling = "; ".join(
         (
@@ -184,7 +184,7 @@ def test_no_secret_stands_where_it_can_be_read(site: Deployed) -> None:
     assert [host.run(private).out for host in site.hosts] == ["", ""]
 
 
-def test_workers_can_do_no_more_than_they_need(site: Deployed) -> None:
+def test_workers_can_do_no_more_than_they_need(site: HostDeployment) -> None:
     units = [
         (site.cpu, "dropscribe@unpack"),
         (site.cpu, "dropscribe@review"),
@@ -201,28 +201,30 @@ def test_workers_can_do_no_more_than_they_need(site: Deployed) -> None:
         assert float(exposure[1]) < 3.0, said
 
 
-def test_a_worker_that_is_killed_costs_nothing(site: Deployed, many: Path) -> None:
+def test_a_worker_that_is_killed_costs_nothing(site: HostDeployment, many: Path) -> None:
     batch = half_done(site, many)
     for host, unit in ((site.gpu, "dropscribe@transcribe"), (site.cpu, "dropscribe@unpack")):
         host.run(f"systemctl kill --signal SIGKILL {unit}")
     assert site.complete(batch)["counts"]["transcribed"] == 24
 
 
-def test_a_host_that_loses_its_power_costs_nothing(site: Deployed, many: Path) -> None:
+def test_a_host_that_loses_its_power_costs_nothing(site: HostDeployment, many: Path) -> None:
     batch = half_done(site, many)
     site.gpu.kill()
     site.gpu.start()
     assert site.complete(batch)["counts"]["transcribed"] == 24
 
 
-def test_a_host_of_servers_that_is_restarted_costs_nothing(site: Deployed, many: Path) -> None:
+def test_a_host_of_servers_that_is_restarted_costs_nothing(
+    site: HostDeployment, many: Path
+) -> None:
     batch = half_done(site, many)
     site.cpu.reboot()
     assert site.complete(batch)["counts"]["transcribed"] == 24
 
 
 def test_an_upgrade_and_a_way_back_in_the_middle_of_a_batch(
-    site: Deployed, many: Path, tmp_path: Path
+    site: HostDeployment, many: Path, tmp_path: Path
 ) -> None:
     before = release(site)
     batch = half_done(site, many)
@@ -240,7 +242,7 @@ def test_an_upgrade_and_a_way_back_in_the_middle_of_a_batch(
     assert json.loads(site.run("dead", "list", "--json").stdout)["letters"] == []
 
 
-def test_a_release_that_does_not_start_is_taken_back(site: Deployed, tmp_path: Path) -> None:
+def test_a_release_that_does_not_start_is_taken_back(site: HostDeployment, tmp_path: Path) -> None:
     before = release(site)
     broken = source(tmp_path / "broken", "99.1")
     with (broken / "ops/cli/commands/consume.py").open("a") as module:

@@ -33,7 +33,7 @@ class Away:
     open_inbox: OpenInbox
 
 
-class SqsQueues:
+class EmbeddedQueues:
     """The route's queues on the embedded SQS."""
 
     def __init__(self, environment: Environment) -> None:

@@ -44,14 +44,14 @@ GOOD = ("we meet at the harbour", -0.2)
 BAD = ("they are all vermin", -0.2)
 MUMBLED = ("er the the something", -1.6)
 
-Step = Callable[[str], None]
+StepHook = Callable[[str], None]
 
 
 class Crash(BaseException):
     """The process dies here."""
 
 
-class Batch:
+class ReviewBatch:
     """A batch on real servers, whose recordings say what a test has them say.
 
     Args:
@@ -114,7 +114,7 @@ class Batch:
         return event
 
     def review(
-        self, *events: ObjectCreated, step: Step = lambda _: None, sample: float = 0.0
+        self, *events: ObjectCreated, step: StepHook = lambda _: None, sample: float = 0.0
     ) -> Sequence[Exception | None]:
         """Have the handler handle events; it says each step once it is done."""
         with self._handler(step, sample) as handler:
@@ -126,7 +126,7 @@ class Batch:
             handler.give_up(self.event, error)
 
     @contextmanager
-    def _handler(self, step: Step, sample: float) -> Iterator[Review]:
+    def _handler(self, step: StepHook, sample: float) -> Iterator[Review]:
         with (
             open_pool(self.url, size=2, name="review") as pool,
             open_sender(self._address) as sender,
@@ -170,7 +170,7 @@ class Batch:
 class _Steps:
     """Stands around an adapter, and says each call that changes something."""
 
-    def __init__(self, adapter: Any, step: Step, *names: str) -> None:
+    def __init__(self, adapter: Any, step: StepHook, *names: str) -> None:
         self._adapter = adapter
         self._step = step
         self._names = names
@@ -188,7 +188,7 @@ class _Steps:
         return call
 
 
-def crash_after(number: int) -> Step:
+def crash_after(number: int) -> StepHook:
     """Die after so many steps."""
     left = [number]
 

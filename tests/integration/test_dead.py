@@ -24,7 +24,7 @@ from ops.wiring.environment import Environment
 from tests.contracts.dead import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
 from tests.integration.conftest import Pipeline, eventually
-from tests.integration.queues import SqsQueues
+from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
@@ -41,8 +41,8 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def queues(environment: Environment) -> SqsQueues:
-    return SqsQueues(environment)
+def queues(environment: Environment) -> EmbeddedQueues:
+    return EmbeddedQueues(environment)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ class TestDeadLettersOnSqs(DeadLettersContract):
 
 @pytest.mark.parametrize("attempt", [None, 3])
 def test_what_sqs_put_away_itself_can_be_shown_and_sent_again(
-    queues: SqsQueues, attempt: int | None
+    queues: EmbeddedQueues, attempt: int | None
 ) -> None:
     body = notification(["archives/a.tar"])
     queues.send(body=body if attempt is None else envelope(body, attempt))
@@ -132,7 +132,7 @@ def test_what_was_away_is_listed_and_replayed_and_done(
 
 @pytest.mark.parametrize("key", [BATCH.archive_key, "archives/interviews.zip"])
 def test_a_batch_that_was_stalled_goes_on_once_its_letter_is_replayed(
-    run: Run, queues: SqsQueues, database: Database, key: str
+    run: Run, queues: EmbeddedQueues, database: Database, key: str
 ) -> None:
     database.register(
         Archive(batch=BATCH, key=key, etag="e", size=1, original_name="a", dropped_at=BATCH.time)
@@ -147,7 +147,7 @@ def test_a_batch_that_was_stalled_goes_on_once_its_letter_is_replayed(
 
 
 def test_a_recording_that_was_stalled_goes_on_once_its_letter_is_replayed(
-    run: Run, queues: SqsQueues, database: Database
+    run: Run, queues: EmbeddedQueues, database: Database
 ) -> None:
     audio = AudioId(BATCH, 3)
     database.stall_recording(audio, "no GPU")
@@ -157,7 +157,7 @@ def test_a_recording_that_was_stalled_goes_on_once_its_letter_is_replayed(
     assert database.unfinished(BATCH)[1] == 0
 
 
-def test_a_letter_is_shown_with_its_message(run: Run, queues: SqsQueues) -> None:
+def test_a_letter_is_shown_with_its_message(run: Run, queues: EmbeddedQueues) -> None:
     die(queues, BATCH.archive_key)
     (letter,) = printed(run("list", "--json"))["letters"]
     result = run("show", letter["id"])
@@ -169,7 +169,7 @@ def test_a_letter_is_shown_with_its_message(run: Run, queues: SqsQueues) -> None
     assert run("list").stdout.count(str(letter["id"])) == 1
 
 
-def test_whatever_lies_there_can_be_shown(run: Run, queues: SqsQueues) -> None:
+def test_whatever_lies_there_can_be_shown(run: Run, queues: EmbeddedQueues) -> None:
     hostile = [
         *POISON,
         "\x1b]0;title\x07",
@@ -189,7 +189,7 @@ def test_whatever_lies_there_can_be_shown(run: Run, queues: SqsQueues) -> None:
         assert "\x1b" not in shown.stdout + table.stdout
 
 
-def test_what_is_not_there_is_an_error(run: Run, queues: SqsQueues) -> None:
+def test_what_is_not_there_is_an_error(run: Run, queues: EmbeddedQueues) -> None:
     die(queues, "archives/a.tar")
     (letter,) = printed(run("list", "--json"))["letters"]
     result = run("replay", letter["id"], "0" * 12)
@@ -201,7 +201,7 @@ def test_what_is_not_there_is_an_error(run: Run, queues: SqsQueues) -> None:
     assert "no dead letters" in run("replay", "--all").stdout
 
 
-def test_nothing_is_thrown_away_by_mistake(run: Run, queues: SqsQueues) -> None:
+def test_nothing_is_thrown_away_by_mistake(run: Run, queues: EmbeddedQueues) -> None:
     queues.put_dead("x")
     assert run("replay").exit_code == 2
     assert run("discard", "--yes").exit_code == 2
@@ -214,7 +214,7 @@ def test_nothing_is_thrown_away_by_mistake(run: Run, queues: SqsQueues) -> None:
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
 def test_on_a_terminal_it_asks_before_it_throws_away(
-    run: Run, queues: SqsQueues, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+    run: Run, queues: EmbeddedQueues, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
     monkeypatch.setattr("ops.cli.commands.dead._is_terminal", lambda: True)
     queues.put_dead("x")
@@ -224,7 +224,7 @@ def test_on_a_terminal_it_asks_before_it_throws_away(
     assert queues.dead_count() == left
 
 
-def test_of_many_a_few_can_be_shown(run: Run, queues: SqsQueues) -> None:
+def test_of_many_a_few_can_be_shown(run: Run, queues: EmbeddedQueues) -> None:
     for number in range(12):
         queues.put_dead(str(number))
     shown = printed(run("list", "--limit", "3", "--json"))

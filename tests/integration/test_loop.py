@@ -12,12 +12,12 @@ from ops.wiring.environment import Environment
 from tests.broker.test_loop import refused
 from tests.contracts.loop import LoopContract, Recorder, running, settled
 from tests.contracts.poison import PoisonContract
-from tests.integration.queues import VISIBILITY, SqsQueues
+from tests.integration.queues import VISIBILITY, EmbeddedQueues
 
 
 @pytest.fixture
-def queues(environment: Environment) -> SqsQueues:
-    return SqsQueues(environment)
+def queues(environment: Environment) -> EmbeddedQueues:
+    return EmbeddedQueues(environment)
 
 
 class TestLoopOnSqs(LoopContract):
@@ -25,7 +25,7 @@ class TestLoopOnSqs(LoopContract):
 
 
 def test_work_that_outlasts_the_visibility_timeout_is_not_delivered_twice(
-    queues: SqsQueues, monkeypatch: pytest.MonkeyPatch
+    queues: EmbeddedQueues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consumers.broker.sqs.VISIBILITY", 3)
     queues.set_visibility(3)
@@ -45,13 +45,13 @@ class TestPoisonOnSqs(PoisonContract):
     """The contract."""
 
     @pytest.fixture
-    def queues(self, environment: Environment) -> SqsQueues:
-        queues = SqsQueues(environment)
+    def queues(self, environment: Environment) -> EmbeddedQueues:
+        queues = EmbeddedQueues(environment)
         queues.set_visibility(VISIBILITY)
         return queues
 
 
-def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: SqsQueues) -> None:
+def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: EmbeddedQueues) -> None:
     for number in range(4):
         queues.send(f"archives/{number}.tar")
     queues.take_and_leave()
@@ -62,7 +62,7 @@ def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: SqsQue
     assert sorted(handler.keys) == [f"archives/{number}.tar" for number in range(4)]
 
 
-def test_what_is_given_back_is_no_loss(queues: SqsQueues) -> None:
+def test_what_is_given_back_is_no_loss(queues: EmbeddedQueues) -> None:
     """Consumers that are upgraded in turn, or can't work, are no sign of poison."""
     queues.send("archives/a.tar")
     for _ in range(LOST_AFTER + 1):

@@ -28,7 +28,7 @@ from ops.wiring.environment import Environment
 from tests.harness.faults.relay import Relay
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.moderated import SPOKEN, write_policies
-from tests.integration.queues import SqsQueues
+from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 from tests.unit.scraped import Scraped
@@ -175,7 +175,7 @@ def test_after_a_batch_the_figures_say_what_was_done(
     batch = pipeline.drop(archive(tmp_path, tar_of(members)))
     assert pipeline.wait(batch).state == "complete"
     consumer.logged("batch is ready for review")
-    SqsQueues(Environment(variables)).send(body="no notification")
+    EmbeddedQueues(Environment(variables)).send(body="no notification")
     done: dict[str | None, int] = {"unpack": 1, "transcribe": 5, "moderate": 5, "review": 1}
     eventually(lambda: deliveries_in(consumer) == Counter({**done, None: 1}) or None)
     # When a rule is made, the store sends a message of no object, which is acked.

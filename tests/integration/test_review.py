@@ -36,8 +36,8 @@ from tests.integration.reviewing import (
     GOOD,
     MUMBLED,
     OPUS,
-    Batch,
     Crash,
+    ReviewBatch,
     crash_after,
     damaged,
 )
@@ -49,8 +49,10 @@ ANY = Filter()
 
 
 @pytest.fixture
-def batch(environment: Environment, store: Store, database: Database, scratch_root: Path) -> Batch:
-    return Batch(environment, store, database, scratch_root)
+def batch(
+    environment: Environment, store: Store, database: Database, scratch_root: Path
+) -> ReviewBatch:
+    return ReviewBatch(environment, store, database, scratch_root)
 
 
 @pytest.fixture
@@ -70,11 +72,11 @@ def desk(store: Store, reviewing: Reviewing) -> Desk:
     return Desk(store, reviewing, lambda: datetime.now(UTC))
 
 
-def stored(batch: Batch) -> list[ReviewItem]:
+def stored(batch: ReviewBatch) -> list[ReviewItem]:
     return list(read_items(io.BytesIO(batch.store.read(batch.id.review_key))))
 
 
-def clips(batch: Batch) -> list[str]:
+def clips(batch: ReviewBatch) -> list[str]:
     return [key for key in batch.store.keys("processed/") if key.endswith(".clip.ogg")]
 
 
@@ -90,7 +92,7 @@ def decide(desk: Desk, item_id: str, answer: str, reviewer: str) -> Decision:
 
 
 def test_a_complete_batch_becomes_items_with_clips_rows_and_messages(
-    batch: Batch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: Reviewing
 ) -> None:
     bad = batch.add(0, GOOD, BAD)
     mumbled = batch.add(1, MUMBLED, GOOD)
@@ -112,7 +114,7 @@ def test_a_complete_batch_becomes_items_with_clips_rows_and_messages(
     assert row.itemised_at is not None
 
 
-def test_clips_play_and_start_where_they_should(batch: Batch) -> None:
+def test_clips_play_and_start_where_they_should(batch: ReviewBatch) -> None:
     batch.add(0, GOOD, BAD)
     batch.review(batch.complete())
     (item,) = stored(batch)
@@ -122,7 +124,7 @@ def test_clips_play_and_start_where_they_should(batch: Batch) -> None:
     assert len(decoded(batch.store.read(item.clip_key))) / 16_000 == pytest.approx(8.0, abs=0.02)
 
 
-def test_a_sample_of_what_no_policy_flags_is_reviewed_too(batch: Batch) -> None:
+def test_a_sample_of_what_no_policy_flags_is_reviewed_too(batch: ReviewBatch) -> None:
     batch.add(0, GOOD, GOOD)
     batch.add(1, GOOD, BAD)
     batch.review(batch.complete(), sample=1.0)
@@ -132,7 +134,7 @@ def test_a_sample_of_what_no_policy_flags_is_reviewed_too(batch: Batch) -> None:
     ]
 
 
-def test_a_batch_without_findings_is_done_all_the_same(batch: Batch) -> None:
+def test_a_batch_without_findings_is_done_all_the_same(batch: ReviewBatch) -> None:
     batch.add(0, GOOD)
     assert batch.review(batch.complete()) == [None]
     assert stored(batch) == []
@@ -140,7 +142,7 @@ def test_a_batch_without_findings_is_done_all_the_same(batch: Batch) -> None:
 
 
 def test_pages_of_recordings_are_all_looked_at(
-    batch: Batch, monkeypatch: pytest.MonkeyPatch
+    batch: ReviewBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for ordinal in range(5):
         batch.add(ordinal, BAD)
@@ -151,7 +153,7 @@ def test_pages_of_recordings_are_all_looked_at(
     assert [item.audio.ordinal for item in stored(batch)] == [0, 1, 2, 3, 4]
 
 
-def test_what_is_done_is_not_done_again(batch: Batch) -> None:
+def test_what_is_done_is_not_done_again(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     event = batch.complete()
     batch.review(event)
@@ -162,7 +164,7 @@ def test_what_is_done_is_not_done_again(batch: Batch) -> None:
     assert batch.announced() == []
 
 
-def test_a_list_that_was_lost_is_written_again(batch: Batch) -> None:
+def test_a_list_that_was_lost_is_written_again(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     batch.review(batch.complete())
     before = stored(batch)
@@ -172,7 +174,7 @@ def test_a_list_that_was_lost_is_written_again(batch: Batch) -> None:
 
 
 def test_a_crash_between_any_two_steps_leaves_the_same_items_once(
-    batch: Batch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: Reviewing
 ) -> None:
     batch.add(0, BAD, MUMBLED)
     batch.add(1, GOOD, BAD)
@@ -199,7 +201,7 @@ def test_a_crash_between_any_two_steps_leaves_the_same_items_once(
 
 
 def test_one_damaged_recording_does_not_cost_the_others_their_items(
-    batch: Batch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: Reviewing
 ) -> None:
     batch.add(0, BAD)
     broken = batch.add(1, BAD)
@@ -223,7 +225,7 @@ def test_one_damaged_recording_does_not_cost_the_others_their_items(
 
 
 def test_a_batch_that_is_done_again_waits_for_its_new_completion(
-    batch: Batch, database: Database
+    batch: ReviewBatch, database: Database
 ) -> None:
     batch.add(0, BAD)
     batch.store.write(batch.id.complete_key, b"{}", content_type="application/json")
@@ -233,7 +235,7 @@ def test_a_batch_that_is_done_again_waits_for_its_new_completion(
     assert batch.store.head(batch.id.review_key) is None
 
 
-def test_what_is_gone_busy_or_no_completion_is_told_apart(batch: Batch) -> None:
+def test_what_is_gone_busy_or_no_completion_is_told_apart(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     # Old enough to be deleted, not on its way.
     assert batch.review(batch.event) == [None]
@@ -246,7 +248,7 @@ def test_what_is_gone_busy_or_no_completion_is_told_apart(batch: Batch) -> None:
     assert isinstance(wrong, PermanentError)
 
 
-def test_why_items_are_not_made_is_on_the_batchs_row_until_they_are(batch: Batch) -> None:
+def test_why_items_are_not_made_is_on_the_batchs_row_until_they_are(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     event = batch.complete()
     batch.give_up("the store is away")
@@ -291,7 +293,7 @@ def test_what_was_decided_about_stays_as_it_was_seen(
 
 
 def test_items_come_flagged_first_by_score_and_then_the_oldest_batchs(
-    batch: Batch, itemising: Itemising, reviewing: Reviewing
+    batch: ReviewBatch, itemising: Itemising, reviewing: Reviewing
 ) -> None:
     later = AudioId(BatchId("20250623-143052-a1b2c3"), 0)
     sure, unsure = reviews.item(1.0), replace(reviews.item(2.0), score=0.51)
@@ -533,7 +535,7 @@ def test_a_reviewer_can_review_and_change_nothing_else(
 
 
 def test_the_consumer_can_make_items_and_decide_nothing(
-    environment: Environment, batch: Batch
+    environment: Environment, batch: ReviewBatch
 ) -> None:
     batch.add(0, BAD)
     event = batch.complete()
@@ -550,7 +552,7 @@ def test_the_consumer_can_make_items_and_decide_nothing(
 # Commands
 
 
-def test_a_reviewers_day(run: Run, batch: Batch, tmp_path: Path) -> None:
+def test_a_reviewers_day(run: Run, batch: ReviewBatch, tmp_path: Path) -> None:
     batch.add(0, GOOD, BAD)
     batch.add(1, MUMBLED)
     batch.review(batch.complete())
@@ -594,14 +596,16 @@ def test_a_reviewers_day(run: Run, batch: Batch, tmp_path: Path) -> None:
     assert listed[2].endswith("  doubtful     0:01  open")
 
 
-def test_next_says_when_nothing_is_left(run: Run, batch: Batch) -> None:
+def test_next_says_when_nothing_is_left(run: Run, batch: ReviewBatch) -> None:
     result = run("review", "next", "--as", "Ada")
     assert (result.exit_code, result.stdout) == (1, "nothing to review\n")
     result = run("review", "next", "--as", "Ada", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, {"item": None})
 
 
-def test_export_is_csv_or_json_lines(run: Run, batch: Batch, desk: Desk, tmp_path: Path) -> None:
+def test_export_is_csv_or_json_lines(
+    run: Run, batch: ReviewBatch, desk: Desk, tmp_path: Path
+) -> None:
     batch.add(0, BAD)
     batch.add(1, MUMBLED)
     batch.review(batch.complete())

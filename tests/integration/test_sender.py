@@ -8,18 +8,18 @@ from consumers.errors import PermanentError
 from ops.wiring.environment import Environment
 from tests.contracts.loop import ROUTE
 from tests.contracts.sender import SenderContract
-from tests.integration.queues import SqsQueues
+from tests.integration.queues import EmbeddedQueues
 
 
 @pytest.fixture
-def queues(environment: Environment) -> SqsQueues:
-    return SqsQueues(environment)
+def queues(environment: Environment) -> EmbeddedQueues:
+    return EmbeddedQueues(environment)
 
 
 class TestSenderOnSqs(SenderContract):
     """The contract."""
 
 
-def test_what_sqs_can_not_hold_is_refused_for_good(queues: SqsQueues) -> None:
+def test_what_sqs_can_not_hold_is_refused_for_good(queues: EmbeddedQueues) -> None:
     with queues.sender() as sender, pytest.raises(PermanentError, match="SQS takes no such"):
         sender.send(ROUTE, "x" * 2_000_000)

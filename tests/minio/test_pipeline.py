@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contracts.deployed import Deployed, deployed
+from tests.contracts.deployed import DeployedPipeline, deployed
 from tests.contracts.pipeline import PipelineContract
 from tests.harness.servers.minio import minio
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedPipeline]:
     # On a MinIO of its own: one asks for each of its brokers when it is told of another.
     with deployed(minio(os.environ), tmp_path_factory.mktemp("site")) as place:
         yield place

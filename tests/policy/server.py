@@ -25,9 +25,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 CONTEXT = 1024
 
 
-class Server(ThreadingHTTPServer):
+class CompletionsServer(ThreadingHTTPServer):
     def __init__(self, model: str, adapter: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), CompletionsHandler)
         network = AutoModelForCausalLM.from_pretrained(model, attn_implementation="eager")
         self.network = PeftModel.from_pretrained(network, adapter).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(model)
@@ -53,8 +53,8 @@ class Server(ThreadingHTTPServer):
         }
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: Server
+class CompletionsHandler(BaseHTTPRequestHandler):
+    server: CompletionsServer
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(model: str, adapter: str, *tls: str) -> None:
-    server = Server(model, adapter)
+    server = CompletionsServer(model, adapter)
     scheme = "http"
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

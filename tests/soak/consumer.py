@@ -37,7 +37,7 @@ from tests.soak.recogniser import LengthRecogniser
 POISON = f"{ARCHIVES}poison.tar"
 
 
-class Mortal(DyingHandler):
+class PoisonableHandler(DyingHandler):
     """A handler that also kills its process when it is handed poison."""
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
@@ -73,7 +73,7 @@ def mortal(deaths: Deaths) -> Adapters:
         transcoders=lambda pool: DyingTranscoders(pool, deaths),
         recogniser=lambda *_: DyingRecogniser(LengthRecogniser(), deaths),
         judge=judge,
-        handler=lambda handler: Mortal(handler, deaths),
+        handler=lambda handler: PoisonableHandler(handler, deaths),
     )
 
 

@@ -19,7 +19,7 @@ _PASSED_ON = ("HOME", "LANG", "PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
-class Consumer:
+class FleetConsumer:
     """A consumer in a process of its own.
 
     Attributes:
@@ -60,16 +60,16 @@ class Fleet:
         self._births = births
         self._variables = variables
         self._born = 0
-        self.consumers: list[Consumer] = []
+        self.consumers: list[FleetConsumer] = []
         self.restarts = 0
 
-    def add(self, *routes: str, **settings: str) -> Consumer:
+    def add(self, *routes: str, **settings: str) -> FleetConsumer:
         """Start one more consumer of these routes, and keep it running."""
         consumer = self.start(*routes, **settings)
         self.consumers.append(consumer)
         return consumer
 
-    def start(self, *routes: str, **settings: str) -> Consumer:
+    def start(self, *routes: str, **settings: str) -> FleetConsumer:
         """Start a consumer that is left to itself."""
         self._born += 1
         name = f"{'-'.join(routes)}-{self._born}"
@@ -89,16 +89,16 @@ class Fleet:
             variables,
         )
         process.start()
-        return Consumer(name, process, scratch)
+        return FleetConsumer(name, process, scratch)
 
-    def ended(self, consumer: Consumer, *, seconds: float) -> int | None:
+    def ended(self, consumer: FleetConsumer, *, seconds: float) -> int | None:
         """Wait until a consumer has ended by itself, and give its exit code; None if it has not."""
         deadline = time.monotonic() + seconds
         while consumer.is_alive and time.monotonic() < deadline:
             time.sleep(0.1)
         return consumer.process.exit_code
 
-    def dismiss(self, consumer: Consumer) -> None:
+    def dismiss(self, consumer: FleetConsumer) -> None:
         """End a consumer by SIGKILL, and do not start it again."""
         if consumer in self.consumers:
             self.consumers.remove(consumer)

@@ -13,7 +13,7 @@ from tests.soak.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SoakReport:
     """What was done to a deployment, and what came of it.
 
     Attributes:

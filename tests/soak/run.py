@@ -19,7 +19,7 @@ from tests.harness.servers.grounds import grounds
 from tests.soak.deployment import deployment
 from tests.soak.drain import Drained, drain
 from tests.soak.faults import FAULTS, Fault, happened, heal
-from tests.soak.report import Report
+from tests.soak.report import SoakReport
 from tests.soak.site import Site, site
 
 #: Consumers of each route.
@@ -49,7 +49,7 @@ class Scale:
     recordings: int
 
 
-def soak(scale: Scale, seed: int, show: Show, log: Any) -> Report:
+def soak(scale: Scale, seed: int, show: Show, log: Any) -> SoakReport:
     """Run it.
 
     Args:
@@ -123,8 +123,8 @@ def _was_injected(future: Future[bool]) -> bool:
 
 def _report(
     where: Site, seed: int, minutes: float, injected: Counter[str], drained: Drained
-) -> Report:
-    return Report(
+) -> SoakReport:
+    return SoakReport(
         seed=seed,
         minutes=round(minutes, 2),
         drain_seconds=round(drained.seconds, 1),

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli.main import main
-from tests.harness.faults.http import Head
+from tests.harness.faults.http import MessageHead
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import Misbehaviour, StoreProxy
 from tests.harness.servers.sshd import SshServer, sshd
@@ -38,7 +38,7 @@ def server() -> Iterator[SshServer]:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class TargetBucket:
     """The store, as an operator sees it."""
 
     client: Any
@@ -70,7 +70,7 @@ class Sending:
     """What is on the other machine, and who sends it."""
 
     server: SshServer
-    bucket: Bucket
+    bucket: TargetBucket
     there: Path
     root: Path
     variables: dict[str, str] = field(repr=False)
@@ -120,7 +120,7 @@ class Sending:
 
 
 @pytest.fixture
-def bucket(embedded: dict[str, str]) -> Bucket:
+def bucket(embedded: dict[str, str]) -> TargetBucket:
     name = f"test-{uuid.uuid4().hex[:12]}"
     client = boto3.client(
         "s3",
@@ -130,11 +130,13 @@ def bucket(embedded: dict[str, str]) -> Bucket:
         region_name="us-east-1",
     )
     client.create_bucket(Bucket=name)
-    return Bucket(client, name)
+    return TargetBucket(client, name)
 
 
 @pytest.fixture
-def sending(server: SshServer, bucket: Bucket, embedded: dict[str, str], tmp_path: Path) -> Sending:
+def sending(
+    server: SshServer, bucket: TargetBucket, embedded: dict[str, str], tmp_path: Path
+) -> Sending:
     """An empty folder on the other machine, and nothing sent."""
     there = tmp_path / "there"
     there.mkdir()
@@ -196,7 +198,7 @@ class CountingProxy(StoreProxy):
         super().__init__(target)
         self.requests: Counter[str] = Counter()
 
-    def _take(self, request: Head, faults: Any) -> Misbehaviour | None:
+    def _take(self, request: MessageHead, faults: Any) -> Misbehaviour | None:
         if Misbehaviour.HANG in faults:
             self.requests[request.method] += 1
         return super()._take(request, faults)

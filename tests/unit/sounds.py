@@ -25,7 +25,7 @@ from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.sniff import sniff
 
-Sound = NDArray[np.float32]
+Signal = NDArray[np.float32]
 """Mono, within [-1, 1]."""
 
 SECONDS = 2.0
@@ -34,7 +34,7 @@ LEVEL_DBFS = -20.0
 _PICTURES_A_SECOND = 25
 
 
-def voice(seconds: float = SECONDS, rate: int = 16_000, level_dbfs: float = LEVEL_DBFS) -> Sound:
+def voice(seconds: float = SECONDS, rate: int = 16_000, level_dbfs: float = LEVEL_DBFS) -> Signal:
     """A vowel of sorts: harmonics of 140 Hz, swelling four times a second, at an RMS level."""
     time = np.arange(round(seconds * rate)) / rate
     harmonics = sum(np.sin(2 * math.pi * 140 * n * time) / n for n in range(1, 8))
@@ -43,11 +43,11 @@ def voice(seconds: float = SECONDS, rate: int = 16_000, level_dbfs: float = LEVE
     return np.asarray(scaled, np.float32)
 
 
-def silence(seconds: float = SECONDS, rate: int = 16_000) -> Sound:
+def silence(seconds: float = SECONDS, rate: int = 16_000) -> Signal:
     return np.zeros(round(seconds * rate), np.float32)
 
 
-def dbfs(sound: Sound) -> float:
+def dbfs(sound: Signal) -> float:
     """RMS, in dB of full scale."""
     return 20 * math.log10(math.sqrt(float(np.mean(sound.astype(np.float64) ** 2))))
 
@@ -69,7 +69,7 @@ class Recipe:
     video: str | None = None
 
 
-def made(recipe: Recipe, sound: Sound | None = None) -> bytes:
+def made(recipe: Recipe, sound: Signal | None = None) -> bytes:
     """Encode a sound, sampled at the recipe's rate (``voice`` by default), into all channels."""
     sound = voice(rate=recipe.rate) if sound is None else sound
     file = io.BytesIO()
@@ -98,7 +98,7 @@ def _audio_stream(container: Any, recipe: Recipe) -> AudioStream:
     return stream
 
 
-def _frames(stream: AudioStream, recipe: Recipe, sound: Sound) -> list[AudioFrame]:
+def _frames(stream: AudioStream, recipe: Recipe, sound: Signal) -> list[AudioFrame]:
     channels = np.repeat(sound[np.newaxis], stream.codec_context.layout.nb_channels, axis=0)
     frame = AudioFrame.from_ndarray(channels, "fltp", recipe.layout)
     frame.sample_rate = recipe.rate
@@ -125,7 +125,7 @@ def _pictures(seconds: float) -> list[VideoFrame]:
 
 
 def wav(
-    sound: Sound,
+    sound: Signal,
     rate: int = 16_000,
     channels: int = 1,
     *,
@@ -202,5 +202,5 @@ def transcoded(pool: TranscoderPool, media: bytes) -> tuple[Transcoded, bytes]:
         return facts, output.read()
 
 
-def decoded(opus: bytes) -> Sound:
+def decoded(opus: bytes) -> Signal:
     return decode_opus(io.BytesIO(opus))

@@ -45,7 +45,7 @@ def test_a_group_waits_a_while_to_be_full() -> None:
         assert group.result(_LONG) == [first, *others]
 
 
-def test_and_no_longer() -> None:
+def test_an_incomplete_group_is_handed_over_after_the_wait() -> None:
     arrivals = Arrivals()
     (only,) = deliveries(1)
     arrivals.put([only])

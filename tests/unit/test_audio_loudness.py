@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from tests.unit.sounds import Sound, dbfs, silence, transcoded, voice, wav
+from tests.unit.sounds import Signal, dbfs, silence, transcoded, voice, wav
 
 RATE = 16_000
 
@@ -23,7 +23,7 @@ def pool() -> Iterator[TranscoderPool]:
         yield pool
 
 
-def measured(sound: Sound, block: int = 1000) -> Loudness:
+def measured(sound: Signal, block: int = 1000) -> Loudness:
     meter = LoudnessMeter(RATE)
     pcm = (sound * 32767).astype(np.int16).tobytes()
     for start in range(0, len(pcm), block * 2):
@@ -83,7 +83,7 @@ def test_how_sound_is_cut_into_blocks_changes_nothing(block: int, samples: int) 
     ids=["digital silence", "a hiss", "a whisper", "a whisper in a quiet minute"],
 )
 def test_a_recording_is_silent_if_no_second_of_it_is_not(
-    pool: TranscoderPool, sound: Sound, *, silent: bool
+    pool: TranscoderPool, sound: Signal, *, silent: bool
 ) -> None:
     facts, _ = transcoded(pool, wav(sound))
     assert facts.silent is silent

@@ -18,10 +18,10 @@ from tests.bench.benchmark import (
     Conditions,
     DisagreementError,
     Goal,
-    Prepared,
+    PreparedBenchmark,
     Sample,
 )
-from tests.bench.report import Report
+from tests.bench.report import BenchmarkReport
 from tests.bench.rounds import Findings, Spread, measure
 
 
@@ -38,7 +38,7 @@ def case(name: str, *values: float, output: Any = None) -> Case:
 def two_cases(goal: Goal) -> Findings:
     """Measure two cases for three rounds, after one that does not count."""
     cases = [case("ours", 99, 1, 2, 4), case("theirs", 1, 4, 4, 4)]
-    return measure(Prepared("s", cases, [goal]), 3, ignored)
+    return measure(PreparedBenchmark("s", cases, [goal]), 3, ignored)
 
 
 def test_a_ratio_is_that_of_each_round_and_the_warm_up_does_not_count() -> None:
@@ -66,7 +66,7 @@ def test_a_goal_is_met_or_missed(goal: Goal, *, is_met: bool) -> None:
 def test_each_round_begins_with_another_case() -> None:
     order: list[str] = []
     cases = [case("a", 1, 1), case("b", 1, 1)]
-    measure(Prepared("s", cases, warms_up=False), 2, order.append)
+    measure(PreparedBenchmark("s", cases, warms_up=False), 2, order.append)
     assert order == ["a", "b", "b", "a"]
 
 
@@ -78,24 +78,24 @@ def test_cases_that_do_other_work_are_no_comparison() -> None:
 
     cases = [case("a", 1, output={"x"}), case("b", 1, output={"y"})]
     with pytest.raises(DisagreementError, match="different objects"):
-        measure(Prepared("s", cases, agree=agree), 1, ignored)
+        measure(PreparedBenchmark("s", cases, agree=agree), 1, ignored)
 
 
 def test_a_benchmark_may_set_fewer_rounds() -> None:
-    findings = measure(Prepared("s", [case("a", 1, 2)], rounds=1), 5, ignored)
+    findings = measure(PreparedBenchmark("s", [case("a", 1, 2)], rounds=1), 5, ignored)
     assert findings.rounds == 1
 
 
 @contextmanager
-def nothing(_: Conditions) -> Iterator[Prepared]:
+def nothing(_: Conditions) -> Iterator[PreparedBenchmark]:
     """Prepare a case that does nothing."""
-    yield Prepared("s", [case("a", 1)])
+    yield PreparedBenchmark("s", [case("a", 1)])
 
 
 def test_a_report_says_all_of_it_in_each_of_its_forms() -> None:
     findings = two_cases(Goal(of="theirs", to="ours", limit=3.0))
     machine = {"cores": "2"}
-    report = Report(
+    report = BenchmarkReport(
         Benchmark("this", "what", nothing), "s", findings, 0.5, 7.0, machine, {"boto3": "1.40"}
     )
     told = json.loads(json.dumps(report.as_json()))

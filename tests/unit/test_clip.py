@@ -21,7 +21,7 @@ from consumers.audio.clip import Clip, cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.errors import BadAudioError, PermanentError
-from tests.unit.sounds import Recipe, Sound, dbfs, decoded, made, transcoded, voice, wav
+from tests.unit.sounds import Recipe, Signal, dbfs, decoded, made, transcoded, voice, wav
 
 REPOSITORY = Path(__file__).parents[2]
 SPOKEN = ("river.mp3", "railway.wav", "appointment.mp3", "weather.mp3")
@@ -41,7 +41,7 @@ def pool() -> Iterator[TranscoderPool]:
 
 
 @pytest.fixture(scope="module")
-def speech() -> Sound:
+def speech() -> Signal:
     """Some twenty seconds of speech: the sample's sentences, one after the other."""
     with tarfile.open(REPOSITORY / "ops" / "sample" / "sample.tar") as archive:
         files = [archive.extractfile(m) for m in archive if m.name.endswith(SPOKEN)]
@@ -49,7 +49,7 @@ def speech() -> Sound:
 
 
 @pytest.fixture(scope="module")
-def opus(pool: TranscoderPool, speech: Sound) -> bytes:
+def opus(pool: TranscoderPool, speech: Signal) -> bytes:
     """The same as it lies in the store."""
     return transcoded(pool, wav(speech))[1]
 
@@ -99,7 +99,7 @@ def packets(opus: bytes) -> list[tuple[bytes, int]]:
         return [(bytes(p), p.duration or 0) for p in container.demux(audio=0) if p.size]
 
 
-def heard(media: bytes) -> Sound:
+def heard(media: bytes) -> Signal:
     resampler = av.AudioResampler("flt", "mono", RATE)
     with av.open(io.BytesIO(media), "r") as container:
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
@@ -110,7 +110,7 @@ def clip_of(opus: bytes, start: float, end: float, margin: float = 3, fade: floa
     return cut_clip(io.BytesIO(opus), start=start, end=end, margin=margin, fade=fade)
 
 
-def place(part: Sound, whole: Sound) -> tuple[float, float]:
+def place(part: Signal, whole: Signal) -> tuple[float, float]:
     """Where in a sound another one fits best, in seconds, and how well (correlation)."""
     size = len(part) + len(whole)
     products = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
@@ -120,14 +120,14 @@ def place(part: Sound, whole: Sound) -> tuple[float, float]:
 
 
 @pytest.fixture(scope="module")
-def codec_likeness(opus: bytes, speech: Sound) -> float:
+def codec_likeness(opus: bytes, speech: Signal) -> float:
     """How well speech survives being coded once: its correlation with what it was."""
     return float(np.corrcoef(decoded(opus), speech)[0, 1])
 
 
 @pytest.mark.parametrize("start", [3.0, 4.321, 7.77, 11.5, 13.05])
 def test_a_clip_is_the_passage_with_its_margins(
-    opus: bytes, speech: Sound, codec_likeness: float, start: float
+    opus: bytes, speech: Signal, codec_likeness: float, start: float
 ) -> None:
     clip = clip_of(opus, start, start + 2.5, margin=1.5)
 
@@ -150,7 +150,7 @@ def test_what_is_decoded_after_a_seek_is_what_is_decoded_from_the_start(opus: by
     assert likeness > 0.98
 
 
-def test_margins_are_held_within_the_recording(opus: bytes, speech: Sound) -> None:
+def test_margins_are_held_within_the_recording(opus: bytes, speech: Signal) -> None:
     duration = len(speech) / RATE
     first, last = clip_of(opus, 1, 2), clip_of(opus, duration - 1, duration)
 
@@ -161,7 +161,7 @@ def test_margins_are_held_within_the_recording(opus: bytes, speech: Sound) -> No
 
 
 def test_a_passage_that_goes_beyond_the_end_ends_with_the_recording(
-    opus: bytes, speech: Sound
+    opus: bytes, speech: Signal
 ) -> None:
     clip = clip_of(opus, 10, 1000)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumers.documents.transcript import QUIETEST_DBFS, Segment, Transcript, with_loudness
 from tests.unit.archives import peak_memory
-from tests.unit.sounds import Sound, silence, voice
+from tests.unit.sounds import Signal, silence, voice
 
 RATE = 16_000
 MIB = 1 << 20
@@ -22,7 +22,7 @@ def transcript(*times: tuple[float, float]) -> Transcript:
     return Transcript("a", "transcribed", None, 9.0, "en", None, "m", None, segments)
 
 
-def levels(sound: Sound, *times: tuple[float, float]) -> list[float | None]:
+def levels(sound: Signal, *times: tuple[float, float]) -> list[float | None]:
     measured = with_loudness(transcript(*times), sound, RATE)
     return [segment.loudness_dbfs for segment in measured.segments]
 

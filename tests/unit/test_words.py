@@ -106,7 +106,7 @@ def test_what_a_model_is_not_sure_of_counts_for_nothing() -> None:
     assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
 
 
-def test_nor_does_what_goes_in_circles() -> None:
+def test_repetitions_count_for_nothing() -> None:
     says = halved(Written("thank you very much " * 9, -0.1), Written("thank you " * 20, -0.1))
     assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
 

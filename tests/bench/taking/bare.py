@@ -10,7 +10,7 @@ from typing import Any
 from kombu import Connection, Consumer, Queue
 
 from tests.bench.taking.letters import key_in
-from tests.bench.taking.tally import Taken, Tally
+from tests.bench.taking.tally import DeliveryCounter, Taken
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def bare(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]
     """Make a loop that takes as many messages as it is told to."""
 
     def take(count: str) -> Taken:
-        tally = Tally(int(count))
+        tally = DeliveryCounter(int(count))
 
         def on_message(message: Any) -> None:
             tally.add(key_in(json.loads(message.body)))

@@ -22,7 +22,7 @@ _BATCH = BatchId.new(datetime(2026, 11, 22, 10, 45, 2, tzinfo=UTC), b"\xac\xa9\x
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RawMessage:
     """A message.
 
     Attributes:
@@ -35,7 +35,7 @@ class Letter:
 
 
 #: Makes them, anew for each round.
-Letters = Callable[[], Iterable[Letter]]
+Letters = Callable[[], Iterable[RawMessage]]
 
 
 def notifications(count: int) -> Iterator[dict[str, Any]]:
@@ -84,9 +84,9 @@ def _record(key: str, number: int) -> dict[str, Any]:
     }
 
 
-def plain(count: int) -> Iterator[Letter]:
+def plain(count: int) -> Iterator[RawMessage]:
     """Give notifications as the store itself sends them."""
-    return (Letter(json.dumps(each)) for each in notifications(count))
+    return (RawMessage(json.dumps(each)) for each in notifications(count))
 
 
 def key_in(notification: dict[str, Any]) -> str:
@@ -105,7 +105,7 @@ class Postbox:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def fill(self, queue: str, letters: Iterable[Letter]) -> int:
+    def fill(self, queue: str, letters: Iterable[RawMessage]) -> int:
         """Put letters into a queue, wait until all are there, and say how many.
 
         Raises:

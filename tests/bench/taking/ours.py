@@ -16,13 +16,13 @@ from ops.wiring.composition import open_inbox, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.settings import LoopSettings
-from tests.bench.taking.tally import Taken, Tally
+from tests.bench.taking.tally import DeliveryCounter, Taken
 
 
 class Idle:
     """A handler that only counts."""
 
-    def __init__(self, group: int, tally: Tally) -> None:
+    def __init__(self, group: int, tally: DeliveryCounter) -> None:
         self.group = group
         self._tally = tally
 
@@ -52,7 +52,7 @@ def ours(
 
     def take(count: str) -> Taken:
         stop = Stop()
-        tally = Tally(int(count), stop.asked.set)
+        tally = DeliveryCounter(int(count), stop.asked.set)
         with log.open("a") as file:
             accountant = Accountant(
                 ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route))

@@ -22,7 +22,7 @@ class Taken:
     seconds: float
 
 
-class Tally:
+class DeliveryCounter:
     """Counts messages in the handler's thread.
 
     Args:

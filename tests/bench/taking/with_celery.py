@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from tests.bench.taking.letters import Letter, key_in, notifications
-from tests.bench.taking.tally import Taken, Tally
+from tests.bench.taking.letters import RawMessage, key_in, notifications
+from tests.bench.taking.tally import DeliveryCounter, Taken
 
 _TASK = "nothing"
 
 
-def celery_letters(count: int) -> Iterator[Letter]:
+def celery_letters(count: int) -> Iterator[RawMessage]:
     """Give notifications as the arguments of Celery's messages (protocol 2)."""
     from celery import Celery  # noqa: PLC0415
 
     app = Celery(set_as_current=False)
     for each in notifications(count):
         made = app.amqp.as_task_v2(str(uuid4()), _TASK, args=(each,), kwargs={})
-        yield Letter(
+        yield RawMessage(
             json.dumps(made.body),
             {
                 "application_headers": made.headers,
@@ -48,7 +48,7 @@ def with_celery(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str],
         # That it may be root's, who runs servers as others.
         warnings.simplefilter("ignore", SecurityWarning)
         # Once all that was taken is acked.
-        tally = Tally(int(count), lambda: setattr(state, "should_stop", 0))
+        tally = DeliveryCounter(int(count), lambda: setattr(state, "should_stop", 0))
         state.should_stop = None
         _make_app(url, queue, prefetch, tally).Worker(
             pool="solo",
@@ -63,7 +63,7 @@ def with_celery(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str],
     yield take
 
 
-def _make_app(url: str, queue: str, prefetch: int, tally: Tally) -> Any:
+def _make_app(url: str, queue: str, prefetch: int, tally: DeliveryCounter) -> Any:
     from celery import Celery  # noqa: PLC0415
     from kombu import Queue  # noqa: PLC0415
 

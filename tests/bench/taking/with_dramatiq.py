@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.broker.topology import QueueSpec
-from tests.bench.taking.letters import Letter, key_in, notifications
-from tests.bench.taking.tally import Taken, Tally
+from tests.bench.taking.letters import RawMessage, key_in, notifications
+from tests.bench.taking.tally import DeliveryCounter, Taken
 
 _ACTOR = "nothing"
 
@@ -22,12 +22,12 @@ def dramatiq_queue(name: str) -> QueueSpec:
     return QueueSpec(name, {**dead, "x-queue-type": "quorum"})
 
 
-def dramatiq_letters(queue: str, count: int) -> Iterator[Letter]:
+def dramatiq_letters(queue: str, count: int) -> Iterator[RawMessage]:
     """Give notifications as the arguments of dramatiq's messages."""
     from dramatiq import Message  # noqa: PLC0415
 
     for each in notifications(count):
-        yield Letter(Message(queue, _ACTOR, (each,), {}, {}).encode())
+        yield RawMessage(Message(queue, _ACTOR, (each,), {}, {}).encode())
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def with_dramatiq(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str
         from dramatiq import Worker, actor  # noqa: PLC0415
 
         full = threading.Event()
-        tally = Tally(int(count), full.set)
+        tally = DeliveryCounter(int(count), full.set)
         broker = _make_broker(url)
         actor(actor_name=_ACTOR, queue_name=queue, broker=broker)(
             lambda notification: tally.add(key_in(notification))

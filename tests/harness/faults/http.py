@@ -12,7 +12,7 @@ _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class MessageHead:
     """What comes before a body.
 
     Attributes:
@@ -87,7 +87,7 @@ class Head:
         return None if value is None else int(value)
 
 
-def body(file: BufferedReader, head: Head) -> Iterator[bytes]:
+def body(file: BufferedReader, head: MessageHead) -> Iterator[bytes]:
     """Read a request's body in pieces, as it is on the wire.
 
     Raises:

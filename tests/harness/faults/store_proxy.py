@@ -22,7 +22,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
-from tests.harness.faults.http import Head, body
+from tests.harness.faults.http import MessageHead, body
 from tests.harness.faults.relay import CHUNK, Relay
 
 _ERROR = """\
@@ -85,7 +85,7 @@ class StoreRule:
     key: re.Pattern[str]
     probability: float
 
-    def fits(self, request: Head) -> bool:
+    def fits(self, request: MessageHead) -> bool:
         """Tell whether a request is one of them."""
         _, _, key = request.path.lstrip("/").partition("/")
         return self.method in {None, request.method} and self.key.search(key) is not None
@@ -143,7 +143,7 @@ class StoreProxy(Relay):
             for each in [rule] if rule else list(self._rules):
                 self._rules.pop(each, None)
 
-    def _take(self, request: Head, faults: Set[Misbehaviour]) -> Misbehaviour | None:
+    def _take(self, request: MessageHead, faults: Set[Misbehaviour]) -> Misbehaviour | None:
         """Say which of these a request meets, which then counts."""
         with self._lock:
             for rule, left in self._rules.items():
@@ -169,7 +169,7 @@ class StoreProxy(Relay):
     def _exchange(
         self, near: socket.socket, far: socket.socket, client: BufferedReader, store: BufferedReader
     ) -> None:
-        head = Head.read(client)
+        head = MessageHead.read(client)
         faults = set(Misbehaviour) - _DOWNLOADS
         if not head.has_body:
             faults.discard(Misbehaviour.CUT_UPLOAD)
@@ -195,7 +195,7 @@ class StoreProxy(Relay):
                 self._download(head, near, store)
 
     def _refuse(
-        self, fault: Misbehaviour, head: Head, near: socket.socket, client: BufferedReader
+        self, fault: Misbehaviour, head: MessageHead, near: socket.socket, client: BufferedReader
     ) -> None:
         # A client that asked first will not send its body.
         if head.get("Expect") is None:
@@ -209,12 +209,12 @@ class StoreProxy(Relay):
             ("Connection", "close"),
             ("Content-Length", str(len(text))),
         )
-        self._pass_on(Head(f"HTTP/1.1 {status}", fields).encode(), near)
+        self._pass_on(MessageHead(f"HTTP/1.1 {status}", fields).encode(), near)
         if head.method != "HEAD":
             self._pass_on(text, near)
 
     def _upload(
-        self, head: Head, near: socket.socket, far: socket.socket, pieces: Iterable[bytes]
+        self, head: MessageHead, near: socket.socket, far: socket.socket, pieces: Iterable[bytes]
     ) -> None:
         """Pass on a request, as far as the store takes it."""
         if head.get("Expect") is not None:
@@ -230,9 +230,9 @@ class StoreProxy(Relay):
         for _ in pieces:
             pass
 
-    def _download(self, request: Head, near: socket.socket, store: BufferedReader) -> None:
+    def _download(self, request: MessageHead, near: socket.socket, store: BufferedReader) -> None:
         """Pass on an answer, or half of it."""
-        head = Head.read(store)
+        head = MessageHead.read(store)
         half = (head.length or 0) // 2
         fault = None
         if request.method == "GET" and head.is_success and half:
@@ -248,7 +248,7 @@ class StoreProxy(Relay):
             _reset(near)
 
 
-def _half(head: Head, client: BufferedReader) -> Iterator[bytes]:
+def _half(head: MessageHead, client: BufferedReader) -> Iterator[bytes]:
     """Read half of a request's body; of one without a length, the first piece."""
     pieces = body(client, head)
     if head.length is None:
