@@ -9,7 +9,7 @@ from typing import Any
 from consumers.database.database import Database
 from consumers.database.rows import Batch
 from consumers.runtime.observer import SILENT, Observer
-from consumers.stages.dropped import retire
+from consumers.stages.stored_archive import retire
 from consumers.store import Store
 from events.keys import BatchId
 

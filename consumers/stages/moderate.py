@@ -22,8 +22,8 @@ from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy
 from consumers.policy.windows import LEAST_ROOM, Passage, windows
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.stages.absence import check_bucket, check_deleted
 from consumers.stages.completion import Completion
+from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.store import ObjectGoneError, Store
 from events.event import ObjectCreated
 from events.keys import POLICIES, TRANSCRIPT, AudioId, MalformedKeyError, RecordingKey, parse_key

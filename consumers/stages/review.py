@@ -23,7 +23,7 @@ from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
-from consumers.stages.absence import check_bucket, check_deleted
+from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.stages.selection import Selection, select
 from consumers.store import ObjectGoneError, Store
 from events.event import ObjectCreated

@@ -20,8 +20,8 @@ from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
 from consumers.speech.recogniser import Outcome as Result
-from consumers.stages.absence import check_bucket, check_deleted
 from consumers.stages.completion import Completion
+from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
 from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_key

@@ -22,10 +22,10 @@ from consumers.documents.manifest import Entry, Head, ManifestWriter, read_manif
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
-from consumers.stages.absence import check_bucket, check_deleted
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
-from consumers.stages.dropped import StoredArchive, archive_key, describe
+from consumers.stages.created_object import check_bucket, check_deleted
+from consumers.stages.stored_archive import StoredArchive, archive_key, describe
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
 from events.keys import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from consumers.stages.dropped import COMPLETE, STATE_TAG
+from consumers.stages.stored_archive import COMPLETE, STATE_TAG
 from events.keys import ARCHIVES
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found

@@ -11,7 +11,7 @@ from ops.bootstrap.guess import settle
 from ops.bootstrap.schema import make_schema, put_moderation
 from ops.bootstrap.step import Step
 from ops.bootstrap.stores import StorePlan, make_store_client
-from ops.wiring.composition import make_topology
+from ops.wiring.adapters import make_topology
 from ops.wiring.environment import Environment
 from ops.wiring.settings import (
     BootstrapSettings,

@@ -22,7 +22,7 @@ from consumers.documents.manifest import read_manifest
 from consumers.errors import BusyError, PermanentError
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
-from consumers.stages.dropped import unretire
+from consumers.stages.stored_archive import unretire
 from consumers.store import ObjectGoneError, Store
 from events.keys import OPUS, AudioId, BatchId
 from ops.recovery.rebuild.reading import BatchReader

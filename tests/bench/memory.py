@@ -21,7 +21,7 @@ import psycopg
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
-from ops.wiring.composition import make_store, utc_now
+from ops.wiring.adapters import make_store, utc_now
 from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBenchmark, Sample
 from tests.harness.servers.ceph import ceph
 from tests.soak.batches import make_archive

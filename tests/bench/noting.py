@@ -15,10 +15,10 @@ from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Stop
 from consumers.store import Store
 from events.event import ObjectCreated
-from ops.wiring.composition import make_store, route_named
+from ops.wiring.adapters import make_store, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
-from ops.wiring.loops import open_loop
+from ops.wiring.pipeline import open_loop
 from tests.soak.consumer import immortal
 
 

@@ -21,10 +21,10 @@ from consumers.runtime.observer import Observer, Silent
 from consumers.store import Store
 from events.event import ObjectCreated
 from events.keys import AudioId
-from ops.wiring.composition import Adapters, make_store
+from ops.wiring.adapters import Adapters, make_store
 from ops.wiring.environment import Environment
-from ops.wiring.handlers import HANDLERS
 from ops.wiring.log import configure_log
+from ops.wiring.pipeline import HANDLERS
 from tests.harness.servers.ceph import ceph
 from tests.harness.servers.postgres import postgres
 

@@ -15,14 +15,14 @@ from click.testing import CliRunner
 
 from consumers.broker.connection import make_connection
 from consumers.errors import ConfigurationError, PermanentError
-from consumers.stages.dropped import retire
+from consumers.stages.stored_archive import retire
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
 from ops.cli.commands.health import health
-from ops.wiring.composition import make_store
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import STORE_ROLES, read_broker_address
 from tests.contracts.loop import eventually

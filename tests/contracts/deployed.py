@@ -13,7 +13,7 @@ from consumers.store import Store
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress
 from ops.ingest.drop import Dropper
-from ops.wiring.composition import utc_now
+from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.harness.servers.store import StoreServer

@@ -25,7 +25,7 @@ from consumers.documents.reviewed import Reviewed
 from consumers.documents.verdict import Moderation
 from consumers.store import Store
 from events.keys import POLICIES, VERDICT, BatchId, ClipKey, parse_key
-from ops.wiring.review_desk import open_reviewing
+from ops.wiring.adapters import open_reviewing
 from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
 from tests.samples import RECORDINGS, SILENT, archive

@@ -17,7 +17,7 @@ from consumers.database.database import Database
 from consumers.database.rows import Recording
 from consumers.documents.manifest import read_manifest
 from consumers.documents.transcript import Transcript
-from consumers.stages.dropped import BATCH_TAG, COMPLETE, FAILED, STATE_TAG
+from consumers.stages.stored_archive import BATCH_TAG, COMPLETE, FAILED, STATE_TAG
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from ops.bootstrap import bootstrap

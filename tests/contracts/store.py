@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from consumers.errors import TransientError
 from consumers.store import ObjectGoneError, Store, StoredObject
-from ops.wiring.composition import make_store
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 
 DATA = bytes(range(256)) * 8192

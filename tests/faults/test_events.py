@@ -12,7 +12,7 @@ import pytest
 
 from events.keys import AudioId, BatchId
 from events.notification import decode, encode
-from ops.wiring.composition import utc_now
+from ops.wiring.adapters import utc_now
 from tests.faults.conftest import eventually, start, swept, whole
 from tests.soak.site import Site
 

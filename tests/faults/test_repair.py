@@ -6,11 +6,11 @@ import time
 from random import Random
 
 from consumers.database.rows import Batch
-from consumers.stages.dropped import COMPLETE, STATE_TAG
+from consumers.stages.stored_archive import COMPLETE, STATE_TAG
 from events.keys import BatchId
 from ops.recovery.rebuild.rebuilder import NotRebuilt
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_rebuilder, open_reprocessor
+from ops.wiring.recovery import open_rebuilder, open_reprocessor
 from tests.faults.conftest import eventually, in_work, swept, whole
 from tests.soak.batches import make_archive
 from tests.soak.site import Site

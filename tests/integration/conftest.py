@@ -41,7 +41,7 @@ from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.main import main
 from ops.embedded.stack import servers
 from ops.ingest.drop import Dropper
-from ops.wiring.composition import (
+from ops.wiring.adapters import (
     Adapters,
     make_store,
     open_database,
@@ -50,7 +50,7 @@ from ops.wiring.composition import (
     utc_now,
 )
 from ops.wiring.environment import Environment
-from ops.wiring.handlers import HANDLERS
+from ops.wiring.pipeline import HANDLERS
 from ops.wiring.settings import ModerationSettings
 from tests.soak.judge import WordJudge
 from tests.soak.recogniser import LengthRecogniser

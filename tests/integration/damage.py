@@ -12,7 +12,7 @@ from consumers.database.sweeping import Ages
 from events.keys import AudioId, BatchId
 from ops.recovery.sweep.report import SweepReport
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_sweeper
+from ops.wiring.recovery import open_sweeper
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive

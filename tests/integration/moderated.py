@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumers.documents.decision import Answer, Decision
+from consumers.review_queue.desk import Desk
 from events.keys import AudioId, BatchId
-from ops.wiring.composition import utc_now
-from ops.wiring.review_desk import Desk, open_reviewing
+from ops.wiring.adapters import open_reviewing, utc_now
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import itemised, transcribed, unpacked
 from tests.integration.test_pipeline import event_for

@@ -16,7 +16,7 @@ from consumers.broker.sender import Sender, open_sender
 from consumers.runtime.loop import OpenInbox
 from events.routes import dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap import bootstrap
-from ops.wiring.composition import open_inbox
+from ops.wiring.adapters import open_inbox
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.contracts.loop import ROUTE, Opener, notification

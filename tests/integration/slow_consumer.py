@@ -11,7 +11,7 @@ from pathlib import Path
 from consumers.runtime.handler import Handler
 from events.event import ObjectCreated
 from ops.cli.commands.consume import run_consumers
-from ops.wiring.composition import Adapters
+from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 
 

@@ -30,7 +30,7 @@ from ops.observe.health.context import ProgressBar, open_context
 from ops.observe.health.models import SUMS
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_sweeper
+from ops.wiring.recovery import open_sweeper
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import AT_ONCE, dropped, execute, finished, rows, swept, unpacked
 from tests.integration.test_roles import READ, member

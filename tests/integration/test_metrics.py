@@ -23,7 +23,7 @@ from consumers.runtime.observer import Silent
 from events.keys import BatchId
 from events.routes import ROUTES
 from ops.bootstrap import bootstrap
-from ops.wiring.composition import make_store
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from tests.harness.faults.relay import Relay
 from tests.integration.conftest import Pipeline, eventually

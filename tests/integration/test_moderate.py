@@ -24,7 +24,7 @@ from events.keys import AudioId, BatchId
 from events.routes import queue_name
 from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import look
-from ops.wiring.composition import route_named
+from ops.wiring.adapters import route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.integration.conftest import Pipeline, Run, eventually, printed

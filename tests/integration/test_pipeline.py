@@ -17,7 +17,7 @@ from events.event import ObjectCreated
 from events.keys import AudioId
 from events.routes import queue_name
 from ops.bootstrap import bootstrap
-from ops.wiring.composition import route_named
+from ops.wiring.adapters import route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states

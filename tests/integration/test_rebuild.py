@@ -18,7 +18,7 @@ from consumers.store import Store, StoredObject
 from events.keys import AudioId, BatchId
 from ops.recovery.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_rebuilder, open_reprocessor
+from ops.wiring.recovery import open_rebuilder, open_reprocessor
 from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,

@@ -12,14 +12,14 @@ from consumers.database.recreating import Recreating
 from consumers.documents.transcript import Transcript
 from consumers.errors import BusyError, PermanentError
 from consumers.stages.completion import Completion
-from consumers.stages.dropped import COMPLETE, STATE_TAG
+from consumers.stages.stored_archive import COMPLETE, STATE_TAG
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from ops.recovery.reprocess import Reprocessor
 from ops.recovery.resend import Resender
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_reprocessor
+from ops.wiring.recovery import open_reprocessor
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     dropped,

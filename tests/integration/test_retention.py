@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumers.stages.dropped import (
+from consumers.stages.stored_archive import (
     BATCH_TAG,
     COMPLETE,
     FAILED,

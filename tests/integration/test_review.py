@@ -25,10 +25,11 @@ from consumers.documents.decision import Decision
 from consumers.documents.item import ReviewItem
 from consumers.documents.listing import read_items
 from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.review_queue.desk import Desk
 from consumers.store import Store
 from events.keys import AudioId, BatchId, ClipKey, parse_key
+from ops.wiring.adapters import open_reviewing
 from ops.wiring.environment import Environment
-from ops.wiring.review_desk import Desk, open_reviewing
 from tests.integration.conftest import Run, printed
 from tests.integration.reviewing import (
     BAD,

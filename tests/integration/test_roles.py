@@ -28,7 +28,7 @@ from consumers.documents.verdict import Finding, Moderation, Window
 from consumers.errors import ConfigurationError, TransientError
 from events.keys import AudioId, BatchId
 from ops.cli.main import main
-from ops.wiring.composition import open_database
+from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive

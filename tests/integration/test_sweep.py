@@ -15,12 +15,12 @@ import pytest
 
 from consumers.database.sweeping import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError
-from consumers.stages.dropped import BATCH_TAG, COMPLETE, STATE_TAG, describe
+from consumers.stages.stored_archive import BATCH_TAG, COMPLETE, STATE_TAG, describe
 from consumers.store import ListedObject, Store, StoredObject
 from events.keys import ArchiveKey, AudioId, BatchId
 from ops.recovery.sweep.report import REMEDIES, Discrepancy
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_sweeper
+from ops.wiring.recovery import open_sweeper
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     AT_ONCE,

@@ -13,7 +13,7 @@ from consumers.broker.sender import open_sender
 from consumers.errors import TransientError
 from ops.bootstrap import bootstrap
 from ops.ingest.drop import Dropper
-from ops.wiring.composition import make_store, open_inbox, route_named, utc_now
+from ops.wiring.adapters import make_store, open_inbox, route_named, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.integration.certificates import certify, tls_in_front_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from consumers.stages.dropped import describe
+from consumers.stages.stored_archive import describe
 from consumers.store import connect_store
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, BatchId

@@ -14,7 +14,7 @@ from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
 from ops.bootstrap.admin import make_admin
-from ops.wiring.composition import make_store
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.loop import eventually

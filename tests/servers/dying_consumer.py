@@ -18,9 +18,9 @@ import structlog
 
 from events.event import ObjectCreated
 from events.keys import BatchId
-from ops.wiring.composition import make_store
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
-from ops.wiring.handlers import HANDLERS
+from ops.wiring.pipeline import HANDLERS
 from ops.wiring.settings.routes import routes_of
 from tests.harness.faults.death import Deaths
 from tests.soak.consumer import mortal

@@ -21,7 +21,7 @@ from consumers.broker.topology import declare_topology
 from consumers.database.migrate import migrate
 from consumers.database.stages import put_stage
 from events.keys import BatchId
-from ops.wiring.composition import make_store, open_database
+from ops.wiring.adapters import make_store, open_database
 from ops.wiring.environment import Environment
 from tests.harness.faults.death import DeathPoint, Deaths
 from tests.harness.servers.ceph import CephGateway

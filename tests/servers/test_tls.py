@@ -11,7 +11,7 @@ import pytest
 from consumers.database.migrate import migrate, pending
 from consumers.database.roles import ensure_roles
 from consumers.errors import TransientError
-from ops.wiring.composition import open_database
+from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.integration.certificates import certify

@@ -18,7 +18,7 @@ from consumers.runtime.observer import SILENT, Observer
 from events.event import ObjectCreated
 from events.keys import ARCHIVES
 from ops.cli.commands.consume import run_consumers
-from ops.wiring.composition import Adapters, make_store, open_database
+from ops.wiring.adapters import Adapters, make_store, open_database
 from ops.wiring.environment import Environment
 from ops.wiring.settings import ModerationSettings
 from tests.harness.faults.death import Deaths
@@ -49,7 +49,7 @@ class PoisonableHandler(DyingHandler):
 
 @contextmanager
 def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Iterator[Judge]:
-    """Make the judge without a model; see `ops.wiring.composition.open_judge`."""
+    """Make the judge without a model; see `ops.wiring.adapters.open_judge`."""
     del observer
     yield WordJudge(settings.context)
 

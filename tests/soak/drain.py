@@ -15,8 +15,8 @@ from consumers.broker.sender import open_sender
 from consumers.database.sweeping import Ages
 from ops.recovery.dead_letters import Selection, discard, found, replay
 from ops.recovery.sweep.report import REMEDIES
-from ops.wiring.composition import make_topology
-from ops.wiring.repair import open_sweeper
+from ops.wiring.adapters import make_topology
+from ops.wiring.recovery import open_sweeper
 from ops.wiring.settings import read_broker_address
 from tests.soak.consumer import POISON
 from tests.soak.site import Site

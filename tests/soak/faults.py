@@ -13,7 +13,7 @@ from random import Random
 
 from events.keys import AudioId, BatchId
 from events.notification import encode
-from ops.wiring.composition import utc_now
+from ops.wiring.adapters import utc_now
 from tests.harness.faults.clock import one_hour_off
 from tests.harness.faults.database_relay import Moment
 from tests.harness.faults.death import DeathPoint

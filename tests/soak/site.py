@@ -20,7 +20,7 @@ from consumers.store import Store
 from events.keys import BatchId
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
 from ops.cli.batch_progress import BatchProgress, look
-from ops.wiring.composition import make_store, open_database, route_named, utc_now
+from ops.wiring.adapters import make_store, open_database, route_named, utc_now
 from ops.wiring.settings import read_broker_address
 from tests.harness.faults.death import Deaths
 from tests.harness.faults.disk import SmallDisk, small_disk

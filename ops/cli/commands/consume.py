@@ -19,10 +19,10 @@ from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
 from ops.observe.systemd import Notifier, Supervision
-from ops.wiring.composition import Adapters, route_named
+from ops.wiring.adapters import Adapters, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
-from ops.wiring.loops import open_loop
+from ops.wiring.pipeline import open_loop
 from ops.wiring.settings.observing import ObservingSettings
 
 

@@ -23,7 +23,7 @@ from ops.cli.commands.parameters import BATCH
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table, printable
 from ops.cli.render.progress import print_json, waiting_for
 from ops.recovery.dead_letters import Selection, archive_of, discard, found, replay
-from ops.wiring.composition import open_database, route_named
+from ops.wiring.adapters import open_database, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 

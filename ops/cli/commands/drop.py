@@ -13,7 +13,7 @@ from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.render.progress import batch_bar, print_json, progress_as_json, upload_bar
 from ops.ingest.drop import Dropper
-from ops.wiring.composition import open_database, utc_now
+from ops.wiring.adapters import open_database, utc_now
 from ops.wiring.environment import Environment
 
 

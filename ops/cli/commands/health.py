@@ -20,7 +20,7 @@ from ops.observe.health.context import ProgressBar, open_context
 from ops.observe.health.result import CheckResult, Level
 from ops.observe.health.running import run_checks
 from ops.observe.health.textfile import write_textfile
-from ops.wiring.composition import utc_now
+from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 
 _NAMES = [check.name for check in CHECKS]

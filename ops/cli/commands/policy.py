@@ -26,7 +26,7 @@ from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
 from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json
 from ops.cli.render.progress import print_json, waiting_for
 from ops.policies import EXAMPLES, copy_examples
-from ops.wiring.composition import open_judge
+from ops.wiring.adapters import open_judge
 from ops.wiring.environment import Environment
 from ops.wiring.settings import ModerationSettings
 

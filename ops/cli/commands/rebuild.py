@@ -16,7 +16,7 @@ from ops.cli.render.progress import print_json
 from ops.recovery.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_rebuilder
+from ops.wiring.recovery import open_rebuilder
 
 
 @click.command()

@@ -15,7 +15,7 @@ from ops.cli.commands.parameters import AUDIO, BATCH
 from ops.cli.render.progress import print_json
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_reprocessor
+from ops.wiring.recovery import open_reprocessor
 
 
 @click.command()

@@ -16,15 +16,15 @@ from consumers.documents.decision import ANSWERS, Answer
 from consumers.documents.item import KINDS, Kind, ReviewItem
 from consumers.documents.reviewed import STATES, State
 from consumers.errors import PermanentError
+from consumers.review_queue.desk import Desk
 from consumers.review_queue.export import FORMATS, Format, write_csv, write_jsonl
 from consumers.review_queue.figures import figures
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH, DURATION
 from ops.cli.render.progress import print_json, waiting_for
 from ops.cli.render.review import figures_in_full, in_full, items_in_lines
-from ops.wiring.composition import make_store, utc_now
+from ops.wiring.adapters import make_store, open_reviewing, utc_now
 from ops.wiring.environment import Environment
-from ops.wiring.review_desk import Desk, open_reviewing
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.cli.render.progress import print_json
-from ops.wiring.composition import open_database
+from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 
 

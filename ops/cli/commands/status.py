@@ -24,7 +24,7 @@ from ops.cli.render.progress import (
     recording_as_json,
     recordings_table,
 )
-from ops.wiring.composition import open_database, utc_now
+from ops.wiring.adapters import open_database, utc_now
 from ops.wiring.environment import Environment
 
 #: Seconds between looks of ``--watch``.

@@ -24,7 +24,7 @@ from ops.cli.render.progress import print_json
 from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
-from ops.wiring.repair import open_sweeper
+from ops.wiring.recovery import open_sweeper
 
 #: Names that are shown of each kind.
 _NAMES = 5

@@ -15,7 +15,7 @@ from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.progress import print_json
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
-from ops.wiring.composition import make_store, open_database
+from ops.wiring.adapters import make_store, open_database
 from ops.wiring.environment import Environment
 
 

@@ -19,7 +19,7 @@ from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
-from ops.wiring.composition import utc_now
+from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings
 from ops.wiring.settings.transfer import TransferSettings

@@ -30,7 +30,7 @@ from ops.cli.render.progress import (
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
 from ops.embedded.stack import EmbeddedStack, run_stack
 from ops.ingest.drop import Dropper
-from ops.wiring.composition import make_store, open_database, utc_now
+from ops.wiring.adapters import make_store, open_database, utc_now
 
 
 @click.command("try")

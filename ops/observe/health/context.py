@@ -17,7 +17,7 @@ from consumers.database.watching import Watching
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.store import Store
 from events.routes import ROUTES, Route
-from ops.wiring.composition import make_store, make_topology, utc_now
+from ops.wiring.adapters import make_store, make_topology, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import DatabaseSettings, read_broker_address
 from ops.wiring.settings.health import HealthSettings

@@ -13,7 +13,7 @@ from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import Moderation
 from consumers.errors import PermanentError
-from consumers.stages.dropped import describe
+from consumers.stages.stored_archive import describe
 from consumers.store import ObjectGoneError, Store
 from events.keys import (
     ARCHIVES,

@@ -15,7 +15,7 @@ from consumers.documents.manifest import Entry, Head, read_manifest
 from consumers.errors import BusyError, PermanentError
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
-from consumers.stages.dropped import retire
+from consumers.stages.stored_archive import retire
 from consumers.store import Store, StoredObject
 from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
 from ops.recovery.rebuild.reading import Announcement, BatchReader

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 
 from consumers.database.rows import Archive, Batch
 from consumers.database.sweeping import LAST_ARCHIVE, ArchiveFinding
-from consumers.stages.dropped import describe, retire
+from consumers.stages.stored_archive import describe, retire
 from consumers.store import ListedObject
 from events.keys import ARCHIVES, ArchiveKey, BatchId, parse_key
 from ops.recovery.sweep.report import Discrepancy

@@ -12,7 +12,7 @@ from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
-from ops.wiring.composition import open_inbox, route_named
+from ops.wiring.adapters import open_inbox, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.settings import LoopSettings

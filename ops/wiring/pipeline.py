@@ -1,9 +1,9 @@
-"""Making each route's handler of the settings."""
+"""Each route's consumer, put together from the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,14 @@ from consumers.audio.clip import cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.broker.sender import open_sender
-from consumers.database.connect import Pool, open_pool
 from consumers.database.itemising import Itemising
+from consumers.database.migrate import pending
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.errors import ConfigurationError, TransientError
 from consumers.policy.folder import read_policies
+from consumers.runtime.account import Accountant
 from consumers.runtime.handler import Handler
+from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
@@ -27,11 +29,12 @@ from consumers.stages.review import Review
 from consumers.stages.selection import Selection
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
-from events.routes import review_queue_name
-from ops.wiring.composition import Adapters, make_topology
+from events.routes import Route, review_queue_name
+from ops.wiring.adapters import Adapters, make_store, make_topology, open_inbox, open_pool
 from ops.wiring.environment import Environment
 from ops.wiring.settings import (
     DatabaseSettings,
+    LoopSettings,
     ModerationSettings,
     ReviewSettings,
     SpeechSettings,
@@ -132,7 +135,7 @@ def _review(
     store = adapters.store(environment, observer)
     with (
         adapters.database(environment, connections=4) as database,
-        closing(_open_pool(environment)) as pool,
+        open_pool(environment, connections=2, name="dropscribe-review") as pool,
         open_sender(address, make_topology(environment)) as sender,
     ):
         yield Review(
@@ -150,10 +153,6 @@ def _review(
         )
 
 
-def _open_pool(environment: Environment) -> Pool:
-    return open_pool(DatabaseSettings.read(environment).url, size=2, name="dropscribe-review")
-
-
 #: Which handlers there are, by their route's name.
 HANDLERS = {
     "unpack": _unpack,
@@ -161,3 +160,63 @@ HANDLERS = {
     "moderate": _moderate,
     "review": _review,
 }
+
+
+@contextmanager
+def open_loop(
+    route: Route,
+    environment: Environment,
+    log: Any,
+    adapters: Adapters | None = None,
+    observer: Observer = SILENT,
+) -> Iterator[Loop]:
+    """Make a route's consumer, ready to run.
+
+    Args:
+        route: Whose.
+        environment: The settings.
+        log: A structlog logger.
+        adapters: What its handler works through; None for the real ones.
+        observer: Is told how it goes.
+
+    Raises:
+        ClockError: It could do nothing but fail what it takes.
+        ConfigurationError: So it could with a schema that is older than this release.
+    """
+    _check_clock(environment, log)
+    _check_schema(environment, log)
+    opener = open_inbox(environment, route)
+    delays = LoopSettings.read(environment).delays
+    adapters = adapters or Adapters()
+    accountant = Accountant(observer)
+    with HANDLERS[route.name](environment, adapters, log, accountant) as handler:
+        yield Loop(
+            route=route,
+            handler=adapters.handler(handler),
+            open_inbox=opener,
+            log=log,
+            delays=delays,
+            accountant=accountant,
+        )
+
+
+def _check_clock(environment: Environment, log: Any) -> None:
+    try:
+        make_store(environment).now()
+    except TransientError as exc:
+        # Deliveries wait for a store that is away; this is not the place to.
+        log.warning("store is away", error=str(exc))
+
+
+def _check_schema(environment: Environment, log: Any) -> None:
+    try:
+        missing = pending(DatabaseSettings.read(environment).url)
+    except TransientError as exc:
+        log.warning("database is away", error=str(exc))
+        return
+    if missing:
+        names = ", ".join(f"{step.version:04} {step.name}" for step in missing)
+        raise ConfigurationError(
+            f"the database's schema is older than this release ({names}): "
+            "run 'dropscribe bootstrap' of this release first"
+        )

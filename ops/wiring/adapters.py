@@ -1,4 +1,4 @@
-"""The composition root: what is made of the settings, and handed to whom."""
+"""The servers, models and queues that the settings name, opened."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from consumers.audio.pool import TranscoderPool
 from consumers.broker.amqp import AmqpSettings
 from consumers.broker.opening import open_inbox as open_any_inbox
 from consumers.broker.topology import Topology
-from consumers.database.connect import open_pool
+from consumers.database.connect import Pool
+from consumers.database.connect import open_pool as open_postgres_pool
 from consumers.database.database import Database
+from consumers.database.reviewing import Reviewing
 from consumers.policy.judge import Judge
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import OpenInbox
@@ -67,14 +69,32 @@ def make_store(environment: Environment, observer: Observer = SILENT) -> Store:
 
 
 @contextmanager
-def open_database(environment: Environment, *, connections: int = 4) -> Iterator[Database]:
-    """Connect to Postgres for as long as the block runs."""
-    settings = DatabaseSettings.read(environment)
-    database = Database(open_pool(settings.url, size=connections, name="dropscribe"))
+def open_pool(
+    environment: Environment, *, connections: int, name: str = "dropscribe"
+) -> Iterator[Pool]:
+    """Open a pool of at most ``connections`` connections to Postgres.
+
+    Postgres lists them under the application name ``name``.
+    """
+    pool = open_postgres_pool(DatabaseSettings.read(environment).url, size=connections, name=name)
     try:
-        yield database
+        yield pool
     finally:
-        database.close()
+        pool.close()
+
+
+@contextmanager
+def open_database(environment: Environment, *, connections: int = 4) -> Iterator[Database]:
+    """Open the tables of batches and recordings."""
+    with open_pool(environment, connections=connections) as pool:
+        yield Database(pool)
+
+
+@contextmanager
+def open_reviewing(environment: Environment) -> Iterator[Reviewing]:
+    """Open the tables of the review queue."""
+    with open_pool(environment, connections=1, name="dropscribe-review") as pool:
+        yield Reviewing(pool)
 
 
 def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Recogniser:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.broker.sender import open_sender
-from consumers.database.connect import Pool, open_pool
+from consumers.database.connect import Pool
 from consumers.database.database import Database
 from consumers.database.itemising import Itemising
 from consumers.database.recreating import Recreating
@@ -21,9 +21,9 @@ from ops.recovery.rebuild.reviews import ReviewQueue
 from ops.recovery.reprocess import Reprocessor
 from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
-from ops.wiring.composition import make_store, make_topology
+from ops.wiring.adapters import make_store, make_topology, open_pool
 from ops.wiring.environment import Environment
-from ops.wiring.settings import DatabaseSettings, read_broker_address, read_scratch_root
+from ops.wiring.settings import read_broker_address, read_scratch_root
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
     """Make what writes rows again from the bucket."""
     store = make_store(environment)
     # One more keeps a lock.
-    with _open_pool(environment, THREADS + 1) as pool:
+    with open_pool(environment, connections=THREADS + 1) as pool:
         yield _make_rebuilder(environment, store, pool, log)
 
 
@@ -39,7 +39,10 @@ def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
 def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor]:
     """Make what does batches again."""
     store = make_store(environment)
-    with _open_pool(environment, 4) as pool, _open_resender(environment, store, pool) as resender:
+    with (
+        open_pool(environment, connections=4) as pool,
+        _open_resender(environment, store, pool) as resender,
+    ):
         database = Database(pool)
         yield Reprocessor(
             store=store,
@@ -59,7 +62,7 @@ def open_sweeper(
     store = make_store(environment)
     with (
         # One more keeps the sweep's lock, and one a batch's that is rebuilt.
-        _open_pool(environment, THREADS + 2) as pool,
+        open_pool(environment, connections=THREADS + 2) as pool,
         _open_resender(environment, store, pool, ages) as resender,
     ):
         database = Database(pool)
@@ -101,12 +104,3 @@ def _open_resender(
     address = read_broker_address(environment)
     with open_sender(address, make_topology(environment)) as sender:
         yield Resender(store.bucket, sender, Sweeping(pool, ages))
-
-
-@contextmanager
-def _open_pool(environment: Environment, connections: int) -> Iterator[Pool]:
-    pool = open_pool(DatabaseSettings.read(environment).url, size=connections, name="dropscribe")
-    try:
-        yield pool
-    finally:
-        pool.close()

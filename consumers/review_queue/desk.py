@@ -1,29 +1,14 @@
-"""Reviewing: what commands do with items."""
+"""The review desk, where people decide on items."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from consumers.database.connect import open_pool
 from consumers.database.reviewing import Reviewing
 from consumers.documents.decision import Answer, Decision
 from consumers.store import Store
-from ops.wiring.environment import Environment
-from ops.wiring.settings import DatabaseSettings
-
-
-@contextmanager
-def open_reviewing(environment: Environment) -> Iterator[Reviewing]:
-    """Connect to the review queue for as long as the block runs."""
-    settings = DatabaseSettings.read(environment)
-    reviewing = Reviewing(open_pool(settings.url, size=1, name="dropscribe-review"))
-    try:
-        yield reviewing
-    finally:
-        reviewing.close()
 
 
 class Desk:
