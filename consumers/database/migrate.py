@@ -8,7 +8,7 @@ from typing import LiteralString
 
 import psycopg
 
-from consumers.database.connect import translated
+from consumers.database.pool import translated
 
 #: Two hosts that bootstrap at once take turns by this advisory lock.
 MIGRATION_LOCK = 0x64726F70

@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
-from consumers.database.connect import translated
 from consumers.database.migrate import MIGRATION_LOCK
+from consumers.database.pool import translated
 from consumers.database.queries import queries
 from consumers.errors import ConfigurationError
 

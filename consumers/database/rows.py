@@ -156,7 +156,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """One transcript that a search found."""
 
     audio: AudioId

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-from consumers.database.connect import translated
+from consumers.database.pool import translated
 from consumers.database.queries import queries
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageRecord:
     """The stage, as it is on record.
 
     Attributes:
@@ -25,7 +25,7 @@ class Stage:
     others: int
 
 
-def put_stage(url: str, *, is_on: bool, dry_run: bool) -> Stage:
+def put_stage(url: str, *, is_on: bool, dry_run: bool) -> StageRecord:
     """Put on record whether new batches wait for the stage; those in work stay as they are.
 
     Args:
@@ -41,11 +41,11 @@ def put_stage(url: str, *, is_on: bool, dry_run: bool) -> Stage:
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         try:
-            with connection.cursor(row_factory=class_row(Stage)) as cursor:
+            with connection.cursor(row_factory=class_row(StageRecord)) as cursor:
                 before = cursor.execute(queries()["stage"], {"is_on": is_on}).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             connection.rollback()
-            return Stage(is_on=False, others=0)
+            return StageRecord(is_on=False, others=0)
         if not dry_run:
             connection.execute(queries()["put_stage" if is_on else "drop_stage"])
-    return before or Stage(is_on=False, others=0)
+    return before or StageRecord(is_on=False, others=0)

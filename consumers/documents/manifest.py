@@ -14,17 +14,17 @@ from datetime import datetime
 from typing import Any, BinaryIO, Literal, Self, get_args
 
 from consumers.database.rows import Archive, Recording
-from consumers.documents.facts import Facts
+from consumers.documents.audio_properties import AudioProperties
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 
 VERSION = 1
 
-Outcome = Literal["accepted", "rejected", "ignored"]
+MemberOutcome = Literal["accepted", "rejected", "ignored"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """What became of one member.
 
     Attributes:
@@ -39,9 +39,9 @@ class Entry:
     ordinal: int
     path: str
     size: int
-    outcome: Outcome
+    outcome: MemberOutcome
     reason: str | None = None
-    facts: Facts | None = None
+    facts: AudioProperties | None = None
 
     def recording(self, batch: BatchId) -> Recording | None:
         """Give the row that the entry stands for; None for an ignored member."""
@@ -70,7 +70,7 @@ class Entry:
     def from_line(cls, document: dict[str, Any]) -> Self:
         """Read what `to_line` gave."""
         outcome = document["outcome"]
-        if outcome not in get_args(Outcome):
+        if outcome not in get_args(MemberOutcome):
             raise ValueError(f"unknown outcome {outcome!r}")
         facts = document.get("facts")
         return cls(
@@ -79,12 +79,12 @@ class Entry:
             size=document["size"],
             outcome=outcome,
             reason=document.get("reason"),
-            facts=None if facts is None else Facts.from_json(facts),
+            facts=None if facts is None else AudioProperties.from_json(facts),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ManifestHead:
     """The manifest's first line.
 
     Attributes:
@@ -95,7 +95,7 @@ class Head:
     """
 
     archive: Archive
-    totals: dict[Outcome, int]
+    totals: dict[MemberOutcome, int]
     failure: str | None
     moderated: bool = False
 
@@ -143,18 +143,18 @@ class ManifestWriter:
 
     def __init__(self, lines: BinaryIO) -> None:
         self._lines = lines
-        self._totals: Counter[Outcome] = Counter(dict.fromkeys(get_args(Outcome), 0))
+        self._totals: Counter[MemberOutcome] = Counter(dict.fromkeys(get_args(MemberOutcome), 0))
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ManifestEntry) -> None:
         """Add the next member's entry."""
         self._totals[entry.outcome] += 1
         self._lines.write(entry.to_line())
 
     def finish(
         self, archive: Archive, failure: str | None, whole: BinaryIO, *, moderated: bool = False
-    ) -> Head:
+    ) -> ManifestHead:
         """Write head and entries to ``whole`` and rewind it."""
-        head = Head(archive, dict(self._totals), failure, moderated)
+        head = ManifestHead(archive, dict(self._totals), failure, moderated)
         whole.write(head.to_line())
         self._lines.seek(0)
         while chunk := self._lines.read(1 << 20):
@@ -163,7 +163,7 @@ class ManifestWriter:
         return head
 
 
-def read_manifest(file: BinaryIO) -> tuple[Head, Iterator[Entry]]:
+def read_manifest(file: BinaryIO) -> tuple[ManifestHead, Iterator[ManifestEntry]]:
     """Read a manifest's head, and its entries as they are asked for.
 
     Raises:
@@ -171,21 +171,23 @@ def read_manifest(file: BinaryIO) -> tuple[Head, Iterator[Entry]]:
     """
     with_head = iter(file)
     try:
-        head = Head.from_line(json.loads(next(with_head)))
+        head = ManifestHead.from_line(json.loads(next(with_head)))
     except (StopIteration, ValueError, KeyError, TypeError) as exc:
         raise PermanentError(f"the manifest can't be read: {exc!r}") from exc
     return head, _entries(with_head)
 
 
-def _entries(lines: Iterator[bytes]) -> Iterator[Entry]:
+def _entries(lines: Iterator[bytes]) -> Iterator[ManifestEntry]:
     for line in lines:
         try:
-            yield Entry.from_line(json.loads(line))
+            yield ManifestEntry.from_line(json.loads(line))
         except (ValueError, KeyError, TypeError) as exc:
             raise PermanentError(f"the manifest can't be read: {exc!r}") from exc
 
 
-def converted(audio: AudioId, path: str, facts: Facts, note: str | None = None) -> Recording:
+def converted(
+    audio: AudioId, path: str, facts: AudioProperties, note: str | None = None
+) -> Recording:
     """Give the row of a recording whose Opus object is stored."""
     return Recording(
         audio=audio,

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from consumers.errors import PermanentError
 
-State = Literal["judged", "unjudged"]
+VerdictState = Literal["judged", "unjudged"]
 
 VERSION = 1
 
@@ -24,7 +24,7 @@ class MalformedVerdictError(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class JudgedWindow:
     """A passage that was judged by itself; ``score`` is from 0 to 1."""
 
     start: float
@@ -34,7 +34,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PolicyFinding:
     """What one policy says of a recording.
 
     Attributes:
@@ -51,11 +51,11 @@ class Finding:
     threshold: float
     flagged: bool
     score: float
-    windows: tuple[Window, ...]
+    windows: tuple[JudgedWindow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Moderation:
+class PolicyVerdict:
     """What became of one recording.
 
     Attributes:
@@ -69,12 +69,12 @@ class Moderation:
     """
 
     audio_id: str
-    state: State
+    state: VerdictState
     reason: str | None
     language: str | None
     model: str | None
     adapter: str | None
-    findings: tuple[Finding, ...]
+    findings: tuple[PolicyFinding, ...]
 
     @property
     def flagged(self) -> bool:
@@ -114,8 +114,8 @@ class Moderation:
             raise MalformedVerdictError(f"the verdict can't be read: {exc!r}") from exc
 
 
-def _finding(document: dict[str, Any]) -> Finding:
-    return Finding(
+def _finding(document: dict[str, Any]) -> PolicyFinding:
+    return PolicyFinding(
         policy=_text(document["policy"]),
         version=_text(document["version"]),
         threshold=float(document["threshold"]),
@@ -125,8 +125,8 @@ def _finding(document: dict[str, Any]) -> Finding:
     )
 
 
-def _window(document: dict[str, Any]) -> Window:
-    return Window(
+def _window(document: dict[str, Any]) -> JudgedWindow:
+    return JudgedWindow(
         start=float(document["start"]),
         end=float(document["end"]),
         score=float(document["score"]),
@@ -134,8 +134,8 @@ def _window(document: dict[str, Any]) -> Window:
     )
 
 
-def _state(value: object) -> State:
-    if value in get_args(State):
+def _state(value: object) -> VerdictState:
+    if value in get_args(VerdictState):
         return value  # type: ignore[return-value]
     raise TypeError(f"{value!r} is neither judged nor unjudged")
 

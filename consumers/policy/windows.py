@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from consumers.documents.clock import SegmentClock
-from consumers.documents.transcript.value import Segment
+from consumers.documents.transcript.character_times import CharacterTimes
+from consumers.documents.transcript.document import Segment
 from consumers.errors import PermanentError
 from consumers.policy.cope import clean
 
@@ -98,7 +98,7 @@ def _pieces(segment: Segment, limits: _Limits) -> Iterator[Passage]:
     if limits.allow(_joined([whole])):
         yield whole
         return
-    clock = SegmentClock(segment)
+    clock = CharacterTimes(segment)
     offset = 0
     for word in text.split():
         yield from _fragments(_Word(word, offset, clock), limits.fits)
@@ -111,7 +111,7 @@ class _Word:
 
     text: str
     offset: int
-    clock: SegmentClock
+    clock: CharacterTimes
 
     def part(self, start: int, end: int) -> Passage:
         return Passage(

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from consumers.database.reviewing import Reviewing
-from consumers.documents.decision import Answer, Decision
+from consumers.database.review_queue import ReviewQueueRepository
+from consumers.documents.review.decision import Answer, Decision
 from consumers.store import Store
 
 
@@ -24,7 +24,7 @@ class Desk:
     def __init__(
         self,
         store: Store,
-        reviewing: Reviewing,
+        reviewing: ReviewQueueRepository,
         now: Callable[[], datetime],
         token: Callable[[], bytes] = lambda: secrets.token_bytes(3),
     ) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Batch
 from consumers.runtime.observer import SILENT, Observer
 from consumers.stages.stored_archive import retire
@@ -18,7 +18,7 @@ class Completion:
     """Asks Postgres whether a batch is done, and announces it in the bucket."""
 
     def __init__(
-        self, store: Store, database: Database, log: Any, observer: Observer = SILENT
+        self, store: Store, database: BatchRepository, log: Any, observer: Observer = SILENT
     ) -> None:
         self._store = store
         self._database = database

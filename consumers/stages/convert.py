@@ -13,8 +13,8 @@ from consumers.archive import Member, MemberError
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
-from consumers.documents.facts import Facts
-from consumers.documents.manifest import Entry, Outcome
+from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
@@ -50,7 +50,9 @@ class Converter:
         self._scratch = scratch
         self._observer = observer
 
-    def prepare(self, batch: BatchId, member: Member, done: Set[int]) -> Callable[[], Entry]:
+    def prepare(
+        self, batch: BatchId, member: Member, done: Set[int]
+    ) -> Callable[[], ManifestEntry]:
         """Take over a member's content, as it can be read only now.
 
         Args:
@@ -88,7 +90,7 @@ class Converter:
         sniffed: Sniffed,
         sha256: str,
         owned: ExitStack,
-    ) -> Entry:
+    ) -> ManifestEntry:
         audio = AudioId(batch, member.ordinal)
         with owned, self._scratch.file() as opus:
             try:
@@ -104,14 +106,16 @@ class Converter:
                 )
         return _entry(member, "accepted", _note(member, facts), facts)
 
-    def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO, sha256: str) -> Facts:
+    def _transcode(
+        self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO, sha256: str
+    ) -> AudioProperties:
         if sniffed.demuxer is None:
             raise BadAudioError(f"{sniffed.label} holds no sound")
         file.seek(0)
         with stage(self._observer, "transcode"):
             transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
         opus.seek(0)
-        return Facts(
+        return AudioProperties(
             duration=transcoded.duration,
             codec=transcoded.codec,
             sample_rate=transcoded.sample_rate,
@@ -122,12 +126,12 @@ class Converter:
             source_sha256=sha256,
         )
 
-    def _found(self, audio: AudioId, member: Member) -> Entry:
+    def _found(self, audio: AudioId, member: Member) -> ManifestEntry:
         """Take the facts from the object that an earlier attempt stored."""
         stored = self._store.head(audio.opus_key)
         if stored is None:
             raise TransientError(f"{audio.opus_key} was deleted while its archive was read")
-        facts = Facts.from_metadata(stored.metadata)
+        facts = AudioProperties.from_metadata(stored.metadata)
         return _entry(member, "accepted", _note(member, facts), facts)
 
 
@@ -142,7 +146,7 @@ def _copy(content: BinaryIO, file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _decided_by_name(member: Member) -> Entry | None:
+def _decided_by_name(member: Member) -> ManifestEntry | None:
     path = PurePosixPath(member.path)
     if member.is_directory:
         return _entry(member, "ignored", "folder")
@@ -153,7 +157,7 @@ def _decided_by_name(member: Member) -> Entry | None:
     return None
 
 
-def _decided_by_content(member: Member, sniffed: Sniffed) -> Entry | None:
+def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | None:
     if sniffed.kind == "audio":
         return None
     if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):
@@ -165,7 +169,7 @@ def _decided_by_content(member: Member, sniffed: Sniffed) -> Entry | None:
     return _entry(member, "ignored", sniffed.label)
 
 
-def _note(member: Member, facts: Facts) -> str | None:
+def _note(member: Member, facts: AudioProperties) -> str | None:
     notes = [member.note] if member.note else []
     if facts.damaged:
         notes.append(f"{facts.damaged} damaged packets were left out")
@@ -173,6 +177,9 @@ def _note(member: Member, facts: Facts) -> str | None:
 
 
 def _entry(
-    member: Member, outcome: Outcome, reason: str | None = None, facts: Facts | None = None
-) -> Entry:
-    return Entry(member.ordinal, member.path, member.size, outcome, reason, facts)
+    member: Member,
+    outcome: MemberOutcome,
+    reason: str | None = None,
+    facts: AudioProperties | None = None,
+) -> ManifestEntry:
+    return ManifestEntry(member.ordinal, member.path, member.size, outcome, reason, facts)

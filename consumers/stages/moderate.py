@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from consumers.database.database import Database, Locks
-from consumers.documents.facts import Facts
+from consumers.database.batches import BatchRepository, Locks
+from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript
-from consumers.documents.verdict import DIGITS, Finding, Moderation, Window
+from consumers.documents.verdict import DIGITS, JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import BusyError, ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import clean
 from consumers.policy.judge import Judge
@@ -64,7 +64,7 @@ class Task:
     audio: AudioId
     transcript: Transcript
     passages: Sequence[Passage] = ()
-    moderation: Moderation | None = None
+    moderation: PolicyVerdict | None = None
     is_stored: bool = False
 
 
@@ -75,7 +75,7 @@ class Moderate:
         self,
         *,
         store: Store,
-        database: Database,
+        database: BatchRepository,
         completion: Completion,
         judge: Judge,
         standard: Standard,
@@ -172,7 +172,7 @@ class Moderate:
             return None
         task = Task(audio, transcript)
         if self._store.head(audio.verdict_key) is not None:
-            moderation = Moderation.from_json(self._store.read(audio.verdict_key))
+            moderation = PolicyVerdict.from_json(self._store.read(audio.verdict_key))
             return replace(task, moderation=moderation, is_stored=True)
         reason = self._unjudged(transcript)
         if reason is not None:
@@ -228,10 +228,10 @@ class Moderate:
             for task, findings in zip(tasks, found, strict=True)
         }
 
-    def _findings(self, tasks: Sequence[Task]) -> list[list[Finding]]:
+    def _findings(self, tasks: Sequence[Task]) -> list[list[PolicyFinding]]:
         """Give each task's findings, one per policy."""
         contents = [passage.text for task in tasks for passage in task.passages]
-        found: list[list[Finding]] = [[] for _ in tasks]
+        found: list[list[PolicyFinding]] = [[] for _ in tasks]
         for policy in self._policies:
             scores = iter(self._judge.scores(policy.text, contents))
             for task, findings in zip(tasks, found, strict=True):
@@ -239,8 +239,8 @@ class Moderate:
                 findings.append(_finding(policy, windows_))
         return found
 
-    def _moderation(self, task: Task, findings: Sequence[Finding]) -> Moderation:
-        return Moderation(
+    def _moderation(self, task: Task, findings: Sequence[PolicyFinding]) -> PolicyVerdict:
+        return PolicyVerdict(
             audio_id=str(task.audio),
             state="judged",
             reason=None,
@@ -250,7 +250,7 @@ class Moderate:
             findings=tuple(findings),
         )
 
-    def _finished(self, task: Task, moderation: Moderation) -> Outcome:
+    def _finished(self, task: Task, moderation: PolicyVerdict) -> Outcome:
         """Store the verdict, then its rows, then look whether it was the last."""
         try:
             if not task.is_stored:
@@ -263,7 +263,7 @@ class Moderate:
             return exc
         return None
 
-    def _put(self, task: Task, moderation: Moderation) -> None:
+    def _put(self, task: Task, moderation: PolicyVerdict) -> None:
         with stage(self._observer, "store"):
             self._keep_policies(moderation)
             self._store.write(
@@ -284,7 +284,7 @@ class Moderate:
                 "unpack' makes it again"
             )
         path = stored.metadata.get("path", str(task.audio))
-        facts = Facts.from_metadata(stored.metadata)
+        facts = AudioProperties.from_metadata(stored.metadata)
         recording = replace(
             converted(task.audio, path, facts, task.transcript.reason),
             state="transcribed",
@@ -292,7 +292,7 @@ class Moderate:
         )
         self._database.put_transcript(recording, task.transcript)
 
-    def _keep_policies(self, moderation: Moderation) -> None:
+    def _keep_policies(self, moderation: PolicyVerdict) -> None:
         """Store the texts that a verdict's versions stand for."""
         if moderation.state == "unjudged":
             return
@@ -317,13 +317,13 @@ def _in_portions(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         yield portion
 
 
-def _window(policy: Policy, passage: Passage, score: float) -> Window:
+def _window(policy: Policy, passage: Passage, score: float) -> JudgedWindow:
     kept = round(score, DIGITS)
-    return Window(passage.start, passage.end, kept, flagged=kept >= policy.threshold)
+    return JudgedWindow(passage.start, passage.end, kept, flagged=kept >= policy.threshold)
 
 
-def _finding(policy: Policy, windows_: Sequence[Window]) -> Finding:
-    return Finding(
+def _finding(policy: Policy, windows_: Sequence[JudgedWindow]) -> PolicyFinding:
+    return PolicyFinding(
         policy=policy.name,
         version=policy.version,
         threshold=policy.threshold,
@@ -333,8 +333,8 @@ def _finding(policy: Policy, windows_: Sequence[Window]) -> Finding:
     )
 
 
-def _unjudged(task: Task, reason: str) -> Moderation:
-    return Moderation(
+def _unjudged(task: Task, reason: str) -> PolicyVerdict:
+    return PolicyVerdict(
         audio_id=str(task.audio),
         state="unjudged",
         reason=reason,

@@ -15,10 +15,10 @@ from itertools import groupby, islice
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from consumers.audio.clip import Clip
-from consumers.database.database import Database
-from consumers.database.itemising import Itemising
-from consumers.documents.item import ReviewItem
-from consumers.documents.listing import ItemsWriter, read_items
+from consumers.database.batches import BatchRepository
+from consumers.database.review_items import ReviewItemRepository
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
@@ -90,8 +90,8 @@ class Review:
         self,
         *,
         store: Store,
-        database: Database,
-        itemising: Itemising,
+        database: BatchRepository,
+        itemising: ReviewItemRepository,
         announcer: Announcer,
         queue: str,
         scratch: Scratch,
@@ -166,7 +166,7 @@ class Review:
         made, and how it failed is kept for the end.
         """
         findings = _Findings(file, [], None)
-        writer = ItemsWriter(file, batch)
+        writer = ItemListWriter(file, batch)
         for audio, items in groupby(self._select(batch), key=lambda item: item.audio):
             of_recording = list(items)
             findings.ids.extend(item.item_id for item in of_recording)

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from consumers.documents.item import Kind, ReviewItem, make_item_id
-from consumers.documents.passage import text_between
+from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
 from consumers.documents.transcript import Transcript
 from consumers.documents.transcript.doubt import Doubt
-from consumers.documents.verdict import Finding, Window
+from consumers.documents.transcript.excerpt import text_between
+from consumers.documents.verdict import JudgedWindow, PolicyFinding
 from events.keys import AudioId
 
 #: Doubtful passages that are as close to each other, and together no longer, are one item.
@@ -43,7 +43,7 @@ class Reviewable:
     path: str
     duration: float
     flagged: bool | None
-    findings: tuple[Finding, ...]
+    findings: tuple[PolicyFinding, ...]
     transcript: Transcript
 
 
@@ -149,16 +149,16 @@ def _sampled(recording: Reviewable, selection: Selection) -> Iterator[ReviewItem
         yield _item(recording, "sample", passage, selection.margin)
 
 
-def _windows(findings: Sequence[Finding]) -> Sequence[Window]:
+def _windows(findings: Sequence[PolicyFinding]) -> Sequence[JudgedWindow]:
     return findings[0].windows if findings else ()
 
 
 def _item(
     recording: Reviewable,
-    kind: Kind,
+    kind: ItemKind,
     passage: _Passage,
     margin: float,
-    finding: Finding | None = None,
+    finding: PolicyFinding | None = None,
     score: float | None = None,
 ) -> ReviewItem:
     audio = recording.audio

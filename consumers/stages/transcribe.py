@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
 from consumers.audio.decode import decode_opus
-from consumers.database.database import Database, Locks
-from consumers.documents.facts import Facts
+from consumers.database.batches import BatchRepository, Locks
+from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import converted
-from consumers.documents.transcript import State, Transcript, with_loudness
+from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
@@ -49,7 +49,7 @@ class Task:
 
     audio: AudioId
     path: str
-    facts: Facts
+    facts: AudioProperties
     transcript: Transcript | None = None
     is_stored: bool = False
 
@@ -64,7 +64,7 @@ class Transcribe:
         self,
         *,
         store: Store,
-        database: Database,
+        database: BatchRepository,
         completion: Completion,
         recogniser: Recogniser,
         scratch: Scratch,
@@ -112,7 +112,7 @@ class Transcribe:
             return exc
 
     def _known(self, audio: AudioId, stored: StoredObject) -> Task:
-        facts = Facts.from_metadata(stored.metadata)
+        facts = AudioProperties.from_metadata(stored.metadata)
         task = Task(audio, stored.metadata.get("path", str(audio)), facts)
         if self._store.head(audio.transcript_key) is not None:
             transcript = Transcript.from_json(self._store.read(audio.transcript_key))
@@ -254,7 +254,7 @@ def _measured(result: Result, sound: Waveform) -> Result:
     return result
 
 
-def _without_words(task: Task, state: State, reason: str) -> Transcript:
+def _without_words(task: Task, state: TranscriptState, reason: str) -> Transcript:
     return Transcript(
         audio_id=str(task.audio),
         state=state,

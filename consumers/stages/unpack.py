@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, Member, read_archive
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Archive, overwritten
-from consumers.documents.manifest import Entry, Head, ManifestWriter, read_manifest
+from consumers.documents.manifest import ManifestEntry, ManifestHead, ManifestWriter, read_manifest
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.scratch import Scratch
@@ -46,7 +46,7 @@ _AHEAD = 1 << 30
 class Pending:
     """A member whose entry is being made; ``size`` bytes of it lie in scratch."""
 
-    entry: Future[Entry]
+    entry: Future[ManifestEntry]
     size: int
 
 
@@ -60,7 +60,7 @@ class Job:
         is_new: Whether no earlier attempt has done it.
     """
 
-    convert: Callable[[], Entry]
+    convert: Callable[[], ManifestEntry]
     size: int
     is_new: bool
 
@@ -75,7 +75,7 @@ class Unpack:
         self,
         *,
         store: Store,
-        database: Database,
+        database: BatchRepository,
         completion: Completion,
         converter: Converter,
         scratch: Scratch,
@@ -170,7 +170,7 @@ class Unpack:
             batch=None if batch is None else str(batch),
         )
 
-    def _manifest(self, archive: Archive) -> Head | None:
+    def _manifest(self, archive: Archive) -> ManifestHead | None:
         """Write the rows of an archive that was read before; None where it was not."""
         if self._store.head(archive.batch.manifest_key) is None:
             return None
@@ -184,7 +184,9 @@ class Unpack:
                 self._put_row(archive.batch, entry)
         return head
 
-    def _write_objects(self, archive: Archive, stored: StoredObject, *, moderated: bool) -> Head:
+    def _write_objects(
+        self, archive: Archive, stored: StoredObject, *, moderated: bool
+    ) -> ManifestHead:
         """Read the archive, write its Opus objects and rows, and the manifest last."""
         with self._scratch.file() as lines, self._scratch.file() as whole:
             manifest = ManifestWriter(cast("BinaryIO", lines))
@@ -203,7 +205,7 @@ class Unpack:
             )
         return head
 
-    def _entries(self, batch: BatchId, stored: StoredObject) -> Iterator[Entry]:
+    def _entries(self, batch: BatchId, stored: StoredObject) -> Iterator[ManifestEntry]:
         """Give each member's entry, in order, with its object stored and its row written.
 
         Raises:
@@ -256,7 +258,7 @@ class Unpack:
         """Tell whether enough lies in scratch, in members or in bytes."""
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
-    def _finish(self, batch: BatchId, job: Job) -> Entry:
+    def _finish(self, batch: BatchId, job: Job) -> ManifestEntry:
         entry = job.convert()
         if job.is_new:
             self._tell(batch, entry)
@@ -264,14 +266,14 @@ class Unpack:
             self._put_row(batch, entry)
         return entry
 
-    def _tell(self, batch: BatchId, entry: Entry) -> None:
+    def _tell(self, batch: BatchId, entry: ManifestEntry) -> None:
         recording = entry.recording(batch)
         if recording is not None:
             self._observer.recording_ended(
                 recording.audio, recording.state, recording.duration or 0.0
             )
 
-    def _put_row(self, batch: BatchId, entry: Entry) -> None:
+    def _put_row(self, batch: BatchId, entry: ManifestEntry) -> None:
         recording = entry.recording(batch)
         if recording is not None:
             self._database.put_recording(recording)
@@ -281,7 +283,7 @@ class Unpack:
         keys = self._store.keys(f"{batch.prefix}-")
         return frozenset(_ordinals(key for key in keys if key.endswith(OPUS)))
 
-    def _seal(self, head: Head) -> None:
+    def _seal(self, head: ManifestHead) -> None:
         self._database.seal(
             head.archive.batch,
             rejected=head.totals["rejected"],

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Batch, BatchState
 from events.keys import BatchId
 
@@ -64,7 +64,7 @@ class BatchProgress:
         return self.found - self.unfinished
 
 
-def look(database: Database, batch: BatchId) -> BatchProgress:
+def look(database: BatchRepository, batch: BatchId) -> BatchProgress:
     """Ask how far a batch is."""
     row = database.batch(batch)
     if row is None:
@@ -76,7 +76,7 @@ def look(database: Database, batch: BatchId) -> BatchProgress:
 
 
 def follow_batch(
-    database: Database, batch: BatchId, show: Callable[[BatchProgress], None]
+    database: BatchRepository, batch: BatchId, show: Callable[[BatchProgress], None]
 ) -> BatchProgress:
     """Look until nothing more happens to the batch; ``show`` is called with each look."""
     while True:

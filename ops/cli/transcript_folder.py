@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from consumers.database.rows import Recording
-from consumers.documents.transcript import Format, Transcript, render
+from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from consumers.errors import PermanentError
 from consumers.store import Store
 
@@ -37,7 +37,7 @@ class TranscriptFolder:
     says, and no file is ever written over within one run.
     """
 
-    def __init__(self, root: Path, formats: Sequence[Format]) -> None:
+    def __init__(self, root: Path, formats: Sequence[TranscriptFormat]) -> None:
         self._root = root
         self._formats = formats
         self._taken: set[Path] = set()

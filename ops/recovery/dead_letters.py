@@ -12,7 +12,7 @@ from consumers.broker.dead import DeadLetters, Held
 from consumers.broker.letter import Letter
 from consumers.broker.sender import Sender
 from consumers.broker.topology import perhaps_absent
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from events.keys import (
     ArchiveKey,
     AudioId,
@@ -33,7 +33,7 @@ _PAUSE = 1.0
 
 
 class Rows(Protocol):
-    """Where ``status`` looks (`consumers.database.database.Database`)."""
+    """Where ``status`` looks (`consumers.database.batches.BatchRepository`)."""
 
     def unstall_archive(self, key: ArchiveKey) -> None:
         """Put on record that the archive's batch goes on again."""
@@ -72,7 +72,7 @@ class Selection:
         return self.batch in letter.batches or self.archive_key in letter.keys
 
 
-def archive_of(database: Database, batch: BatchId) -> str | None:
+def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
     """Find where a batch's archive is; None where it is not known."""
     row = database.batch(batch)
     return None if row is None else row.archive_key

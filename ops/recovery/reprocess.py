@@ -15,8 +15,8 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import BinaryIO, TypeVar, cast
 
-from consumers.database.database import Database, Locks
-from consumers.database.recreating import Recreating
+from consumers.database.batches import BatchRepository, Locks
+from consumers.database.rebuild import RebuildRepository
 from consumers.database.rows import Batch, Recording
 from consumers.documents.manifest import read_manifest
 from consumers.errors import BusyError, PermanentError
@@ -25,7 +25,7 @@ from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import unretire
 from consumers.store import ObjectGoneError, Store
 from events.keys import OPUS, AudioId, BatchId
-from ops.recovery.rebuild.reading import BatchReader
+from ops.recovery.rebuild.batch_reader import BatchReader
 from ops.recovery.resend import Resender
 
 #: Recordings whose locks are held at a time.
@@ -58,8 +58,8 @@ class Reprocessor:
         self,
         *,
         store: Store,
-        database: Database,
-        rows: Recreating,
+        database: BatchRepository,
+        rows: RebuildRepository,
         resender: Resender,
         completion: Completion,
         scratch: Scratch,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from consumers.broker.sender import Sender
 from consumers.broker.topology import perhaps_absent
-from consumers.database.sweeping import Sweeping
+from consumers.database.sweep import SweepRepository
 from events.keys import AudioId, BatchId
 from events.notification import encode
 from events.routes import ROUTES, Route
@@ -22,7 +22,7 @@ class Resender:
     come twice, which does no harm; the other way round it would not come.
     """
 
-    def __init__(self, bucket: str, sender: Sender, rows: Sweeping) -> None:
+    def __init__(self, bucket: str, sender: Sender, rows: SweepRepository) -> None:
         self._bucket = bucket
         self._sender = sender
         self._rows = rows

@@ -14,10 +14,10 @@ from consumers.audio.pool import TranscoderPool
 from consumers.broker.amqp import AmqpSettings
 from consumers.broker.opening import open_inbox as open_any_inbox
 from consumers.broker.topology import Topology
-from consumers.database.connect import Pool
-from consumers.database.connect import open_pool as open_postgres_pool
-from consumers.database.database import Database
-from consumers.database.reviewing import Reviewing
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool
+from consumers.database.pool import open_pool as open_postgres_pool
+from consumers.database.review_queue import ReviewQueueRepository
 from consumers.policy.judge import Judge
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import OpenInbox
@@ -43,7 +43,7 @@ class OpenDatabase(Protocol):
 
     def __call__(
         self, environment: Environment, *, connections: int
-    ) -> AbstractContextManager[Database]:
+    ) -> AbstractContextManager[BatchRepository]:
         """Open a pool of at most so many connections."""
         ...
 
@@ -84,17 +84,17 @@ def open_pool(
 
 
 @contextmanager
-def open_database(environment: Environment, *, connections: int = 4) -> Iterator[Database]:
+def open_database(environment: Environment, *, connections: int = 4) -> Iterator[BatchRepository]:
     """Open the tables of batches and recordings."""
     with open_pool(environment, connections=connections) as pool:
-        yield Database(pool)
+        yield BatchRepository(pool)
 
 
 @contextmanager
-def open_reviewing(environment: Environment) -> Iterator[Reviewing]:
+def open_reviewing(environment: Environment) -> Iterator[ReviewQueueRepository]:
     """Open the tables of the review queue."""
     with open_pool(environment, connections=1, name="dropscribe-review") as pool:
-        yield Reviewing(pool)
+        yield ReviewQueueRepository(pool)
 
 
 def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Recogniser:

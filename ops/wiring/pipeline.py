@@ -12,8 +12,8 @@ from consumers.audio.clip import cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.broker.sender import open_sender
-from consumers.database.itemising import Itemising
 from consumers.database.migrate import pending
+from consumers.database.review_items import ReviewItemRepository
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.errors import ConfigurationError, TransientError
 from consumers.policy.folder import read_policies
@@ -141,7 +141,7 @@ def _review(
         yield Review(
             store=store,
             database=database,
-            itemising=Itemising(pool),
+            itemising=ReviewItemRepository(pool),
             announcer=sender,
             queue=review_queue_name(address.prefix),
             scratch=Scratch(settings.scratch_root),

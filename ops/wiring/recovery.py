@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.broker.sender import open_sender
-from consumers.database.connect import Pool
-from consumers.database.database import Database
-from consumers.database.itemising import Itemising
-from consumers.database.recreating import Recreating
-from consumers.database.reviewing import Reviewing
-from consumers.database.sweeping import DEFAULT_AGES, Ages, Sweeping
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool
+from consumers.database.rebuild import RebuildRepository
+from consumers.database.review_items import ReviewItemRepository
+from consumers.database.review_queue import ReviewQueueRepository
+from consumers.database.sweep import DEFAULT_AGES, Ages, SweepRepository
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.store import Store
 from ops.recovery.rebuild.rebuilder import THREADS, Rebuilder
-from ops.recovery.rebuild.reviews import ReviewQueue
+from ops.recovery.rebuild.review_restorer import ReviewRestorer
 from ops.recovery.reprocess import Reprocessor
 from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
@@ -43,11 +43,11 @@ def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor
         open_pool(environment, connections=4) as pool,
         _open_resender(environment, store, pool) as resender,
     ):
-        database = Database(pool)
+        database = BatchRepository(pool)
         yield Reprocessor(
             store=store,
             database=database,
-            rows=Recreating(pool),
+            rows=RebuildRepository(pool),
             resender=resender,
             completion=Completion(store, database, log),
             scratch=Scratch(read_scratch_root(environment)),
@@ -65,11 +65,11 @@ def open_sweeper(
         open_pool(environment, connections=THREADS + 2) as pool,
         _open_resender(environment, store, pool, ages) as resender,
     ):
-        database = Database(pool)
+        database = BatchRepository(pool)
         yield Sweeper(
             store=store,
             database=database,
-            rows=Sweeping(pool, ages),
+            rows=SweepRepository(pool, ages),
             resender=resender,
             completion=Completion(store, database, log),
             rebuilder=_make_rebuilder(environment, store, pool, log),
@@ -78,12 +78,12 @@ def open_sweeper(
 
 
 def _make_rebuilder(environment: Environment, store: Store, pool: Pool, log: Any) -> Rebuilder:
-    database, rows = Database(pool), Recreating(pool)
+    database, rows = BatchRepository(pool), RebuildRepository(pool)
     scratch = Scratch(read_scratch_root(environment))
-    reviews = ReviewQueue(
+    reviews = ReviewRestorer(
         store=store,
-        itemising=Itemising(pool),
-        reviewing=Reviewing(pool),
+        itemising=ReviewItemRepository(pool),
+        reviewing=ReviewQueueRepository(pool),
         rows=rows,
         scratch=scratch,
     )
@@ -103,4 +103,4 @@ def _open_resender(
 ) -> Iterator[Resender]:
     address = read_broker_address(environment)
     with open_sender(address, make_topology(environment)) as sender:
-        yield Resender(store.bucket, sender, Sweeping(pool, ages))
+        yield Resender(store.bucket, sender, SweepRepository(pool, ages))

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from functools import partial
 from statistics import fmean, median
 
-from consumers.database.connect import Pool, open_pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool, open_pool
 from events.keys import AudioId
 from tests.bench.batches import MEASURED, WARM, WARMING, Template, make_template
 from tests.bench.benchmark import (
@@ -103,7 +103,7 @@ def _run(
         template.copied() as url,
         closing(open_pool(url, size=workers, name="bench")) as pool,
     ):
-        database, doing = Database(pool), way(pool)
+        database, doing = BatchRepository(pool), way(pool)
         _finish(doing, [AudioId(WARMING, ordinal) for ordinal in range(WARM // 2)], workers)
         times = _finish(doing, [AudioId(MEASURED, ordinal) for ordinal in measured], workers)
         finish_unmeasured(pool, MEASURED, range(measured.stop, end))

@@ -6,8 +6,8 @@ from typing import Any, LiteralString, Protocol
 
 import structlog
 
-from consumers.database.connect import Connection, Pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Connection, Pool
 from consumers.database.rows import Recording
 from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.stages.completion import Completion
@@ -66,7 +66,7 @@ class Ours:
     """As the consumers do it."""
 
     def __init__(self, pool: Pool) -> None:
-        self._database = Database(pool)
+        self._database = BatchRepository(pool)
         self._shelf = Shelf()
         self._completion = Completion(self._shelf, self._database, _silent())
 
@@ -81,7 +81,7 @@ class Ours:
         self._completion.look(audio.batch)
 
 
-class Counted(Database):
+class Counted(BatchRepository):
     """The same rows; then it is counted how many of the batch's are left."""
 
     def __init__(self, pool: Pool) -> None:
@@ -104,7 +104,7 @@ class Counted(Database):
                 self._completed.append(audio)
 
 
-class Counter(Database):
+class Counter(BatchRepository):
     """The same rows; in their transaction one is added to a number in the batch's row."""
 
     def __init__(self, pool: Pool) -> None:

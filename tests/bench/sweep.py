@@ -13,10 +13,10 @@ from typing import Any, cast
 import boto3
 
 from consumers.broker.sender import Sender
-from consumers.database.connect import Pool, open_pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrate
-from consumers.database.sweeping import Ages, Sweeping
+from consumers.database.pool import Pool, open_pool
+from consumers.database.sweep import Ages, SweepRepository
 from consumers.stages.completion import Completion
 from consumers.store import Store, connect_store
 from events.keys import ARCHIVES, PROCESSED
@@ -162,7 +162,7 @@ class _NoQueues:
 
 
 def _sweeper(store: Store, pool: Pool) -> Sweeper:
-    database, rows = Database(pool), Sweeping(pool, _AGES)
+    database, rows = BatchRepository(pool), SweepRepository(pool, _AGES)
     log: Any = quiet_log()
     return Sweeper(
         store=store,

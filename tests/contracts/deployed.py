@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.store import Store
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress
@@ -39,7 +39,7 @@ class DeployedPipeline:
         return self.site.store
 
     @property
-    def database(self) -> Database:
+    def database(self) -> BatchRepository:
         return self.site.database
 
     def drop(self, archive: Path) -> BatchId:

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from av.audio.resampler import AudioResampler
 
-from consumers.database.reviewing import Filter
-from consumers.documents.item import ReviewItem
-from consumers.documents.listing import read_items
-from consumers.documents.reviewed import Reviewed
-from consumers.documents.verdict import Moderation
+from consumers.database.review_queue import ItemFilter
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.item_list import read_items
+from consumers.documents.review.reviewed_item import ReviewedItem
+from consumers.documents.verdict import PolicyVerdict
 from consumers.store import Store
 from events.keys import POLICIES, VERDICT, BatchId, ClipKey, parse_key
 from ops.wiring.adapters import open_reviewing
@@ -87,7 +87,7 @@ def pitches(sound: Signal) -> list[int]:
     return found
 
 
-def reviewable(place: Place, batch: BatchId) -> list[Reviewed]:
+def reviewable(place: Place, batch: BatchId) -> list[ReviewedItem]:
     """Wait until a batch is ready for review, and give its flagged items as people get them."""
 
     def is_ready() -> bool | None:
@@ -96,7 +96,7 @@ def reviewable(place: Place, batch: BatchId) -> list[Reviewed]:
 
     eventually(is_ready, seconds=30)
     with open_reviewing(place.environment) as reviewing:
-        return reviewing.items(Filter(batch, kind="flagged"), None, 100)
+        return reviewing.items(ItemFilter(batch, kind="flagged"), None, 100)
 
 
 class ModeratedContract:
@@ -155,7 +155,7 @@ class ModeratedContract:
         verdicts = [key for key in keys if key.endswith(VERDICT)]
         assert len(verdicts) == 6
         for key in verdicts:
-            (finding,) = Moderation.from_json(place.store.read(key)).findings
+            (finding,) = PolicyVerdict.from_json(place.store.read(key)).findings
             kept = f"{POLICIES}{finding.policy}/{finding.version}.md"
             assert place.store.read(kept).decode() == POLICY
 
@@ -164,7 +164,7 @@ class ModeratedContract:
         place.wait(batch)
         expected = {each.item.path for each in reviewable(place, batch)}
         with open_reviewing(place.environment) as reviewing:
-            chosen = Filter(batch, kind="flagged")
+            chosen = ItemFilter(batch, kind="flagged")
             claimed = [
                 reviewing.claim(reviewer, timedelta(minutes=5), chosen)
                 for reviewer in ("Ada", "Ben", "Cleo")

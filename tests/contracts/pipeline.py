@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Recording
 from consumers.documents.manifest import read_manifest
 from consumers.documents.transcript import Transcript
@@ -43,7 +43,7 @@ class Place(Protocol):
         """The bucket; what other tests dropped may lie there, too."""
 
     @property
-    def database(self) -> Database:
+    def database(self) -> BatchRepository:
         """The tables."""
 
     def drop(self, archive: Path) -> BatchId:
@@ -56,11 +56,11 @@ class Place(Protocol):
         """List what lies in the consumers' scratch."""
 
 
-def by_path(database: Database, batch: BatchId) -> dict[str, Recording]:
+def by_path(database: BatchRepository, batch: BatchId) -> dict[str, Recording]:
     return {recording.path: recording for recording in database.recordings(batch)}
 
 
-def states(database: Database, batch: BatchId) -> dict[str, str]:
+def states(database: BatchRepository, batch: BatchId) -> dict[str, str]:
     return {path: recording.state for path, recording in by_path(database, batch).items()}
 
 

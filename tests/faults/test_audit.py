@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from consumers.documents.item import ReviewItem
-from consumers.documents.listing import read_items
-from consumers.documents.verdict import Moderation
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.item_list import read_items
+from consumers.documents.verdict import PolicyVerdict
 from events.keys import BatchId
 from tests.faults.conftest import whole
 from tests.soak.audit import Audit
@@ -56,7 +56,7 @@ def test_a_verdict_that_is_gone_or_another(here: Site, batch: BatchId, item: Rev
     gone = audited(here, batch, item.audio.verdict_key, None)
     assert gone.lost == [item.audio.verdict_key]
     assert len(gone.misjudged) == 1
-    moderation = Moderation.from_json(here.store.read(item.audio.verdict_key))
+    moderation = PolicyVerdict.from_json(here.store.read(item.audio.verdict_key))
     (finding,) = moderation.findings
     other = replace(moderation, findings=(replace(finding, flagged=not finding.flagged),))
     assert len(audited(here, batch, item.audio.verdict_key, other.to_json()).misjudged) == 1

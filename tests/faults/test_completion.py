@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from consumers.database.connect import open_pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrate
+from consumers.database.pool import open_pool
 from consumers.database.rows import Recording
-from consumers.documents.verdict import Moderation
+from consumers.documents.verdict import PolicyVerdict
 from events.keys import AudioId, BatchId
 from tests.soak.deployment import Deployment
 from tests.soak.witness import bear_witness
@@ -35,8 +35,8 @@ def url(deployed: Deployment) -> str:
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    database = Database(open_pool(url, size=12, name="test"))
+def database(url: str) -> Iterator[BatchRepository]:
+    database = BatchRepository(open_pool(url, size=12, name="test"))
     yield database
     database.close()
 
@@ -57,10 +57,10 @@ def sealed(url: str, workers: int, *, is_moderated: bool) -> list[BatchId]:
     return batches
 
 
-def finish(database: Database, audio: AudioId, *, is_moderated: bool) -> None:
+def finish(database: BatchRepository, audio: AudioId, *, is_moderated: bool) -> None:
     """Write the row that is a recording's last."""
     if is_moderated:
-        moderation = Moderation(str(audio), "unjudged", "nothing was said", None, None, None, ())
+        moderation = PolicyVerdict(str(audio), "unjudged", "nothing was said", None, None, None, ())
         database.put_moderation(audio, moderation)
     else:
         database.put_recording(Recording(audio, "transcribed", "a.wav"))
@@ -68,7 +68,7 @@ def finish(database: Database, audio: AudioId, *, is_moderated: bool) -> None:
 
 @pytest.mark.parametrize(("workers", "is_moderated"), [(2, False), (10, False), (10, True)])
 def test_exactly_one_completes_it(
-    database: Database, url: str, workers: int, *, is_moderated: bool
+    database: BatchRepository, url: str, workers: int, *, is_moderated: bool
 ) -> None:
     batches = sealed(url, workers, is_moderated=is_moderated)
     barrier = threading.Barrier(workers)

@@ -22,7 +22,7 @@ from psycopg import sql
 from consumers.archive import ArchiveLimits
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrate
 from consumers.policy.folder import read_policies
 from consumers.policy.judge import Judge
@@ -126,7 +126,7 @@ def store(environment: Environment) -> Store:
 
 
 @pytest.fixture
-def database(environment: Environment) -> Iterator[Database]:
+def database(environment: Environment) -> Iterator[BatchRepository]:
     """The tables."""
     with open_database(environment, connections=16) as database:
         yield database
@@ -154,7 +154,7 @@ class Pipeline:
         self,
         environment: Environment,
         store: Store,
-        database: Database,
+        database: BatchRepository,
         transcoders: TranscoderPool,
         scratch_root: Path,
     ) -> None:
@@ -277,7 +277,7 @@ class Pipeline:
 def pipeline(
     environment: Environment,
     store: Store,
-    database: Database,
+    database: BatchRepository,
     transcoders: TranscoderPool,
     scratch_root: Path,
 ) -> Iterator[Pipeline]:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from consumers.database.database import Database
-from consumers.database.sweeping import Ages
+from consumers.database.batches import BatchRepository
+from consumers.database.sweep import Ages
 from events.keys import AudioId, BatchId
 from ops.recovery.sweep.report import SweepReport
 from ops.wiring.log import quiet_log
@@ -90,13 +90,13 @@ def reviewed_once_swept(pipeline: Pipeline, *batches: BatchId) -> None:
     assert found(swept(pipeline)) == {}
 
 
-def execute(database: Database, statement: str) -> None:
+def execute(database: BatchRepository, statement: str) -> None:
     """Do something to the rows."""
     with database._transaction() as connection:
         connection.execute(statement)
 
 
-def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+def rows(database: BatchRepository) -> dict[str, list[dict[str, Any]]]:
     """Read all that the tables say, but for when it was written."""
     found = {}
     with database._transaction() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumers.documents.decision import Answer, Decision
+from consumers.documents.review.decision import Answer, Decision
 from consumers.review_queue.desk import Desk
 from events.keys import AudioId, BatchId
 from ops.wiring.adapters import open_reviewing, utc_now

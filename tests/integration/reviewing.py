@@ -15,13 +15,13 @@ import structlog
 
 from consumers.audio.clip import cut_clip
 from consumers.broker.sender import open_sender
-from consumers.database.connect import open_pool
-from consumers.database.database import Database
-from consumers.database.itemising import Itemising
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import open_pool
+from consumers.database.review_items import ReviewItemRepository
 from consumers.database.rows import Recording
 from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.documents.transcript.doubt import DoubtLimits
-from consumers.documents.verdict import Finding, Moderation, Window
+from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.review import Announcer, Review
@@ -62,7 +62,7 @@ class ReviewBatch:
     """
 
     def __init__(
-        self, environment: Environment, store: Store, database: Database, scratch_root: Path
+        self, environment: Environment, store: Store, database: BatchRepository, scratch_root: Path
     ) -> None:
         self.store = store
         self.database = database
@@ -92,12 +92,12 @@ class ReviewBatch:
             transcript,
         )
         windows = tuple(
-            Window(each.start, each.end, *_judged(each.text)) for each in transcript.segments
+            JudgedWindow(each.start, each.end, *_judged(each.text)) for each in transcript.segments
         )
         flagged = any(window.flagged for window in windows)
         score = max((window.score for window in windows), default=0.0)
-        finding = Finding("hate", "0123456789abcdef", 0.5, flagged, score, windows)
-        moderation = Moderation(str(audio), "judged", None, "en", "word", None, (finding,))
+        finding = PolicyFinding("hate", "0123456789abcdef", 0.5, flagged, score, windows)
+        moderation = PolicyVerdict(str(audio), "judged", None, "en", "word", None, (finding,))
         self.database.put_moderation(audio, moderation)
         return audio
 
@@ -135,8 +135,8 @@ class ReviewBatch:
                 store=cast("Store", _Steps(self.store, step, "write")),
                 database=self.database,
                 itemising=cast(
-                    "Itemising",
-                    _Steps(Itemising(pool), step, "put_items", "supersede", "itemised"),
+                    "ReviewItemRepository",
+                    _Steps(ReviewItemRepository(pool), step, "put_items", "supersede", "itemised"),
                 ),
                 announcer=cast("Announcer", _Steps(sender, step, "announce")),
                 queue=review_queue_name(self._address.prefix),

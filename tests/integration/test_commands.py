@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from click import Context, Group
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrations
 from ops.cli.main import COMMANDS, main
 from tests.integration.conftest import Pipeline, Run, eventually, printed
@@ -87,7 +87,7 @@ def test_status_tells_how_far_batches_are(run: Run, pipeline: Pipeline, tmp_path
 
 
 def test_status_names_a_recording_that_does_not_go_on(
-    run: Run, pipeline: Pipeline, database: Database, tmp_path: Path
+    run: Run, pipeline: Pipeline, database: BatchRepository, tmp_path: Path
 ) -> None:
     pipeline.start(transcribers=0)
     batch = pipeline.drop(archive(tmp_path, tar_of({"a.wav": WAV})))

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Archive, Recording
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError
@@ -25,7 +25,7 @@ from tests.unit.archives import tar_of
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
-def registered(database: Database, number: int = 0, etag: str = "e1") -> BatchId:
+def registered(database: BatchRepository, number: int = 0, etag: str = "e1") -> BatchId:
     batch = BatchId.new(NOW, number.to_bytes(3, "big"))
     database.register(Archive(batch, batch.archive_key, etag, 10, "calls.tar", NOW))
     return batch
@@ -39,7 +39,7 @@ def converted(audio: AudioId) -> Recording:
     return Recording(audio, "converted", "a.wav", opus_key=audio.opus_key)
 
 
-def test_nothing_completes_before_the_batch_is_sealed(database: Database) -> None:
+def test_nothing_completes_before_the_batch_is_sealed(database: BatchRepository) -> None:
     batch = registered(database)
     database.put_recording(finished(AudioId(batch, 0)))
     assert not database.complete(batch)
@@ -47,7 +47,7 @@ def test_nothing_completes_before_the_batch_is_sealed(database: Database) -> Non
     assert database.complete(batch)
 
 
-def test_nothing_completes_while_one_recording_is_left(database: Database) -> None:
+def test_nothing_completes_while_one_recording_is_left(database: BatchRepository) -> None:
     batch = registered(database)
     database.put_recording(finished(AudioId(batch, 0)))
     database.put_recording(converted(AudioId(batch, 1)))
@@ -57,7 +57,7 @@ def test_nothing_completes_while_one_recording_is_left(database: Database) -> No
     assert database.complete(batch)
 
 
-def test_until_it_is_announced_whoever_looks_is_asked_to(database: Database) -> None:
+def test_until_it_is_announced_whoever_looks_is_asked_to(database: BatchRepository) -> None:
     """Who completed the batch may have died before it said so."""
     batch = registered(database)
     database.seal(batch, rejected=0, ignored=0, failure=None)
@@ -69,7 +69,7 @@ def test_until_it_is_announced_whoever_looks_is_asked_to(database: Database) -> 
 
 @pytest.mark.timeout(120)
 def test_of_many_workers_that_finish_at_once_exactly_one_completes_the_batch(
-    database: Database,
+    database: BatchRepository,
 ) -> None:
     """Each batch is announced by whoever is answered; nobody being answered would hang it."""
     workers, rounds = 8, 60
@@ -106,7 +106,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("finished", [0, 19_000, 19_999])
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_whether_one_is_left_is_seen_at_one_row_whatever_statistics_say(
-    database: Database, finished: int, is_analyzed: bool
+    database: BatchRepository, finished: int, is_analyzed: bool
 ) -> None:
     """No autovacuum comes in time; so what was finished still stands in the index."""
     batch = registered(database)
@@ -133,7 +133,7 @@ def test_whether_one_is_left_is_seen_at_one_row_whatever_statistics_say(
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
 
 
-def test_a_state_only_moves_forward(database: Database) -> None:
+def test_a_state_only_moves_forward(database: BatchRepository) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
     database.put_recording(finished(audio))
@@ -141,7 +141,7 @@ def test_a_state_only_moves_forward(database: Database) -> None:
     assert [recording.state for recording in database.recordings(batch)] == ["transcribed"]
 
 
-def test_why_a_recording_stalls_is_kept_until_it_is_done(database: Database) -> None:
+def test_why_a_recording_stalls_is_kept_until_it_is_done(database: BatchRepository) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
     # Its event can become a dead letter before the row of its object is written.
@@ -154,7 +154,7 @@ def test_why_a_recording_stalls_is_kept_until_it_is_done(database: Database) -> 
     assert database.recordings(batch)[0].stalled is None
 
 
-def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: Database) -> None:
+def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: BatchRepository) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
     database.put_recording(finished(audio))
@@ -167,7 +167,7 @@ def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: Databa
 
 
 def test_a_text_with_more_words_than_an_index_takes_is_stored_all_the_same(
-    database: Database,
+    database: BatchRepository,
 ) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
@@ -179,7 +179,7 @@ def test_a_text_with_more_words_than_an_index_takes_is_stored_all_the_same(
     assert [hit.audio for hit in database.search("w0000001", 5)] == [audio]
 
 
-def test_a_recording_can_be_on_record_before_its_batch(database: Database) -> None:
+def test_a_recording_can_be_on_record_before_its_batch(database: BatchRepository) -> None:
     audio = AudioId(BatchId.new(NOW, b"abc"), 0)
     database.put_recording(finished(audio))
     registered_later = Archive(audio.batch, "archives/x.tar", "e1", 10, "x.tar", NOW)
@@ -189,14 +189,14 @@ def test_a_recording_can_be_on_record_before_its_batch(database: Database) -> No
     assert row.original_name == "x.tar"
 
 
-def test_a_batch_id_stands_for_one_content(database: Database) -> None:
+def test_a_batch_id_stands_for_one_content(database: BatchRepository) -> None:
     registered(database, etag="e1")
     registered(database, etag="e1")
     with pytest.raises(PermanentError, match="overwritten"):
         registered(database, etag="e2")
 
 
-def test_a_lock_is_held_by_one_and_ends_with_its_block(database: Database) -> None:
+def test_a_lock_is_held_by_one_and_ends_with_its_block(database: BatchRepository) -> None:
     with database.locks() as mine, database.locks() as other:
         assert mine.acquire("unpack x")
         assert not other.acquire("unpack x")
@@ -226,7 +226,7 @@ def test_a_worker_that_died_after_the_rows_costs_nothing(
 
 
 def test_a_lost_database_is_written_again_from_the_bucket(
-    pipeline: Pipeline, tmp_path: Path, database: Database
+    pipeline: Pipeline, tmp_path: Path, database: BatchRepository
 ) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     unpack, transcribe = pipeline.unpack(), pipeline.transcribe()

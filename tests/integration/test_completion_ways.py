@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from consumers.database.connect import Pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool
 from events.keys import AudioId
 from tests.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
 from tests.integration.test_completion import converted, registered
@@ -20,7 +20,7 @@ WORKERS, RECORDINGS = 8, 64
 @pytest.mark.parametrize("make", [Ours, Counted, Counter])
 @pytest.mark.parametrize("skipped", [0, 40])
 def test_a_batch_is_completed_by_whoever_finishes_its_last_recording(
-    database: Database, make: Callable[[Pool], Way], skipped: int
+    database: BatchRepository, make: Callable[[Pool], Way], skipped: int
 ) -> None:
     batch = registered(database)
     audios = [AudioId(batch, ordinal) for ordinal in range(RECORDINGS)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Archive
 from consumers.errors import TransientError
 from consumers.stages.transcribe import Transcribe
@@ -106,7 +106,7 @@ def listed(run: Run, batch: BatchId) -> list[dict[str, Any]]:
 def test_what_was_away_is_listed_and_replayed_and_done(
     run: Run,
     pipeline: Pipeline,
-    database: Database,
+    database: BatchRepository,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -132,7 +132,7 @@ def test_what_was_away_is_listed_and_replayed_and_done(
 
 @pytest.mark.parametrize("key", [BATCH.archive_key, "archives/interviews.zip"])
 def test_a_batch_that_was_stalled_goes_on_once_its_letter_is_replayed(
-    run: Run, queues: EmbeddedQueues, database: Database, key: str
+    run: Run, queues: EmbeddedQueues, database: BatchRepository, key: str
 ) -> None:
     database.register(
         Archive(batch=BATCH, key=key, etag="e", size=1, original_name="a", dropped_at=BATCH.time)
@@ -147,7 +147,7 @@ def test_a_batch_that_was_stalled_goes_on_once_its_letter_is_replayed(
 
 
 def test_a_recording_that_was_stalled_goes_on_once_its_letter_is_replayed(
-    run: Run, queues: EmbeddedQueues, database: Database
+    run: Run, queues: EmbeddedQueues, database: BatchRepository
 ) -> None:
     audio = AudioId(BATCH, 3)
     database.stall_recording(audio, "no GPU")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import psutil
 import pytest
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
@@ -117,7 +117,7 @@ def _sizes() -> Iterator[range]:
 
 @pytest.mark.timeout(300)
 def test_a_4_gib_archive_of_small_files_takes_no_more_than_its_largest(
-    pipeline: Pipeline, store: Store, database: Database, scratch_root: Path
+    pipeline: Pipeline, store: Store, database: BatchRepository, scratch_root: Path
 ) -> None:
     content = Watched(scratch_root)
     generated = GeneratedStore(store, content)

@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 import pytest
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.documents.transcript import Segment, Transcript
-from consumers.documents.verdict import Moderation
+from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import (
     BusyError,
     ConfigurationError,
@@ -59,7 +59,7 @@ def test_a_verdict_says_by_what_it_was_judged_and_where(pipeline: Pipeline, tmp_
     batch = heard(pipeline, tmp_path)
     assert judged(pipeline, batch) == [None] * len(SPOKEN)
     audio = AudioId(batch, FLAGGED)
-    moderation = Moderation.from_json(pipeline.store.read(audio.verdict_key))
+    moderation = PolicyVerdict.from_json(pipeline.store.read(audio.verdict_key))
     (finding,) = moderation.findings
     assert (moderation.state, moderation.model) == ("judged", "word")
     assert (finding.policy, finding.flagged, finding.score) == ("length", True, 0.9)
@@ -132,7 +132,7 @@ def test_a_verdict_can_come_before_the_transcript_s_row(
     transcribe = pipeline.transcribe()
     event = event_for(pipeline, AudioId(batch, FLAGGED).opus_key)
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "put_transcript", _crash)
+        patch.setattr(BatchRepository, "put_transcript", _crash)
         with pytest.raises(KeyboardInterrupt):
             transcribe.handle([event])
     for _ in range(times):
@@ -153,7 +153,7 @@ def test_a_death_between_the_verdict_and_its_row_is_made_good(
         with pipeline.database._transaction() as connection:
             connection.execute("DELETE FROM transcripts")
     with monkeypatch.context() as patch:
-        patch.setattr(Database, step, _crash)
+        patch.setattr(BatchRepository, step, _crash)
         with pytest.raises(KeyboardInterrupt):
             judged(pipeline, batch)
     first = _verdicts(pipeline.store, batch)
@@ -278,7 +278,7 @@ def test_what_can_t_be_judged_is_not_and_says_why(
     batch = heard(pipeline, tmp_path)
     audio = put_transcript(pipeline, batch, text, language=language)
     assert judged(pipeline, batch) == [None] * len(SPOKEN)
-    moderation = Moderation.from_json(pipeline.store.read(audio.verdict_key))
+    moderation = PolicyVerdict.from_json(pipeline.store.read(audio.verdict_key))
     assert (moderation.state, moderation.reason, moderation.findings) == ("unjudged", reason, ())
     recording = pipeline.database.recordings(batch)[0]
     assert (recording.state, recording.flagged) == ("moderated", None)
@@ -425,7 +425,7 @@ def test_a_verdict_without_a_row_is_found_and_one_that_is_gone(
 ) -> None:
     batch = heard(pipeline, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "put_moderation", _crash)
+        patch.setattr(BatchRepository, "put_moderation", _crash)
         with pytest.raises(KeyboardInterrupt):
             judged(pipeline, batch, [FLAGGED])
     judged(pipeline, batch, [0, 1])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from consumers.database.recreating import Recreating, Stored
-from consumers.database.reviewing import Reviewing
+from consumers.database.rebuild import RebuildRepository, StoredBatch
+from consumers.database.review_queue import ReviewQueueRepository
 from consumers.database.rows import Recording
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.store import Store, StoredObject
@@ -227,17 +227,17 @@ def test_a_batch_that_completes_while_it_is_rebuilt_completes_once(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
-    recreate = Recreating.recreate
+    recreate = RebuildRepository.recreate
     announced = []
 
     def after_the_last_recording(
-        self: Recreating, stored: Stored, recordings: Iterable[Recording]
+        self: RebuildRepository, stored: StoredBatch, recordings: Iterable[Recording]
     ) -> int:
         transcribed(pipeline, batch, range(3))
         announced.append(pipeline.store.head(batch.complete_key))
         return recreate(self, stored, recordings)
 
-    monkeypatch.setattr(Recreating, "recreate", after_the_last_recording)
+    monkeypatch.setattr(RebuildRepository, "recreate", after_the_last_recording)
     assert rebuilder.rebuild(batch).state == "complete"
     assert [pipeline.store.head(batch.complete_key)] == announced
     assert rows(pipeline.database)["batches"][0]["counts"] == {"transcribed": 3}
@@ -313,7 +313,7 @@ def test_a_decision_whose_row_was_not_written_is_put_on_record(
 ) -> None:
     batch = reviewed(pipeline, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Reviewing, "put_decision", _crash)
+        patch.setattr(ReviewQueueRepository, "put_decision", _crash)
         with pytest.raises(KeyboardInterrupt):
             decide(pipeline, FLAGGED)
     assert rows(pipeline.database)["reviews"] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.database.recreating import Recreating
+from consumers.database.rebuild import RebuildRepository
 from consumers.documents.transcript import Transcript
 from consumers.errors import BusyError, PermanentError
 from consumers.stages.completion import Completion
@@ -299,7 +299,7 @@ TOLD = {
 }
 STARTS = ("unpack", "transcribe", "moderate")
 CRASHES = [
-    (Recreating, "begin_again", 0),
+    (RebuildRepository, "begin_again", 0),
     # Of what the batch is complete by, then of each recording its verdict and its transcript.
     (Store, "delete", 0),
     (Store, "delete", 1),
@@ -309,7 +309,7 @@ CRASHES = [
     (Resender, "_tell", 1),
 ]
 UNPACK_CRASHES = [
-    (Recreating, "unseal", 0),
+    (RebuildRepository, "unseal", 0),
     (Store, "tag", 0),
     # The same, after the manifest; and the recording itself.
     (Store, "delete", 0),
@@ -317,11 +317,11 @@ UNPACK_CRASHES = [
     (Store, "delete", 2),
     (Store, "delete", 4),
     (Store, "delete", 8),
-    (Recreating, "drop", 1),
+    (RebuildRepository, "drop", 1),
     (Resender, "_tell", 0),
 ]
 MODERATE_CRASHES = [
-    (Recreating, "moderate_again", 0),
+    (RebuildRepository, "moderate_again", 0),
     (Store, "delete", 0),
     (Store, "delete", 1),
     (Store, "delete", 3),

@@ -17,13 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from consumers.database.connect import open_pool
-from consumers.database.database import Database
-from consumers.database.itemising import Itemising
-from consumers.database.reviewing import Filter, HeldError, NoItemError, Reviewing
-from consumers.documents.decision import Decision
-from consumers.documents.item import ReviewItem
-from consumers.documents.listing import read_items
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import open_pool
+from consumers.database.review_items import ReviewItemRepository
+from consumers.database.review_queue import (
+    HeldError,
+    ItemFilter,
+    NoItemError,
+    ReviewQueueRepository,
+)
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.item_list import read_items
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.review_queue.desk import Desk
 from consumers.store import Store
@@ -46,30 +51,30 @@ from tests.unit import reviews
 from tests.unit.sounds import decoded
 
 LEASE = timedelta(minutes=30)
-ANY = Filter()
+ANY = ItemFilter()
 
 
 @pytest.fixture
 def batch(
-    environment: Environment, store: Store, database: Database, scratch_root: Path
+    environment: Environment, store: Store, database: BatchRepository, scratch_root: Path
 ) -> ReviewBatch:
     return ReviewBatch(environment, store, database, scratch_root)
 
 
 @pytest.fixture
-def reviewing(environment: Environment) -> Iterator[Reviewing]:
+def reviewing(environment: Environment) -> Iterator[ReviewQueueRepository]:
     with open_reviewing(environment) as reviewing:
         yield reviewing
 
 
 @pytest.fixture
-def itemising(environment: Environment) -> Iterator[Itemising]:
+def itemising(environment: Environment) -> Iterator[ReviewItemRepository]:
     with open_pool(environment.text("DATABASE_URL", ""), size=1, name="items") as pool:
-        yield Itemising(pool)
+        yield ReviewItemRepository(pool)
 
 
 @pytest.fixture
-def desk(store: Store, reviewing: Reviewing) -> Desk:
+def desk(store: Store, reviewing: ReviewQueueRepository) -> Desk:
     return Desk(store, reviewing, lambda: datetime.now(UTC))
 
 
@@ -81,7 +86,7 @@ def clips(batch: ReviewBatch) -> list[str]:
     return [key for key in batch.store.keys("processed/") if key.endswith(".clip.ogg")]
 
 
-def in_rows(reviewing: Reviewing) -> list[ReviewItem]:
+def in_rows(reviewing: ReviewQueueRepository) -> list[ReviewItem]:
     return [each.item for each in reviewing.all()]
 
 
@@ -93,7 +98,7 @@ def decide(desk: Desk, item_id: str, answer: str, reviewer: str) -> Decision:
 
 
 def test_a_complete_batch_becomes_items_with_clips_rows_and_messages(
-    batch: ReviewBatch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: ReviewQueueRepository
 ) -> None:
     bad = batch.add(0, GOOD, BAD)
     mumbled = batch.add(1, MUMBLED, GOOD)
@@ -147,9 +152,9 @@ def test_pages_of_recordings_are_all_looked_at(
 ) -> None:
     for ordinal in range(5):
         batch.add(ordinal, BAD)
-    monkeypatch.setattr("consumers.database.itemising._PAGE", 2)
+    monkeypatch.setattr("consumers.database.review_items._PAGE", 2)
     # No more than one fits.
-    monkeypatch.setattr("consumers.database.itemising._PAGE_BYTES", 1)
+    monkeypatch.setattr("consumers.database.review_items._PAGE_BYTES", 1)
     batch.review(batch.complete())
     assert [item.audio.ordinal for item in stored(batch)] == [0, 1, 2, 3, 4]
 
@@ -175,7 +180,7 @@ def test_a_list_that_was_lost_is_written_again(batch: ReviewBatch) -> None:
 
 
 def test_a_crash_between_any_two_steps_leaves_the_same_items_once(
-    batch: ReviewBatch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: ReviewQueueRepository
 ) -> None:
     batch.add(0, BAD, MUMBLED)
     batch.add(1, GOOD, BAD)
@@ -202,7 +207,7 @@ def test_a_crash_between_any_two_steps_leaves_the_same_items_once(
 
 
 def test_one_damaged_recording_does_not_cost_the_others_their_items(
-    batch: ReviewBatch, reviewing: Reviewing
+    batch: ReviewBatch, reviewing: ReviewQueueRepository
 ) -> None:
     batch.add(0, BAD)
     broken = batch.add(1, BAD)
@@ -226,7 +231,7 @@ def test_one_damaged_recording_does_not_cost_the_others_their_items(
 
 
 def test_a_batch_that_is_done_again_waits_for_its_new_completion(
-    batch: ReviewBatch, database: Database
+    batch: ReviewBatch, database: BatchRepository
 ) -> None:
     batch.add(0, BAD)
     batch.store.write(batch.id.complete_key, b"{}", content_type="application/json")
@@ -266,7 +271,7 @@ def test_why_items_are_not_made_is_on_the_batchs_row_until_they_are(batch: Revie
 
 
 def test_what_is_found_no_more_leaves_the_queue_unless_somebody_decided(
-    itemising: Itemising, reviewing: Reviewing, desk: Desk
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk
 ) -> None:
     decided, old, kept = (reviews.item(start, start + 1) for start in (1.0, 2.0, 3.0))
     itemising.put_items([decided, old, kept])
@@ -281,7 +286,7 @@ def test_what_is_found_no_more_leaves_the_queue_unless_somebody_decided(
 
 
 def test_what_was_decided_about_stays_as_it_was_seen(
-    itemising: Itemising, reviewing: Reviewing, desk: Desk
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk
 ) -> None:
     seen, free = reviews.item(1.0, path="as seen"), reviews.item(2.0, path="before")
     itemising.put_items([seen, free])
@@ -294,7 +299,7 @@ def test_what_was_decided_about_stays_as_it_was_seen(
 
 
 def test_items_come_flagged_first_by_score_and_then_the_oldest_batchs(
-    batch: ReviewBatch, itemising: Itemising, reviewing: Reviewing
+    batch: ReviewBatch, itemising: ReviewItemRepository, reviewing: ReviewQueueRepository
 ) -> None:
     later = AudioId(BatchId("20250623-143052-a1b2c3"), 0)
     sure, unsure = reviews.item(1.0), replace(reviews.item(2.0), score=0.51)
@@ -318,7 +323,7 @@ def test_items_come_flagged_first_by_score_and_then_the_oldest_batchs(
 
 
 def together(
-    environment: Environment, names: str, work: Callable[[Reviewing, str], list[str]]
+    environment: Environment, names: str, work: Callable[[ReviewQueueRepository, str], list[str]]
 ) -> dict[str, list[str]]:
     """Run reviewers at the same time, each on a connection of its own."""
     with ExitStack() as stack, ThreadPoolExecutor(len(names)) as executor:
@@ -333,10 +338,12 @@ def together(
         return {name: future.result() for name, future in futures.items()}
 
 
-def test_two_reviewers_never_hold_one_item(environment: Environment, itemising: Itemising) -> None:
+def test_two_reviewers_never_hold_one_item(
+    environment: Environment, itemising: ReviewItemRepository
+) -> None:
     itemising.put_items([reviews.item(start / 10) for start in range(400)])
 
-    def claim_all(reviewing: Reviewing, name: str) -> list[str]:
+    def claim_all(reviewing: ReviewQueueRepository, name: str) -> list[str]:
         taken: list[str] = []
         while (claimed := reviewing.claim(f"{name}{len(taken)}", LEASE, ANY)) is not None:
             taken.append(claimed.item.item_id)
@@ -351,11 +358,11 @@ def test_two_reviewers_never_hold_one_item(environment: Environment, itemising: 
 
 
 def test_what_one_decided_is_never_given_to_another(
-    environment: Environment, itemising: Itemising, store: Store
+    environment: Environment, itemising: ReviewItemRepository, store: Store
 ) -> None:
     itemising.put_items([reviews.item(start / 10) for start in range(200)])
 
-    def decide_all(reviewing: Reviewing, name: str) -> list[str]:
+    def decide_all(reviewing: ReviewQueueRepository, name: str) -> list[str]:
         done: list[str] = []
         while (claimed := reviewing.claim(name, LEASE, ANY)) is not None:
             now = datetime.now(UTC)
@@ -374,12 +381,12 @@ def test_what_one_decided_is_never_given_to_another(
 
 
 def test_of_those_who_decide_at_once_one_holds_the_item(
-    environment: Environment, itemising: Itemising
+    environment: Environment, itemising: ReviewItemRepository
 ) -> None:
     items = [reviews.item(start / 10) for start in range(100)]
     itemising.put_items(items)
 
-    def hold_all(reviewing: Reviewing, name: str) -> list[str]:
+    def hold_all(reviewing: ReviewQueueRepository, name: str) -> list[str]:
         held = []
         for item in items:
             try:
@@ -396,7 +403,7 @@ def test_of_those_who_decide_at_once_one_holds_the_item(
 
 
 def test_a_lease_runs_out_and_ones_own_is_renewed(
-    itemising: Itemising, reviewing: Reviewing
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository
 ) -> None:
     item = reviews.item()
     itemising.put_items([item])
@@ -420,7 +427,7 @@ def test_a_lease_runs_out_and_ones_own_is_renewed(
 
 
 def test_a_second_opinion_is_asked_of_another_person_once(
-    itemising: Itemising, reviewing: Reviewing, desk: Desk
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk
 ) -> None:
     one, two = reviews.item(1.0), reviews.item(2.0)
     itemising.put_items([one, two])
@@ -439,27 +446,29 @@ def test_a_second_opinion_is_asked_of_another_person_once(
     assert reviewing.claim("Cleo", LEASE, ANY, second=True) is None
 
 
-def test_what_is_asked_for_can_be_narrowed(itemising: Itemising, reviewing: Reviewing) -> None:
+def test_what_is_asked_for_can_be_narrowed(
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository
+) -> None:
     hate, sexual = reviews.item(1.0), reviews.item(1.0, policy="sexual")
     sample = reviews.item(1.0, kind="sample")
     itemising.put_items([hate, sexual, sample])
     for reviewer, chosen, item in [
-        ("Ada", Filter(policy="sexual"), sexual),
-        ("Bob", Filter(kind="sample"), sample),
-        ("Cleo", Filter(batch=BATCH, kind="flagged"), hate),
+        ("Ada", ItemFilter(policy="sexual"), sexual),
+        ("Bob", ItemFilter(kind="sample"), sample),
+        ("Cleo", ItemFilter(batch=BATCH, kind="flagged"), hate),
     ]:
         claimed = reviewing.claim(reviewer, LEASE, chosen)
         assert claimed is not None
         assert claimed.item == item
     other = BatchId("20250623-143052-a1b2c3")
-    assert reviewing.claim("Ada", LEASE, Filter(batch=other)) is None
+    assert reviewing.claim("Ada", LEASE, ItemFilter(batch=other)) is None
 
 
 # Decisions
 
 
 def test_decisions_are_objects_and_rows_and_nothing_is_overwritten(
-    itemising: Itemising, reviewing: Reviewing, desk: Desk, store: Store
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk, store: Store
 ) -> None:
     item = reviews.item()
     itemising.put_items([item])
@@ -477,7 +486,7 @@ def test_decisions_are_objects_and_rows_and_nothing_is_overwritten(
 
 
 def test_rows_come_back_from_the_objects(
-    itemising: Itemising, reviewing: Reviewing, store: Store
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, store: Store
 ) -> None:
     """A database that was lost: the item is in the decision."""
     item = reviews.item()
@@ -499,7 +508,7 @@ def test_rows_come_back_from_the_objects(
 
 
 def test_what_is_not_there_or_held_is_not_decided(
-    itemising: Itemising, reviewing: Reviewing, desk: Desk, store: Store
+    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk, store: Store
 ) -> None:
     item = reviews.item()
     itemising.put_items([item])
@@ -521,7 +530,7 @@ def as_role(environment: Environment, role: str) -> Environment:
 
 
 def test_a_reviewer_can_review_and_change_nothing_else(
-    environment: Environment, itemising: Itemising, store: Store
+    environment: Environment, itemising: ReviewItemRepository, store: Store
 ) -> None:
     item = reviews.item()
     itemising.put_items([item])
@@ -532,7 +541,7 @@ def test_a_reviewer_can_review_and_change_nothing_else(
         decision = decide(desk, item.item_id, "uphold", "Ada")
         assert [each.decisions for each in reviewing.all()] == [(decision,)]
         with pytest.raises(PermanentError, match="permission denied"):
-            Itemising(reviewing._pool).put_items([item])
+            ReviewItemRepository(reviewing._pool).put_items([item])
 
 
 def test_the_consumer_can_make_items_and_decide_nothing(
@@ -630,7 +639,7 @@ def test_export_is_csv_or_json_lines(
     assert "No such file or directory" in refused.stderr
 
 
-def test_figures_come_from_decisions(run: Run, itemising: Itemising, desk: Desk) -> None:
+def test_figures_come_from_decisions(run: Run, itemising: ReviewItemRepository, desk: Desk) -> None:
     items = [reviews.item(float(start)) for start in range(4)]
     items += [reviews.item(float(start), start + 1, kind="sample") for start in range(5, 7)]
     itemising.put_items(items)

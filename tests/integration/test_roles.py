@@ -17,14 +17,14 @@ from click.testing import CliRunner
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
 
-from consumers.database.connect import Pool, open_pool
-from consumers.database.itemising import Itemising
 from consumers.database.migrate import migrate, migrations, pending
-from consumers.database.reviewing import Filter, Reviewing
+from consumers.database.pool import Pool, open_pool
+from consumers.database.review_items import ReviewItemRepository
+from consumers.database.review_queue import ItemFilter, ReviewQueueRepository
 from consumers.database.roles import PRIVILEGES, ensure_roles
-from consumers.documents.decision import Decision
-from consumers.documents.item import ReviewItem
-from consumers.documents.verdict import Finding, Moderation, Window
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import ConfigurationError, TransientError
 from events.keys import AudioId, BatchId
 from ops.cli.main import main
@@ -381,9 +381,9 @@ def test_a_batch_s_row_that_a_consumer_has_to_make_says_whether_it_waits_for_ver
 
 def test_verdicts_are_written_and_complete_a_batch_as_a_user_of_the_role(url: str) -> None:
     audio = AudioId(BATCH, 3)
-    window = Window(start=0.0, end=1.5, score=0.9, flagged=True)
-    finding = Finding("hate", "0" * 16, 0.5, flagged=True, score=0.9, windows=(window,))
-    moderation = Moderation(str(audio), "judged", None, "en", "tiny", None, (finding,))
+    window = JudgedWindow(start=0.0, end=1.5, score=0.9, flagged=True)
+    finding = PolicyFinding("hate", "0" * 16, 0.5, flagged=True, score=0.9, windows=(window,))
+    moderation = PolicyVerdict(str(audio), "judged", None, "en", "tiny", None, (finding,))
     as_owner(
         url,
         "INSERT INTO batches (batch_id, sealed_at, is_moderated)"
@@ -435,7 +435,7 @@ def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
     now = datetime.now(UTC)
     decision = Decision.new(item, "uphold", reviewer="me", now=now, token=b"abc")
     with member(url, REVIEW) as login, connected(login) as pool:
-        itemising = Itemising(pool)
+        itemising = ReviewItemRepository(pool)
         completed_at = itemising.round(BATCH).completed_at
         assert completed_at is not None
         assert list(itemising.recordings(BATCH)) == []
@@ -446,8 +446,8 @@ def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
         itemising.itemised(BATCH, completed_at)
         assert itemising.round(BATCH).itemised_at is not None
     with member(url, REVIEWER) as login, connected(login) as pool:
-        reviewing = Reviewing(pool)
-        claimed = reviewing.claim("me", timedelta(minutes=1), Filter())
+        reviewing = ReviewQueueRepository(pool)
+        claimed = reviewing.claim("me", timedelta(minutes=1), ItemFilter())
         assert claimed is not None
         assert claimed.item == item
         reviewing.hold(item.item_id, "me")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.database.sweeping import DEFAULT_AGES, Ages
+from consumers.database.sweep import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError
 from consumers.stages.stored_archive import BATCH_TAG, COMPLETE, STATE_TAG, describe
 from consumers.store import ListedObject, Store, StoredObject

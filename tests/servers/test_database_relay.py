@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from consumers.database.connect import open_pool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrate
+from consumers.database.pool import open_pool
 from consumers.errors import TransientError
 from events.keys import BatchId
 from tests.harness.faults.database_relay import DatabaseRelay, Moment
@@ -159,7 +159,7 @@ def test_a_completion_whose_answer_was_lost_is_found_by_who_looks_next(
     migrate(url)
     batch = BatchId.new(datetime.now(UTC), secrets.token_bytes(3))
     pool = open_pool(url.replace(f":{server.port}/", f":{relay.port}/"), size=2, name="test")
-    database = Database(pool)
+    database = BatchRepository(pool)
     try:
         database.stall_batch(batch, "makes the row")
         database.seal(batch, rejected=0, ignored=0, failure=None)

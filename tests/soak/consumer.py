@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.policy.judge import Judge
 from consumers.runtime.observer import SILENT, Observer
 from events.event import ObjectCreated
@@ -58,7 +58,7 @@ def mortal(deaths: Deaths) -> Adapters:
     """Make adapters that die as they are told."""
 
     @contextmanager
-    def database(environment: Environment, *, connections: int) -> Iterator[Database]:
+    def database(environment: Environment, *, connections: int) -> Iterator[BatchRepository]:
         with open_database(environment, connections=connections) as real:
             yield DyingDatabase(real, deaths)
 

@@ -12,7 +12,7 @@ from typing import Any
 from consumers.broker.letter import Letter
 from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import open_sender
-from consumers.database.sweeping import Ages
+from consumers.database.sweep import Ages
 from ops.recovery.dead_letters import Selection, discard, found, replay
 from ops.recovery.sweep.report import REMEDIES
 from ops.wiring.adapters import make_topology

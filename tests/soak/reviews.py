@@ -14,9 +14,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from consumers.documents.item import Kind, ReviewItem
-from consumers.documents.listing import read_items
-from consumers.documents.verdict import Moderation
+from consumers.documents.review.item import ItemKind, ReviewItem
+from consumers.documents.review.item_list import read_items
+from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import PermanentError
 from consumers.store import ObjectGoneError, Store
 from events.keys import AudioId, BatchId
@@ -115,14 +115,14 @@ class ReviewsAudit:
 
     def _stored_verdict(self, audio: AudioId) -> list[tuple[str, bool]] | str:
         try:
-            moderation = Moderation.from_json(self._store.read(audio.verdict_key))
+            moderation = PolicyVerdict.from_json(self._store.read(audio.verdict_key))
         except (ObjectGoneError, PermanentError) as exc:
             return str(exc)
         return [(finding.policy, finding.flagged) for finding in moderation.findings]
 
     def _check_items(self, batch: BatchId, plan: Plan, judged: Mapping[AudioId, _Row]) -> None:
         items = self._listed(batch)
-        expected: Counter[tuple[AudioId, Kind]] = Counter(
+        expected: Counter[tuple[AudioId, ItemKind]] = Counter(
             (audio, "flagged" if row["path"] in plan.flagged else "sample")
             for audio, row in judged.items()
         )

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
@@ -54,7 +54,7 @@ class Site:
     deployment: Deployment
     fleet: Fleet
     store: Store
-    database: Database
+    database: BatchRepository
     folder: Path
     disk: SmallDisk
     deaths: Deaths

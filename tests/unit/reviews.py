@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from consumers.documents.decision import Answer, Decision
-from consumers.documents.item import Kind, ReviewItem, make_item_id
-from consumers.documents.reviewed import Reviewed
+from consumers.documents.review.decision import Answer, Decision
+from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
+from consumers.documents.review.reviewed_item import ReviewedItem
 from consumers.documents.transcript import Segment, Transcript, Word
-from consumers.documents.verdict import Finding, Window
+from consumers.documents.verdict import JudgedWindow, PolicyFinding
 from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
@@ -22,7 +22,7 @@ def item(
     end: float | None = None,
     *,
     audio: AudioId = AUDIO,
-    kind: Kind = "flagged",
+    kind: ItemKind = "flagged",
     policy: str = "hate",
     version: str = "0123456789abcdef",
     text: str = "all of them are vermin",
@@ -47,7 +47,7 @@ def item(
     )
 
 
-def decided(of: ReviewItem, *said: tuple[str, Answer]) -> Reviewed:
+def decided(of: ReviewItem, *said: tuple[str, Answer]) -> ReviewedItem:
     """Give an item after these people decided, in this order."""
     decisions = tuple(
         Decision.new(
@@ -59,7 +59,7 @@ def decided(of: ReviewItem, *said: tuple[str, Answer]) -> Reviewed:
         )
         for number, (reviewer, answer) in enumerate(said)
     )
-    return Reviewed(of, "decided" if said else "open", decisions)
+    return ReviewedItem(of, "decided" if said else "open", decisions)
 
 
 def segment(start: float, end: float, text: str, *times: tuple[float, float]) -> Segment:
@@ -67,9 +67,11 @@ def segment(start: float, end: float, text: str, *times: tuple[float, float]) ->
     return Segment(start, end, text, -0.2, words)
 
 
-def finding(policy: str, *windows: tuple[float, float, float], threshold: float = 0.5) -> Finding:
-    judged = tuple(Window(*each, flagged=each[2] >= threshold) for each in windows)
-    return Finding(
+def finding(
+    policy: str, *windows: tuple[float, float, float], threshold: float = 0.5
+) -> PolicyFinding:
+    judged = tuple(JudgedWindow(*each, flagged=each[2] >= threshold) for each in windows)
+    return PolicyFinding(
         policy=policy,
         version="0123456789abcdef",
         threshold=threshold,
@@ -81,7 +83,7 @@ def finding(policy: str, *windows: tuple[float, float, float], threshold: float 
 
 def recording(
     *segments: Segment,
-    findings: tuple[Finding, ...] = (),
+    findings: tuple[PolicyFinding, ...] = (),
     audio: AudioId = AUDIO,
     duration: float = 30.0,
 ) -> Reviewable:

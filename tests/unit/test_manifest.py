@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.database.rows import Archive
-from consumers.documents.facts import Facts
-from consumers.documents.manifest import Entry, ManifestWriter, read_manifest
+from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.manifest import ManifestEntry, ManifestWriter, read_manifest
 from consumers.errors import PermanentError
 from consumers.store import encoded_metadata
 from events.keys import BatchId
@@ -23,7 +23,7 @@ ARCHIVE = Archive(
 
 paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 facts = st.builds(
-    Facts,
+    AudioProperties,
     duration=st.floats(0, 86400).map(lambda seconds: round(seconds, 3)),
     codec=st.sampled_from(["mp3", "pcm_s16le"]),
     sample_rate=st.integers(8000, 96000),
@@ -35,7 +35,7 @@ facts = st.builds(
 )
 entries = st.one_of(
     st.builds(
-        Entry,
+        ManifestEntry,
         ordinal=st.integers(0, 9_999_999),
         path=paths,
         size=st.integers(0),
@@ -44,7 +44,7 @@ entries = st.one_of(
         facts=facts,
     ),
     st.builds(
-        Entry,
+        ManifestEntry,
         ordinal=st.integers(0, 9_999_999),
         path=paths,
         size=st.integers(0),
@@ -54,7 +54,7 @@ entries = st.one_of(
 )
 
 
-def written(lines: list[Entry], failure: str | None = None) -> io.BytesIO:
+def written(lines: list[ManifestEntry], failure: str | None = None) -> io.BytesIO:
     writer = ManifestWriter(io.BytesIO())
     for line in lines:
         writer.add(line)
@@ -64,7 +64,7 @@ def written(lines: list[Entry], failure: str | None = None) -> io.BytesIO:
 
 
 @given(st.lists(entries), st.none() | paths)
-def test_it_can_be_read_back(lines: list[Entry], failure: str | None) -> None:
+def test_it_can_be_read_back(lines: list[ManifestEntry], failure: str | None) -> None:
     head, read = read_manifest(written(lines, failure))
     assert list(read) == lines
     assert head.archive == ARCHIVE
@@ -73,7 +73,7 @@ def test_it_can_be_read_back(lines: list[Entry], failure: str | None) -> None:
 
 
 @given(st.lists(entries, min_size=1), st.data())
-def test_one_that_was_altered_is_told(lines: list[Entry], data: st.DataObject) -> None:
+def test_one_that_was_altered_is_told(lines: list[ManifestEntry], data: st.DataObject) -> None:
     content = written(lines).getvalue()
     cut = data.draw(st.integers(0, len(content) - 2))
     complete = content[:cut].count(b"\n") - 1
@@ -89,14 +89,14 @@ def test_one_that_was_altered_is_told(lines: list[Entry], data: st.DataObject) -
 
 
 @given(facts, paths)
-def test_facts_travel_in_an_objects_metadata(known: Facts, path: str) -> None:
+def test_facts_travel_in_an_objects_metadata(known: AudioProperties, path: str) -> None:
     metadata = known.to_metadata(path)
-    assert Facts.from_metadata(metadata) == known
+    assert AudioProperties.from_metadata(metadata) == known
     assert path.startswith(metadata["path"])
 
 
 @given(facts, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1000, max_size=5000))
-def test_metadata_stays_within_what_s3_takes(known: Facts, path: str) -> None:
+def test_metadata_stays_within_what_s3_takes(known: AudioProperties, path: str) -> None:
     encoded = encoded_metadata(known.to_metadata(path))
     assert sum(len(name) + len(value) for name, value in encoded.items()) < 2048
 
@@ -104,4 +104,4 @@ def test_metadata_stays_within_what_s3_takes(known: Facts, path: str) -> None:
 @pytest.mark.parametrize("metadata", [{}, {"duration": "long"}])
 def test_somebody_elses_object_is_told(metadata: dict[str, str]) -> None:
     with pytest.raises(PermanentError, match="not dropscribe's"):
-        Facts.from_metadata(metadata)
+        AudioProperties.from_metadata(metadata)

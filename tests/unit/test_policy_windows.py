@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.transcript.value import Segment, Word
+from consumers.documents.transcript.document import Segment, Word
 from consumers.policy.cope import clean
 from consumers.policy.windows import NoRoomError, Passage, windows
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.database.rows import Recording
-from consumers.documents.transcript import Format, Segment, Transcript
+from consumers.documents.transcript import Segment, Transcript, TranscriptFormat
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 from ops.cli.transcript_folder import TranscriptFolder, safe_parts
 
 BATCH = BatchId("20250622-143052-a1b2c3")
-FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
+FORMATS: tuple[TranscriptFormat, ...] = ("json", "srt", "vtt", "txt")
 
 
 def recording(path: str, ordinal: int = 0) -> Recording:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.decision import Decision
-from consumers.documents.reviewed import Reviewed
-from consumers.review_queue.export import write_csv, write_jsonl
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.export import write_csv, write_jsonl
+from consumers.documents.review.reviewed_item import ReviewedItem
 from tests.unit.reviews import NOW, decided, item
 
 
-def exported(*reviewed: Reviewed) -> list[dict[str, str]]:
+def exported(*reviewed: ReviewedItem) -> list[dict[str, str]]:
     file = io.StringIO(newline="")
     write_csv(reviewed, file)
     return list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
@@ -39,7 +39,7 @@ def test_csv_has_nothing_that_a_spreadsheet_takes_for_a_formula(text: str) -> No
     decision = Decision.new(
         item(text="a b", path=text), "uphold", reviewer="A", now=NOW, token=b"abc", note=text
     )
-    (row,) = exported(Reviewed(decision.item, "decided", (decision,)))
+    (row,) = exported(ReviewedItem(decision.item, "decided", (decision,)))
     assert row["path"] == row["note"] == f"'{text}"
     assert row["text"] == "a b"
 
@@ -59,7 +59,7 @@ def test_json_lines_have_everything_as_it_is() -> None:
         of, "uphold", reviewer="Ada", now=NOW, token=b"abc", note="-", words={2: "harbour"}
     )
     file = io.StringIO()
-    write_jsonl([Reviewed(of, "decided", (decision,)), decided(item(2))], file)
+    write_jsonl([ReviewedItem(of, "decided", (decision,)), decided(item(2))], file)
     first, second = map(json.loads, file.getvalue().splitlines())
     assert (first["path"], first["text"]) == ("=1.wav", "-the harber")
     (made,) = first["decisions"]

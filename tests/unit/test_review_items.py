@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.decision import (
+from consumers.documents.review.decision import (
     Correction,
     Decision,
     MalformedDecisionError,
     WrongWordError,
 )
-from consumers.documents.item import KINDS, MalformedItemError, ReviewItem, make_item_id
-from consumers.documents.listing import ItemsWriter, read_items
+from consumers.documents.review.item import ITEM_KINDS, MalformedItemError, ReviewItem, make_item_id
+from consumers.documents.review.item_list import ItemListWriter, read_items
 from events.keys import AudioId, BatchId, DecisionKey, parse_key
 from tests.unit.reviews import BATCH, NOW, item
 
@@ -29,7 +29,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 
 @given(
     audio=st.builds(AudioId, st.just(BATCH), st.integers(0, 9_999_999)),
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(ITEM_KINDS),
     start=TIMES,
     end=TIMES,
 )
@@ -70,7 +70,7 @@ def test_another_finding_has_another_id(other: ReviewItem) -> None:
 def test_items_come_back_from_their_list(text: str, path: str) -> None:
     items = [item(text=text, path=path), item(kind="sample", text="]}")]
     file = io.BytesIO()
-    writer = ItemsWriter(file, BATCH)
+    writer = ItemListWriter(file, BATCH)
     for each in items:
         writer.add(each)
     writer.finish()
@@ -83,7 +83,7 @@ def test_items_come_back_from_their_list(text: str, path: str) -> None:
 
 def test_a_list_without_items_is_one() -> None:
     file = io.BytesIO()
-    ItemsWriter(file, BATCH).finish()
+    ItemListWriter(file, BATCH).finish()
     assert list(read_items(file)) == []
     assert json.loads(file.getvalue())["items"] == []
 
@@ -203,7 +203,7 @@ def test_ids_sort_as_recordings_do() -> None:
 )
 def test_an_error_quotes_nothing_of_what_was_said(damage: Callable[[bytes], bytes]) -> None:
     file = io.BytesIO()
-    writer = ItemsWriter(file, BATCH)
+    writer = ItemListWriter(file, BATCH)
     writer.add(item())
     writer.finish()
     damaged = damage(file.getvalue())

@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.passage import text_between
 from consumers.documents.transcript import Segment
 from consumers.documents.transcript.doubt import Doubt
+from consumers.documents.transcript.excerpt import text_between
 from consumers.stages.selection import Selection, select
 from events.keys import AudioId, ClipKey, parse_key
 from tests.unit.reviews import BATCH, finding, recording, segment

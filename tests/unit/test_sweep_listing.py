@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.database.sweeping import LAST_ID
+from consumers.database.sweep import LAST_ID
 from consumers.store import ListedObject
 from events.keys import (
     AudioId,

@@ -5,36 +5,36 @@ from __future__ import annotations
 from typing import Literal
 
 from consumers.documents.transcript.captions import srt, vtt
-from consumers.documents.transcript.doubt import Doubt, DoubtLimits, doubts
-from consumers.documents.transcript.loudness import with_loudness
-from consumers.documents.transcript.value import (
+from consumers.documents.transcript.document import (
     QUIETEST_DBFS,
     MalformedTranscriptError,
     Segment,
-    State,
     Transcript,
+    TranscriptState,
     Word,
 )
+from consumers.documents.transcript.doubt import Doubt, DoubtLimits, doubts
+from consumers.documents.transcript.loudness import with_loudness
 
 __all__ = [
     "QUIETEST_DBFS",
     "Doubt",
     "DoubtLimits",
-    "Format",
     "MalformedTranscriptError",
     "Segment",
-    "State",
     "Transcript",
+    "TranscriptFormat",
+    "TranscriptState",
     "Word",
     "doubts",
     "render",
     "with_loudness",
 ]
 
-Format = Literal["json", "srt", "vtt", "txt"]
+TranscriptFormat = Literal["json", "srt", "vtt", "txt"]
 
 
-def render(transcript: Transcript, format: Format) -> str:  # noqa: A002
+def render(transcript: Transcript, format: TranscriptFormat) -> str:  # noqa: A002
     """The transcript as a text file of the given format.
 
     Plain text is one segment a line; captions are empty where nothing was said.

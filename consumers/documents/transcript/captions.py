@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from consumers.documents.transcript.value import Segment
+from consumers.documents.transcript.document import Segment
 
 LINE_LENGTH = 42
 LINES_PER_CUE = 2

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
-from consumers.documents.transcript.repetition import Loop, Redundancy, loops, redundancies
-from consumers.documents.transcript.value import QUIETEST_DBFS, Segment, Transcript
+from consumers.documents.transcript.document import QUIETEST_DBFS, Segment, Transcript
+from consumers.documents.transcript.repetition import (
+    Redundancy,
+    RepeatedWords,
+    redundancies,
+    repeated_words,
+)
 
-Kind = Literal["unsure", "loop", "silence"]
+DoubtKind = Literal["unsure", "loop", "silence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Doubt:
         reason: The same with its figures, for people; no word of the transcript is in it.
     """
 
-    kind: Kind
+    kind: DoubtKind
     start: float
     end: float
     reason: str
@@ -75,7 +80,7 @@ class _Timed(Protocol):
     def end(self) -> float: ...
 
 
-_Sign = TypeVar("_Sign", Segment, Loop, Redundancy, Loop | Redundancy)
+_Sign = TypeVar("_Sign", Segment, RepeatedWords, Redundancy, RepeatedWords | Redundancy)
 
 
 def doubts(transcript: Transcript, limits: DoubtLimits) -> list[Doubt]:
@@ -114,8 +119,8 @@ def _unsure(segments: list[Segment], duration: float, limits: DoubtLimits) -> It
 
 
 def _looping(segments: list[Segment], duration: float, limits: DoubtLimits) -> Iterator[Doubt]:
-    found: list[Loop | Redundancy] = [
-        *loops(segments, times=limits.times, words=limits.words),
+    found: list[RepeatedWords | Redundancy] = [
+        *repeated_words(segments, times=limits.times, words=limits.words),
         *redundancies(
             segments,
             ratio=limits.compression,
@@ -125,7 +130,7 @@ def _looping(segments: list[Segment], duration: float, limits: DoubtLimits) -> I
     ]
     for signs in _joined(found, duration, limits.gap):
         figures = []
-        if exact := [sign for sign in signs if isinstance(sign, Loop)]:
+        if exact := [sign for sign in signs if isinstance(sign, RepeatedWords)]:
             most = max(exact, key=lambda loop: loop.times)
             words = "the same word" if most.words == 1 else f"the same {most.words} words"
             figures.append(f"{words} {most.times} times in a row")
@@ -169,7 +174,7 @@ def _joined(signs: Iterable[_Sign], duration: float, gap: float) -> Iterator[lis
         yield group
 
 
-def _passage(kind: Kind, signs: Sequence[_Timed], reason: str, limits: DoubtLimits) -> Doubt:
+def _passage(kind: DoubtKind, signs: Sequence[_Timed], reason: str, limits: DoubtLimits) -> Doubt:
     start, end = signs[0].start, max(sign.end for sign in signs)
     if end - start <= limits.passage:
         return Doubt(kind, start, end, reason)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.documents.transcript.value import QUIETEST_DBFS, Segment, Transcript
+from consumers.documents.transcript.document import QUIETEST_DBFS, Segment, Transcript
 
 
 def with_loudness(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.documents.transcript.value import Segment
+from consumers.documents.transcript.document import Segment
 
 #: Words of the longest passage whose repetition is looked for.
 _LONGEST = 20
@@ -24,7 +24,7 @@ _BYTES_BEYOND_ASCII = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class RepeatedWords:
     """The same words again and again.
 
     Attributes:
@@ -56,7 +56,9 @@ class _Token:
     end: float
 
 
-def loops(segments: Sequence[Segment], *, times: int, words: int) -> Iterator[Loop]:
+def repeated_words(
+    segments: Sequence[Segment], *, times: int, words: int
+) -> Iterator[RepeatedWords]:
     """Find the same words repeated without anything between them.
 
     Args:
@@ -73,7 +75,7 @@ def loops(segments: Sequence[Segment], *, times: int, words: int) -> Iterator[Lo
             said = length // period + 1
             if said >= times and last - first + 1 >= words:
                 start = tokens[first].start
-                yield Loop(start, max(start, tokens[last].end), period, said)
+                yield RepeatedWords(start, max(start, tokens[last].end), period, said)
 
 
 def redundancies(

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import click
 
-from consumers.database.reviewing import Filter
-from consumers.documents.decision import ANSWERS, Answer
-from consumers.documents.item import KINDS, Kind, ReviewItem
-from consumers.documents.reviewed import STATES, State
+from consumers.database.review_queue import ItemFilter
+from consumers.documents.review.decision import ANSWERS, Answer
+from consumers.documents.review.export import EXPORT_FORMATS, ExportFormat, write_csv, write_jsonl
+from consumers.documents.review.item import ITEM_KINDS, ItemKind, ReviewItem
+from consumers.documents.review.reviewed_item import REVIEW_STATES, ReviewState
+from consumers.documents.review.statistics import review_statistics
 from consumers.errors import PermanentError
 from consumers.review_queue.desk import Desk
-from consumers.review_queue.export import FORMATS, Format, write_csv, write_jsonl
-from consumers.review_queue.figures import figures
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH, DURATION
 from ops.cli.render.progress import print_json, waiting_for
@@ -99,7 +99,7 @@ _OF_BATCH = click.option("--batch", type=BATCH, help="Only of this batch.")
 def _filters(command: _Command) -> _Command:
     """Add the options by which items are chosen."""
     for option in (
-        click.option("--kind", type=click.Choice(KINDS), help="Only of this kind."),
+        click.option("--kind", type=click.Choice(ITEM_KINDS), help="Only of this kind."),
         click.option("--policy", type=_TextType(), help="Only what this policy flags."),
         _OF_BATCH,
     ):
@@ -131,7 +131,7 @@ def review() -> None:
 
 @review.command("list")
 @_filters
-@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--state", type=click.Choice(REVIEW_STATES), help="Only in this state.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=1_000_000),
@@ -143,8 +143,8 @@ def review() -> None:
 def list_command(
     batch: BatchId | None,
     policy: str | None,
-    kind: Kind | None,
-    state: State | None,
+    kind: ItemKind | None,
+    state: ReviewState | None,
     limit: int,
     *,
     as_json: bool,
@@ -162,7 +162,7 @@ def list_command(
       dropscribe review list --policy hate --state open
     """  # noqa: D301
     with open_reviewing(Environment(os.environ)) as reviewing:
-        rows = reviewing.items(Filter(batch, policy, kind), state, limit + 1)
+        rows = reviewing.items(ItemFilter(batch, policy, kind), state, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         print_json({"items": [row.to_document() for row in rows], "more": more})
@@ -218,7 +218,7 @@ def next_command(
     reviewer: str,
     batch: BatchId | None,
     policy: str | None,
-    kind: Kind | None,
+    kind: ItemKind | None,
     lease: timedelta,
     clip: Path | None,
     *,
@@ -237,7 +237,7 @@ def next_command(
       dropscribe review next --as 'Ada L.' --lease 10min --clip passage.ogg
     """  # noqa: D301
     environment = Environment(os.environ)
-    chosen = Filter(batch, policy, kind)
+    chosen = ItemFilter(batch, policy, kind)
     with open_reviewing(environment) as reviewing:
         row = reviewing.claim(reviewer, lease, chosen, second=second)
     if row is None:
@@ -308,7 +308,7 @@ def decide_command(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    type=click.Choice(EXPORT_FORMATS),
     default="csv",
     show_default=True,
     help="CSV has a line per decision, JSON Lines one per item.",
@@ -319,7 +319,7 @@ def decide_command(
     metavar="FILE",
     help="Write to FILE; else to standard output.",
 )
-def export_command(batch: BatchId | None, form: Format, out: Path | None) -> None:
+def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) -> None:
     """Write all items with their decisions, for other programs.
 
     In CSV, a text that a spreadsheet would take for a formula (one that begins with
@@ -359,7 +359,7 @@ def figures_command(batch: BatchId | None, *, as_json: bool) -> None:
       dropscribe review figures --batch 20250622-143052-a1b2c3
     """  # noqa: D301
     with open_reviewing(Environment(os.environ)) as reviewing, waiting_for("counting"):
-        found = figures(reviewing.all(batch))
+        found = review_statistics(reviewing.all(batch))
     if as_json:
         print_json(found.to_document())
     else:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.commands.parameters import BATCH
@@ -64,19 +64,19 @@ def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bo
             Console().print(shown())
 
 
-def _look_at(database: Database, batch: BatchId) -> BatchProgress:
+def _look_at(database: BatchRepository, batch: BatchId) -> BatchProgress:
     progress = look(database, batch)
     if progress.row is None:
         raise click.ClickException(f"there is no batch {batch} (yet)")
     return progress
 
 
-def _one(database: Database, batch: BatchId) -> RenderableType:
+def _one(database: BatchRepository, batch: BatchId) -> RenderableType:
     table = _table([_look_at(database, batch)])
     return Group(table, "", recordings_table(database.recordings(batch)))
 
 
-def _one_as_json(database: Database, batch: BatchId) -> dict[str, object]:
+def _one_as_json(database: BatchRepository, batch: BatchId) -> dict[str, object]:
     progress = _look_at(database, batch)
     entries = [
         {**recording_as_json(recording), "stalled": recording.stalled}
@@ -85,7 +85,7 @@ def _one_as_json(database: Database, batch: BatchId) -> dict[str, object]:
     return {**progress_as_json(progress), "recordings": entries}
 
 
-def _all_as_json(database: Database, limit: int) -> dict[str, object]:
+def _all_as_json(database: BatchRepository, limit: int) -> dict[str, object]:
     batches = _look_at_all(database, limit)
     return {"batches": [progress_as_json(progress) for progress in batches]}
 
@@ -100,7 +100,7 @@ def _keep_showing(shown: Callable[[], RenderableType]) -> None:
             return
 
 
-def _look_at_all(database: Database, limit: int) -> list[BatchProgress]:
+def _look_at_all(database: BatchRepository, limit: int) -> list[BatchProgress]:
     return [look(database, row.batch) for row in database.batches(limit)]
 
 

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from consumers.database.sweeping import DEFAULT_AGES, Ages
+from consumers.database.sweep import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError, TransientError
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from consumers.database.rows import Recording
-from consumers.documents.transcript import Format, Transcript, render
+from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.progress import print_json
@@ -35,7 +35,7 @@ from ops.wiring.environment import Environment
     help="Write a file per recording under this folder rather than print.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all of them.")
-def transcripts(batch: BatchId, form: Format, out: Path | None, *, as_json: bool) -> None:
+def transcripts(batch: BatchId, form: TranscriptFormat, out: Path | None, *, as_json: bool) -> None:
     """Print the transcripts of BATCH, or write them into a folder.
 
     With --format json each recording is one line, as it is stored.
@@ -59,14 +59,14 @@ def transcripts(batch: BatchId, form: Format, out: Path | None, *, as_json: bool
 _Found = Iterator[tuple[Recording, Transcript]]
 
 
-def _write(found: _Found, out: Path, form: Format) -> None:
+def _write(found: _Found, out: Path, form: TranscriptFormat) -> None:
     folder = TranscriptFolder(out, (form,))
     folder.make()
     written = sum(len(folder.write(*each)) for each in found)
     click.echo(f"{written} files in {out}", err=True)
 
 
-def _print(found: _Found, form: Format) -> None:
+def _print(found: _Found, form: TranscriptFormat) -> None:
     for recording, transcript in found:
         heading = "" if form == "json" else f"# {recording.path}\n"
         click.echo(heading + render(transcript, form), nl=form != "json")

@@ -6,10 +6,10 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from consumers.documents.decision import Decision
-from consumers.documents.item import ReviewItem
-from consumers.documents.reviewed import Reviewed
-from consumers.review_queue.figures import Figures, Outcome, Share
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.reviewed_item import ReviewedItem
+from consumers.documents.review.statistics import GroupStatistics, ReviewStatistics, Share
 from ops.cli.render.dead_letters import printable
 from ops.cli.render.progress import duration
 
@@ -24,7 +24,7 @@ _QUESTIONS = {
 }
 
 
-def items_in_lines(rows: Sequence[Reviewed]) -> Iterator[str]:
+def items_in_lines(rows: Sequence[ReviewedItem]) -> Iterator[str]:
     """Write down items, each in a line and an indented one, which fit 80 columns."""
     for row in rows:
         item = row.item
@@ -34,7 +34,7 @@ def items_in_lines(rows: Sequence[Reviewed]) -> Iterator[str]:
         yield f"    {text if len(text) <= _SHOWN else text[: _SHOWN - 4] + ' ...'}"
 
 
-def in_full(row: Reviewed) -> str:
+def in_full(row: ReviewedItem) -> str:
     """Write down all that a reviewer needs to know of an item."""
     item = row.item
     heard = item.start - item.clip_start
@@ -53,7 +53,7 @@ def in_full(row: Reviewed) -> str:
     return "\n".join([*lines, "", *_numbered(item)])
 
 
-def figures_in_full(figures: Figures) -> str:
+def figures_in_full(figures: ReviewStatistics) -> str:
     """Write down what decisions add up to."""
     decided = figures.items - figures.undecided
     lines = [f"{figures.items} items, {decided} of them decided"]
@@ -67,7 +67,7 @@ def figures_in_full(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _outcome(outcome: Outcome) -> Iterator[str]:
+def _outcome(outcome: GroupStatistics) -> Iterator[str]:
     of = f" by {outcome.policy} ({outcome.version})" if outcome.policy else ""
     yield printable(f"{outcome.kind}{of}")
     yield (
@@ -88,7 +88,7 @@ def _share(share: Share | None) -> str:
     )
 
 
-def _state(row: Reviewed) -> str:
+def _state(row: ReviewedItem) -> str:
     parts = [row.state, "superseded"] if row.is_superseded else [str(row.state)]
     if row.claimed_by is not None and row.claimed_until is not None:
         parts.append(f"{printable(row.claimed_by)} until {row.claimed_until:%H:%M:%S %Z}")

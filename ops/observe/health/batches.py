@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 
-from consumers.database.watching import Backlog, IdleBatch
+from consumers.database.health import Backlog, IdleBatch
 from events.keys import ARCHIVES, batch_of
 from ops.cli.render.progress import age
 from ops.observe.health.context import ERRORS, CheckContext

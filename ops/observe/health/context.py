@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology
-from consumers.database.connect import open_pool
-from consumers.database.watching import Watching
+from consumers.database.health import HealthRepository
+from consumers.database.pool import open_pool
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.store import Store
 from events.routes import ROUTES, Route
@@ -103,13 +103,13 @@ class CheckContext:
     is_full: bool = False
     bar: ProgressBar = ProgressBar()
     now: Callable[[], datetime] = utc_now
-    _shared: dict[str, _Shared[Watching]] = field(default_factory=dict, repr=False)
+    _shared: dict[str, _Shared[HealthRepository]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._shared["database"] = _Shared(self._open_database)
 
     @property
-    def database(self) -> Watching:
+    def database(self) -> HealthRepository:
         """The tables.
 
         Raises:
@@ -157,10 +157,10 @@ class CheckContext:
         if database is not None:
             database.close()
 
-    def _open_database(self) -> Watching:
+    def _open_database(self) -> HealthRepository:
         url = DatabaseSettings.read(self.environment).url
         pool = open_pool(url, size=_CONNECTIONS, name="dropscribe-health")
-        return Watching(pool, self.patience)
+        return HealthRepository(pool, self.patience)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consumers.database.health import INDEX, CompletionTiming, DatabaseServer
 from consumers.database.migrate import migrations, pending
-from consumers.database.watching import INDEX, Completion, Server
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.wiring.settings import DatabaseSettings
@@ -45,7 +45,7 @@ def look_at_database(context: CheckContext) -> CheckResult:
     return combined("database", remarks, said, figures)
 
 
-def _connections(context: CheckContext, server: Server) -> Iterator[Remark]:
+def _connections(context: CheckContext, server: DatabaseServer) -> Iterator[Remark]:
     level = judged(server.connections / max(1, server.most), context.settings.connections)
     if level is not Level.OK:
         yield Remark(
@@ -56,7 +56,9 @@ def _connections(context: CheckContext, server: Server) -> Iterator[Remark]:
         )
 
 
-def _completion(context: CheckContext, server: Server, completion: Completion) -> Iterator[Remark]:
+def _completion(
+    context: CheckContext, server: DatabaseServer, completion: CompletionTiming
+) -> Iterator[Remark]:
     if not server.has_index:
         state = "is not there" if server.has_index is None else "is not valid"
         yield Remark(

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, BinaryIO, TypeVar, cast
 
-from consumers.database.database import Database
-from consumers.database.recreating import Recreating, Stored
+from consumers.database.batches import BatchRepository
+from consumers.database.rebuild import RebuildRepository, StoredBatch
 from consumers.database.rows import Archive, BatchState, Recording
-from consumers.documents.manifest import Entry, Head, read_manifest
+from consumers.documents.manifest import ManifestEntry, ManifestHead, read_manifest
 from consumers.errors import BusyError, PermanentError
 from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import retire
 from consumers.store import Store, StoredObject
 from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
-from ops.recovery.rebuild.reading import Announcement, BatchReader
-from ops.recovery.rebuild.reviews import ReviewQueue
+from ops.recovery.rebuild.batch_reader import Announcement, BatchReader
+from ops.recovery.rebuild.review_restorer import ReviewRestorer
 
 #: Requests to the store at a time; each may need a connection to the database.
 THREADS = 8
@@ -75,10 +75,10 @@ class Rebuilder:
         self,
         *,
         store: Store,
-        database: Database,
-        rows: Recreating,
+        database: BatchRepository,
+        rows: RebuildRepository,
         completion: Completion,
-        reviews: ReviewQueue,
+        reviews: ReviewRestorer,
         scratch: Scratch,
     ) -> None:
         self._store = store
@@ -159,7 +159,7 @@ class Rebuilder:
             # Whoever died right after storing it left this undone.
             archive, failed = head.archive, head.failure is not None
             retire(self._store, archive.key, archive.etag, batch, failed=failed)
-        stored = Stored(
+        stored = StoredBatch(
             batch=batch,
             archive=head.archive,
             sealed_at=manifest.last_modified,
@@ -173,7 +173,7 @@ class Rebuilder:
         )
         return self._rows.recreate(stored, _recordings(batch, entries))
 
-    def _is_moderated(self, head: Head, announcement: Announcement | None) -> bool:
+    def _is_moderated(self, head: ManifestHead, announcement: Announcement | None) -> bool:
         """Believe what was written last: a batch can have been done again since it was sealed."""
         if announcement is not None:
             return bool(announcement.moderated)
@@ -185,7 +185,7 @@ class Rebuilder:
             raise NothingStoredError(
                 f"the bucket {self._store.bucket} holds nothing of batch {batch}"
             )
-        self._rows.recreate(Stored(batch, archive), ())
+        self._rows.recreate(StoredBatch(batch, archive), ())
         # It does not complete before it is sealed, so these may follow by and by.
         found = _together(self._reader.recording, self._reader.audios(batch, OPUS))
         return self._rows.add(batch, (each for each in found if each is not None))
@@ -220,7 +220,7 @@ class Rebuilder:
         return transcribed is not None
 
 
-def _recordings(batch: BatchId, entries: Iterable[Entry]) -> Iterator[Recording]:
+def _recordings(batch: BatchId, entries: Iterable[ManifestEntry]) -> Iterator[Recording]:
     for entry in entries:
         recording = entry.recording(batch)
         if recording is not None:

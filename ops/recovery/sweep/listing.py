@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from consumers.database.sweeping import LAST_ID, Position
+from consumers.database.sweep import LAST_ID, Position
 from consumers.store import ListedObject
 from events.keys import (
     BATCH_SUFFIXES,

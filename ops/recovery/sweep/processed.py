@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from consumers.database.sweeping import BatchFinding, RecordingFinding
+from consumers.database.sweep import BatchFinding, RecordingFinding
 from events.keys import PROCESSED, AudioId, BatchId
 from ops.recovery.sweep.listing import Chunk, Gatherer, SeenBatch, SeenRecording
 from ops.recovery.sweep.report import Discrepancy

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Archive
-from consumers.database.sweeping import Sweeping
+from consumers.database.sweep import SweepRepository
 from consumers.errors import BusyError, PermanentError
 from consumers.stages.completion import Completion
 from consumers.store import Store
@@ -39,8 +39,8 @@ class SweepRun:
     """
 
     store: Store
-    database: Database
-    rows: Sweeping
+    database: BatchRepository
+    rows: SweepRepository
     resender: Resender
     completion: Completion
     rebuilder: Rebuilder

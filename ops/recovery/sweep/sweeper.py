@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from consumers.database.database import Database
-from consumers.database.sweeping import Ages, Sweeping
+from consumers.database.batches import BatchRepository
+from consumers.database.sweep import Ages, SweepRepository
 from consumers.stages.completion import Completion
 from consumers.store import Store
 from ops.recovery.rebuild.rebuilder import Rebuilder
@@ -37,8 +37,8 @@ class Sweeper:
         self,
         *,
         store: Store,
-        database: Database,
-        rows: Sweeping,
+        database: BatchRepository,
+        rows: SweepRepository,
         resender: Resender,
         completion: Completion,
         rebuilder: Rebuilder,

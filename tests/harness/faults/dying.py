@@ -10,10 +10,10 @@ from typing import IO, BinaryIO
 
 from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
-from consumers.database.database import Database
+from consumers.database.batches import BatchRepository
 from consumers.database.rows import Recording
 from consumers.documents.transcript import Transcript
-from consumers.documents.verdict import Moderation
+from consumers.documents.verdict import PolicyVerdict
 from consumers.policy.judge import Judge
 from consumers.runtime.handler import Handler
 from consumers.speech.recogniser import Outcome, Recogniser, Waveform
@@ -94,10 +94,10 @@ class DyingStore(Store):
                 self._deaths.reach(point)
 
 
-class DyingDatabase(Database):
+class DyingDatabase(BatchRepository):
     """A database after whose commits the process dies."""
 
-    def __init__(self, database: Database, deaths: Deaths) -> None:
+    def __init__(self, database: BatchRepository, deaths: Deaths) -> None:
         vars(self).update(vars(database))
         self._deaths = deaths
 
@@ -111,7 +111,7 @@ class DyingDatabase(Database):
         super().put_transcript(recording, transcript)
         self._deaths.reach(DeathPoint.ROW_WRITTEN)
 
-    def put_moderation(self, audio: AudioId, moderation: Moderation) -> None:
+    def put_moderation(self, audio: AudioId, moderation: PolicyVerdict) -> None:
         """See `Database.put_moderation`."""
         super().put_moderation(audio, moderation)
         self._deaths.reach(DeathPoint.VERDICT_WRITTEN)

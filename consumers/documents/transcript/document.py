@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from consumers.errors import PermanentError
 
-State = Literal["transcribed", "silent", "rejected"]
+TranscriptState = Literal["transcribed", "silent", "rejected"]
 
 VERSION = 1
 
@@ -70,7 +70,7 @@ class Transcript:
     """
 
     audio_id: str
-    state: State
+    state: TranscriptState
     reason: str | None
     duration: float
     language: str | None
@@ -186,7 +186,7 @@ class _Fields:
             return None
         return None if self.get(name) is None else self.number(name)
 
-    def state(self, name: str) -> State:
+    def state(self, name: str) -> TranscriptState:
         match self.get(name):
             case "transcribed" | "silent" | "rejected" as state:
                 return state  # type: ignore[no-any-return]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from consumers.database.connect import Pool, open_pool
 from consumers.database.migrate import migrate
-from consumers.database.sweeping import DEFAULT_AGES, Sweeping
+from consumers.database.pool import Pool, open_pool
+from consumers.database.sweep import DEFAULT_AGES, SweepRepository
 from tests.bench.listed import Shape
 
 #: Many times as many rows as a page has.
@@ -50,7 +50,7 @@ def test_a_page_reads_its_own_rows_and_no_others(pool: Pool, plan: str) -> None:
     # In the middle of the table, where it is hardest to tell how much of it lies in a range.
     batch = str(list(SHAPE.ids)[SHAPE.batches // 2])
     for end in (250, 500):
-        findings = Sweeping(pool, DEFAULT_AGES).recordings(
+        findings = SweepRepository(pool, DEFAULT_AGES).recordings(
             positions=[(batch, ordinal) for ordinal in range(end - 250, end)],
             opus=[True] * 250,
             transcripts=[True] * 250,

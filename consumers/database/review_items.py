@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.session import Session
-from consumers.documents.item import ReviewItem
+from consumers.database.repository import Repository
+from consumers.documents.review.item import ReviewItem
 from consumers.documents.transcript import Segment, Transcript, Word
-from consumers.documents.verdict import Finding, Window
+from consumers.documents.verdict import JudgedWindow, PolicyFinding
 from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
@@ -34,7 +34,7 @@ class Round:
     itemised_at: datetime | None
 
 
-class Itemising(Session):
+class ReviewItemRepository(Repository):
     """The tables, as review items are made. Safe to use from many threads.
 
     Every method raises `TransientError` where Postgres is away.
@@ -123,12 +123,12 @@ def _segment(document: dict[str, Any]) -> Segment:
     return Segment(**{**document, "words": tuple(Word(**word) for word in document["words"])})
 
 
-def _finding(document: dict[str, Any]) -> Finding:
-    return Finding(
+def _finding(document: dict[str, Any]) -> PolicyFinding:
+    return PolicyFinding(
         policy=document["policy"],
         version=document["version"],
         threshold=document["threshold"],
         flagged=document["flagged"],
         score=document["score"],
-        windows=tuple(Window(**window) for window in document["windows"]),
+        windows=tuple(JudgedWindow(**window) for window in document["windows"]),
     )

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO, cast
 
-from consumers.database.itemising import Itemising
-from consumers.database.recreating import Recreating
-from consumers.database.reviewing import Reviewing
-from consumers.documents.decision import Decision
-from consumers.documents.listing import read_items
+from consumers.database.rebuild import RebuildRepository
+from consumers.database.review_items import ReviewItemRepository
+from consumers.database.review_queue import ReviewQueueRepository
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.item_list import read_items
 from consumers.errors import PermanentError
 from consumers.scratch import Scratch
 from consumers.store import Store
@@ -20,7 +20,7 @@ from events.keys import BatchId, DecisionKey, MalformedKeyError, parse_key
 _TOGETHER = 100
 
 
-class ReviewQueue:
+class ReviewRestorer:
     """The tables of the review queue, as `rebuild` writes them.
 
     Args:
@@ -35,9 +35,9 @@ class ReviewQueue:
         self,
         *,
         store: Store,
-        itemising: Itemising,
-        reviewing: Reviewing,
-        rows: Recreating,
+        itemising: ReviewItemRepository,
+        reviewing: ReviewQueueRepository,
+        rows: RebuildRepository,
         scratch: Scratch,
     ) -> None:
         self._store = store

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
 
-from consumers.documents.item import MalformedItemError, ReviewItem, fault, text_of, text_or_none
+from consumers.documents.review.item import (
+    MalformedItemError,
+    ReviewItem,
+    fault,
+    text_of,
+    text_or_none,
+)
 from consumers.errors import PermanentError
 from events.keys import DECISION
 

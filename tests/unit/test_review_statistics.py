@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.decision import ANSWERS, Answer
-from consumers.review_queue.figures import Share, cohens_kappa, figures
+from consumers.documents.review.decision import ANSWERS, Answer
+from consumers.documents.review.statistics import Share, cohens_kappa, review_statistics
 from tests.unit.reviews import decided, item
 
 PAIRS = st.lists(st.tuples(st.sampled_from(ANSWERS), st.sampled_from(ANSWERS)), min_size=1)
 
 
 def test_precision_is_what_is_upheld_of_what_is_upheld_or_rejected() -> None:
-    found = figures(
+    found = review_statistics(
         [
             decided(item(1), ("Ada", "uphold")),
             decided(item(2), ("Ada", "uphold"), ("Bob", "uphold")),
@@ -40,12 +40,12 @@ def test_precision_is_what_is_upheld_of_what_is_upheld_or_rejected() -> None:
 
 def test_two_versions_of_a_policy_are_two() -> None:
     versions = ("a" * 16, "b" * 16)
-    found = figures(decided(item(version=each), ("Ada", "uphold")) for each in versions)
+    found = review_statistics(decided(item(version=each), ("Ada", "uphold")) for each in versions)
     assert [outcome.version for outcome in found.outcomes] == list(versions)
 
 
 def test_of_each_reviewer_the_latest_decision_counts() -> None:
-    (outcome,) = figures(
+    (outcome,) = review_statistics(
         [decided(item(), ("Ada", "uphold"), ("Bob", "reject"), ("Ada", "reject"))]
     ).outcomes
     assert (outcome.upheld, outcome.rejected, outcome.disputed) == (0, 1, 0)
@@ -53,7 +53,7 @@ def test_of_each_reviewer_the_latest_decision_counts() -> None:
 
 def test_what_is_missed_is_what_of_the_sample_is_rejected() -> None:
     samples = [item(n, n + 1, kind="sample") for n in range(10)]
-    (outcome,) = figures(
+    (outcome,) = review_statistics(
         decided(each, ("Ada", "reject" if each.start == 0 else "uphold")) for each in samples
     ).outcomes
     assert (outcome.kind, outcome.policy) == ("sample", None)
@@ -62,9 +62,9 @@ def test_what_is_missed_is_what_of_the_sample_is_rejected() -> None:
 
 
 def test_no_decisions_are_no_figures() -> None:
-    found = figures([decided(item())])
+    found = review_statistics([decided(item())])
     assert (found.outcomes, found.agreements) == ((), ())
-    (outcome,) = figures([decided(item(), ("Ada", "unsure"))]).outcomes
+    (outcome,) = review_statistics([decided(item(), ("Ada", "unsure"))]).outcomes
     assert outcome.right is None
 
 
@@ -124,7 +124,7 @@ def test_kappa_is_one_of_full_agreement_and_never_more(
 )
 def test_every_item_counts_once(said: dict[int, list[tuple[str, Answer]]]) -> None:
     reviewed = [decided(item(n, n + 1), *each) for n, each in said.items()]
-    found = figures(reviewed)
+    found = review_statistics(reviewed)
     counted = sum(
         each.upheld + each.rejected + each.disputed + each.unsure for each in found.outcomes
     )

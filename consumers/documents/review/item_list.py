@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from consumers.documents.item import MalformedItemError, ReviewItem, fault
+from consumers.documents.review.item import MalformedItemError, ReviewItem, fault
 from events.keys import BatchId
 
 VERSION = 1
@@ -17,7 +17,7 @@ VERSION = 1
 _END = b"]}"
 
 
-class ItemsWriter:
+class ItemListWriter:
     """Writes a batch's items into a file.
 
     Args:
@@ -44,7 +44,7 @@ class ItemsWriter:
 
 
 def read_items(file: BinaryIO) -> Iterator[ReviewItem]:
-    """Read what `ItemsWriter` wrote.
+    """Read what `ItemListWriter` wrote.
 
     Raises:
         MalformedItemError: It is not that, or of another version.

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal, get_args
 
-from consumers.documents.decision import Correction, Decision
-from consumers.documents.reviewed import Reviewed
+from consumers.documents.review.decision import Correction, Decision
+from consumers.documents.review.reviewed_item import ReviewedItem
 
-Format = Literal["csv", "jsonl"]
+ExportFormat = Literal["csv", "jsonl"]
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 #: With what a spreadsheet takes a cell for a formula, in East Asian forms, too; see
 #: OWASP, "CSV Injection".
@@ -46,7 +46,7 @@ COLUMNS = (
 )
 
 
-def write_csv(reviewed: Iterable[Reviewed], file: IO[str]) -> None:
+def write_csv(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
     """Write a line per decision, and one per item that is not decided, under a heading.
 
     What a spreadsheet would take for a formula gets an apostrophe in front, which it
@@ -58,7 +58,7 @@ def write_csv(reviewed: Iterable[Reviewed], file: IO[str]) -> None:
         writer.writerows(_cells(each))
 
 
-def write_jsonl(reviewed: Iterable[Reviewed], file: IO[str]) -> None:
+def write_jsonl(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
     """Write a line per item, with its decisions."""
     for each in reviewed:
         document = each.to_document()
@@ -67,7 +67,7 @@ def write_jsonl(reviewed: Iterable[Reviewed], file: IO[str]) -> None:
         file.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
-def _cells(reviewed: Reviewed) -> Iterator[list[str]]:
+def _cells(reviewed: ReviewedItem) -> Iterator[list[str]]:
     document = reviewed.item.to_document()
     of_item = [*(document[name] for name in _OF_ITEM), reviewed.state]
     for decision in reviewed.decisions or (None,):

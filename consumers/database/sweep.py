@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.connect import Pool
-from consumers.database.session import Session
+from consumers.database.pool import Pool
+from consumers.database.repository import Repository
 from events.keys import AudioId, BatchId
 
 #: Greater than every id and every key of an archive, however text is collated.
@@ -119,7 +119,7 @@ class BatchFinding:
     etag: str | None
 
 
-class Sweeping(Session):
+class SweepRepository(Repository):
     """The tables, as a sweep sees them."""
 
     def __init__(self, pool: Pool, ages: Ages) -> None:

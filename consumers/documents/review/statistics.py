@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
-from consumers.documents.decision import Answer
-from consumers.documents.item import Kind
-from consumers.documents.reviewed import Reviewed
+from consumers.documents.review.decision import Answer
+from consumers.documents.review.item import ItemKind
+from consumers.documents.review.reviewed_item import ReviewedItem
 
 #: The standard normal distribution's 97.5 % quantile: for an interval of 95 %.
 _Z = 1.959963984540054
@@ -58,7 +58,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GroupStatistics:
     """How reviewers found one kind of items.
 
     Attributes:
@@ -75,7 +75,7 @@ class Outcome:
             windows that they do not flag.
     """
 
-    kind: Kind
+    kind: ItemKind
     policy: str | None
     version: str | None
     upheld: int
@@ -107,7 +107,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReviewStatistics:
     """All of them.
 
     Attributes:
@@ -119,7 +119,7 @@ class Figures:
 
     items: int
     undecided: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[GroupStatistics, ...]
     agreements: tuple[Agreement, ...]
 
     def to_document(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Figures:
         return asdict(self)
 
 
-_Group = tuple[Kind, str | None, str | None]
+_Group = tuple[ItemKind, str | None, str | None]
 _Pairs = Sequence[tuple[Answer, Answer]]
 
 
@@ -141,7 +141,7 @@ class _Tally:
     )
 
 
-def figures(reviewed: Iterable[Reviewed]) -> Figures:
+def review_statistics(reviewed: Iterable[ReviewedItem]) -> ReviewStatistics:
     """Add up what was decided; items come one by one, and are not kept."""
     tally = _Tally()
     for each in reviewed:
@@ -154,7 +154,7 @@ def figures(reviewed: Iterable[Reviewed]) -> Figures:
         tally.groups[item.kind, item.policy, item.version][_verdict(latest.values())] += 1
         for one, other in combinations(sorted(latest), 2):
             tally.pairs[one, other].append((latest[one], latest[other]))
-    return Figures(
+    return ReviewStatistics(
         items=tally.items,
         undecided=tally.undecided,
         outcomes=tuple(_outcome(group, counts) for group, counts in _in_order(tally.groups)),
@@ -173,10 +173,10 @@ def _in_order(groups: dict[_Group, Counter[str]]) -> list[tuple[_Group, Counter[
     return sorted(groups.items(), key=lambda each: tuple(part or "" for part in each[0]))
 
 
-def _outcome(group: _Group, counts: Counter[str]) -> Outcome:
+def _outcome(group: _Group, counts: Counter[str]) -> GroupStatistics:
     kind, policy, version = group
     upheld, rejected = counts["uphold"], counts["reject"]
-    return Outcome(
+    return GroupStatistics(
         kind=kind,
         policy=policy,
         version=version,

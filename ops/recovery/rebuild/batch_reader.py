@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from consumers.database.rows import Archive, Recording
-from consumers.documents.facts import Facts
+from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript
-from consumers.documents.verdict import Moderation
+from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import PermanentError
 from consumers.stages.stored_archive import describe
 from consumers.store import ObjectGoneError, Store
@@ -112,7 +112,7 @@ class BatchReader:
         if stored is None:
             return None
         try:
-            facts = Facts.from_metadata(stored.metadata)
+            facts = AudioProperties.from_metadata(stored.metadata)
         except PermanentError:
             return None
         return converted(audio, stored.metadata.get("path", str(audio)), facts)
@@ -134,10 +134,10 @@ class BatchReader:
         )
         return finished, transcript
 
-    def moderation(self, audio: AudioId) -> Moderation | None:
+    def moderation(self, audio: AudioId) -> PolicyVerdict | None:
         """Read what the policies say of a recording; None where that can't be read."""
         try:
-            return Moderation.from_json(self._store.read(audio.verdict_key))
+            return PolicyVerdict.from_json(self._store.read(audio.verdict_key))
         except (PermanentError, ObjectGoneError):
             return None
 

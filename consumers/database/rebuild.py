@@ -9,9 +9,9 @@ from itertools import islice
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.connect import Connection
+from consumers.database.pool import Connection
+from consumers.database.repository import Repository
 from consumers.database.rows import Archive, Recording
-from consumers.database.session import Session
 from events.keys import BatchId
 
 #: Rows per statement.
@@ -19,7 +19,7 @@ _TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredBatch:
     """What the bucket says of a batch.
 
     Attributes:
@@ -48,10 +48,10 @@ class Stored:
     is_moderated: bool | None = None
 
 
-class Recreating(Session):
+class RebuildRepository(Repository):
     """The tables, as `rebuild` and `reprocess` write them."""
 
-    def recreate(self, stored: Stored, recordings: Iterable[Recording]) -> int:
+    def recreate(self, stored: StoredBatch, recordings: Iterable[Recording]) -> int:
         """Replace all rows of a batch by these, in one transaction.
 
         Args:
@@ -191,7 +191,7 @@ def _row(recording: Recording) -> dict[str, object]:
     }
 
 
-def _parameters(stored: Stored) -> dict[str, object]:
+def _parameters(stored: StoredBatch) -> dict[str, object]:
     archive = stored.archive
     return {
         "batch_id": str(stored.batch),

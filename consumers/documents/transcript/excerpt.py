@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from consumers.documents.clock import SegmentClock
 from consumers.documents.transcript import Segment, Transcript
+from consumers.documents.transcript.character_times import CharacterTimes
 
 
 def text_between(transcript: Transcript, start: float, end: float) -> str:
@@ -28,7 +28,7 @@ def _words_between(segment: Segment, start: float, end: float) -> Iterator[str]:
     if start <= segment.start and segment.end <= end:
         yield segment.text
         return
-    clock = SegmentClock(segment)
+    clock = CharacterTimes(segment)
     offset = 0
     for word in segment.text.split():
         begin, offset = offset, offset + len(word)

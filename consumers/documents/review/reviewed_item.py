@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from consumers.documents.decision import Answer, Decision
-from consumers.documents.item import ReviewItem
+from consumers.documents.review.decision import Answer, Decision
+from consumers.documents.review.item import ReviewItem
 
-State = Literal["open", "claimed", "decided", "disputed"]
+ReviewState = Literal["open", "claimed", "decided", "disputed"]
 
 #: Undecided and free, undecided and in somebody's hands, decided, and decided both ways.
-STATES: tuple[State, ...] = get_args(State)
+REVIEW_STATES: tuple[ReviewState, ...] = get_args(ReviewState)
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class ReviewedItem:
     """An item, and what people did with it.
 
     Attributes:
         item: The item.
-        state: See `STATES`. ``disputed`` is one that somebody upholds and somebody rejects.
+        state: See `REVIEW_STATES`. ``disputed`` is one that somebody upholds and somebody rejects.
         decisions: All of them, in the order in which they were made.
         claimed_by: Who has it in hand at this moment.
         claimed_until: Until when, unless it is decided before.
@@ -30,7 +30,7 @@ class Reviewed:
     """
 
     item: ReviewItem
-    state: State
+    state: ReviewState
     decisions: tuple[Decision, ...] = ()
     claimed_by: str | None = None
     claimed_until: datetime | None = None
@@ -41,7 +41,7 @@ class Reviewed:
         """What each reviewer says in the end, in the order in which they first did."""
         return {each.reviewer: each.decision for each in self.decisions}
 
-    def unseen(self) -> Reviewed:
+    def unseen(self) -> ReviewedItem:
         """Give the same without what others decided."""
         return replace(self, state="claimed", decisions=())
 

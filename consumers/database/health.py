@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from consumers.database.connect import Pool
-from consumers.database.session import Session
+from consumers.database.pool import Pool
+from consumers.database.repository import Repository
 from events.keys import BatchId
 
 #: What completion asks by: see the first migration.
@@ -16,7 +16,7 @@ INDEX = "recordings_unfinished"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class DatabaseServer:
     """The server.
 
     Attributes:
@@ -34,7 +34,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class CompletionTiming:
     """How the question went whether a batch is complete.
 
     Attributes:
@@ -97,7 +97,7 @@ class LastSweep:
     repaired: Mapping[str, int]
 
 
-class Watching(Session):
+class HealthRepository(Repository):
     """The tables, as somebody sees them who may only look.
 
     Args:
@@ -109,17 +109,17 @@ class Watching(Session):
         super().__init__(pool)
         self._limit = limit
 
-    def server(self) -> Server:
+    def server(self) -> DatabaseServer:
         """Ask how the server is."""
-        return Server(**self._ask("health_server")[0])
+        return DatabaseServer(**self._ask("health_server")[0])
 
-    def completion(self) -> Completion:
+    def completion(self) -> CompletionTiming:
         """Time what completion asks of a batch that is in work, or of the youngest."""
         batches = self._ask("health_open_batch")
         parameters = {"batch_id": batches[0]["batch_id"] if batches else ""}
         (plan,) = self._ask("health_completion", parameters)[0]["QUERY PLAN"]
         seconds = (plan["Planning Time"] + plan["Execution Time"]) / 1000
-        return Completion(seconds, INDEX in _indexes(plan["Plan"]))
+        return CompletionTiming(seconds, INDEX in _indexes(plan["Plan"]))
 
     def is_moderated(self) -> bool:
         """Tell whether batches that are new wait for verdicts."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from consumers.database.connect import Connection, Pool, translated
+from consumers.database.pool import Connection, Pool, translated
 from consumers.database.queries import queries
 
 
-class Session:
+class Repository:
     """Named queries, each on a connection of the pool's. Safe to use from many threads.
 
     Every method raises `TransientError` where Postgres is away.

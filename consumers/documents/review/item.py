@@ -14,10 +14,10 @@ from typing import Any, Literal, Self, get_args
 from consumers.errors import PermanentError
 from events.keys import AudioId, MalformedKeyError
 
-Kind = Literal["flagged", "doubtful", "sample"]
+ItemKind = Literal["flagged", "doubtful", "sample"]
 
 #: In the order in which people get them.
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ITEM_KINDS: tuple[ItemKind, ...] = get_args(ItemKind)
 
 #: Hexadecimal digits after the recording's id.
 _DIGITS = 12
@@ -50,7 +50,7 @@ class ReviewItem:
 
     item_id: str
     audio: AudioId
-    kind: Kind
+    kind: ItemKind
     policy: str | None
     version: str | None
     score: float | None
@@ -118,7 +118,7 @@ class ReviewItem:
 
 def make_item_id(
     audio: AudioId,
-    kind: Kind,
+    kind: ItemKind,
     start: float,
     end: float,
     *,
@@ -182,7 +182,7 @@ def _number(value: object) -> float:
     return number
 
 
-def _kind(value: object) -> Kind:
-    if value in KINDS:
+def _kind(value: object) -> ItemKind:
+    if value in ITEM_KINDS:
         return value
-    raise ValueError(f"a kind that is none of {', '.join(KINDS)}")
+    raise ValueError(f"a kind that is none of {', '.join(ITEM_KINDS)}")

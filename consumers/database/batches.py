@@ -9,11 +9,11 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.connect import Connection, TextTooLongError, translated
-from consumers.database.rows import Archive, Batch, Hit, Recording, overwritten
-from consumers.database.session import Session
+from consumers.database.pool import Connection, TextTooLongError, translated
+from consumers.database.repository import Repository
+from consumers.database.rows import Archive, Batch, Recording, SearchHit, overwritten
 from consumers.documents.transcript import Transcript
-from consumers.documents.verdict import Finding, Moderation, Window
+from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import TransientError
 from events.keys import ArchiveKey, AudioId, BatchId
 
@@ -43,7 +43,7 @@ class Locks:
         return row is not None and bool(row["taken"])
 
 
-class Database(Session):
+class BatchRepository(Repository):
     """The tables, as the consumers use them. Safe to use from many threads.
 
     Every method raises `TransientError` where Postgres is away.
@@ -130,7 +130,7 @@ class Database(Session):
         rows = self._rows("is_transcribed", _id_parameters(audio))
         return bool(rows) and rows[0]["is_transcribed"]
 
-    def put_moderation(self, audio: AudioId, moderation: Moderation) -> None:
+    def put_moderation(self, audio: AudioId, moderation: PolicyVerdict) -> None:
         """Put on record what the policies say of a recording that is transcribed."""
         parameters = {
             **_id_parameters(audio),
@@ -247,26 +247,28 @@ class Database(Session):
         row = self._rows("count_unfinished", {"batch_id": str(batch)})[0]
         return row["unfinished"], row["stalled"]
 
-    def findings(self, batch: BatchId) -> dict[int, list[Finding]]:
+    def findings(self, batch: BatchId) -> dict[int, list[PolicyFinding]]:
         """Read what the policies say of a batch's recordings, by ordinal."""
-        found: dict[int, list[Finding]] = {}
+        found: dict[int, list[PolicyFinding]] = {}
         for row in self._rows("verdicts_of_batch", {"batch_id": str(batch)}):
             found.setdefault(row["ordinal"], []).append(_finding(row))
         return found
 
-    def search(self, text: str, limit: int) -> list[Hit]:
+    def search(self, text: str, limit: int) -> list[SearchHit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
-        return [Hit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})]
+        return [
+            SearchHit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})
+        ]
 
 
-def _finding(row: dict[str, Any]) -> Finding:
-    return Finding(
+def _finding(row: dict[str, Any]) -> PolicyFinding:
+    return PolicyFinding(
         policy=row["policy"],
         version=row["version"],
         threshold=row["threshold"],
         flagged=row["flagged"],
         score=row["score"],
-        windows=tuple(Window(**window) for window in row["windows"]),
+        windows=tuple(JudgedWindow(**window) for window in row["windows"]),
     )
 
 

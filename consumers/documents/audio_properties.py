@@ -18,7 +18,7 @@ _PATH_BYTES = 1200
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AudioProperties:
     """What is known of a recording's sound.
 
     Attributes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from consumers.documents.transcript.value import Segment
+from consumers.documents.transcript.document import Segment
 
 
-class SegmentClock:
+class CharacterTimes:
     """Tells times within a segment by offsets: how many characters, without white space, before.
 
     They are the words' own times; between these, and where words have none or are

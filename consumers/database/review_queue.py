@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from consumers.database.session import Session
-from consumers.documents.decision import Decision
-from consumers.documents.item import Kind, ReviewItem
-from consumers.documents.reviewed import Reviewed, State
+from consumers.database.repository import Repository
+from consumers.documents.review.decision import Decision
+from consumers.documents.review.item import ItemKind, ReviewItem
+from consumers.documents.review.reviewed_item import ReviewedItem, ReviewState
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 
@@ -42,7 +42,7 @@ class HeldError(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ItemFilter:
     """Which items are meant: those of which everything that is said here is true.
 
     Attributes:
@@ -53,7 +53,7 @@ class Filter:
 
     batch: BatchId | None = None
     policy: str | None = None
-    kind: Kind | None = None
+    kind: ItemKind | None = None
 
     def parameters(self) -> dict[str, object]:
         """Give what the queries are told."""
@@ -61,7 +61,7 @@ class Filter:
         return {"batch": batch, "policy": self.policy, "kind": self.kind}
 
 
-class Reviewing(Session):
+class ReviewQueueRepository(Repository):
     """The queue. Safe to use from many threads.
 
     Every method raises `TransientError` where Postgres is away.
@@ -71,7 +71,9 @@ class Reviewing(Session):
         """Close the pool's connections."""
         self._pool.close()
 
-    def items(self, chosen: Filter, state: State | None, limit: int) -> list[Reviewed]:
+    def items(
+        self, chosen: ItemFilter, state: ReviewState | None, limit: int
+    ) -> list[ReviewedItem]:
         """Give items in the order in which people get them, so many at most.
 
         Those of an earlier round that are none any more are only given if somebody
@@ -80,7 +82,7 @@ class Reviewing(Session):
         parameters = {**chosen.parameters(), "items": None, "state": state, "limit": limit}
         return [_reviewed(row) for row in self._rows("review_items", parameters)]
 
-    def item(self, item_id: str) -> Reviewed:
+    def item(self, item_id: str) -> ReviewedItem:
         """Look up one item.
 
         Raises:
@@ -90,9 +92,9 @@ class Reviewing(Session):
             return found
         raise NoItemError(item_id)
 
-    def all(self, batch: BatchId | None = None) -> Iterator[Reviewed]:
+    def all(self, batch: BatchId | None = None) -> Iterator[ReviewedItem]:
         """Give all items, or a batch's, by recording, without holding many of them."""
-        chosen = Filter(batch).parameters()
+        chosen = ItemFilter(batch).parameters()
         after = ""
         while rows := self._rows("review_item_ids", {**chosen, "after": after, "limit": _PAGE}):
             ids = [row["item_id"] for row in rows]
@@ -100,8 +102,8 @@ class Reviewing(Session):
             yield from sorted(self._by_ids(ids), key=_position)
 
     def claim(
-        self, reviewer: str, lease: timedelta, chosen: Filter, *, second: bool = False
-    ) -> Reviewed | None:
+        self, reviewer: str, lease: timedelta, chosen: ItemFilter, *, second: bool = False
+    ) -> ReviewedItem | None:
         """Give a reviewer the next item, for as long as the lease lasts.
 
         No two reviewers ever hold one. What the reviewer has in hand already is given
@@ -163,16 +165,16 @@ class Reviewing(Session):
             connection.execute(self._sql["put_review"], parameters)
             connection.execute(self._sql["release_review_item"], parameters)
 
-    def _by_ids(self, ids: Sequence[str]) -> Iterator[Reviewed]:
-        parameters = {**Filter().parameters(), "items": ids, "state": None, "limit": None}
+    def _by_ids(self, ids: Sequence[str]) -> Iterator[ReviewedItem]:
+        parameters = {**ItemFilter().parameters(), "items": ids, "state": None, "limit": None}
         return map(_reviewed, self._rows("review_items", parameters))
 
 
-def _position(reviewed: Reviewed) -> tuple[AudioId, float, str]:
+def _position(reviewed: ReviewedItem) -> tuple[AudioId, float, str]:
     return reviewed.item.audio, reviewed.item.start, reviewed.item.item_id
 
 
-def _reviewed(row: Mapping[str, Any]) -> Reviewed:
+def _reviewed(row: Mapping[str, Any]) -> ReviewedItem:
     item = ReviewItem(
         item_id=row["item_id"],
         audio=AudioId(BatchId(row["batch_id"]), row["ordinal"]),
@@ -189,7 +191,7 @@ def _reviewed(row: Mapping[str, Any]) -> Reviewed:
         clip_start=row["clip_starts"],
     )
     is_claimed = row["is_claimed"]
-    return Reviewed(
+    return ReviewedItem(
         item=item,
         state=row["state"],
         decisions=tuple(Decision.from_document(each, item) for each in row["decisions"]),

@@ -1,1 +1,0 @@
-"""Figures and exports of what reviewers decided."""
