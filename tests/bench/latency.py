@@ -28,9 +28,9 @@ from tests.bench.apart import Apart, apart
 from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample
 from tests.bench.channel import open_channel
 from tests.bench.noting import Note, noting
+from tests.harness.deployment.batches import make_archive
+from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.servers.ceph import ceph
-from tests.soak.batches import make_archive
-from tests.soak.deployment import Deployment, deployment
 
 #: Drops per round: of five rounds, 25.
 _DROPS = 5
@@ -179,7 +179,7 @@ def _completion(drop: _Drop) -> Mapping[str, float]:
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     drops = conditions.scaled(_DROPS)
     with ExitStack() as stack:
-        deployed = stack.enter_context(deployment(Random(1), ceph()))
+        deployed = stack.enter_context(open_deployment(Random(1), ceph()))
         variables = {**deployed.direct, "SCRATCH_ROOT": str(conditions.folder)}
         consumers = {
             route.name: stack.enter_context(apart(noting, variables, route.name))

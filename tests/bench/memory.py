@@ -23,10 +23,10 @@ from consumers.store import Store
 from events.keys import BatchId
 from ops.wiring.adapters import make_store, utc_now
 from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBenchmark, Sample
+from tests.harness.deployment.batches import make_archive
+from tests.harness.deployment.deployment import open_deployment
+from tests.harness.deployment.fleet import FleetConsumer, open_fleet
 from tests.harness.servers.ceph import ceph
-from tests.soak.batches import make_archive
-from tests.soak.deployment import deployment
-from tests.soak.fleet import FleetConsumer, fleet
 
 #: Deliveries after which each consumer is looked at.
 _SOME, _MANY = 1_000, 10_000
@@ -152,9 +152,9 @@ def _case(site: _Site, route: str, deliveries: int) -> Case:
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     some, many = conditions.scaled(_SOME), conditions.scaled(_MANY)
     with ExitStack() as stack:
-        deployed = stack.enter_context(deployment(Random(1), ceph()))
+        deployed = stack.enter_context(open_deployment(Random(1), ceph()))
         consumers = stack.enter_context(
-            fleet(conditions.folder / "logs", conditions.folder / "scratch", deployed.direct)
+            open_fleet(conditions.folder / "logs", conditions.folder / "scratch", deployed.direct)
         )
         routes = [route.name for route in deployed.routes]
         site = _Site(

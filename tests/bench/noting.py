@@ -19,7 +19,7 @@ from ops.wiring.adapters import make_store, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.pipeline import open_loop
-from tests.soak.consumer import immortal
+from tests.harness.deployment.consumer import immortal
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from ops.ingest.drop import Dropper
 from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
+from tests.harness.deployment.cluster import Cluster, open_cluster
+from tests.harness.deployment.deployment import open_deployment
 from tests.harness.servers.store import StoreServer
-from tests.soak.deployment import deployment
-from tests.soak.site import Site, site
 
 #: Seconds. Ceph begins to tell of a new topic half a minute after it was made.
 _PATIENCE = 120.0
@@ -28,34 +28,34 @@ _PATIENCE = 120.0
 class DeployedPipeline:
     """See `tests.contracts.pipeline.Place`."""
 
-    site: Site
+    cluster: Cluster
 
     @property
     def environment(self) -> Environment:
-        return self.site.deployment.environment
+        return self.cluster.deployment.environment
 
     @property
     def store(self) -> Store:
-        return self.site.store
+        return self.cluster.store
 
     @property
     def database(self) -> BatchRepository:
-        return self.site.database
+        return self.cluster.database
 
     def drop(self, archive: Path) -> BatchId:
         return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
 
     def wait(self, batch: BatchId) -> BatchProgress:
         def look() -> BatchProgress | None:
-            for each in self.site.fleet.consumers:
+            for each in self.cluster.fleet.consumers:
                 assert each.is_alive, f"{each.name} ended:\n{each.process.log_end()}"
-            progress = self.site.look(batch)
+            progress = self.cluster.look(batch)
             return progress if progress.is_over else None
 
         return eventually(look, _PATIENCE)
 
     def left_in_scratch(self) -> Sequence[Path]:
-        return self.site.fleet.left_in_scratch()
+        return self.cluster.fleet.left_in_scratch()
 
 
 @contextmanager
@@ -69,7 +69,10 @@ def deployed(
         folder: For the consumers' logs and scratch.
         policy: By which recordings are judged; None for no moderation.
     """
-    with deployment(Random(1), store, policy=policy) as servers, site(servers, folder) as where:
+    with (
+        open_deployment(Random(1), store, policy=policy) as servers,
+        open_cluster(servers, folder) as where,
+    ):
         for route in servers.routes:
             where.fleet.add(route.name)
         yield DeployedPipeline(where)

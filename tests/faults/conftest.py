@@ -12,30 +12,30 @@ import pytest
 
 from events.keys import BatchId
 from ops.wiring.log import quiet_log
+from tests.harness.deployment.cluster import Cluster, open_cluster
+from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.servers.store import StoreServer
-from tests.soak.deployment import Deployment, deployment
 from tests.soak.drain import sweep
-from tests.soak.site import Site, site
 
 
 @pytest.fixture(scope="session")
 def deployed(store_server: AbstractContextManager[StoreServer]) -> Iterator[Deployment]:
     """The servers, bootstrapped."""
-    with deployment(Random(1), store_server) as running:
+    with open_deployment(Random(1), store_server) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A consumer of each route; who dies is started again by `whole`."""
-    with site(deployed, tmp_path_factory.mktemp("site")) as where:
+    with open_cluster(deployed, tmp_path_factory.mktemp("site")) as where:
         for route in deployed.routes:
             where.fleet.add(route.name)
         yield where
 
 
 @pytest.fixture
-def here(consuming: Site) -> Iterator[Site]:
+def here(consuming: Cluster) -> Iterator[Cluster]:
     """The same, with all consumers alive, and nothing broken afterwards."""
     consuming.fleet.tend()
     yield consuming
@@ -48,7 +48,7 @@ def here(consuming: Site) -> Iterator[Site]:
 
 
 def eventually(
-    here: Site, look: Callable[[], object], seconds: float = 90.0, *, tend: bool = True
+    here: Cluster, look: Callable[[], object], seconds: float = 90.0, *, tend: bool = True
 ) -> None:
     """Look again and again, with dead consumers started again, until it is so."""
     deadline = time.monotonic() + seconds
@@ -60,14 +60,14 @@ def eventually(
         time.sleep(0.1)
 
 
-def start(here: Site, *routes: str) -> None:
+def start(here: Cluster, *routes: str) -> None:
     """Start the consumers of these routes again."""
     for consumer in here.fleet.consumers:
         if not consumer.is_alive and consumer.name.startswith(routes):
             consumer.process.start()
 
 
-def swept(here: Site) -> Counter[str]:
+def swept(here: Cluster) -> Counter[str]:
     """Sweep, and say what was repaired.
 
     A store tells its time in whole seconds: what is younger than one counts as on its way.
@@ -78,7 +78,7 @@ def swept(here: Site) -> Counter[str]:
     return repaired
 
 
-def whole(here: Site, *batches: BatchId, seconds: float = 90.0) -> None:
+def whole(here: Cluster, *batches: BatchId, seconds: float = 90.0) -> None:
     """Wait until batches are over; of each, all must be there, and nothing twice."""
     eventually(here, lambda: all(here.is_over(batch) for batch in batches), seconds)
     audit = here.audit({batch: here.plans[batch] for batch in batches})
@@ -93,7 +93,7 @@ def whole(here: Site, *batches: BatchId, seconds: float = 90.0) -> None:
     assert not here.fleet.left_in_scratch()
 
 
-def in_work(here: Site, batch: BatchId, *, since: int = 0) -> int:
+def in_work(here: Cluster, batch: BatchId, *, since: int = 0) -> int:
     """Wait until more is stored of a batch than that; it must not be over by then.
 
     Returns:
@@ -108,6 +108,6 @@ def in_work(here: Site, batch: BatchId, *, since: int = 0) -> int:
     return stored()
 
 
-def logs(here: Site) -> str:
+def logs(here: Cluster) -> str:
     """Give the end of each consumer's log."""
     return "".join(f"\n--- {each.name}\n{each.process.log_end()}" for each in here.fleet.consumers)

@@ -13,24 +13,24 @@ from consumers.documents.review.item_list import read_items
 from consumers.documents.verdict import PolicyVerdict
 from events.keys import BatchId
 from tests.faults.conftest import whole
-from tests.soak.audit import Audit
-from tests.soak.site import Site
+from tests.harness.deployment.audit import Audit
+from tests.harness.deployment.cluster import Cluster
 
 
 @pytest.fixture
-def batch(here: Site) -> BatchId:
+def batch(here: Cluster) -> BatchId:
     batch = here.drop(Random(70), recordings=3)
     whole(here, batch)
     return batch
 
 
 @pytest.fixture
-def item(here: Site, batch: BatchId) -> ReviewItem:
+def item(here: Cluster, batch: BatchId) -> ReviewItem:
     """The batch's first."""
     return next(read_items(io.BytesIO(here.store.read(batch.review_key))))
 
 
-def audited(here: Site, batch: BatchId, key: str, content: bytes | None) -> Audit:
+def audited(here: Cluster, batch: BatchId, key: str, content: bytes | None) -> Audit:
     """Look at a batch with an object gone, or another in its place, and put that back."""
     before = here.store.read(key)
     here.store.delete(key)
@@ -42,7 +42,9 @@ def audited(here: Site, batch: BatchId, key: str, content: bytes | None) -> Audi
     return audit
 
 
-def test_a_clip_that_is_gone_or_does_not_play(here: Site, batch: BatchId, item: ReviewItem) -> None:
+def test_a_clip_that_is_gone_or_does_not_play(
+    here: Cluster, batch: BatchId, item: ReviewItem
+) -> None:
     gone = audited(here, batch, item.clip_key, None)
     assert gone.lost == [item.clip_key]
     assert [fault.partition(":")[0] for fault in gone.unreviewed] == [item.item_id]
@@ -52,7 +54,7 @@ def test_a_clip_that_is_gone_or_does_not_play(here: Site, batch: BatchId, item: 
         assert fault.startswith(f"{item.item_id}: its clip")
 
 
-def test_a_verdict_that_is_gone_or_another(here: Site, batch: BatchId, item: ReviewItem) -> None:
+def test_a_verdict_that_is_gone_or_another(here: Cluster, batch: BatchId, item: ReviewItem) -> None:
     gone = audited(here, batch, item.audio.verdict_key, None)
     assert gone.lost == [item.audio.verdict_key]
     assert len(gone.misjudged) == 1
@@ -62,7 +64,7 @@ def test_a_verdict_that_is_gone_or_another(here: Site, batch: BatchId, item: Rev
     assert len(audited(here, batch, item.audio.verdict_key, other.to_json()).misjudged) == 1
 
 
-def test_a_list_that_is_gone(here: Site, batch: BatchId) -> None:
+def test_a_list_that_is_gone(here: Cluster, batch: BatchId) -> None:
     gone = audited(here, batch, batch.review_key, None)
     assert batch.review_key in gone.lost
     assert gone.unreviewed
@@ -70,7 +72,7 @@ def test_a_list_that_is_gone(here: Site, batch: BatchId) -> None:
     assert gone.duplicated
 
 
-def test_an_item_that_was_not_announced(here: Site, batch: BatchId, item: ReviewItem) -> None:
+def test_an_item_that_was_not_announced(here: Cluster, batch: BatchId, item: ReviewItem) -> None:
     told = here.announced.pop(item.item_id)
     (fault,) = here.audit({batch: here.plans[batch]}).unreviewed
     assert fault == f"{item.item_id}: announced as None"

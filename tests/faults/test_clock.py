@@ -7,13 +7,13 @@ from random import Random
 import pytest
 
 from tests.faults.conftest import whole
+from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.clock import one_hour_off
-from tests.soak.site import Site
 
 
 @pytest.mark.parametrize("ahead", [True, False])
 @pytest.mark.parametrize("route", ["unpack", "transcribe", "moderate", "review"])
-def test_it_takes_nothing_and_says_why(here: Site, route: str, *, ahead: bool) -> None:
+def test_it_takes_nothing_and_says_why(here: Cluster, route: str, *, ahead: bool) -> None:
     """The store refuses what it signs, so all that it took would fail."""
     wrong = here.fleet.start(route, **one_hour_off(ahead=ahead))
     assert here.fleet.ended(wrong, seconds=30) == 1

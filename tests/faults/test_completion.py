@@ -17,8 +17,8 @@ from consumers.database.pool import open_pool
 from consumers.database.rows import Recording
 from consumers.documents.verdict import PolicyVerdict
 from events.keys import AudioId, BatchId
-from tests.soak.deployment import Deployment
-from tests.soak.witness import bear_witness
+from tests.harness.deployment.deployment import Deployment
+from tests.harness.deployment.ends import record_ends
 
 ROUNDS = 1000
 
@@ -30,7 +30,7 @@ def url(deployed: Deployment) -> str:
     """A database of this test's own."""
     url = deployed.postgres.database()
     migrate(url)
-    bear_witness(url)
+    record_ends(url)
     return url
 
 

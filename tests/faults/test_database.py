@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from tests.faults.conftest import in_work, whole
+from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.database_relay import Moment
-from tests.soak.site import Site
 
 
-def test_restarted(here: Site) -> None:
+def test_restarted(here: Cluster) -> None:
     batch = here.drop(Random(20), recordings=40)
     in_work(here, batch)
     here.deployment.postgres.stop()
@@ -19,7 +19,7 @@ def test_restarted(here: Site) -> None:
     whole(here, batch)
 
 
-def test_killed(here: Site) -> None:
+def test_killed(here: Cluster) -> None:
     batch = here.drop(Random(21), recordings=40)
     in_work(here, batch)
     here.deployment.postgres.kill()
@@ -29,7 +29,7 @@ def test_killed(here: Site) -> None:
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("statement", ["^COMMIT", "SET sealed_at", "SET completed_at"])
-def test_cut_at_a_statement(here: Site, statement: str, moment: Moment) -> None:
+def test_cut_at_a_statement(here: Cluster, statement: str, moment: Moment) -> None:
     """Whether it was done, who ran it cannot know."""
     before = here.deployment.to_database.hits[moment]
     here.deployment.to_database.cut_at(statement, moment, times=2)

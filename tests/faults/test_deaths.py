@@ -7,12 +7,12 @@ from random import Random
 import pytest
 
 from tests.faults.conftest import eventually, in_work, whole
+from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.death import DeathPoint
-from tests.soak.site import Site
 
 
 @pytest.mark.parametrize("point", DeathPoint)
-def test_killed_twice_at_a_point_of_its_work(here: Site, point: DeathPoint) -> None:
+def test_killed_twice_at_a_point_of_its_work(here: Cluster, point: DeathPoint) -> None:
     here.deaths.allow(point, 2)
     batches = [here.drop(Random(2), recordings=3) for _ in range(2)]
     whole(here, *batches)
@@ -21,7 +21,7 @@ def test_killed_twice_at_a_point_of_its_work(here: Site, point: DeathPoint) -> N
     whole(here, *batches)
 
 
-def test_all_consumers_killed_at_once_while_they_work(here: Site) -> None:
+def test_all_consumers_killed_at_once_while_they_work(here: Cluster) -> None:
     batch = here.drop(Random(4), recordings=40)
     stored = 0
     for _ in range(3):

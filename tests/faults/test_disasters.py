@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from ops.bootstrap import bootstrap
 from tests.faults.conftest import in_work, start, swept, whole
-from tests.soak.site import Site
+from tests.harness.deployment.cluster import Cluster
 
 
-def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Site) -> None:
+def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Cluster) -> None:
     """A new one, bootstrap, and a sweep: nothing of the work is lost."""
     half = here.drop(Random(41), recordings=20)
     in_work(here, half)

@@ -14,7 +14,7 @@ from events.keys import AudioId, BatchId
 from events.notification import decode, encode
 from ops.wiring.adapters import utc_now
 from tests.faults.conftest import eventually, start, swept, whole
-from tests.soak.site import Site
+from tests.harness.deployment.cluster import Cluster
 
 #: What has to be done before a stage is told of anything.
 EARLIER = {
@@ -23,7 +23,7 @@ EARLIER = {
 }
 
 
-def tell(here: Site, batch: BatchId, times: int = 1) -> None:
+def tell(here: Cluster, batch: BatchId, times: int = 1) -> None:
     """Tell of an archive, of its first recording, and of its end, once more."""
     audio = AudioId(batch, 1)
     told = {
@@ -36,12 +36,12 @@ def tell(here: Site, batch: BatchId, times: int = 1) -> None:
         here.messages.put(here.queue(route), encode(here.store.bucket, key), times)
 
 
-def queued(here: Site, number: int, route: str = "unpack") -> None:
+def queued(here: Cluster, number: int, route: str = "unpack") -> None:
     """Wait until so much is told of, while no consumer of the route runs."""
     eventually(here, lambda: here.messages.count(here.queue(route)) >= number, tend=False)
 
 
-def lost(here: Site, batch: BatchId, number: int, route: str) -> None:
+def lost(here: Cluster, batch: BatchId, number: int, route: str) -> None:
     """Lose so many events of a batch, while no consumer of the route runs.
 
     Others may come meanwhile: a store tells late, and now and then twice.
@@ -62,12 +62,12 @@ def lost(here: Site, batch: BatchId, number: int, route: str) -> None:
         here.messages.put(queue, body)
 
 
-def heard(here: Site, batch: BatchId) -> int:
+def heard(here: Cluster, batch: BatchId) -> int:
     """Count the recordings of which there is a transcript in the end."""
     return sum(state != "rejected" for state in here.plans[batch].states.values())
 
 
-def test_told_many_times_while_it_is_worked_on_and_after(here: Site) -> None:
+def test_told_many_times_while_it_is_worked_on_and_after(here: Cluster) -> None:
     others = [here.fleet.add(route) for route in ("unpack", "moderate", "review")]
     batch = here.drop(Random(5), recordings=6)
     for _ in range(5):
@@ -81,7 +81,7 @@ def test_told_many_times_while_it_is_worked_on_and_after(here: Site) -> None:
         here.fleet.dismiss(other)
 
 
-def test_told_in_any_order(here: Site) -> None:
+def test_told_in_any_order(here: Cluster) -> None:
     here.fleet.stop()
     batches = [here.drop(Random(6), recordings=4) for _ in range(6)]
     queued(here, 6)
@@ -90,7 +90,7 @@ def test_told_in_any_order(here: Site) -> None:
 
 
 @pytest.mark.parametrize("route", ["moderate", "review"])
-def test_told_in_any_order_and_many_times_while_nobody_listens(here: Site, route: str) -> None:
+def test_told_in_any_order_and_many_times_while_nobody_listens(here: Cluster, route: str) -> None:
     here.fleet.stop()
     start(here, *EARLIER[route])
     batches = [here.drop(Random(60 + number), recordings=3) for number in range(3)]
@@ -104,7 +104,7 @@ def test_told_in_any_order_and_many_times_while_nobody_listens(here: Site, route
     whole(here, *batches)
 
 
-def test_not_told_at_all(here: Site) -> None:
+def test_not_told_at_all(here: Cluster) -> None:
     """What is lost on the way from the store, a sweep makes up for."""
     here.fleet.stop()
     batch = here.drop(Random(9), recordings=3)
@@ -118,7 +118,7 @@ def test_not_told_at_all(here: Site) -> None:
 @pytest.mark.parametrize(
     ("route", "found"), [("moderate", "transcript-untold"), ("review", "batch-unitemised")]
 )
-def test_a_later_stage_is_not_told_at_all(here: Site, route: str, found: str) -> None:
+def test_a_later_stage_is_not_told_at_all(here: Cluster, route: str, found: str) -> None:
     here.fleet.stop()
     start(here, *EARLIER[route])
     batch = here.drop(Random(63), recordings=3)
@@ -134,7 +134,7 @@ def test_a_later_stage_is_not_told_at_all(here: Site, route: str, found: str) ->
     assert not swept(here)
 
 
-def test_told_of_what_is_gone(here: Site) -> None:
+def test_told_of_what_is_gone(here: Cluster) -> None:
     """An event of long ago, whose object somebody deleted, is done with a line in the log."""
     gone = BatchId.new(utc_now() - timedelta(days=40), secrets.token_bytes(3))
     tell(here, gone)
@@ -143,7 +143,7 @@ def test_told_of_what_is_gone(here: Site) -> None:
     assert here.database.batch(gone) is None
 
 
-def test_told_before_the_object_can_be_read(here: Site) -> None:
+def test_told_before_the_object_can_be_read(here: Cluster) -> None:
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
     record = json.loads(encode(here.store.bucket, batch.archive_key))
     record["Records"][0]["eventTime"] = here.store.now().isoformat()

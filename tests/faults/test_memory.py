@@ -11,8 +11,8 @@ import pytest
 
 from events.keys import BatchId
 from tests.faults.conftest import eventually, whole
-from tests.soak.fleet import FleetConsumer
-from tests.soak.site import Site
+from tests.harness.deployment.cluster import Cluster
+from tests.harness.deployment.fleet import FleetConsumer
 
 #: Archives; each holds so many recordings.
 FEW, MANY = 10, 100
@@ -29,7 +29,7 @@ def resident(consumer: FleetConsumer) -> int:
     return sum(each.memory_info().rss for each in family)
 
 
-def done(here: Site, batches: Sequence[BatchId]) -> int:
+def done(here: Cluster, batches: Sequence[BatchId]) -> int:
     """Count the batches that are ready for review."""
     with psycopg.connect(here.deployment.url) as connection:
         row = connection.execute(
@@ -41,7 +41,7 @@ def done(here: Site, batches: Sequence[BatchId]) -> int:
 
 
 @pytest.mark.timeout(900)
-def test_after_a_thousand_deliveries_as_after_a_hundred(here: Site) -> None:
+def test_after_a_thousand_deliveries_as_after_a_hundred(here: Cluster) -> None:
     """Of recordings; those who take whole batches have a tenth of them."""
     taken: list[dict[str, int]] = []
     batches: list[BatchId] = []

@@ -12,29 +12,29 @@ from ops.recovery.rebuild.rebuilder import NotRebuilt
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_rebuilder, open_reprocessor
 from tests.faults.conftest import eventually, in_work, swept, whole
-from tests.soak.batches import make_archive
-from tests.soak.site import Site
+from tests.harness.deployment.batches import make_archive
+from tests.harness.deployment.cluster import Cluster
 
 FOREIGN = "archives/Zoë's tapes +1%2B.tar"
 
 
-def execute(here: Site, statement: str, batch: BatchId) -> None:
+def execute(here: Cluster, statement: str, batch: BatchId) -> None:
     with here.database._transaction() as connection:
         connection.execute(statement, {"batch": str(batch)})
 
 
-def anew(here: Site, batch: BatchId) -> None:
+def anew(here: Cluster, batch: BatchId) -> None:
     """Have the database forget that the batch and its recordings have ended before."""
     execute(here, "DELETE FROM soak_ends WHERE starts_with(what, %(batch)s)", batch)
 
 
-def forget(here: Site, batch: BatchId) -> None:
+def forget(here: Cluster, batch: BatchId) -> None:
     """Lose the rows of a batch."""
     execute(here, "DELETE FROM batches WHERE batch_id = %(batch)s", batch)
     anew(here, batch)
 
 
-def is_again(here: Site, batch: BatchId, before: Batch | None) -> bool:
+def is_again(here: Cluster, batch: BatchId, before: Batch | None) -> bool:
     """Tell whether a batch has completed since."""
     row = here.database.batch(batch)
     return (
@@ -45,7 +45,7 @@ def is_again(here: Site, batch: BatchId, before: Batch | None) -> bool:
     )
 
 
-def settled(here: Site, *batches: BatchId) -> None:
+def settled(here: Cluster, *batches: BatchId) -> None:
     """Wait until batches are over and no event of them is left; nothing may be out of order."""
     whole(here, *batches)
     eventually(here, lambda: not here.left_in_queues())
@@ -53,7 +53,7 @@ def settled(here: Site, *batches: BatchId) -> None:
     assert not swept(here)
 
 
-def test_swept_again_and_again_in_the_middle_of_a_batch(here: Site) -> None:
+def test_swept_again_and_again_in_the_middle_of_a_batch(here: Cluster) -> None:
     """Whatever a sweep takes for lost, and tells once more, is done once."""
     batch = here.drop(Random(31), recordings=30)
     in_work(here, batch)
@@ -67,7 +67,7 @@ def test_swept_again_and_again_in_the_middle_of_a_batch(here: Site) -> None:
     assert here.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
 
 
-def test_rows_are_lost_in_the_middle_of_a_batch(here: Site) -> None:
+def test_rows_are_lost_in_the_middle_of_a_batch(here: Cluster) -> None:
     """All that the bucket holds comes back, and consumers finish it."""
     done, expired = (here.drop(Random(seed), recordings=4) for seed in (32, 33))
     whole(here, done, expired)
@@ -90,7 +90,7 @@ def test_rows_are_lost_in_the_middle_of_a_batch(here: Site) -> None:
     settled(here, done, expired, half)
 
 
-def test_a_batch_is_done_again_from_its_recordings(here: Site) -> None:
+def test_a_batch_is_done_again_from_its_recordings(here: Cluster) -> None:
     batch = here.drop(Random(35), recordings=8)
     whole(here, batch)
     before = here.database.batch(batch)
@@ -101,7 +101,7 @@ def test_a_batch_is_done_again_from_its_recordings(here: Site) -> None:
     settled(here, batch)
 
 
-def test_a_batch_under_any_name_is_done_again_from_its_archive(here: Site) -> None:
+def test_a_batch_under_any_name_is_done_again_from_its_archive(here: Cluster) -> None:
     """It stays the same batch, though tagging it gives it another time on Ceph."""
     path = here.folder / "tapes.tar"
     plan = make_archive(path, Random(36), recordings=5)
@@ -123,6 +123,6 @@ def test_a_batch_under_any_name_is_done_again_from_its_archive(here: Site) -> No
     assert here.store.tags(FOREIGN)["project"] == "birds"
 
 
-def batches_of(here: Site) -> list[BatchId]:
+def batches_of(here: Cluster) -> list[BatchId]:
     """List the batches that the archive under any name stands for."""
     return [row.batch for row in here.database.batches(1000) if row.archive_key == FOREIGN]

@@ -6,10 +6,10 @@ import time
 from random import Random
 
 from tests.faults.conftest import whole
-from tests.soak.site import Site
+from tests.harness.deployment.cluster import Cluster
 
 
-def test_work_waits_until_there_is_room_again(here: Site) -> None:
+def test_work_waits_until_there_is_room_again(here: Cluster) -> None:
     here.disk.fill()
     batch = here.drop(Random(40), recordings=4)
     time.sleep(3)

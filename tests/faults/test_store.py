@@ -8,16 +8,16 @@ import pytest
 
 from events.keys import AudioId
 from tests.faults.conftest import eventually, start, swept, whole
+from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.store_proxy import Misbehaviour
 from tests.soak.drain import Drained, clear_dead_letters
-from tests.soak.site import Site
 
 #: Once botocore has tried again too often of late, each costs an attempt; there are four.
 OFTEN = 3
 
 
 @pytest.mark.parametrize("misbehaviour", Misbehaviour)
-def test_misbehaves(here: Site, misbehaviour: Misbehaviour) -> None:
+def test_misbehaves(here: Cluster, misbehaviour: Misbehaviour) -> None:
     proxy = here.deployment.to_store
     before = proxy.hits[misbehaviour]
     times = 2 if misbehaviour is Misbehaviour.HANG else OFTEN
@@ -27,7 +27,7 @@ def test_misbehaves(here: Site, misbehaviour: Misbehaviour) -> None:
     assert proxy.hits[misbehaviour] > before
 
 
-def test_restarted(here: Site) -> None:
+def test_restarted(here: Cluster) -> None:
     batch = here.drop(Random(31), recordings=30)
     here.deployment.store.kill()
     here.deployment.store.start()
@@ -43,7 +43,7 @@ def test_restarted(here: Site) -> None:
     whole(here, here.drop(Random(35), recordings=1), seconds=150)
 
 
-def test_away_for_longer_than_is_tried_again(here: Site) -> None:
+def test_away_for_longer_than_is_tried_again(here: Cluster) -> None:
     """What became a dead letter then, is done once it is replayed."""
     here.deployment.to_store.fail(Misbehaviour.SLOW_DOWN, times=None)
     batches = [here.drop(Random(34), recordings=3) for _ in range(2)]
@@ -61,7 +61,7 @@ def test_away_for_longer_than_is_tried_again(here: Site) -> None:
     whole(here, *batches)
 
 
-def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Site) -> None:
+def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Cluster) -> None:
     """It is not transcribed as if that were all: its batch waits, and says for what."""
     here.fleet.stop()
     start(here, "unpack")
@@ -84,7 +84,7 @@ def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Site) -> None
     whole(here, batch)
 
 
-def test_an_archive_that_is_cut_short_is_a_failed_batch(here: Site) -> None:
+def test_an_archive_that_is_cut_short_is_a_failed_batch(here: Cluster) -> None:
     batch = here.drop(Random(33), recordings=4, cut=True)
     whole(here, batch)
     assert here.look(batch).state == "failed"

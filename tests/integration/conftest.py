@@ -52,8 +52,8 @@ from ops.wiring.adapters import (
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import HANDLERS
 from ops.wiring.settings import ModerationSettings
-from tests.soak.judge import WordJudge
-from tests.soak.recogniser import LengthRecogniser
+from tests.harness.deployment.length_recogniser import LengthRecogniser
+from tests.harness.deployment.word_judge import WordJudge
 
 T = TypeVar("T")
 

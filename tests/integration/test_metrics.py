@@ -169,7 +169,7 @@ def test_after_a_batch_the_figures_say_what_was_done(
     start: Start, pipeline: Pipeline, variables: dict[str, str], tmp_path: Path
 ) -> None:
     names = [route.name for route in ROUTES]
-    consumer = start("tests.soak.consumer", *names)
+    consumer = start("tests.harness.deployment.consumer", *names)
     consumer.told("READY=1")
     members = {**SPOKEN, "bad.mp3": bytes(99), "cover.jpg": b"\xff\xd8\xff\xe0" + bytes(99)}
     batch = pipeline.drop(archive(tmp_path, tar_of(members)))

@@ -18,8 +18,8 @@ from ops.recovery.sweep.report import REMEDIES
 from ops.wiring.adapters import make_topology
 from ops.wiring.recovery import open_sweeper
 from ops.wiring.settings import read_broker_address
-from tests.soak.consumer import POISON
-from tests.soak.site import Site
+from tests.harness.deployment.cluster import Cluster
+from tests.harness.deployment.consumer import POISON
 
 #: Seconds after which what does not move is swept.
 _PATIENCE = 15.0
@@ -48,56 +48,56 @@ class Drained:
     discarded: int = 0
 
 
-def drain(where: Site, log: Any) -> Drained:
+def drain(cluster: Cluster, log: Any) -> Drained:
     """Let consumers work until nothing is left, and help as an operator would."""
     drained = Drained()
     begun = time.monotonic()
     for _ in range(_ROUNDS):
-        _settle(where, lambda: not where.unfinished())
-        clear_dead_letters(where, drained)
-        if not where.unfinished():
+        _settle(cluster, lambda: not cluster.unfinished())
+        clear_dead_letters(cluster, drained)
+        if not cluster.unfinished():
             break
-        sweep(where, log, drained.repaired)
-    _settle(where, lambda: not where.left_in_queues())
-    clear_dead_letters(where, drained)
+        sweep(cluster, log, drained.repaired)
+    _settle(cluster, lambda: not cluster.left_in_queues())
+    clear_dead_letters(cluster, drained)
     drained.seconds = time.monotonic() - begun
     return drained
 
 
-def sweep(where: Site, log: Any, repaired: Counter[str]) -> None:
+def sweep(cluster: Cluster, log: Any, repaired: Counter[str]) -> None:
     """Sweep once, and count what was repaired."""
-    with open_sweeper(where.deployment.environment, log, _ALL) as sweeper:
+    with open_sweeper(cluster.deployment.environment, log, _ALL) as sweeper:
         report = sweeper.sweep()
     for kind, tally in report.tallies.items() if report else ():
         if REMEDIES[kind].is_repaired:
             repaired[kind] += tally.done
 
 
-def _settle(where: Site, is_over: Callable[[], bool]) -> None:
+def _settle(cluster: Cluster, is_over: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and not is_over():
-        where.fleet.tend()
+        cluster.fleet.tend()
         time.sleep(0.5)
 
 
-def clear_dead_letters(where: Site, drained: Drained) -> None:
+def clear_dead_letters(cluster: Cluster, drained: Drained) -> None:
     """Throw away what was meant to end so, and send all else again."""
-    address = read_broker_address(where.deployment.environment)
+    address = read_broker_address(cluster.deployment.environment)
     dead = make_dead_letters(address)
     letters = list(found(dead, Selection()))
-    planned = frozenset(letter.id for letter in letters if _is_planned(where, letter))
+    planned = frozenset(letter.id for letter in letters if _is_planned(cluster, letter))
     others = frozenset(letter.id for letter in letters) - planned
     if planned:
         drained.discarded += sum(1 for _ in discard(dead, Selection(ids=planned)))
     if others:
-        topology = make_topology(where.deployment.environment)
+        topology = make_topology(cluster.deployment.environment)
         with open_sender(address, topology) as sender:
-            sent = replay(dead, sender, where.database, Selection(ids=others))
+            sent = replay(dead, sender, cluster.database, Selection(ids=others))
             drained.replayed.update(letter.reason for letter in sent)
 
 
-def _is_planned(where: Site, letter: Letter) -> bool:
+def _is_planned(cluster: Cluster, letter: Letter) -> bool:
     if letter.reason == "malformed" or POISON in letter.keys:
         return True
-    plans = [where.plans.get(batch) for batch in letter.batches]
+    plans = [cluster.plans.get(batch) for batch in letter.batches]
     return letter.reason == "permanent" and any(plan is not None and plan.is_cut for plan in plans)

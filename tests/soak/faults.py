@@ -14,12 +14,12 @@ from random import Random
 from events.keys import AudioId, BatchId
 from events.notification import encode
 from ops.wiring.adapters import utc_now
+from tests.harness.deployment.cluster import Cluster
+from tests.harness.deployment.consumer import POISON
 from tests.harness.faults.clock import one_hour_off
 from tests.harness.faults.database_relay import Moment
 from tests.harness.faults.death import DeathPoint
 from tests.harness.faults.store_proxy import Misbehaviour
-from tests.soak.consumer import POISON
-from tests.soak.site import Site
 
 #: Seconds to wait for a message that something can be done to.
 _PATIENCE = 5.0
@@ -36,33 +36,33 @@ class Fault:
     Attributes:
         name: In a report.
         weight: How often it is chosen, beside the others.
-        inject: Does it; false where there was nothing to do it to.
+        inject: Does it; false cluster there was nothing to do it to.
         is_armed: Whether it is only armed so, and happens when somebody comes along.
     """
 
     name: str
     weight: int
-    inject: Callable[[Site, Random], bool]
+    inject: Callable[[Cluster, Random], bool]
     is_armed: bool = False
 
 
-def _kill_consumer(site: Site, chance: Random) -> bool:
-    chance.choice(site.fleet.consumers).process.kill()
+def _kill_consumer(cluster: Cluster, chance: Random) -> bool:
+    chance.choice(cluster.fleet.consumers).process.kill()
     return True
 
 
-def _die_at(point: DeathPoint) -> Callable[[Site, Random], bool]:
-    def inject(site: Site, chance: Random) -> bool:
+def _die_at(point: DeathPoint) -> Callable[[Cluster, Random], bool]:
+    def inject(cluster: Cluster, chance: Random) -> bool:
         del chance
-        site.deaths.allow(point)
+        cluster.deaths.allow(point)
         return True
 
     return inject
 
 
-def _queue(site: Site, chance: Random) -> str:
+def _queue(cluster: Cluster, chance: Random) -> str:
     """Choose a route's queue."""
-    return site.queue(chance.choice(site.deployment.routes))
+    return cluster.queue(chance.choice(cluster.deployment.routes))
 
 
 def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
@@ -78,23 +78,23 @@ def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
     )
 
 
-def _double(site: Site, chance: Random) -> bool:
-    if not site.plans:
+def _double(cluster: Cluster, chance: Random) -> bool:
+    if not cluster.plans:
         return False
-    batch = chance.choice(list(site.plans))
-    ordinal = chance.randrange(1, len(site.plans[batch].states) + 1)
+    batch = chance.choice(list(cluster.plans))
+    ordinal = chance.randrange(1, len(cluster.plans[batch].states) + 1)
     route, key = _told(batch, ordinal, chance)
-    body = encode(site.store.bucket, key)
-    site.messages.put(site.queue(route), body, chance.randrange(1, 6))
+    body = encode(cluster.store.bucket, key)
+    cluster.messages.put(cluster.queue(route), body, chance.randrange(1, 6))
     return True
 
 
-def _lose(site: Site, chance: Random) -> bool:
-    return _once_there(lambda: site.messages.lose(_queue(site, chance)))
+def _lose(cluster: Cluster, chance: Random) -> bool:
+    return _once_there(lambda: cluster.messages.lose(_queue(cluster, chance)))
 
 
-def _shuffle(site: Site, chance: Random) -> bool:
-    return _once_there(lambda: site.messages.shuffle(_queue(site, chance), 10, chance) > 1)
+def _shuffle(cluster: Cluster, chance: Random) -> bool:
+    return _once_there(lambda: cluster.messages.shuffle(_queue(cluster, chance), 10, chance) > 1)
 
 
 def _once_there(inject: Callable[[], bool]) -> bool:
@@ -107,43 +107,43 @@ def _once_there(inject: Callable[[], bool]) -> bool:
     return True
 
 
-def _tell_of_nothing(site: Site, chance: Random) -> bool:
+def _tell_of_nothing(cluster: Cluster, chance: Random) -> bool:
     batch = BatchId.new(
         utc_now() - timedelta(days=chance.randrange(1, 300)), secrets.token_bytes(3)
     )
     route, key = _told(batch, 0, chance)
-    site.messages.put(site.queue(route), encode(site.store.bucket, key))
+    cluster.messages.put(cluster.queue(route), encode(cluster.store.bucket, key))
     return True
 
 
-def _tell_early(site: Site, chance: Random) -> bool:
+def _tell_early(cluster: Cluster, chance: Random) -> bool:
     """Announce an archive, and store it only a second later."""
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
-    record = json.loads(encode(site.store.bucket, batch.archive_key))
+    record = json.loads(encode(cluster.store.bucket, batch.archive_key))
     record["Records"][0]["eventTime"] = utc_now().isoformat()
-    site.messages.put(site.queue("unpack"), json.dumps(record))
+    cluster.messages.put(cluster.queue("unpack"), json.dumps(record))
     time.sleep(1.0)
-    site.drop(chance, recordings=2, batch=batch)
+    cluster.drop(chance, recordings=2, batch=batch)
     return True
 
 
-def _garble(site: Site, chance: Random) -> bool:
+def _garble(cluster: Cluster, chance: Random) -> bool:
     body = chance.choice(["no JSON at all", '{"Records": 7}', "{}", "\ud7ff\x00", "[]"])
-    site.messages.put(_queue(site, chance), body)
+    cluster.messages.put(_queue(cluster, chance), body)
     return True
 
 
-def _restart_broker(site: Site, chance: Random) -> bool:
-    node = site.deployment.node
-    with site.restarting:
+def _restart_broker(cluster: Cluster, chance: Random) -> bool:
+    node = cluster.deployment.node
+    with cluster.restarting:
         node.kill() if chance.random() < 0.5 else node.stop()
         node.start()
     return True
 
 
-def _cut_broker(seconds: tuple[float, float]) -> Callable[[Site, Random], bool]:
-    def inject(site: Site, chance: Random) -> bool:
-        relay = site.deployment.to_broker
+def _cut_broker(seconds: tuple[float, float]) -> Callable[[Cluster, Random], bool]:
+    def inject(cluster: Cluster, chance: Random) -> bool:
+        relay = cluster.deployment.to_broker
         relay.cut()
         time.sleep(chance.uniform(*seconds))
         relay.mend()
@@ -152,79 +152,81 @@ def _cut_broker(seconds: tuple[float, float]) -> Callable[[Site, Random], bool]:
     return inject
 
 
-def _reset_broker(site: Site, chance: Random) -> bool:
+def _reset_broker(cluster: Cluster, chance: Random) -> bool:
     del chance
-    site.deployment.to_broker.reset()
+    cluster.deployment.to_broker.reset()
     return True
 
 
-def _restart_database(site: Site, chance: Random) -> bool:
-    server = site.deployment.postgres
-    with site.restarting:
+def _restart_database(cluster: Cluster, chance: Random) -> bool:
+    server = cluster.deployment.postgres
+    with cluster.restarting:
         server.kill() if chance.random() < 0.5 else server.stop()
         server.start()
     return True
 
 
-def _cut_statement(statement: str, moment: Moment) -> Callable[[Site, Random], bool]:
-    def inject(site: Site, chance: Random) -> bool:
+def _cut_statement(statement: str, moment: Moment) -> Callable[[Cluster, Random], bool]:
+    def inject(cluster: Cluster, chance: Random) -> bool:
         del chance
-        site.deployment.to_database.cut_at(statement, moment)
+        cluster.deployment.to_database.cut_at(statement, moment)
         return True
 
     return inject
 
 
-def _reset_database(site: Site, chance: Random) -> bool:
+def _reset_database(cluster: Cluster, chance: Random) -> bool:
     del chance
-    site.deployment.to_database.reset()
+    cluster.deployment.to_database.reset()
     return True
 
 
-def _restart_store(site: Site, chance: Random) -> bool:
+def _restart_store(cluster: Cluster, chance: Random) -> bool:
     del chance
-    with site.restarting:
-        site.deployment.store.kill()
-        site.deployment.store.start()
+    with cluster.restarting:
+        cluster.deployment.store.kill()
+        cluster.deployment.store.start()
     return True
 
 
 def _mistreat(
     fault: Misbehaviour, method: str | None = None, key: str = ""
-) -> Callable[[Site, Random], bool]:
-    def inject(site: Site, chance: Random) -> bool:
-        site.deployment.to_store.fail(fault, times=chance.randrange(1, 4), method=method, key=key)
+) -> Callable[[Cluster, Random], bool]:
+    def inject(cluster: Cluster, chance: Random) -> bool:
+        cluster.deployment.to_store.fail(
+            fault, times=chance.randrange(1, 4), method=method, key=key
+        )
         return True
 
     return inject
 
 
-def _fill_disk(site: Site, chance: Random) -> bool:
-    site.disk.fill()
+def _fill_disk(cluster: Cluster, chance: Random) -> bool:
+    cluster.disk.fill()
     time.sleep(chance.uniform(1.0, 4.0))
-    site.disk.clear()
+    cluster.disk.clear()
     return True
 
 
-def _poison(site: Site, chance: Random) -> bool:
+def _poison(cluster: Cluster, chance: Random) -> bool:
     """Send what ends every process that takes it."""
-    site.messages.put(_queue(site, chance), encode(site.store.bucket, POISON))
+    cluster.messages.put(_queue(cluster, chance), encode(cluster.store.bucket, POISON))
     return True
 
 
-def _wrong_clock(site: Site, chance: Random) -> bool:
+def _wrong_clock(cluster: Cluster, chance: Random) -> bool:
     """Start a consumer whose clock is one hour off: it has to see it, and end."""
-    consumer = site.fleet.start(
-        chance.choice(site.deployment.routes).name, **one_hour_off(ahead=chance.random() < 0.5)
+    consumer = cluster.fleet.start(
+        chance.choice(cluster.deployment.routes).name, **one_hour_off(ahead=chance.random() < 0.5)
     )
     try:
-        return site.fleet.ended(consumer, seconds=60) == 1
+        return cluster.fleet.ended(consumer, seconds=60) == 1
     finally:
-        site.fleet.dismiss(consumer)
+        cluster.fleet.dismiss(consumer)
 
 
-def _cut_archive(site: Site, chance: Random) -> bool:
-    site.drop(chance, recordings=chance.randrange(2, 5), cut=True)
+def _cut_archive(cluster: Cluster, chance: Random) -> bool:
+    cluster.drop(chance, recordings=chance.randrange(2, 5), cut=True)
     return True
 
 
@@ -273,23 +275,23 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def happened(site: Site) -> Counter[str]:
+def happened(cluster: Cluster) -> Counter[str]:
     """Count the faults that were armed and have met somebody."""
     counts: Counter[str] = Counter()
-    counts.update({f"dies: {point}": times for point, times in site.deaths.done().items()})
+    counts.update({f"dies: {point}": times for point, times in cluster.deaths.done().items()})
     counts.update(
-        {f"store: {fault}": times for fault, times in site.deployment.to_store.hits.items()}
+        {f"store: {fault}": times for fault, times in cluster.deployment.to_store.hits.items()}
     )
     counts.update(
-        {f"statement cut {moment}": n for moment, n in site.deployment.to_database.hits.items()}
+        {f"statement cut {moment}": n for moment, n in cluster.deployment.to_database.hits.items()}
     )
     return counts
 
 
-def heal(site: Site) -> None:
+def heal(cluster: Cluster) -> None:
     """Arm nothing any more, and mend what is broken."""
-    site.deaths.forbid()
-    site.deployment.to_store.heal()
-    site.deployment.to_database.heal()
-    site.deployment.to_broker.mend()
-    site.disk.clear()
+    cluster.deaths.forbid()
+    cluster.deployment.to_store.heal()
+    cluster.deployment.to_database.heal()
+    cluster.deployment.to_broker.mend()
+    cluster.disk.clear()

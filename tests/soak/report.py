@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from tests.soak.audit import Audit
+from tests.harness.deployment.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)

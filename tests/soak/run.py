@@ -14,13 +14,13 @@ from typing import Any
 from amqp.exceptions import AMQPError
 
 from consumers.errors import TransientError
+from tests.harness.deployment.cluster import Cluster, open_cluster
+from tests.harness.deployment.deployment import open_deployment
 from tests.harness.servers.ceph import ceph
 from tests.harness.servers.grounds import grounds
-from tests.soak.deployment import deployment
 from tests.soak.drain import Drained, drain
 from tests.soak.faults import FAULTS, Fault, happened, heal
 from tests.soak.report import SoakReport
-from tests.soak.site import Site, site
 
 #: Consumers of each route.
 _WORKERS = 2
@@ -64,30 +64,32 @@ def soak(scale: Scale, seed: int, show: Show, log: Any) -> SoakReport:
     """
     # Two, so that what is dropped does not depend on what is broken.
     archives, faults = Random(seed), Random(seed + 1)
-    with _sites(faults) as where:
+    with _running_cluster(faults) as cluster:
         begun = time.monotonic()
-        injected = _break(where, scale, archives, faults, show)
+        injected = _break(cluster, scale, archives, faults, show)
         minutes = (time.monotonic() - begun) / 60
-        injected.update(happened(where))
-        heal(where)
-        drained = drain(where, log)
-        where.fleet.stop()
-        return _report(where, seed, minutes, injected, drained)
+        injected.update(happened(cluster))
+        heal(cluster)
+        drained = drain(cluster, log)
+        cluster.fleet.stop()
+        return _report(cluster, seed, minutes, injected, drained)
 
 
 @contextmanager
-def _sites(chance: Random) -> Iterator[Site]:
+def _running_cluster(chance: Random) -> Iterator[Cluster]:
     with ExitStack() as stack:
         place = stack.enter_context(grounds("soak", ports=0))
-        deployed = stack.enter_context(deployment(chance, ceph()))
-        where = stack.enter_context(site(deployed, place.folder))
+        deployed = stack.enter_context(open_deployment(chance, ceph()))
+        cluster = stack.enter_context(open_cluster(deployed, place.folder))
         for route in deployed.routes:
             for _ in range(_WORKERS):
-                where.fleet.add(route.name)
-        yield where
+                cluster.fleet.add(route.name)
+        yield cluster
 
 
-def _break(where: Site, scale: Scale, archives: Random, faults: Random, show: Show) -> Counter[str]:
+def _break(
+    cluster: Cluster, scale: Scale, archives: Random, faults: Random, show: Show
+) -> Counter[str]:
     """Drop archives at an even pace, and inject faults at another, until the time is up."""
     injected: Counter[str] = Counter()
     pending: dict[Future[bool], Fault] = {}
@@ -96,19 +98,19 @@ def _break(where: Site, scale: Scale, archives: Random, faults: Random, show: Sh
     with ThreadPoolExecutor(_AT_ONCE, "fault") as executor:
         while (passed := (time.monotonic() - begun) / scale.seconds) < 1 or pending:
             if dropped < min(1.0, passed) * scale.batches:
-                where.drop(archives, recordings=archives.randrange(1, scale.recordings + 1))
+                cluster.drop(archives, recordings=archives.randrange(1, scale.recordings + 1))
                 dropped += 1
             if passed < 1 and chosen < passed * scale.faults and len(pending) < _AT_ONCE * 2:
                 fault = faults.choices(FAULTS, [each.weight for each in FAULTS])[0]
                 # Its own dice, as threads would throw one pair in any order.
                 dice = Random(faults.random())
-                pending[executor.submit(fault.inject, where, dice)] = fault
+                pending[executor.submit(fault.inject, cluster, dice)] = fault
                 chosen += 1
             for future in wait(pending, timeout=0.05).done:
                 fault = pending.pop(future)
                 if _was_injected(future) and not fault.is_armed:
                     injected[fault.name] += 1
-            where.fleet.tend()
+            cluster.fleet.tend()
             show(dropped, injected.total())
     return injected
 
@@ -122,18 +124,18 @@ def _was_injected(future: Future[bool]) -> bool:
 
 
 def _report(
-    where: Site, seed: int, minutes: float, injected: Counter[str], drained: Drained
+    cluster: Cluster, seed: int, minutes: float, injected: Counter[str], drained: Drained
 ) -> SoakReport:
     return SoakReport(
         seed=seed,
         minutes=round(minutes, 2),
         drain_seconds=round(drained.seconds, 1),
         faults=dict(injected.most_common()),
-        restarts=where.fleet.restarts,
+        restarts=cluster.fleet.restarts,
         repaired=dict(drained.repaired),
         replayed=dict(drained.replayed),
         discarded=drained.discarded,
-        audit=where.audit(),
-        left_in_queues=where.left_in_queues(),
-        left_in_scratch=[str(path) for path in where.fleet.left_in_scratch()],
+        audit=cluster.audit(),
+        left_in_queues=cluster.left_in_queues(),
+        left_in_scratch=[str(path) for path in cluster.fleet.left_in_scratch()],
     )

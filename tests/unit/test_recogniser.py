@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts.recogniser import RecogniserContract
-from tests.soak.recogniser import LengthRecogniser
+from tests.harness.deployment.length_recogniser import LengthRecogniser
 
 
 class TestLengthRecogniser(RecogniserContract):

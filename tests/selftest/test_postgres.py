@@ -12,7 +12,7 @@ import pytest
 from consumers.errors import ConfigurationError
 from tests.harness.servers.grounds import ServerError
 from tests.harness.servers.postgres import PostgresServer, postgres
-from tests.servers.processes import answers, processes
+from tests.selftest.processes import answers, processes
 
 
 def segments() -> set[str]:

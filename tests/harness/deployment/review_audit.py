@@ -20,7 +20,7 @@ from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import PermanentError
 from consumers.store import ObjectGoneError, Store
 from events.keys import AudioId, BatchId
-from tests.soak.batches import Plan
+from tests.harness.deployment.batches import Plan
 
 #: Seconds that a clip may be longer or shorter than its recording, of which it is the whole.
 _TOLERANCE = 0.05

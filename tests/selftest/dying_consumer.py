@@ -1,6 +1,6 @@
 """The work of all routes on one archive, in one process after another until one outlives it.
 
-``python -m tests.servers.dying_consumer BATCH`` works by the settings of the
+``python -m tests.selftest.dying_consumer BATCH`` works by the settings of the
 environment, and prints how its processes ended: ``["SIGKILL", "SIGKILL", "done"]``.
 """
 
@@ -22,8 +22,8 @@ from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import HANDLERS
 from ops.wiring.settings.routes import routes_of
+from tests.harness.deployment.consumer import mortal
 from tests.harness.faults.death import Deaths
-from tests.soak.consumer import mortal
 
 #: More lives than deaths are allowed: a fault that kills for ever must not hang.
 _LIVES = 50

@@ -27,7 +27,7 @@ from consumers.errors import TransientError
 from consumers.store import Store, connect_store
 from tests.harness.faults.store_proxy import Misbehaviour, StoreProxy
 from tests.harness.servers.ceph import CephGateway
-from tests.servers.conftest import client
+from tests.selftest.conftest import client
 
 #: A name that each way of encoding a key turns into another one.
 KEY = "archives/field notes+take%2B1.tar"

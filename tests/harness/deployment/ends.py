@@ -38,7 +38,7 @@ _WITNESS = """
 """
 
 
-def bear_witness(url: str) -> None:
+def record_ends(url: str) -> None:
     """Have the database note each end, from now on."""
     with psycopg.connect(url) as connection:
         connection.execute(_WITNESS)

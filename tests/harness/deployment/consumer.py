@@ -1,6 +1,6 @@
 """Consumers as ``dropscribe consume`` runs them, but for two things.
 
-``python -m tests.soak.consumer ROUTE...``: they hear with the recogniser and judge
+``python -m tests.harness.deployment.consumer ROUTE...``: they hear with the recogniser and judge
 with the judge that have no model, and they die where they are told to
 (`tests.harness.faults.death`), or of a message that names `POISON`.
 """
@@ -21,6 +21,8 @@ from ops.cli.commands.consume import run_consumers
 from ops.wiring.adapters import Adapters, make_store, open_database
 from ops.wiring.environment import Environment
 from ops.wiring.settings import ModerationSettings
+from tests.harness.deployment.length_recogniser import LengthRecogniser
+from tests.harness.deployment.word_judge import WordJudge
 from tests.harness.faults.death import Deaths
 from tests.harness.faults.dying import (
     DyingDatabase,
@@ -30,8 +32,6 @@ from tests.harness.faults.dying import (
     DyingStore,
     DyingTranscoders,
 )
-from tests.soak.judge import WordJudge
-from tests.soak.recogniser import LengthRecogniser
 
 #: A key that no consumer survives.
 POISON = f"{ARCHIVES}poison.tar"

@@ -14,14 +14,14 @@ from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.settings.routes import routes_of
+from tests.harness.deployment.batches import POLICY
+from tests.harness.deployment.ends import record_ends
 from tests.harness.faults.database_relay import DatabaseRelay
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import StoreProxy
 from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.harness.servers.store import StoreServer
-from tests.soak.batches import POLICY
-from tests.soak.witness import bear_witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Deployment:
 
 
 @contextmanager
-def deployment(
+def open_deployment(
     chance: Random,
     store: AbstractContextManager[StoreServer],
     *,
@@ -108,7 +108,7 @@ def deployment(
             direct["POLICIES_ROOT"] = str(root)
         for _ in bootstrap(Environment(direct)):
             pass
-        bear_witness(direct["DATABASE_URL"])
+        record_ends(direct["DATABASE_URL"])
         to_broker = stack.enter_context(Relay(node.port))
         to_store = stack.enter_context(StoreProxy(running.endpoint, chance))
         to_database = stack.enter_context(DatabaseRelay(server.port))

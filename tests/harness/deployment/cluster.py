@@ -22,20 +22,20 @@ from events.routes import Route, dead_letter_queue_name, queue_name, review_queu
 from ops.cli.batch_progress import BatchProgress, look
 from ops.wiring.adapters import make_store, open_database, route_named, utc_now
 from ops.wiring.settings import read_broker_address
+from tests.harness.deployment.audit import Audit, audit
+from tests.harness.deployment.batches import Plan, make_archive
+from tests.harness.deployment.deployment import Deployment
+from tests.harness.deployment.fleet import Fleet, open_fleet
 from tests.harness.faults.death import Deaths
 from tests.harness.faults.disk import SmallDisk, small_disk
 from tests.harness.faults.messages import Tamperer
-from tests.soak.audit import Audit, audit
-from tests.soak.batches import Plan, make_archive
-from tests.soak.deployment import Deployment
-from tests.soak.fleet import Fleet, fleet
 
 #: Megabytes that consumers have for their work.
 _SCRATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Cluster:
     """What can be seen and done there, past all that is broken.
 
     Attributes:
@@ -158,7 +158,7 @@ class Site:
 
 
 @contextmanager
-def site(deployed: Deployment, folder: Path) -> Iterator[Site]:
+def open_cluster(deployed: Deployment, folder: Path) -> Iterator[Cluster]:
     """Open a site without consumers; those that are added end with the block.
 
     Raises:
@@ -168,11 +168,11 @@ def site(deployed: Deployment, folder: Path) -> Iterator[Site]:
     with (
         open_database(deployed.environment, connections=4) as database,
         small_disk(folder / "scratch", _SCRATCH) as disk,
-        fleet(
+        open_fleet(
             folder / "logs",
             disk.folder,
             {**deployed.consuming, **deaths.variables},
         ) as consumers,
     ):
         store = make_store(deployed.environment)
-        yield Site(deployed, consumers, store, database, folder, disk, deaths)
+        yield Cluster(deployed, consumers, store, database, folder, disk, deaths)

@@ -85,7 +85,7 @@ class Fleet:
         }
         process = Process(
             Grounds(folder, (), self._births),
-            [sys.executable, "-m", "tests.soak.consumer", *routes],
+            [sys.executable, "-m", "tests.harness.deployment.consumer", *routes],
             variables,
         )
         process.start()
@@ -133,7 +133,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, scratch: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
+def open_fleet(folder: Path, scratch: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
     """Have consumers for as long as the block runs. For the parameters see `Fleet`."""
     with ThreadPoolExecutor(1, "fleet") as births:
         running = Fleet(folder, scratch, births, variables)

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from consumers.store import Store
 from events.keys import PROCESSED, AudioId, BatchId, batch_of
-from tests.soak.batches import Plan
-from tests.soak.reviews import ReviewsAudit
+from tests.harness.deployment.batches import Plan
+from tests.harness.deployment.review_audit import ReviewsAudit
 
 
 @dataclass(frozen=True, slots=True)

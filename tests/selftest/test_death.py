@@ -23,10 +23,10 @@ from consumers.database.stages import put_stage
 from events.keys import BatchId
 from ops.wiring.adapters import make_store, open_database
 from ops.wiring.environment import Environment
+from tests.harness.deployment.batches import POLICY
 from tests.harness.faults.death import DeathPoint, Deaths
 from tests.harness.servers.ceph import CephGateway
 from tests.harness.servers.postgres import PostgresServer
-from tests.soak.batches import POLICY
 from tests.unit.archives import tar_of
 from tests.unit.sounds import voice, wav
 
@@ -129,7 +129,7 @@ def test_a_batch_survives_a_death_at_every_point(
     for point in DeathPoint:
         deaths.allow(point)
 
-    done = run("-m", "tests.servers.dying_consumer", str(batch), **variables, **deaths.variables)
+    done = run("-m", "tests.selftest.dying_consumer", str(batch), **variables, **deaths.variables)
 
     *lives, last = json.loads(done.stdout)
     # Two recordings are unpacked at a time: two points can be reached in one life.

@@ -21,7 +21,7 @@ from consumers.errors import ConfigurationError
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.grounds import ServerError
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
-from tests.servers.processes import answers, eventually_gone, processes
+from tests.selftest.processes import answers, eventually_gone, processes
 
 #: A name that each way of encoding a key turns into another one.
 KEY = "archives/field notes+take%2B1.tar"

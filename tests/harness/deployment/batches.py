@@ -16,7 +16,7 @@ from consumers.database.rows import RecordingState
 
 _RATE = 8000
 
-#: The policy that they are judged by: it flags what lasts two seconds (`tests.soak.judge`).
+#: The policy: `WordJudge` flags recordings of two seconds.
 POLICY = "Nothing may last 2"
 
 
