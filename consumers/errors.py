@@ -7,6 +7,12 @@ An instance's message is shown to people: it says what is wrong with what.
 
 from __future__ import annotations
 
+import re
+
+# CTranslate2 and PyTorch both raise RuntimeError and name the cause in the text only:
+# "CUDA failed with error out of memory", "DefaultCPUAllocator: can't allocate memory".
+_DEVICE_FAULT = re.compile(r"out of memory|can't allocate memory|CUDA|cuBLAS|cuDNN", re.IGNORECASE)
+
 
 class TransientError(Exception):
     """Something is away or busy; the same delivery can succeed later."""
@@ -34,3 +40,10 @@ class ConfigurationError(Exception):
 
 class ClockError(ConfigurationError):
     """This host's clock is so far off that no signed request is accepted."""
+
+
+def is_device_fault(exc: Exception) -> bool:
+    """Whether memory or the GPU failed under a model; the recording may be perfectly good."""
+    return isinstance(exc, MemoryError) or (
+        isinstance(exc, RuntimeError) and _DEVICE_FAULT.search(str(exc)) is not None
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.archive.members import ArchiveLimits, Member, MemberError, Source
-from consumers.archive.reading import read_archive
+from consumers.archive.members import ArchiveLimits, ArchiveSource, Member, MemberError
+from consumers.archive.reader import read_archive
 
-__all__ = ["ArchiveLimits", "Member", "MemberError", "Source", "read_archive"]
+__all__ = ["ArchiveLimits", "ArchiveSource", "Member", "MemberError", "read_archive"]

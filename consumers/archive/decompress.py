@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from consumers.archive.formats import Format
+from consumers.archive.formats import ArchiveFormat
 from consumers.archive.members import KIB, MIB
-from consumers.archive.pieces import SourceStream
+from consumers.archive.streams import SourceStream
 from consumers.archive.zstd_frames import decompress_zstd
 from consumers.errors import BadArchiveError
 
@@ -26,7 +26,7 @@ XZ_MEMORY_BYTES = 128 * MIB
 """``xz -9`` needs 65 MiB to decompress (xz(1))."""
 
 
-def decompressed(stored: SourceStream, compression: Format) -> Iterator[bytes]:
+def decompressed(stored: SourceStream, compression: ArchiveFormat) -> Iterator[bytes]:
     """Yield the decompressed data in pieces.
 
     Args:
@@ -36,9 +36,9 @@ def decompressed(stored: SourceStream, compression: Format) -> Iterator[bytes]:
     Raises:
         BadArchiveError: the data is damaged, cut off, or wants too much memory.
     """
-    if compression is Format.TAR:
+    if compression is ArchiveFormat.TAR:
         return _as_stored(stored)
-    if compression is Format.ZSTD:
+    if compression is ArchiveFormat.ZSTD:
         return decompress_zstd(stored)
     return _decompressed(stored, compression.value, _DECOMPRESSORS[compression])
 
@@ -80,10 +80,10 @@ def _unxz() -> _Decompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
-_DECOMPRESSORS: dict[Format, Callable[[], _Decompressor]] = {
-    Format.GZIP: _Gunzip,
-    Format.BZIP2: bz2.BZ2Decompressor,
-    Format.XZ: _unxz,
+_DECOMPRESSORS: dict[ArchiveFormat, Callable[[], _Decompressor]] = {
+    ArchiveFormat.GZIP: _Gunzip,
+    ArchiveFormat.BZIP2: bz2.BZ2Decompressor,
+    ArchiveFormat.XZ: _unxz,
 }
 
 

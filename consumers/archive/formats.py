@@ -13,7 +13,7 @@ HEAD_BYTES = 512
 _ADVICE = "pack the recordings as tar or zip"
 
 
-class Format(Enum):
+class ArchiveFormat(Enum):
     """The archive formats that are read, under the names that people give them."""
 
     TAR = "tar"
@@ -25,14 +25,14 @@ class Format(Enum):
 
 
 _ARCHIVES = (
-    (b"PK\x03\x04", Format.ZIP),
-    (b"PK\x05\x06", Format.ZIP),
-    (b"\x1f\x8b\x08", Format.GZIP),
-    (b"BZh", Format.BZIP2),
-    (b"\xfd7zXZ\x00", Format.XZ),
-    (b"\x28\xb5\x2f\xfd", Format.ZSTD),
+    (b"PK\x03\x04", ArchiveFormat.ZIP),
+    (b"PK\x05\x06", ArchiveFormat.ZIP),
+    (b"\x1f\x8b\x08", ArchiveFormat.GZIP),
+    (b"BZh", ArchiveFormat.BZIP2),
+    (b"\xfd7zXZ\x00", ArchiveFormat.XZ),
+    (b"\x28\xb5\x2f\xfd", ArchiveFormat.ZSTD),
     # A skippable frame (RFC 8878, 3.1.2) may stand first: pzstd writes one.
-    *((bytes([0x50 + n]) + b"\x2a\x4d\x18", Format.ZSTD) for n in range(16)),
+    *((bytes([0x50 + n]) + b"\x2a\x4d\x18", ArchiveFormat.ZSTD) for n in range(16)),
 )
 
 _OTHER_ARCHIVES = (
@@ -65,7 +65,7 @@ _RECORDINGS = (
 )
 
 
-def recognise(head: bytes) -> Format:
+def recognise(head: bytes) -> ArchiveFormat:
     """Name the format of the archive that begins with ``head`` (up to 512 bytes).
 
     Raises:
@@ -83,7 +83,7 @@ def recognise(head: bytes) -> Format:
     raise BadArchiveError(f"this is {content}, not an archive: {_ADVICE}")
 
 
-def require_tar(head: bytes, compression: Format) -> None:
+def require_tar(head: bytes, compression: ArchiveFormat) -> None:
     """Check that what a compressed file holds begins like a tar.
 
     Raises:
@@ -112,11 +112,11 @@ def begins_tar(head: bytes) -> bool:
     return True
 
 
-def _archive_format(head: bytes) -> Format | None:
+def _archive_format(head: bytes) -> ArchiveFormat | None:
     for magic, found in _ARCHIVES:
         if head.startswith(magic):
             return found
-    return Format.TAR if begins_tar(head) else None
+    return ArchiveFormat.TAR if begins_tar(head) else None
 
 
 def _recording(head: bytes) -> str | None:

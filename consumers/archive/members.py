@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -12,12 +13,14 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
+_BUFFER_BYTES = 64 * KIB
+
 
 class MemberError(PermanentError):
     """One member's content is damaged; the members after it can still be read."""
 
 
-class Source(Protocol):
+class ArchiveSource(Protocol):
     """The bytes of one archive, wherever they are.
 
     What its methods raise (``TransientError``) reaches the reader's caller unchanged.
@@ -82,6 +85,11 @@ class Member:
     is_directory: bool
     note: str | None
     content: BinaryIO
+
+
+def content_file(raw: io.RawIOBase, size: int) -> BinaryIO:
+    """Return ``raw`` as a buffered file; closing it also ends reading for whoever holds it."""
+    return io.BufferedReader(raw, buffer_size=max(1, min(size, _BUFFER_BYTES)))
 
 
 def in_units(size: int) -> str:

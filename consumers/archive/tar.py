@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from consumers.archive.content import lent, nothing
 from consumers.archive.decompress import decompressed
-from consumers.archive.formats import HEAD_BYTES, Format, require_tar
-from consumers.archive.members import ArchiveLimits, Member, Source, size_refusal
+from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, require_tar
+from consumers.archive.members import (
+    ArchiveLimits,
+    ArchiveSource,
+    Member,
+    content_file,
+    size_refusal,
+)
 from consumers.archive.names import path_note, path_refusal, shown_path
-from consumers.archive.pieces import PieceReader, SourceStream
+from consumers.archive.streams import PieceReader, SourceStream
 from consumers.archive.tar_headers import TarHeader, read_header
 from consumers.errors import BadArchiveError
 
@@ -33,7 +38,9 @@ _REFUSED_TYPES = {
 }
 
 
-def read_tar(source: Source, limits: ArchiveLimits, compression: Format) -> Iterator[Member]:
+def read_tar(
+    source: ArchiveSource, limits: ArchiveLimits, compression: ArchiveFormat
+) -> Iterator[Member]:
     """Yield the members in order, reading the archive once and holding one piece of it.
 
     The archive ends at its first block of zeros; whatever follows is not looked at, as with
@@ -51,12 +58,12 @@ def read_tar(source: Source, limits: ArchiveLimits, compression: Format) -> Iter
     with closing(source.stream()) as stream:
         stored = SourceStream(stream, source.size)
         archive = PieceReader(decompressed(stored, compression), stored, limits)
-        if compression is not Format.TAR:
+        if compression is not ArchiveFormat.TAR:
             head = archive.read(HEAD_BYTES)
             require_tar(head, compression)
             archive.push_back(head)
         yield from _members(archive, limits)
-        if compression is not Format.TAR:
+        if compression is not ArchiveFormat.TAR:
             archive.skip_to_end()
 
 
@@ -96,7 +103,7 @@ def _member(
         refusal=refusal,
         is_directory=is_directory,
         note=path_note(header.name) if refusal is None else None,
-        content=lent(data, header.size) if has_content else nothing(),
+        content=content_file(data, header.size) if has_content else io.BytesIO(),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumers.archive.members import in_units
-from consumers.archive.pieces import PieceReader
+from consumers.archive.streams import PieceReader
 from consumers.errors import BadArchiveError
 
 BLOCK_BYTES = tarfile.BLOCKSIZE

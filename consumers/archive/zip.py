@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING
 
-from consumers.archive.content import lent, nothing
-from consumers.archive.members import ArchiveLimits, Member, MemberError, Source, size_refusal
+from consumers.archive.members import (
+    ArchiveLimits,
+    ArchiveSource,
+    Member,
+    MemberError,
+    content_file,
+    size_refusal,
+)
 from consumers.archive.names import path_note, path_refusal, shown_path
 from consumers.archive.zip_directory import ZIP_FAULTS, DirectoryFile, open_zip
 
@@ -39,7 +45,7 @@ _REFUSED_MODES = {
 }
 
 
-def read_zip(source: Source, limits: ArchiveLimits) -> Iterator[Member]:
+def read_zip(source: ArchiveSource, limits: ArchiveLimits) -> Iterator[Member]:
     """Yield the members in the order of the central directory.
 
     The contents are never held, but ``zipfile`` keeps an object per member, about 600 bytes and
@@ -79,7 +85,7 @@ def _member(
         refusal=refusal,
         is_directory=is_directory,
         note=path_note(name) if refusal is None else None,
-        content=lent(content, entry.file_size) if has_content else nothing(),
+        content=content_file(content, entry.file_size) if has_content else io.BytesIO(),
     )
 
 

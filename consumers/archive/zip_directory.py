@@ -6,8 +6,8 @@ import struct
 import zipfile
 import zlib
 
-from consumers.archive.members import ArchiveLimits, Source, in_units
-from consumers.archive.ranged import RangedFile
+from consumers.archive.members import ArchiveLimits, ArchiveSource, in_units
+from consumers.archive.ranged_file import RangedFile
 from consumers.errors import BadArchiveError
 
 ZIP_FAULTS = (
@@ -62,7 +62,7 @@ class DirectoryFile(RangedFile):
     size and number are checked here, while the entries are still bytes.
     """
 
-    def __init__(self, source: Source, limits: ArchiveLimits) -> None:
+    def __init__(self, source: ArchiveSource, limits: ArchiveLimits) -> None:
         super().__init__(source)
         self.size = source.size
         self.is_directory_read = False

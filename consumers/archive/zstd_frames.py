@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import zstandard
 
 from consumers.archive.members import KIB, MIB
-from consumers.archive.pieces import SourceStream
+from consumers.archive.streams import SourceStream
 from consumers.errors import BadArchiveError
 
 WINDOW_BYTES = 128 * MIB

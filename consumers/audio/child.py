@@ -22,10 +22,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from consumers.audio.channel import Channel, ChannelClosedError
-from consumers.audio.confine import confine, die_with_parent, start_cpu_budget
+from consumers.audio.confinement import confine, die_with_parent, start_cpu_budget
 from consumers.audio.media import MediaLimits, OpusSettings
-from consumers.audio.transcode import Job, transcode
+from consumers.audio.messages import MessageSocket, PeerGoneError
+from consumers.audio.transcode import TranscodeOptions, transcode
 from consumers.errors import BadAudioError, TransientError
 
 _FILES_OF_A_JOB = 2
@@ -34,18 +34,18 @@ _PROGRESS_SECONDS = 1.0
 
 def main(arguments: list[str]) -> int:
     """Serve jobs until the parent closes the channel."""
-    with Channel(socket.socket(fileno=int(arguments[0]))) as channel:
+    with MessageSocket(socket.socket(fileno=int(arguments[0]))) as channel:
         try:
             job = _begin(channel)
             while True:
                 _serve(channel, job)
-        except ChannelClosedError:
+        except PeerGoneError:
             return 0
 
 
-def _begin(channel: Channel) -> Job:
+def _begin(channel: MessageSocket) -> TranscodeOptions:
     setup: dict[str, Any] = channel.receive()
-    job = Job(
+    job = TranscodeOptions(
         demuxer="wav",
         opus=OpusSettings(**setup["opus"]),
         limits=MediaLimits(**setup["limits"]),
@@ -67,12 +67,12 @@ def _begin(channel: Channel) -> Job:
     return job
 
 
-def _try_out(source: int, output: int, job: Job) -> None:
+def _try_out(source: int, output: int, job: TranscodeOptions) -> None:
     os.lseek(source, 0, os.SEEK_SET)
     transcode(source, output, job, progress=lambda _: None)
 
 
-def _serve(channel: Channel, job: Job) -> None:
+def _serve(channel: MessageSocket, job: TranscodeOptions) -> None:
     message, files = channel.receive_with_files(_FILES_OF_A_JOB)
     try:
         source, output = files
@@ -89,7 +89,7 @@ def _serve(channel: Channel, job: Job) -> None:
 
 
 def _answer(
-    source: int, output: int, job: Job, progress: Callable[[float], None]
+    source: int, output: int, job: TranscodeOptions, progress: Callable[[float], None]
 ) -> Mapping[str, object]:
     start_cpu_budget(job.limits.cpu_seconds)
     try:
@@ -108,7 +108,7 @@ def _answer(
 class _Progress:
     """Tells the parent how far decoding is, once a second at most."""
 
-    def __init__(self, channel: Channel, clock: Callable[[], float]) -> None:
+    def __init__(self, channel: MessageSocket, clock: Callable[[], float]) -> None:
         self._channel = channel
         self._clock = clock
         self._told = clock()

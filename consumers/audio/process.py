@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from consumers.audio.channel import Channel, ChannelClosedError
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.audio.messages import MessageSocket, PeerGoneError
 from consumers.errors import BadAudioError, TransientError
 
 _START_SECONDS = 60.0
@@ -59,7 +59,7 @@ class TranscoderProcess:
         try:
             self._channel.send(setup)
             self._channel.receive(timeout=_START_SECONDS)
-        except (ChannelClosedError, TimeoutError, ValueError) as exc:
+        except (PeerGoneError, TimeoutError, ValueError) as exc:
             reason = self._last_words()
             raise TransientError(f"no decoder process can be started: {reason}") from exc
         if self._process.stderr is not None:
@@ -94,13 +94,13 @@ class TranscoderProcess:
         self.jobs += 1
         try:
             self._hand_over(source, demuxer, output)
-        except ChannelClosedError as exc:
+        except PeerGoneError as exc:
             raise TransientError("a decoder ended before it took a recording") from exc
         except (OSError, ValueError) as exc:
             raise TransientError(f"a recording cannot be handed to a decoder: {exc}") from exc
         try:
             return self._result(self._answer(), os.fstat(output.fileno()).st_size)
-        except ChannelClosedError as exc:
+        except PeerGoneError as exc:
             raise self._fate() from exc
         except ValueError as exc:
             raise BadAudioError("the decoder broke down: it answers nonsense") from exc
@@ -167,7 +167,7 @@ class TranscoderProcess:
         return next((line for line in reversed(lines) if line.strip()), "it says nothing")
 
 
-def _spawned() -> tuple[Channel, subprocess.Popen[bytes]]:
+def _spawned() -> tuple[MessageSocket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.ExitStack() as unwind, theirs:
         unwind.callback(ours.close)
@@ -183,7 +183,7 @@ def _spawned() -> tuple[Channel, subprocess.Popen[bytes]]:
                 start_new_session=True,
             )
         unwind.pop_all()
-    return Channel(ours), process
+    return MessageSocket(ours), process
 
 
 @contextlib.contextmanager

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["audio", "image", "text", "document", "archive", "metadata", "empty", "unknown"]
+FileKind = Literal["audio", "image", "text", "document", "archive", "metadata", "empty", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
     """What a file is, by its content."""
 
-    kind: Kind
+    kind: FileKind
     """``audio``: a container that can hold sound, be it a video file. ``metadata``: what macOS
     leaves beside files."""
     demuxer: str | None
@@ -42,7 +42,7 @@ def _audio(demuxer: str, label: str, *parts: tuple[int, bytes]) -> Signature:
     return Signature(parts, Sniffed("audio", demuxer, label))
 
 
-def _other(kind: Kind, label: str, *parts: tuple[int, bytes]) -> Signature:
+def _other(kind: FileKind, label: str, *parts: tuple[int, bytes]) -> Signature:
     return Signature(parts, Sniffed(kind, None, label))
 
 

@@ -13,10 +13,10 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
+from consumers.audio.container import best_stream, open_media
 from consumers.audio.downmix import Downmix
 from consumers.audio.loudness import LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
-from consumers.audio.opened import best_stream, open_media
 from consumers.audio.opus import OpusWriter
 from consumers.errors import BadAudioError, TransientError
 
@@ -30,7 +30,7 @@ _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TranscodeOptions:
     """How to transcode; what to transcode are two open files."""
 
     demuxer: str
@@ -39,7 +39,9 @@ class Job:
     silence_dbfs: float
 
 
-def transcode(source: int, output: int, job: Job, progress: Callable[[float], None]) -> Transcoded:
+def transcode(
+    source: int, output: int, job: TranscodeOptions, progress: Callable[[float], None]
+) -> Transcoded:
     """Transcode an open file into another one.
 
     Args:
@@ -72,7 +74,7 @@ class _Transcoding:
         self,
         container: InputContainer,
         output: int,
-        job: Job,
+        job: TranscodeOptions,
         progress: Callable[[float], None],
     ) -> None:
         self._job = job

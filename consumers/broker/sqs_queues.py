@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consumers.aws import make_client
 from consumers.broker.address import BrokerAddress
 from consumers.broker.inbox import BrokerLostError
 from consumers.broker.topology import MissingQueueError
 from consumers.errors import PermanentError
+from consumers.network.aws import make_client
 
 #: By which services that speak SQS' protocols say that there is no such queue.
 _MISSING = {

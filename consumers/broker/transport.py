@@ -6,7 +6,7 @@ from typing import Any
 
 from kombu.transport import SQS, virtual
 
-from consumers.aws import make_client
+from consumers.network.aws import make_client
 
 
 class Channel(SQS.Channel):  # type: ignore[misc]

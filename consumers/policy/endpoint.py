@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import prompt
-from consumers.policy.likeliest import score
-from consumers.policy.tokens import SEAM
+from consumers.policy.logprobs import score
+from consumers.policy.tokenizer import SEAM
 from consumers.runtime.observer import SILENT, Observer
 
 #: The most that the API tells of a position.

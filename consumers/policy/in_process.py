@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError
-from consumers.policy.loading import Quantisation, chosen_device, import_libraries, load
+from consumers.policy.model import Quantisation, chosen_device, import_libraries, load
 from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
-from consumers.policy.tokens import PromptTokens, common_prefix
+from consumers.policy.tokenizer import PromptTokenizer, common_prefix
 from consumers.runtime.observer import SILENT, Observer
 
 #: How many policies' prefixes are kept. Of Gemma-2-9B, one takes 0.5 GB for a
@@ -30,7 +30,7 @@ class CopeJudge:
     def __init__(
         self,
         scorer: Scorer,
-        tokens: PromptTokens,
+        tokens: PromptTokenizer,
         *,
         model: str,
         adapter: str | None,
@@ -193,7 +193,7 @@ def load_judge(
     """
     libraries = import_libraries()
     loaded = load(libraries, model, adapter, chosen_device(device, libraries), quantisation)
-    tokens = PromptTokens(loaded.tokenizer)
+    tokens = PromptTokenizer(loaded.tokenizer)
     scorer = Scorer(libraries.torch, libraries.transformers, loaded.network, tokens.yes, tokens.no)
     return CopeJudge(
         scorer,

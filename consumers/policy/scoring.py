@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from consumers.errors import ConfigurationError, PermanentError, TransientError
-from consumers.speech.faults import is_device_fault
+from consumers.errors import ConfigurationError, PermanentError, TransientError, is_device_fault
 
 #: Tokens of a prefix that are computed at a time: attention takes memory by
 #: these times all before them.

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.documents.transcript import Segment, Word
-from consumers.speech.faults import is_device_fault
-from consumers.speech.libraries import Libraries
-from consumers.speech.models import find_alignment
+from consumers.errors import is_device_fault
+from consumers.speech.libraries import SpeechLibraries
+from consumers.speech.weights import find_alignment
 
 # A model with its metadata, as WhisperX's load_align_model gives them and align takes them.
 AlignModel: TypeAlias = tuple[Any, dict[str, Any]]
@@ -40,7 +40,7 @@ class CannotAlignError(Exception):
 class Aligner:
     """Alignment models by language, each loaded when it is first needed, and kept."""
 
-    def __init__(self, libraries: Libraries, models_root: Path, device: str) -> None:
+    def __init__(self, libraries: SpeechLibraries, models_root: Path, device: str) -> None:
         self._libraries = libraries
         self._models_root = models_root
         self._device = device

@@ -15,7 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from consumers.speech.models import INSTALL_SPEECH, SpeechSetupError
+from consumers.speech.weights import INSTALL_SPEECH, SpeechSetupError
 
 NOISY_LOGGERS = (
     "faster_whisper",
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Libraries:
+class SpeechLibraries:
     """The modules that recognition works with, ready for use."""
 
     alignment: ModuleType
@@ -53,7 +53,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def import_libraries() -> Libraries:
+def import_libraries() -> SpeechLibraries:
     """Import everything, once; it takes some ten seconds.
 
     Raises:
@@ -63,7 +63,7 @@ def import_libraries() -> Libraries:
     logging.getLogger("whisperx").addHandler(logging.NullHandler())
     with quiet():
         try:
-            libraries = Libraries(
+            libraries = SpeechLibraries(
                 alignment=import_module("whisperx.alignment"),
                 asr=import_module("whisperx.asr"),
                 fix_reproducibility=import_module(

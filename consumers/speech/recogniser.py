@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.documents.transcript import Transcript
-from consumers.errors import PermanentError, TransientError
+from consumers.errors import PermanentError, TransientError, is_device_fault
 
 SAMPLE_RATE = 16_000
 
-Outcome: TypeAlias = Transcript | PermanentError | TransientError
+Recognition: TypeAlias = Transcript | PermanentError | TransientError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +37,23 @@ class Recogniser(Protocol):
     def name(self) -> str:
         """The model's name, as it is stored with each transcript."""
 
-    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Outcome]:
+    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """One outcome per recording, in the group's order.
 
         Errors are returned and not raised, so that one bad recording never costs
         its group.
         """
+
+
+def recognition_error(exc: Exception, audio_id: str) -> PermanentError | TransientError:
+    """Turn an error into the recording's result, with its cause kept."""
+    if isinstance(exc, PermanentError | TransientError):
+        return exc
+    reason = f"{type(exc).__name__}: {exc}"
+    error: PermanentError | TransientError
+    if is_device_fault(exc):
+        error = TransientError(f"the device failed while {audio_id} was recognised: {reason}")
+    else:
+        error = PermanentError(f"{audio_id} cannot be recognised: {reason}")
+    error.__cause__ = exc
+    return error

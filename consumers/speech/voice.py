@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.speech.libraries import Libraries
+from consumers.speech.libraries import SpeechLibraries
 from consumers.speech.recogniser import SAMPLE_RATE
 
 # Start and end in seconds from the recording's start.
@@ -54,7 +54,7 @@ class VoiceDetector:
     def __init__(
         self,
         vad: Any,
-        libraries: Libraries,
+        libraries: SpeechLibraries,
         executor: Executor,
         *,
         batch_size: int,

@@ -21,16 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.documents.transcript import Segment, Transcript
-from consumers.errors import BadAudioError, PermanentError, TransientError
+from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
 from consumers.runtime.observer import SILENT, Observer
 from consumers.speech.alignment import Aligner
-from consumers.speech.faults import as_outcome, is_device_fault
 from consumers.speech.libraries import import_libraries, quiet
-from consumers.speech.loading import Engine, load_pipeline
-from consumers.speech.models import find_whisper
-from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Waveform
+from consumers.speech.pipeline import Engine, load_pipeline
+from consumers.speech.recogniser import SAMPLE_RATE, Recognition, Waveform, recognition_error
+from consumers.speech.transcriber import WindowTranscriber
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
-from consumers.speech.words import Writer
+from consumers.speech.weights import find_whisper
 
 Error: TypeAlias = PermanentError | TransientError
 
@@ -72,7 +71,7 @@ class WhisperXRecogniser:
         """Import WhisperX and load the model: some ten seconds.
 
         Args:
-            model: the ``WHISPER_MODEL`` setting (see ``consumers.speech.models``).
+            model: the ``WHISPER_MODEL`` setting (see ``consumers.speech.weights``).
             models_root: the folder of weights.
             device: ``cpu``, ``cuda``, or ``auto`` for the GPU if there is one.
             compute_type: CTranslate2's, by default int8 on the CPU and float16 on a GPU.
@@ -101,7 +100,7 @@ class WhisperXRecogniser:
         self._voice = VoiceDetector(
             pipeline.vad_model, self._libraries, self._executor, batch_size=BATCH[engine.device]
         )
-        self._writer = Writer(
+        self._writer = WindowTranscriber(
             pipeline,
             self._libraries,
             self._executor,
@@ -115,12 +114,12 @@ class WhisperXRecogniser:
         """The model's name, as it is stored with each transcript."""
         return self._name
 
-    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Outcome]:
+    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """One outcome per recording, in the group's order; errors are returned, not raised."""
         with self._lock, quiet():
             # PyTorch keeps this for each thread, and new ones take over what was set last.
             self._libraries.torch.set_num_threads(self._threads)
-            outcomes: dict[int, Outcome] = {}
+            outcomes: dict[int, Recognition] = {}
             heard: list[_Heard] = []
             for position, found in enumerate(self._listen(group)):
                 if isinstance(found, _Heard):
@@ -133,7 +132,7 @@ class WhisperXRecogniser:
                 outcomes |= self._recognise(list(same_language))
         return [outcomes[position] for position in range(len(group))]
 
-    def _listen(self, group: Sequence[Waveform]) -> Iterator[_Heard | Outcome]:
+    def _listen(self, group: Sequence[Waveform]) -> Iterator[_Heard | Recognition]:
         """Where there is speech in each recording, and its language."""
         faults = [_fault(waveform) for waveform in group]
         good = [each for each, fault in zip(group, faults, strict=True) if fault is None]
@@ -148,11 +147,11 @@ class WhisperXRecogniser:
         except Exception as exc:
             if len(group) > 1 and not is_device_fault(exc):
                 return [stretches for one in group for stretches in self._find_speech([one])]
-            return [as_outcome(exc, waveform.audio_id) for waveform in group]
+            return [recognition_error(exc, waveform.audio_id) for waveform in group]
 
     def _told(
         self, position: int, waveform: Waveform, found: list[Stretch] | Error
-    ) -> _Heard | Outcome:
+    ) -> _Heard | Recognition:
         """Tell a recording's language, if there is speech in it."""
         if isinstance(found, Exception):
             return found
@@ -164,17 +163,17 @@ class WhisperXRecogniser:
         try:
             language, probability, _ = self._whisper.detect_language(audio=next(heard.sounds()))
         except Exception as exc:
-            return as_outcome(exc, waveform.audio_id)
+            return recognition_error(exc, waveform.audio_id)
         return replace(heard, language=language, probability=float(probability))
 
-    def _recognise(self, heard: list[_Heard]) -> dict[int, Outcome]:
+    def _recognise(self, heard: list[_Heard]) -> dict[int, Recognition]:
         """Transcripts of recordings in one language; one by one where they fail together."""
         try:
             spoken = self._segments(heard)
         except Exception as exc:
             if len(heard) > 1 and not is_device_fault(exc):
                 return {k: v for one in heard for k, v in self._recognise([one]).items()}
-            return {one.position: as_outcome(exc, one.waveform.audio_id) for one in heard}
+            return {one.position: recognition_error(exc, one.waveform.audio_id) for one in heard}
         return {
             one.position: self._finish(one, segments)
             for one, segments in zip(heard, spoken, strict=True)
@@ -198,7 +197,7 @@ class WhisperXRecogniser:
             self._observer.model_filled(ratio)
         return spoken
 
-    def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Outcome:
+    def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Recognition:
         """Word times, where the language has an alignment model."""
         waveform = heard.waveform
         if not segments:
@@ -206,7 +205,7 @@ class WhisperXRecogniser:
         try:
             aligned = self._aligner.align(waveform.samples, heard.language, segments)
         except Exception as exc:
-            return as_outcome(exc, waveform.audio_id)
+            return recognition_error(exc, waveform.audio_id)
         return self._transcript(
             waveform, heard, aligned.segments, alignment=aligned.model, reason=aligned.reason
         )
@@ -238,7 +237,7 @@ def _fault(waveform: Waveform) -> Error | None:
     try:
         _check(waveform)
     except Exception as exc:
-        return as_outcome(exc, waveform.audio_id)
+        return recognition_error(exc, waveform.audio_id)
     return None
 
 

@@ -17,8 +17,8 @@ from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.scratch import Scratch
 from consumers.store import Store
+from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
 
 #: Names by which people mean sound. What a file is, its bytes say; its name only

@@ -22,10 +22,10 @@ from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.scratch import Scratch
 from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.stages.selection import Selection, select
 from consumers.store import ObjectGoneError, Store
+from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import COMPLETE, AudioId, BatchId, BatchKey, MalformedKeyError, parse_key
 

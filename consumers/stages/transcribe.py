@@ -17,12 +17,12 @@ from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.scratch import Scratch
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
-from consumers.speech.recogniser import Outcome as Result
+from consumers.speech.recogniser import Recognition as Result
 from consumers.stages.completion import Completion
 from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.store import Store, StoredObject
+from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_key
 

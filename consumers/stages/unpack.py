@@ -21,12 +21,12 @@ from consumers.database.rows import Archive, overwritten
 from consumers.documents.manifest import ManifestEntry, ManifestHead, ManifestWriter, read_manifest
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
 from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.stages.stored_archive import StoredArchive, archive_key, describe
 from consumers.store import Store, StoredObject
+from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import (
     OPUS,

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import IO, Any, BinaryIO
 
-from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
+from consumers.network.aws import make_client
 from consumers.runtime.observer import SILENT, Observer
 from consumers.store.download import Download, again
 from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
@@ -241,7 +241,7 @@ def connect_store(
 ) -> Store:
     """Make the bucket's adapter, whose failures the observer is told of.
 
-    For the other parameters see `consumers.aws.make_client`.
+    For the other parameters see `consumers.network.aws.make_client`.
     """
     return Store(
         make_client(

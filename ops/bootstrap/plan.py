@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumers.policy.folder import read_policies
+from consumers.policy.policy import read_policies
 from ops.bootstrap.amqp import keep_queues, make_queues
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.guess import settle

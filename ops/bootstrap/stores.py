@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from consumers.aws import make_client
 from consumers.broker.address import BrokerAddress
+from consumers.network.aws import make_client
 from events.routes import ROUTES, Route, queue_name, rule_id
 from ops.bootstrap.admin import admin_refusals, make_admin
 from ops.bootstrap.bucket import Bucket, make_bucket

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from consumers.errors import ConfigurationError
-from consumers.policy.folder import read_policy, read_text
 from consumers.policy.judge import Judge
-from consumers.policy.policy import Policy
+from consumers.policy.policy import Policy, read_policy, read_text
 from consumers.policy.structure import Problem, check_structure, read_labels
 from consumers.policy.windows import LEAST_ROOM
 

@@ -13,8 +13,8 @@ from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consumers.aws import make_client
 from consumers.errors import PermanentError, TransientError
+from consumers.network.aws import make_client
 from consumers.store import encoded_metadata
 from events.keys import BatchId
 from ops.wiring.environment import Environment

@@ -20,10 +20,10 @@ from consumers.database.rebuild import RebuildRepository
 from consumers.database.rows import Batch, Recording
 from consumers.documents.manifest import read_manifest
 from consumers.errors import BusyError, PermanentError
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import unretire
 from consumers.store import ObjectGoneError, Store
+from consumers.store.scratch import Scratch
 from events.keys import OPUS, AudioId, BatchId
 from ops.recovery.rebuild.batch_reader import BatchReader
 from ops.recovery.resend import Resender

@@ -34,7 +34,7 @@ MEMBER_TIME = 1_750_600_000  # 2025-06-22, in seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SpokenRecording:
     """A recording to make: ``rate`` in Hz, mono or stereo, MP3 or WAV by its path's suffix."""
 
     path: str
@@ -44,31 +44,31 @@ class Spoken:
 
 
 SPOKEN = (
-    Spoken(
+    SpokenRecording(
         "interviews/01 river.mp3",
         44_100,
         "stereo",
         "The river was very quiet this morning, and we walked home along the water.",
     ),
-    Spoken(
+    SpokenRecording(
         "interviews/02 railway.wav",
         8_000,
         "mono",
         "My grandfather worked on the railway for many years.",
     ),
-    Spoken(
+    SpokenRecording(
         "voicemail/appointment.mp3",
         8_000,
         "mono",
         "Please call me after lunch. I would like to change my appointment.",
     ),
-    Spoken(
+    SpokenRecording(
         "voicemail/café.wav",
         44_100,
         "stereo",
         "The coffee is on the table.",
     ),
-    Spoken(
+    SpokenRecording(
         "voicemail/weather.mp3",
         44_100,
         "stereo",
@@ -84,7 +84,7 @@ def speak(words: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
-def encode(wav: bytes, spoken: Spoken) -> bytes:
+def encode(wav: bytes, spoken: SpokenRecording) -> bytes:
     """The WAV file resampled and written in the recording's own format."""
     is_mp3 = spoken.path.endswith(".mp3")
     target = io.BytesIO()

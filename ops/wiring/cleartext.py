@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
-from consumers.loopback import is_loopback
+from consumers.network.loopback import is_loopback
 from ops.wiring.environment import Environment, SettingError
 
 #: The encrypted form of each scheme.

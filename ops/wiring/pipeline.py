@@ -16,12 +16,11 @@ from consumers.database.migrate import pending
 from consumers.database.review_items import ReviewItemRepository
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.errors import ConfigurationError, TransientError
-from consumers.policy.folder import read_policies
+from consumers.policy.policy import read_policies
 from consumers.runtime.account import Accountant
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
 from consumers.stages.moderate import Moderate, Standard
@@ -29,6 +28,7 @@ from consumers.stages.review import Review
 from consumers.stages.selection import Selection
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
+from consumers.store.scratch import Scratch
 from events.routes import Route, review_queue_name
 from ops.wiring.adapters import Adapters, make_store, make_topology, open_inbox, open_pool
 from ops.wiring.environment import Environment

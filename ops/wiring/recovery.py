@@ -13,9 +13,9 @@ from consumers.database.rebuild import RebuildRepository
 from consumers.database.review_items import ReviewItemRepository
 from consumers.database.review_queue import ReviewQueueRepository
 from consumers.database.sweep import DEFAULT_AGES, Ages, SweepRepository
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.store import Store
+from consumers.store.scratch import Scratch
 from ops.recovery.rebuild.rebuilder import THREADS, Rebuilder
 from ops.recovery.rebuild.review_restorer import ReviewRestorer
 from ops.recovery.reprocess import Reprocessor

@@ -17,7 +17,7 @@ from typing import Any
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
-from consumers.aws import make_client
+from consumers.network.aws import make_client
 
 #: Under which the results go: ``by-hand/{way}/{member's name}.opus``.
 PREFIX = "by-hand"

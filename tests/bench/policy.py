@@ -12,9 +12,9 @@ from itertools import count
 from typing import Any
 
 from consumers.policy.in_process import CopeJudge
-from consumers.policy.loading import Libraries, import_libraries
+from consumers.policy.model import PolicyLibraries, import_libraries
 from consumers.policy.scoring import Scorer
-from consumers.policy.tokens import PromptTokens
+from consumers.policy.tokenizer import PromptTokenizer
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -86,7 +86,7 @@ def _case(name: str, judge: CopeJudge, windows: Sequence[str]) -> Case:
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     libraries = import_libraries()
     shape = "gemma-2-9b" if conditions.device == "cuda" else "small"
-    tokens = PromptTokens(_tokenizer(libraries))
+    tokens = PromptTokenizer(_tokenizer(libraries))
     network = _network(libraries, shape, conditions.device)
     scorer = Scorer(libraries.torch, libraries.transformers, network, tokens.yes, tokens.no)
 
@@ -132,7 +132,7 @@ def _text(words: int, seed: int) -> str:
     return " ".join(f"w{(seed * 7 + n * n) % _WORDS}" for n in range(words))
 
 
-def _tokenizer(libraries: Libraries) -> Any:
+def _tokenizer(libraries: PolicyLibraries) -> Any:
     """A tokenizer for which each word is one token."""
     from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
 
@@ -142,7 +142,7 @@ def _tokenizer(libraries: Libraries) -> Any:
     return libraries.transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def _network(libraries: Libraries, shape: str, device: str) -> Any:
+def _network(libraries: PolicyLibraries, shape: str, device: str) -> Any:
     torch, transformers = libraries.torch, libraries.transformers
     config = transformers.Gemma2Config(**SHAPES[shape])
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Spoken MP3 files to be measured with: the same ones wherever they are made."""
+"""SpokenRecording MP3 files to be measured with: the same ones wherever they are made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumers.errors import ConfigurationError
-from ops.sample.make_sample import Spoken, encode, speak
+from ops.sample.make_sample import SpokenRecording, encode, speak
 from tests.harness.servers.process import require
 
 #: Of a clip: seconds at least and at most, and the words that take about so long.
@@ -111,4 +111,4 @@ def _joined(wavs: Sequence[bytes]) -> bytes:
 
 
 def _encoded(wav: bytes) -> bytes:
-    return encode(wav, Spoken("clip.mp3", _RATE, "stereo", ""))
+    return encode(wav, SpokenRecording("clip.mp3", _RATE, "stereo", ""))

@@ -17,8 +17,8 @@ from functools import partial
 from consumers.audio.decode import decode_opus
 from consumers.documents.transcript import Transcript
 from consumers.errors import ConfigurationError
-from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import Waveform
+from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 from tests.bench.benchmark import (
     Benchmark,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.speech.libraries import import_libraries
-from consumers.speech.loading import Engine, load_pipeline
-from consumers.speech.models import PACKAGED, find_whisper
+from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.recogniser import SAMPLE_RATE
+from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
 from tests.bench.speech_peers import BATCH, Texts
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from consumers.errors import ConfigurationError
 from consumers.speech.libraries import import_libraries, quiet
-from consumers.speech.models import PACKAGED, find_whisper
+from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
 from tests.bench.spoken import SpeechSample
 from tests.harness.servers.process import require

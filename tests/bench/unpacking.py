@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 
 from consumers.audio.decode import SAMPLE_RATE, decode_opus
-from consumers.aws import make_client
 from consumers.database.migrate import migrate
 from consumers.errors import ConfigurationError
+from consumers.network.aws import make_client
 from consumers.runtime.handler import Handler
 from consumers.runtime.observer import Observer, Silent
 from consumers.store import Store

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from consumers.speech.libraries import import_libraries, quiet
-from consumers.speech.loading import Engine, load_pipeline
-from consumers.speech.models import PACKAGED, find_whisper
+from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
+from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import (
     Benchmark,
     Case,

@@ -24,17 +24,17 @@ from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrate
-from consumers.policy.folder import read_policies
 from consumers.policy.judge import Judge
+from consumers.policy.policy import read_policies
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop, Stop
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
 from consumers.stages.moderate import Moderate, Standard
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
 from consumers.store import Store
+from consumers.store.scratch import Scratch
 from events.keys import BatchId
 from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import BatchProgress, look

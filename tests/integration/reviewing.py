@@ -22,11 +22,11 @@ from consumers.database.rows import Recording
 from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.review import Announcer, Review
 from consumers.stages.selection import Selection
 from consumers.store import Store
+from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
 from events.notification import decode, encode

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from consumers.database.batches import BatchRepository
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
 from consumers.stages.unpack import Unpack
 from consumers.store import Store, StoredObject
+from consumers.store.scratch import Scratch
 from events.keys import BatchId
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for

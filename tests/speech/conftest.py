@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import SAMPLE_RATE, Waveform
+from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 
 SAMPLE = Path(__file__).parents[2] / "ops" / "sample"

@@ -19,9 +19,9 @@ from consumers.documents.transcript import Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError
 from consumers.runtime.observer import Silent
 from consumers.speech.libraries import import_libraries, quiet
-from consumers.speech.models import PACKAGED
-from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Recogniser, Waveform
+from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
+from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 from tests.bench.spoken import spoken_recording
 
@@ -44,7 +44,7 @@ def word_errors(said: str, heard: str) -> float:
     return row[-1] / len(words(said))
 
 
-def transcripts(outcomes: Sequence[Outcome]) -> list[Transcript]:
+def transcripts(outcomes: Sequence[Recognition]) -> list[Transcript]:
     assert all(isinstance(outcome, Transcript) for outcome in outcomes), outcomes
     return [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
 
@@ -380,7 +380,7 @@ import sys
 from pathlib import Path
 sys.modules["whisperx"] = None  # an import of it fails, as where it is not installed
 import consumers.speech
-from consumers.speech.models import SpeechSetupError
+from consumers.speech.weights import SpeechSetupError
 from consumers.speech.whisper import WhisperXRecogniser
 try:
     WhisperXRecogniser("packaged:tiny.en", Path("nowhere"))

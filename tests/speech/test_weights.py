@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from consumers.documents.transcript import Transcript
-from consumers.speech.models import (
+from consumers.speech.recogniser import Waveform
+from consumers.speech.weights import (
     PACKAGED,
     PACKAGED_SHA256,
     SpeechSetupError,
@@ -17,7 +18,6 @@ from consumers.speech.models import (
     find_whisper,
     verify_sha256,
 )
-from consumers.speech.recogniser import Waveform
 from consumers.speech.whisper import WhisperXRecogniser
 
 FILES = ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from consumers.documents.transcript import Transcript, render
-from consumers.speech.models import PACKAGED
 from consumers.speech.recogniser import Recogniser, Waveform
+from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz"]

@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 
 import zstandard
 
-from consumers.archive import ArchiveLimits, Member, Source, read_archive
+from consumers.archive import ArchiveLimits, ArchiveSource, Member, read_archive
 
 RECORDINGS: Mapping[str, bytes] = {
     "a.wav": b"RIFF" + bytes(range(256)) * 5,
@@ -45,19 +45,21 @@ class MemorySource:
         return self.data[start : start + length]
 
 
-def as_read(source: Source | bytes, limits: ArchiveLimits = LIMITS) -> list[tuple[str, bytes]]:
+def as_read(
+    source: ArchiveSource | bytes, limits: ArchiveLimits = LIMITS
+) -> list[tuple[str, bytes]]:
     """Read path and content of all members; what is raised passes through."""
     source = MemorySource(source) if isinstance(source, bytes) else source
     return [(member.path, member.content.read()) for member in read_archive(source, limits)]
 
 
-def listed(source: Source | bytes, limits: ArchiveLimits = LIMITS) -> list[Member]:
+def listed(source: ArchiveSource | bytes, limits: ArchiveLimits = LIMITS) -> list[Member]:
     """Read the members alone, passing over their contents."""
     source = MemorySource(source) if isinstance(source, bytes) else source
     return list(read_archive(source, limits))
 
 
-def only_member(source: Source | bytes, limits: ArchiveLimits = LIMITS) -> Member:
+def only_member(source: ArchiveSource | bytes, limits: ArchiveLimits = LIMITS) -> Member:
     (member,) = listed(source, limits)
     return member
 

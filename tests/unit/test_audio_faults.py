@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumers.audio.container import open_media
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
-from consumers.audio.opened import open_media
 from consumers.audio.pool import TranscoderPool
-from consumers.audio.transcode import Job, transcode
+from consumers.audio.transcode import TranscodeOptions, transcode
 from consumers.errors import BadAudioError, TransientError
 from tests.unit.sounds import (
     Recipe,
@@ -179,7 +179,7 @@ def test_a_file_over_a_limit_is_refused_and_the_next_is_not(
 
 
 def test_a_full_disk_is_not_the_recordings_fault() -> None:
-    job = Job("wav", OpusSettings(), MediaLimits(), -60.0)
+    job = TranscodeOptions("wav", OpusSettings(), MediaLimits(), -60.0)
     with tempfile.TemporaryFile() as source, Path("/dev/full").open("wb") as full:
         source.write(wav(voice()))
         source.flush()

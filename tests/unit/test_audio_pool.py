@@ -21,8 +21,8 @@ from typing import BinaryIO
 import pytest
 
 from consumers.audio import process
-from consumers.audio.channel import Channel
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.audio.messages import MessageSocket
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.process import TranscoderProcess
 from consumers.errors import BadAudioError, TransientError
@@ -396,7 +396,7 @@ def test_children_go_away_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 )
 def test_an_answer_of_a_child_that_was_taken_over_is_not_believed(answer: bytes) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with Channel(ours) as channel, theirs:
+    with MessageSocket(ours) as channel, theirs:
         theirs.send(answer)
         with pytest.raises(ValueError):  # noqa: PT011 - whichever check finds it
             TranscoderProcess._result(channel.receive(timeout=1), 1000)

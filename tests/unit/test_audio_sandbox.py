@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.audio import confine, process, seccomp
+from consumers.audio import confinement, process, seccomp
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.process import TranscoderProcess
 from consumers.errors import BadAudioError, TransientError
@@ -144,7 +144,7 @@ def test_the_world_is_out_of_reach(child: TranscoderProcess, tmp_path: Path) -> 
 def test_no_other_system_call_is_let_through(child: TranscoderProcess) -> None:
     # Among them ptrace, process_vm_readv, pidfd_getfd, clone3, openat2, io_uring_setup; and
     # all of them again by their numbers of the x32 ABI.
-    allowed = [seccomp.X86_64.calls[name] for name in confine.ALLOWED_CALLS]
+    allowed = [seccomp.X86_64.calls[name] for name in confinement.ALLOWED_CALLS]
     # uretprobe and uprobe are shown to no filter; Linux ends whoever calls them by himself.
     allowed += [335, 336]
     answer, told = run(

@@ -16,9 +16,9 @@ import pytest
 import urllib3
 from minio.crypto import decrypt, encrypt
 
-from consumers.aws import make_client
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError, TransientError
+from consumers.network.aws import make_client
 from events.routes import ROUTES
 from ops.bootstrap.admin import admin_refusals, make_admin, read_config
 from ops.bootstrap.bucket import Bucket

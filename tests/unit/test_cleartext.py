@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.aws import make_client
+from consumers.network.aws import make_client
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings import DatabaseSettings, StoreSettings, read_broker_address
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.errors import ConfigurationError
-from consumers.policy.folder import read_policies
+from consumers.policy.policy import read_policies
 from ops.cli.commands.policy import policy
 from ops.policies import EXAMPLES
 

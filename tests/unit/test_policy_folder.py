@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumers.errors import ConfigurationError
-from consumers.policy.folder import read_policies, read_policy
-from consumers.policy.policy import Policy
+from consumers.policy.policy import Policy, read_policies, read_policy
 
 
 def write(root: Path, **files: str | bytes) -> Path:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.policy.folder import read_policies
+from consumers.policy.policy import read_policies
 from consumers.policy.structure import Label, check_structure, read_labels
 from ops.policies import EXAMPLES
 

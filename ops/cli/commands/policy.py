@@ -18,9 +18,8 @@ from consumers.documents.transcript import Segment
 from consumers.documents.verdict import DIGITS
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import clean
-from consumers.policy.folder import read_policies, read_policy
 from consumers.policy.judge import Judge
-from consumers.policy.policy import Policy
+from consumers.policy.policy import Policy, read_policies, read_policy
 from consumers.policy.structure import read_labels
 from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
 from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json

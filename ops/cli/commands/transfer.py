@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from consumers.aws import make_client
 from consumers.errors import ConfigurationError
+from consumers.network.aws import make_client
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
 from ops.ingest.transfer.report import TransferOutcome, TransferReport

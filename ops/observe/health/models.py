@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumers.speech.models import PACKAGED, SpeechSetupError, find_whisper
+from consumers.speech.weights import PACKAGED, SpeechSetupError, find_whisper
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import ModerationSettings, SpeechSettings

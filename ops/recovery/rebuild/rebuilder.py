@@ -13,10 +13,10 @@ from consumers.database.rebuild import RebuildRepository, StoredBatch
 from consumers.database.rows import Archive, BatchState, Recording
 from consumers.documents.manifest import ManifestEntry, ManifestHead, read_manifest
 from consumers.errors import BusyError, PermanentError
-from consumers.scratch import Scratch
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import retire
 from consumers.store import Store, StoredObject
+from consumers.store.scratch import Scratch
 from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
 from ops.recovery.rebuild.batch_reader import Announcement, BatchReader
 from ops.recovery.rebuild.review_restorer import ReviewRestorer

@@ -12,8 +12,8 @@ from consumers.database.review_queue import ReviewQueueRepository
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item_list import read_items
 from consumers.errors import PermanentError
-from consumers.scratch import Scratch
 from consumers.store import Store
+from consumers.store.scratch import Scratch
 from events.keys import BatchId, DecisionKey, MalformedKeyError, parse_key
 
 #: Rows that are written together.

@@ -12,7 +12,7 @@ import numpy as np
 
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError
-from consumers.speech.recogniser import SAMPLE_RATE, Outcome, Waveform
+from consumers.speech.recogniser import SAMPLE_RATE, Recognition, Waveform
 
 #: Seconds of a segment.
 _MINUTE = 60.0
@@ -26,12 +26,12 @@ class LengthRecogniser:
     def __init__(self) -> None:
         self.groups: list[int] = []
 
-    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Outcome]:
+    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """Give one outcome per recording, in the group's order."""
         self.groups.append(len(group))
         return [self._outcome(waveform) for waveform in group]
 
-    def _outcome(self, waveform: Waveform) -> Outcome:
+    def _outcome(self, waveform: Waveform) -> Recognition:
         samples = waveform.samples
         if not len(samples) or not np.isfinite(samples).all():
             return PermanentError("the samples are not sound")

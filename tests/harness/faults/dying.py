@@ -16,7 +16,7 @@ from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyVerdict
 from consumers.policy.judge import Judge
 from consumers.runtime.handler import Handler
-from consumers.speech.recogniser import Outcome, Recogniser, Waveform
+from consumers.speech.recogniser import Recogniser, Recognition, Waveform
 from consumers.store import Store, StoredObject
 from events.event import ObjectCreated
 from events.keys import (
@@ -173,7 +173,7 @@ class DyingRecogniser:
         """The model's name."""
         return self._recogniser.name
 
-    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Outcome]:
+    def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """See `consumers.speech.recogniser.Recogniser`."""
         outcomes = self._recogniser.transcribe(group)
         self._deaths.reach(DeathPoint.RECOGNISED)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from consumers.audio import confine, seccomp
+from consumers.audio import confinement, seccomp
 
 ROOT = Path(__file__).parents[2]
 PREPARED = """
 import ctypes, mmap, os, resource, signal, socket, subprocess, sys, threading, time
-from consumers.audio import confine, seccomp
-from consumers.audio.confine import start_cpu_budget
+from consumers.audio import confinement, seccomp
+from consumers.audio.confinement import start_cpu_budget
 from consumers.audio.media import MediaLimits
 
 def attempt(probe):
@@ -49,7 +49,7 @@ def ran(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def probed(probe: str, limits: str = "") -> str:
     """What becomes of an expression under confinement: "done" and its value, or its exception."""
-    result = ran(f"confine.confine(MediaLimits({limits}))\nattempt(lambda: {probe})")
+    result = ran(f"confinement.confine(MediaLimits({limits}))\nattempt(lambda: {probe})")
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -115,7 +115,7 @@ def test_a_file_cannot_grow_without_bound() -> None:
 
 def test_processor_time_is_bounded() -> None:
     result = ran("""
-        confine.confine(MediaLimits())
+        confinement.confine(MediaLimits())
         start_cpu_budget(0.2)
         while True:
             pass
@@ -125,7 +125,7 @@ def test_processor_time_is_bounded() -> None:
 
 def test_a_budget_is_for_one_job_and_can_be_lifted() -> None:
     result = ran("""
-        confine.confine(MediaLimits())
+        confinement.confine(MediaLimits())
         for _ in range(3):
             start_cpu_budget(0.3)
             end = time.process_time() + 0.15
@@ -147,7 +147,7 @@ def test_a_call_by_the_32_bit_door_kills() -> None:
         page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         page.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
         call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
-        confine.confine(MediaLimits())
+        confinement.confine(MediaLimits())
         print(call())
     """)
     assert (result.returncode, result.stdout) in ((-signal.SIGSYS, ""), (-signal.SIGSEGV, ""))
@@ -155,10 +155,10 @@ def test_a_call_by_the_32_bit_door_kills() -> None:
 
 def test_no_core_is_dumped_and_nothing_can_be_traced() -> None:
     result = ran("""
-        confine._prctl, kept = lambda *_: None, confine._prctl
-        confine.seccomp.install = lambda _: None
+        confinement._prctl, kept = lambda *_: None, confinement._prctl
+        confinement.seccomp.install = lambda _: None
         kept(4, 0)
-        confine.confine(MediaLimits())
+        confinement.confine(MediaLimits())
         print(resource.getrlimit(resource.RLIMIT_CORE), libc.prctl(3), sep="\\n")
     """)
     assert result.stdout == "(0, 0)\n0\n", result.stderr
@@ -168,17 +168,17 @@ def test_without_seccomp_there_is_no_network_and_no_file() -> None:
     result = ran("""
         from consumers.audio import child
         from consumers.audio.media import OpusSettings
-        from consumers.audio.transcode import Job
+        from consumers.audio.transcode import TranscodeOptions
         def missing(_):
             raise OSError(38, "no seccomp here")
-        confine.seccomp.install = missing
-        job = Job("wav", OpusSettings(), MediaLimits(), -60.0)
+        confinement.seccomp.install = missing
+        job = TranscodeOptions("wav", OpusSettings(), MediaLimits(), -60.0)
         os.write(scratch, child._known_sound())
         child._try_out(scratch, output := os.memfd_create("opus"), job)
         for end in pair:
             end.close()
         try:
-            print(confine.confine(MediaLimits()))
+            print(confinement.confine(MediaLimits()))
         except OSError as exc:
             print(exc)
             sys.exit(3)
@@ -207,15 +207,15 @@ def test_with_neither_nothing_is_decoded() -> None:
     result = ran("""
         def missing(*_):
             raise OSError(38, "not here")
-        confine.seccomp.install = confine.enter_empty_world = missing
-        confine.confine(MediaLimits())
+        confinement.seccomp.install = confinement.enter_empty_world = missing
+        confinement.confine(MediaLimits())
     """)
     assert result.returncode == 1
     assert "decoding cannot be confined here: [Errno 38] not here" in result.stderr
 
 
 def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
-    result = ran("confine.die_with_parent(os.getppid() + 1)")
+    result = ran("confinement.die_with_parent(os.getppid() + 1)")
     assert "ProcessLookupError" in result.stderr
 
 
@@ -223,5 +223,5 @@ def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
 def test_every_allowed_call_has_a_number_on_every_architecture(
     architecture: seccomp.Architecture,
 ) -> None:
-    assert set(confine.ALLOWED_CALLS) == set(architecture.calls)
+    assert set(confinement.ALLOWED_CALLS) == set(architecture.calls)
     assert len(set(architecture.calls.values())) == len(architecture.calls)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from consumers.loopback import is_loopback
+from consumers.network.loopback import is_loopback
 
 
 def make_client(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 
-from consumers.archive.members import KIB, MIB, Source
+from consumers.archive.members import KIB, MIB, ArchiveSource
 from consumers.errors import TransientError
 
 _FIRST_READ = 256 * KIB
@@ -13,7 +13,7 @@ _MOST_READ_AHEAD = 8 * MIB
 _GAP_BYTES = 64 * KIB
 
 
-def read_range(source: Source, start: int, length: int) -> bytes:
+def read_range(source: ArchiveSource, start: int, length: int) -> bytes:
     """Return exactly these bytes of the archive.
 
     Raises:
@@ -37,7 +37,7 @@ class RangedFile(io.RawIOBase):
             under them (``OSError``) for a fault of the data, and the truth must not be lost.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ArchiveSource) -> None:
         super().__init__()
         self._source = source
         self._size = source.size

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from consumers.speech.libraries import Libraries, quiet
-from consumers.speech.models import SpeechSetupError, WhisperWeights
+from consumers.speech.libraries import SpeechLibraries, quiet
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET
+from consumers.speech.weights import SpeechSetupError, WhisperWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Engine:
 
     @classmethod
     def chosen(
-        cls, device: str, compute_type: str | None, threads: int, libraries: Libraries
+        cls, device: str, compute_type: str | None, threads: int, libraries: SpeechLibraries
     ) -> Engine:
         """Fill in what was left open: the GPU if there is one, and the type that suits.
 
@@ -59,7 +59,7 @@ class Engine:
 
 
 def load_pipeline(
-    libraries: Libraries, weights: WhisperWeights, models_root: Path, engine: Engine
+    libraries: SpeechLibraries, weights: WhisperWeights, models_root: Path, engine: Engine
 ) -> Any:
     """A ``FasterWhisperPipeline`` with pyannote's voice detection, whose weights WhisperX carries.
 
@@ -86,7 +86,7 @@ def load_pipeline(
 
 
 def _whisper(
-    libraries: Libraries, weights: WhisperWeights, models_root: Path, engine: Engine
+    libraries: SpeechLibraries, weights: WhisperWeights, models_root: Path, engine: Engine
 ) -> Any:
     model = _single_encoding(libraries) if engine.encodes_singly else libraries.asr.WhisperModel
     return model(
@@ -100,7 +100,7 @@ def _whisper(
     )
 
 
-def _single_encoding(libraries: Libraries) -> Any:
+def _single_encoding(libraries: SpeechLibraries) -> Any:
     """WhisperX's ``WhisperModel``, whose encoder gets one window at a time."""
     storage_view = libraries.storage_view
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.speech.recogniser import SAMPLE_RATE
-from consumers.speech.words import Sound, Writer, Written
+from consumers.speech.transcriber import SampleArray, WindowText, WindowTranscriber
 
 FIRST = (
     "We walked home along the water, past the mill where my grandfather had worked for forty years"
@@ -29,17 +29,17 @@ SECOND = (
 SAID = f"{FIRST} {SECOND}"
 
 
-def sound(*, pause_at: float, seconds: float = 28.0) -> Sound:
+def sound(*, pause_at: float, seconds: float = 28.0) -> SampleArray:
     """Make noise with a pause of half a second in it."""
     samples = np.random.default_rng(0).normal(0, 0.1, round(seconds * SAMPLE_RATE))
     samples[round((pause_at - 0.25) * SAMPLE_RATE) : round((pause_at + 0.25) * SAMPLE_RATE)] = 0
     return samples.astype(np.float32)
 
 
-def write(sounds: Sequence[Sound], says: Callable[[float], Written]) -> list[Written]:
+def write(sounds: Sequence[SampleArray], says: Callable[[float], WindowText]) -> list[WindowText]:
     """Have windows written by a model that goes by their seconds."""
 
-    def generate(windows: Sequence[Sound], *_: object) -> dict[str, list[Any]]:
+    def generate(windows: Sequence[SampleArray], *_: object) -> dict[str, list[Any]]:
         written = [says(len(window) / SAMPLE_RATE) for window in windows]
         return {
             "text": [each.words for each in written],
@@ -56,20 +56,22 @@ def write(sounds: Sequence[Sound], says: Callable[[float], Written]) -> list[Wri
     )
     pipeline = SimpleNamespace(model=model, preprocess=dict, options=None)
     with ThreadPoolExecutor(2) as executor:
-        return Writer(pipeline, libraries, executor, batch_size=4, portions=2).write(sounds, "en")
+        return WindowTranscriber(pipeline, libraries, executor, batch_size=4, portions=2).write(
+            sounds, "en"
+        )
 
 
 def halved(
-    first: Written, second: Written, whole: str = "We walked home."
-) -> Callable[[float], Written]:
+    first: WindowText, second: WindowText, whole: str = "We walked home."
+) -> Callable[[float], WindowText]:
     """Say something of the whole window, and other things of its parts before and behind 12 s."""
     return lambda seconds: (
-        Written(whole, -0.2) if seconds > 20 else first if seconds < 14 else second
+        WindowText(whole, -0.2) if seconds > 20 else first if seconds < 14 else second
     )
 
 
 def test_what_says_too_little_is_heard_again_in_halves_that_part_at_a_pause() -> None:
-    says = halved(Written(FIRST, -0.1), Written(SECOND, -0.3))
+    says = halved(WindowText(FIRST, -0.1), WindowText(SECOND, -0.3))
     (written,) = write([sound(pause_at=12.0)], says)
     assert written.words == SAID
     assert -0.3 < written.avg_logprob < -0.1
@@ -78,9 +80,9 @@ def test_what_says_too_little_is_heard_again_in_halves_that_part_at_a_pause() ->
 def test_others_are_heard_once() -> None:
     heard = []
 
-    def says(seconds: float) -> Written:
+    def says(seconds: float) -> WindowText:
         heard.append(round(seconds, 1))
-        return Written(SAID if seconds > 10 else "Yes.", -0.1)
+        return WindowText(SAID if seconds > 10 else "Yes.", -0.1)
 
     write([sound(pause_at=12.0, seconds=seconds) for seconds in (25.0, 20.0, 8.0)], says)
     assert sorted(heard) == [8.0, 20.0, 25.0]
@@ -90,24 +92,24 @@ def test_halves_that_say_too_little_are_halved() -> None:
     said = {28: "We walked home.", 12: FIRST, 16: "until"}
     (written,) = write(
         [sound(pause_at=12.0)],
-        lambda seconds: Written(said.get(round(seconds), SECOND[: round(8 * seconds)]), -0.1),
+        lambda seconds: WindowText(said.get(round(seconds), SECOND[: round(8 * seconds)]), -0.1),
     )
     assert written.words.startswith(f"{FIRST} {SECOND[:30]}")
 
 
 @pytest.mark.parametrize("little", ["you", ""])
 def test_of_noise_little_is_said_however_often_it_is_heard(little: str) -> None:
-    (written,) = write([sound(pause_at=12.0)], lambda _: Written(little, -0.2))
+    (written,) = write([sound(pause_at=12.0)], lambda _: WindowText(little, -0.2))
     assert written.words == little
 
 
 def test_what_a_model_is_not_sure_of_counts_for_nothing() -> None:
-    says = halved(Written(FIRST, -1.5), Written(SECOND, -1.5))
+    says = halved(WindowText(FIRST, -1.5), WindowText(SECOND, -1.5))
     assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
 
 
 def test_repetitions_count_for_nothing() -> None:
-    says = halved(Written("thank you very much " * 9, -0.1), Written("thank you " * 20, -0.1))
+    says = halved(WindowText("thank you very much " * 9, -0.1), WindowText("thank you " * 20, -0.1))
     assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
 
 
@@ -115,9 +117,9 @@ def test_repetitions_count_for_nothing() -> None:
 def test_no_sound_is_lost_between_halves(pause_at: float, seconds: float) -> None:
     heard: list[float] = []
 
-    def says(length: float) -> Written:
+    def says(length: float) -> WindowText:
         heard.append(length)
-        return Written("Yes." if length > 25 else SAID, -0.1)
+        return WindowText("Yes." if length > 25 else SAID, -0.1)
 
     write([sound(pause_at=pause_at, seconds=seconds)], says)
     whole, *halves = heard

@@ -22,7 +22,7 @@ _NOISY_LOGGERS = ("accelerate", "bitsandbytes", "peft", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
-class Libraries:
+class PolicyLibraries:
     """The modules that judging works with, ready for use."""
 
     torch: ModuleType
@@ -32,14 +32,14 @@ class Libraries:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class PolicyModel:
     """A model ready to be asked, and what turns text into its tokens."""
 
     network: Any
     tokenizer: Any
 
 
-def import_libraries() -> Libraries:
+def import_libraries() -> PolicyLibraries:
     """Import everything, once; it takes some seconds.
 
     Raises:
@@ -49,7 +49,7 @@ def import_libraries() -> Libraries:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with _quiet():
-            libraries = Libraries(
+            libraries = PolicyLibraries(
                 torch=import_module("torch"),
                 transformers=import_module("transformers"),
                 peft=import_module("peft"),
@@ -67,7 +67,7 @@ def import_libraries() -> Libraries:
     return libraries
 
 
-def chosen_device(device: str, libraries: Libraries) -> str:
+def chosen_device(device: str, libraries: PolicyLibraries) -> str:
     """Fill in what ``auto`` leaves open: the GPU if there is one.
 
     Raises:
@@ -84,12 +84,12 @@ def chosen_device(device: str, libraries: Libraries) -> str:
 
 
 def load(
-    libraries: Libraries,
+    libraries: PolicyLibraries,
     model: Path,
     adapter: Path | None,
     device: str,
     quantisation: Quantisation,
-) -> Loaded:
+) -> PolicyModel:
     """Load a model and its adapter from their folders, and nothing from anywhere else.
 
     Args:
@@ -129,10 +129,10 @@ def load(
     if adapter is not None:
         with _explained(f"the policy adapter {adapter} (POLICY_ADAPTER)", device, quantisation):
             network = _adapted(libraries, network, adapter, is_merged=quantisation == "none")
-    return Loaded(network.eval(), tokenizer)
+    return PolicyModel(network.eval(), tokenizer)
 
 
-def _adapted(libraries: Libraries, network: Any, adapter: Path, *, is_merged: bool) -> Any:
+def _adapted(libraries: PolicyLibraries, network: Any, adapter: Path, *, is_merged: bool) -> Any:
     model = libraries.peft.PeftModel.from_pretrained(
         network, adapter, is_trainable=False, local_files_only=True
     )
@@ -145,7 +145,7 @@ def _adapted(libraries: Libraries, network: Any, adapter: Path, *, is_merged: bo
     return model.get_base_model()
 
 
-def _check_fit(libraries: Libraries, model: Any, adapter: Path) -> None:
+def _check_fit(libraries: PolicyLibraries, model: Any, adapter: Path) -> None:
     """Tensors that the base has no place for are dropped without a word; that is not this judge."""
     # "auto", the default for embeddings, can ask the Hub whether the base has others.
     own = libraries.peft.get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -164,7 +164,7 @@ def _check_fit(libraries: Libraries, model: Any, adapter: Path) -> None:
         )
 
 
-def _quantised(libraries: Libraries, quantisation: Quantisation) -> dict[str, Any]:
+def _quantised(libraries: PolicyLibraries, quantisation: Quantisation) -> dict[str, Any]:
     """Options of transformers' loader.
 
     4 bits are NF4 with nested scales, computed in bfloat16, as QLoRA has them

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.documents.transcript.repetition import compression_ratio
-from consumers.speech.libraries import Libraries
+from consumers.speech.libraries import SpeechLibraries
 from consumers.speech.recogniser import SAMPLE_RATE
 
-Sound: TypeAlias = NDArray[np.float32]
+SampleArray: TypeAlias = NDArray[np.float32]
 
 # Of UTF-8 for a second of sound: speech is ten to twenty in any script. What has fewer, and
 # is long enough to be told by, may be a part of what is said.
@@ -30,7 +30,7 @@ _PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WindowText:
     """The text of a window, and the mean logarithm of its tokens' probabilities."""
 
     words: str
@@ -41,21 +41,21 @@ class Written:
         """Bytes of UTF-8."""
         return len(self.words.encode())
 
-    def followed_by(self, other: Written) -> Written:
+    def followed_by(self, other: WindowText) -> WindowText:
         """Both as one text."""
         if not (self.words and other.words):
             return self if self.words else other
         size = self.size + other.size
-        return Written(
+        return WindowText(
             f"{self.words} {other.words}",
             (self.avg_logprob * self.size + other.avg_logprob * other.size) / size,
         )
 
 
-_Hear: TypeAlias = Callable[[Sequence[Sound]], list[Written]]
+_Hear: TypeAlias = Callable[[Sequence[SampleArray]], list[WindowText]]
 
 
-class Writer:
+class WindowTranscriber:
     """WhisperX's model, on windows of any number of recordings.
 
     WhisperX's pipeline makes the features of a batch, then waits for the model, and
@@ -69,7 +69,7 @@ class Writer:
     def __init__(
         self,
         pipeline: Any,
-        libraries: Libraries,
+        libraries: SpeechLibraries,
         executor: Executor,
         *,
         batch_size: int,
@@ -90,7 +90,7 @@ class Writer:
         self._batch_size = batch_size
         self._portions = portions
 
-    def write(self, sounds: Sequence[Sound], language: str) -> list[Written]:
+    def write(self, sounds: Sequence[SampleArray], language: str) -> list[WindowText]:
         """What is said in each window, in order.
 
         Args:
@@ -106,7 +106,7 @@ class Writer:
         )
         return self._heard(sounds, partial(self._written, tokenizer=tokenizer))
 
-    def _heard(self, sounds: Sequence[Sound], hear: _Hear) -> list[Written]:
+    def _heard(self, sounds: Sequence[SampleArray], hear: _Hear) -> list[WindowText]:
         """Hear windows; those of which too little is written as halves, too."""
         written = self._in_batches(sounds, hear)
         sparse = [
@@ -120,17 +120,17 @@ class Writer:
                     written[n] = whole
         return written
 
-    def _in_batches(self, sounds: Sequence[Sound], hear: _Hear) -> list[Written]:
+    def _in_batches(self, sounds: Sequence[SampleArray], hear: _Hear) -> list[WindowText]:
         # A batch is decoded until its longest text is whole.
         order = sorted(range(len(sounds)), key=lambda n: -len(sounds[n]))
         portions = list(_portions(order, self._batch_size, self._portions))
         batches = ([sounds[n] for n in portion] for portion in portions)
-        written: dict[int, Written] = {}
+        written: dict[int, WindowText] = {}
         for portion, result in zip(portions, self._executor.map(hear, batches), strict=True):
             written.update(zip(portion, result, strict=True))
         return [written[n] for n in range(len(sounds))]
 
-    def _written(self, sounds: Sequence[Sound], tokenizer: Any) -> list[Written]:
+    def _written(self, sounds: Sequence[SampleArray], tokenizer: Any) -> list[WindowText]:
         pipeline = self._pipeline
         features = [pipeline.preprocess({"inputs": sound})["inputs"] for sound in sounds]
         output = pipeline.model.generate_segment_batched(
@@ -138,16 +138,16 @@ class Writer:
         )
         # PostgreSQL's text and jsonb cannot hold NUL, which is one of Whisper's tokens.
         return [
-            Written(text.replace("\0", "").strip(), float(avg_logprob))
+            WindowText(text.replace("\0", "").strip(), float(avg_logprob))
             for text, avg_logprob in zip(output["text"], output["avg_logprob"], strict=True)
         ]
 
 
-def _is_sparse(written: Written, seconds: float) -> bool:
+def _is_sparse(written: WindowText, seconds: float) -> bool:
     return seconds >= _LONG_SECONDS and written.size < _FEW_BYTES * seconds
 
 
-def _is_speech(written: Written, seconds: float) -> bool:
+def _is_speech(written: WindowText, seconds: float) -> bool:
     """Tell what was said from what is made up over noise: that says little, or is unsure of it."""
     return (
         not _is_sparse(written, seconds)
@@ -156,7 +156,7 @@ def _is_speech(written: Written, seconds: float) -> bool:
     )
 
 
-def _halves(sound: Sound) -> tuple[Sound, Sound]:
+def _halves(sound: SampleArray) -> tuple[SampleArray, SampleArray]:
     """Divide a window where it is quietest, a quarter or more from either end."""
     frame = round(_PAUSE_SECONDS * SAMPLE_RATE)
     middle = sound[len(sound) // 4 : -(len(sound) // 4)]

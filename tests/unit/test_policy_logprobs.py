@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.errors import PermanentError
-from consumers.policy.likeliest import TOLERANCE, score
+from consumers.policy.logprobs import TOLERANCE, score
 
 YES, NO = 0, 1
 

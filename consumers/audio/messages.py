@@ -14,17 +14,17 @@ from types import TracebackType
 _MESSAGE_BYTES = 1 << 16
 
 
-class ChannelClosedError(Exception):
+class PeerGoneError(Exception):
     """The other side is gone."""
 
 
-class Channel:
+class MessageSocket:
     """One end of the pair."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
-    def __enter__(self) -> Channel:
+    def __enter__(self) -> MessageSocket:
         return self
 
     def __exit__(
@@ -43,12 +43,12 @@ class Channel:
         """Send one message, and copies of open file descriptors with it.
 
         Raises:
-            ChannelClosedError: The other side is gone.
+            PeerGoneError: The other side is gone.
         """
         try:
             socket.send_fds(self._end, [json.dumps(message).encode()], files)
         except (BrokenPipeError, ConnectionResetError) as exc:
-            raise ChannelClosedError from exc
+            raise PeerGoneError from exc
 
     def receive(self, *, timeout: float | None = None) -> dict[str, object]:
         """Wait for one message; descriptors that come with it are not taken.
@@ -57,7 +57,7 @@ class Channel:
             timeout: Seconds to wait; forever if None.
 
         Raises:
-            ChannelClosedError: The other side is gone.
+            PeerGoneError: The other side is gone.
             TimeoutError: Nothing came in time.
             ValueError: What came is not a JSON object.
         """
@@ -65,26 +65,26 @@ class Channel:
         try:
             packet = self._end.recv(_MESSAGE_BYTES)
         except ConnectionResetError as exc:
-            raise ChannelClosedError from exc
+            raise PeerGoneError from exc
         return _parsed(packet)
 
     def receive_with_files(self, count: int) -> tuple[dict[str, object], list[int]]:
         """Wait for one message and up to ``count`` descriptors, which are the caller's to close.
 
         Raises:
-            ChannelClosedError: The other side is gone.
+            PeerGoneError: The other side is gone.
             ValueError: What came is not a JSON object.
         """
         try:
             packet, files, _, _ = socket.recv_fds(self._end, _MESSAGE_BYTES, count)
         except ConnectionResetError as exc:
-            raise ChannelClosedError from exc
+            raise PeerGoneError from exc
         return _parsed(packet), files
 
 
 def _parsed(packet: bytes) -> dict[str, object]:
     if not packet:
-        raise ChannelClosedError
+        raise PeerGoneError
     try:
         message = json.loads(packet)
     except RecursionError as exc:

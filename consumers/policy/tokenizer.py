@@ -12,7 +12,7 @@ from consumers.policy.cope import NO, YES, prompt
 SEAM = 8
 
 
-class PromptTokens:
+class PromptTokenizer:
     """Makes a causal model's tokens of policies and contents, and counts them."""
 
     def __init__(self, tokenizer: Any) -> None:

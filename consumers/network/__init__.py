@@ -1,0 +1,1 @@
+"""How servers are reached: clients of AWS' protocols, and addresses of this machine."""
