@@ -15,11 +15,12 @@ from kombu import Connection
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
 from consumers.broker.delivery import ATTEMPT, Delivery
-from consumers.broker.inbox import BrokerLostError, Inbox
+from consumers.broker.errors import BrokerLostError
+from consumers.broker.inbox import Inbox
 from consumers.broker.renewal import LOSSES, Renewal
 from consumers.broker.topology import Topology, check_topology
-from consumers.runtime.bell import Bell
-from consumers.runtime.verdict import Retry
+from consumers.broker.verdict import Retry
+from consumers.broker.waker import Waker
 from events.routes import Route
 
 #: A delivery that was lost so often may be what its consumers die of. A lost
@@ -98,15 +99,15 @@ class AmqpInbox(Inbox):
     def _begin(self, delivery: Delivery) -> None:
         self._renewal.begin(delivery)
 
-    def drain(self, timeout: float, bell: Bell | None = None) -> None:
-        """Take what has arrived; waits for it until the bell rings, or ``timeout`` seconds.
+    def drain(self, timeout: float, waker: Waker | None = None) -> None:
+        """Take what has arrived; waits for it until woken, or ``timeout`` seconds.
 
         Raises:
             BrokerLostError: The connection broke.
         """
         self._check_connected()
         with self._translated():
-            self._connection.connection.handle_arrived(timeout, bell)
+            self._connection.connection.handle_arrived(timeout, waker)
 
     def keep(self) -> None:
         """Send heartbeats, and renew the hold on long work."""
@@ -193,7 +194,7 @@ def open_amqp_inbox(
     *,
     prefetch: int,
     receive: Callable[[Delivery], None],
-    topology: Topology | None = None,
+    topology: Topology,
     settings: AmqpSettings | None = None,
 ) -> AmqpInbox:
     """Connect, and begin to consume.
@@ -202,7 +203,6 @@ def open_amqp_inbox(
         BrokerLostError: RabbitMQ can't be reached, or refuses.
         MissingQueueError: One of the route's queues is not there.
     """
-    topology = topology or Topology(address.prefix)
     settings = settings or AmqpSettings()
     with connected(
         make_connection(

@@ -13,7 +13,7 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_session import AmqpSession
 from consumers.broker.dead import Held
 from consumers.broker.delivery import attempt_in
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError
 from consumers.broker.letter import Letter, LetterIds, Mark
 from consumers.errors import TransientError
 from events.routes import Route, dead_letter_queue_name

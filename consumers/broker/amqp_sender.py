@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_session import PATIENCE, AmqpSession
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.broker.publishing import publish
-from consumers.broker.topology import MissingQueueError, Topology
+from consumers.broker.topology import Topology
 from events.routes import Route, dead_letter_queue_name, queue_name
 
 #: AMQP's reply code of a message that leads to no queue.

@@ -10,8 +10,7 @@ from amqp.exceptions import NotFound
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
-from consumers.broker.inbox import BrokerLostError
-from consumers.broker.topology import MissingQueueError
+from consumers.broker.errors import BrokerLostError, MissingQueueError
 
 #: Seconds to wait for the broker's answers and confirms.
 PATIENCE = 30.0

@@ -15,8 +15,8 @@ from kombu.exceptions import KombuError
 from kombu.transport import pyamqp
 
 from consumers.broker.address import BrokerAddress
+from consumers.broker.errors import BrokerLostError
 from consumers.broker.frames import FrameConnection
-from consumers.broker.inbox import BrokerLostError
 
 #: Whatever py-amqp and kombu raise where the broker does not answer as it should.
 AMQP_ERRORS: tuple[type[Exception], ...] = (OSError, AMQPError, MessageNacked, KombuError)

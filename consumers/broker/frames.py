@@ -18,7 +18,7 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
 
-from consumers.runtime.bell import Bell
+from consumers.broker.waker import Waker
 
 #: Bytes to ask for at a time.
 _CHUNK = 1 << 18
@@ -77,26 +77,26 @@ class _Reading:
         self._at = end + 1
         return kind, channel, self._arrived[begin:end]
 
-    def receive_what_came(self, timeout: float, bell: Bell | None) -> None:
-        """Receive once; waits until there is something, the bell rings, or so many seconds.
+    def receive_what_came(self, timeout: float, waker: Waker | None) -> None:
+        """Receive once; waits until there is something, it is woken, or so many seconds.
 
         Raises:
             OSError: The connection broke.
         """
-        if not self._is_ready(timeout, bell):
+        if not self._is_ready(timeout, waker):
             return
         # What came by TLS can be the part of something that is deciphered as a whole.
         with suppress(TimeoutError), self.having_timeout(0):
             self._receive()
 
-    def _is_ready(self, timeout: float, bell: Bell | None) -> bool:
+    def _is_ready(self, timeout: float, waker: Waker | None) -> bool:
         sock = self.sock
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        if bell is not None:
-            poll.register(bell, select.POLLIN)
+        if waker is not None:
+            poll.register(waker, select.POLLIN)
         return any(which == sock.fileno() for which, _ in poll.poll(timeout * 1000))
 
     def _receive(self) -> None:
@@ -152,8 +152,8 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
             **settings,
         )
 
-    def handle_arrived(self, timeout: float, bell: Bell | None) -> None:
-        """Handle all that has arrived; waits for it until the bell rings, or so many seconds.
+    def handle_arrived(self, timeout: float, waker: Waker | None) -> None:
+        """Handle all that has arrived; waits for it until woken, or so many seconds.
 
         Raises:
             OSError: The connection broke.
@@ -162,7 +162,7 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
         transport = self.transport
         frame = transport.arrived_frame()
         if frame is None:
-            transport.receive_what_came(timeout, bell)
+            transport.receive_what_came(timeout, waker)
             frame = transport.arrived_frame()
         while frame is not None:
             self.on_inbound_frame(frame)

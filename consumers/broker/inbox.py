@@ -16,16 +16,12 @@ from kombu import Connection, Consumer, Queue
 from kombu.exceptions import KombuError
 
 from consumers.broker.delivery import ATTEMPT, Delivery
+from consumers.broker.errors import BrokerLostError
 from consumers.broker.isolation import Isolation
 from consumers.broker.publishing import publish
-from consumers.errors import TransientError
-from consumers.runtime.bell import Bell
-from consumers.runtime.verdict import Ack, DeadLetter, Retry, Verdict
+from consumers.broker.verdict import Ack, DeadLetter, Retry, Verdict
+from consumers.broker.waker import Waker
 from events.routes import Route, dead_letter_queue_name, queue_name
-
-
-class BrokerLostError(TransientError):
-    """The connection to the broker broke; what was in hand will be delivered again."""
 
 
 class Inbox(ABC):
@@ -89,17 +85,17 @@ class Inbox(ABC):
     def _begin(self, delivery: Delivery) -> None:
         """Note that a delivery has arrived."""
 
-    def drain(self, timeout: float, bell: Bell | None = None) -> None:
+    def drain(self, timeout: float, waker: Waker | None = None) -> None:
         """Take what arrives within ``timeout`` seconds.
 
         Args:
             timeout: Seconds to wait for it.
-            bell: Ends the wait at once, where the broker's library can wait for both.
+            waker: Ends the wait at once, where the broker's library can wait for both.
 
         Raises:
             BrokerLostError: The connection broke.
         """
-        del bell
+        del waker
         with self._translated():
             try:
                 self._connection.drain_events(timeout=timeout)

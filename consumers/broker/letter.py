@@ -40,7 +40,7 @@ class Letter:
     Attributes:
         id: Stays the same for as long as it lies there.
         route: Whose queue it came from, and goes back to.
-        reason: One of `consumers.runtime.verdict.REASONS`.
+        reason: One of `consumers.broker.verdict.REASONS`.
         error: What went wrong, for people.
         attempts: How often it was tried; None where it does not say.
         dead_at: Since when it is dead; None where nobody knows.

@@ -54,21 +54,19 @@ class Sender(Protocol):
         """
 
 
-def open_sender(
-    address: BrokerAddress, topology: Topology | None = None
-) -> AbstractContextManager[Sender]:
+def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextManager[Sender]:
     """Send to the broker of the address for as long as the block runs.
 
     It connects with its first request.
 
     Args:
         address: Where the broker is; it tells its kind.
-        topology: What bootstrap made, of a RabbitMQ; None for the defaults.
+        topology: The queues that bootstrap declared on a RabbitMQ.
     """
     if address.is_amqp:
         from consumers.broker.amqp_sender import open_amqp_sender  # noqa: PLC0415
 
-        return open_amqp_sender(address, topology or Topology(address.prefix))
+        return open_amqp_sender(address, topology)
     # Only here, as botocore is large.
     from consumers.broker.sqs_sender import open_sqs_sender  # noqa: PLC0415
 

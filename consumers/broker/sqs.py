@@ -15,7 +15,7 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.inbox import Inbox
 from consumers.broker.transport import Transport
-from consumers.runtime.verdict import Retry
+from consumers.broker.verdict import Retry
 from events.routes import Route, queue_name
 
 #: Seconds until SQS delivers again what a consumer took and did not settle. A

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.inbox import BrokerLostError
-from consumers.broker.topology import MissingQueueError
+from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.errors import PermanentError
 from consumers.network.aws import make_client
 

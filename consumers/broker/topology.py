@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import connected, make_connection
-from consumers.errors import ConfigurationError, TransientError
-from consumers.runtime.verdict import BUSY_DELAY, RETRY_DELAYS
+from consumers.broker.errors import MissingQueueError
+from consumers.errors import ConfigurationError
 from events.routes import (
     ROUTES,
     Route,
@@ -37,9 +37,6 @@ from events.routes import (
 DELIVERY_LIMIT = 20
 
 _UNLIMITED = 2_000_000_000
-
-#: Every delay that a verdict can ask for.
-DELAYS = tuple(sorted({*RETRY_DELAYS, BUSY_DELAY}))
 
 #: Seconds after which the long work of a dead consumer comes again.
 LEASE_RETURN = 10.0
@@ -77,7 +74,7 @@ class Topology:
     """
 
     prefix: str
-    delays: tuple[float, ...] = field(default=DELAYS)
+    delays: tuple[float, ...]
     delivery_limit: int = DELIVERY_LIMIT
 
     def queues(self, route: Route) -> tuple[QueueSpec, ...]:
@@ -155,7 +152,7 @@ def declare_queue(channel: Any, spec: QueueSpec) -> None:
 
 def declare_topology(
     address: BrokerAddress,
-    topology: Topology | None = None,
+    topology: Topology,
     *,
     routes: Sequence[Route] = ROUTES,
     dry_run: bool = False,
@@ -164,7 +161,7 @@ def declare_topology(
 
     Args:
         address: A RabbitMQ's.
-        topology: What is to be there; None for the deployment's own.
+        topology: What is to be there.
         routes: Whose queues.
         dry_run: Only look.
 
@@ -175,7 +172,6 @@ def declare_topology(
         ConfigurationError: It is there in another form, or the user may not make it.
         BrokerLostError: RabbitMQ can't be reached.
     """
-    topology = topology or Topology(address.prefix)
     exchange = exchange_name(topology.prefix)
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
         channel = connection.default_channel
@@ -234,10 +230,6 @@ def check_topology(channel: Any, topology: Topology, route: Route) -> None:
             raise MissingQueueError(
                 f"queue {spec.name} is not there: run dropscribe bootstrap"
             ) from exc
-
-
-class MissingQueueError(TransientError):
-    """A queue is missing, until bootstrap makes it."""
 
 
 @contextmanager

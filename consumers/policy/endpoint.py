@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,6 @@ from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import prompt
 from consumers.policy.logprobs import score
 from consumers.policy.tokenizer import SEAM
-from consumers.runtime.observer import SILENT, Observer
 
 #: The most that the API tells of a position.
 _LIKELIEST = 5
@@ -46,7 +45,7 @@ class EndpointJudge:
         ca_file: Path | None,
         batch_size: int,
         context: int,
-        observer: Observer = SILENT,
+        on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Make a client; nothing is asked yet.
 
@@ -58,7 +57,7 @@ class EndpointJudge:
             ca_file: Certificates that vouch for the server's, in PEM; None for the system's.
             batch_size: The most prompts in one request.
             context: The most tokens of a prompt.
-            observer: Is told how full requests are.
+            on_batch: Called after each request with its share of ``batch_size``, from 0 to 1.
 
         Raises:
             ConfigurationError: The package `openai` is not installed, or the certificates can't
@@ -69,7 +68,7 @@ class EndpointJudge:
         self._model = model
         self._batch_size = batch_size
         self._context = context
-        self._observer = observer
+        self._on_batch = on_batch
         self._client = self._openai.OpenAI(
             base_url=url,
             # It wants one; a server that wants none does not look at it.
@@ -127,7 +126,7 @@ class EndpointJudge:
         for start in range(0, len(contents), self._batch_size):
             batch = contents[start : start + self._batch_size]
             answer = self._complete([prompt(policy, content) for content in batch])
-            self._observer.model_filled(len(batch) / self._batch_size)
+            self._on_batch(len(batch) / self._batch_size)
             scores += map(self._score, self._choices(answer, len(batch)))
         return scores
 

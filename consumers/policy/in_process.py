@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError
 from consumers.policy.model import Quantisation, chosen_device, import_libraries, load
 from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
 from consumers.policy.tokenizer import PromptTokenizer, common_prefix
-from consumers.runtime.observer import SILENT, Observer
 
 #: How many policies' prefixes are kept. Of Gemma-2-9B, one takes 0.5 GB for a
 #: policy of 1,500 tokens; they make way when memory is short.
@@ -37,7 +36,7 @@ class CopeJudge:
         batch_size: int,
         context: int,
         reuses_prefix: bool = True,
-        observer: Observer = SILENT,
+        on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Take a loaded model; see `load_judge`.
 
@@ -49,7 +48,7 @@ class CopeJudge:
             batch_size: The most contents at a time.
             context: The most tokens of a prompt.
             reuses_prefix: Whether what a policy's prompts have in common is computed once.
-            observer: Is told how full batches are.
+            on_batch: Called after each batch with its share of ``batch_size``, from 0 to 1.
 
         Raises:
             ConfigurationError: The model was not made for such a context.
@@ -65,7 +64,7 @@ class CopeJudge:
         self._batch_size = batch_size
         self._context = context
         self._reuses_prefix = reuses_prefix
-        self._observer = observer
+        self._on_batch = on_batch
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
 
     @property
@@ -117,7 +116,7 @@ class CopeJudge:
             batch = rows[len(scores) : len(scores) + size]
             try:
                 scores += self._scorer.scores(batch, prefix)
-                self._observer.model_filled(len(batch) / self._batch_size)
+                self._on_batch(len(batch) / self._batch_size)
                 continue
             except NoMemoryError:
                 if not self._forget(all_but=prefix) and len(batch) == 1:
@@ -171,7 +170,7 @@ def load_judge(
     batch_size: int,
     context: int,
     reuses_prefix: bool = True,
-    observer: Observer = SILENT,
+    on_batch: Callable[[float], None] = lambda _: None,
 ) -> CopeJudge:
     """Load a judge from folders of weights; of 9 billion parameters it takes a minute or two.
 
@@ -185,7 +184,7 @@ def load_judge(
         batch_size: The most contents that are judged at a time.
         context: The most tokens of a prompt.
         reuses_prefix: Whether what a policy's prompts have in common is computed once.
-        observer: Is told how full batches are.
+        on_batch: Called after each batch with its share of ``batch_size``, from 0 to 1.
 
     Raises:
         ConfigurationError: Something is not installed, the weights are not there or don't fit
@@ -203,5 +202,5 @@ def load_judge(
         batch_size=batch_size,
         context=context,
         reuses_prefix=reuses_prefix,
-        observer=observer,
+        on_batch=on_batch,
     )

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from consumers.broker.verdict import Verdict
 from consumers.runtime.observer import Observer
-from consumers.runtime.verdict import Verdict
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId, MalformedKeyError, RecordingKey, batch_in, parse_key
 

@@ -22,13 +22,14 @@ from typing import Any, Protocol, TypeVar
 
 from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
+from consumers.broker.verdict import Ack
+from consumers.broker.waker import Waker
 from consumers.errors import ConfigurationError, TransientError
 from consumers.runtime.account import Accountant
 from consumers.runtime.arrivals import Arrivals
-from consumers.runtime.bell import Bell
 from consumers.runtime.handler import Handler
 from consumers.runtime.observer import SILENT
-from consumers.runtime.verdict import RETRY_DELAYS, Ack
+from consumers.runtime.retry_policy import RETRY_DELAYS
 from consumers.runtime.worker import Judged, Worker
 from events.routes import Route
 
@@ -106,7 +107,7 @@ class Loop:
         )
         self._arrivals = Arrivals()
         self._finished: queue.SimpleQueue[Sequence[Judged]] = queue.SimpleQueue()
-        self._bell: Bell
+        self._waker: Waker
         self._broken: BaseException | None = None
         self._at_work: set[int] = set()
 
@@ -117,7 +118,7 @@ class Loop:
             BaseException: What ended a work thread: a fault of this program's,
                 after which only a new process can be trusted.
         """
-        with Bell() as self._bell:
+        with Waker() as self._waker:
             self._run(stop)
 
     def _run(self, stop: Stop) -> None:
@@ -173,10 +174,10 @@ class Loop:
             while not stop.asked.is_set():
                 self._settle_finished(inbox)
                 inbox.keep()
-                inbox.drain(_POLL, self._bell)
+                inbox.drain(_POLL, self._waker)
                 self._arrivals.put(received)
                 received.clear()
-                self._bell.hush()
+                self._waker.clear()
             self._wind_down(inbox, received, stop)
         except ConfigurationError:
             # No delivery is to blame, and the next process may fail just so.
@@ -245,12 +246,12 @@ class Loop:
             while group := self._arrivals.take(self._handler.group, _LINGER):
                 self._at_work.add(threading.get_ident())
                 self._finished.put(self._worker.judged(group))
-                self._bell.ring()
+                self._waker.wake()
                 self._at_work.discard(threading.get_ident())
         except BaseException as exc:
             # The connection's thread raises it, rather than wait for verdicts for ever.
             self._broken = exc
-            self._bell.ring()
+            self._waker.wake()
 
 
 def _waiting(things: queue.SimpleQueue[T]) -> Iterator[T]:

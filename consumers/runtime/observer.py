@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from consumers.runtime.verdict import Verdict
+from consumers.broker.verdict import Verdict
 from events.keys import AudioId, BatchId
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.broker.delivery import Delivery
+from consumers.broker.verdict import DeadLetter, Retry, Verdict, name_of
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.runtime.account import Account, Accountant
 from consumers.runtime.handler import Handler
-from consumers.runtime.verdict import DeadLetter, Retry, Verdict, combined, name_of, verdict_for
+from consumers.runtime.retry_policy import combined, verdict_for
 from events.event import ObjectCreated
 from events.keys import batch_of
 from events.notification import MalformedNotificationError, decode

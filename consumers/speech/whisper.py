@@ -9,7 +9,7 @@ with their recordings afterwards.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
-from consumers.runtime.observer import SILENT, Observer
 from consumers.speech.alignment import Aligner
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.pipeline import Engine, load_pipeline
@@ -66,7 +65,7 @@ class WhisperXRecogniser:
         compute_type: str | None = None,
         batch_size: int = 16,
         threads: int = 4,
-        observer: Observer = SILENT,
+        on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Import WhisperX and load the model: some ten seconds.
 
@@ -77,7 +76,7 @@ class WhisperXRecogniser:
             compute_type: CTranslate2's, by default int8 on the CPU and float16 on a GPU.
             batch_size: stretches of up to 30 seconds that go through the model at once.
             threads: of the CPU.
-            observer: is told how full batches are.
+            on_batch: called after each batch with its share of ``batch_size``, from 0 to 1.
 
         Raises:
             SpeechSetupError: a package, the weights or the device are missing or wrong.
@@ -89,7 +88,7 @@ class WhisperXRecogniser:
         self._name = weights.name
         self._batch_size = batch_size
         self._threads = threads
-        self._observer = observer
+        self._on_batch = on_batch
         self._lock = threading.Lock()
         self._whisper = pipeline.model
         self._is_multilingual: bool = self._whisper.model.is_multilingual
@@ -194,7 +193,7 @@ class WhisperXRecogniser:
             for one in heard
         ]
         for ratio in _fills(len(sounds), self._batch_size):
-            self._observer.model_filled(ratio)
+            self._on_batch(ratio)
         return spoken
 
     def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Recognition:

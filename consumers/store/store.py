@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import IO, Any, BinaryIO
 
 from consumers.errors import PermanentError, TransientError
 from consumers.network.aws import make_client
-from consumers.runtime.observer import SILENT, Observer
 from consumers.store.download import Download, again
 from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.refusals import (
@@ -33,10 +32,12 @@ class Store:
     refuses for the moment, and `PermanentError` where it forbids.
     """
 
-    def __init__(self, client: Any, bucket: str, observer: Observer = SILENT) -> None:
+    def __init__(
+        self, client: Any, bucket: str, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
         self.bucket = bucket
-        self._observer = observer
+        self._on_failure = on_failure
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -47,7 +48,7 @@ class Store:
         except ObjectGoneError:
             raise
         except (TransientError, PermanentError):
-            self._observer.store_failed()
+            self._on_failure()
             raise
 
     def head(self, key: str) -> StoredObject | None:
@@ -237,11 +238,12 @@ def connect_store(
     ca_file: str | None = None,
     timeout: float = 60.0,
     connections: int = 32,
-    observer: Observer = SILENT,
+    on_failure: Callable[[], None] = lambda: None,
 ) -> Store:
-    """Make the bucket's adapter, whose failures the observer is told of.
+    """Make the bucket's adapter.
 
-    For the other parameters see `consumers.network.aws.make_client`.
+    ``on_failure`` is called whenever a request fails, except for a missing object. For the
+    other parameters see `consumers.network.aws.make_client`.
     """
     return Store(
         make_client(
@@ -255,5 +257,5 @@ def connect_store(
             connections=connections,
         ),
         bucket,
-        observer,
+        on_failure,
     )

@@ -22,7 +22,7 @@ from consumers.policy.judge import Judge
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import OpenInbox
 from consumers.runtime.observer import SILENT, Observer
-from consumers.runtime.verdict import BUSY_DELAY
+from consumers.runtime.retry_policy import possible_delays
 from consumers.speech.recogniser import Recogniser
 from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
@@ -64,7 +64,7 @@ def make_store(environment: Environment, observer: Observer = SILENT) -> Store:
         bucket=settings.bucket,
         ca_file=settings.ca_file,
         timeout=settings.timeout,
-        observer=observer,
+        on_failure=observer.store_failed,
     )
 
 
@@ -107,7 +107,7 @@ def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Re
         compute_type=settings.compute_type,
         batch_size=settings.batch_size,
         threads=settings.threads,
-        observer=observer,
+        on_batch=observer.model_filled,
     )
 
 
@@ -132,7 +132,7 @@ def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Ite
             ca_file=None if settings.endpoint_ca_file is None else Path(settings.endpoint_ca_file),
             batch_size=settings.batch_size,
             context=settings.context,
-            observer=observer,
+            on_batch=observer.model_filled,
         ) as judge:
             yield judge
         return
@@ -146,7 +146,7 @@ def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Ite
         quantisation=settings.quantisation,
         batch_size=settings.batch_size,
         context=settings.context,
-        observer=observer,
+        on_batch=observer.model_filled,
     )
 
 
@@ -180,8 +180,8 @@ def route_named(name: str) -> Route:
 
 def make_topology(environment: Environment) -> Topology:
     """Describe the queues of a RabbitMQ."""
-    delays = {*LoopSettings.read(environment).delays, BUSY_DELAY}
-    return Topology(read_broker_address(environment).prefix, delays=tuple(sorted(delays)))
+    delays = possible_delays(LoopSettings.read(environment).delays)
+    return Topology(read_broker_address(environment).prefix, delays)
 
 
 def open_inbox(environment: Environment, route: Route) -> OpenInbox:

@@ -18,6 +18,7 @@ from typing import Any
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import connected, make_connection
 from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
+from consumers.runtime.retry_policy import possible_delays
 from events.routes import queue_name
 from ops.wiring.adapters import route_named
 from tests.bench.apart import Make, apart
@@ -123,9 +124,10 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
 def _declare(url: str) -> None:
     """Make everybody's queues: ours as bootstrap does, and Celery's in the same form."""
     address = BrokerAddress.parse(url, region="", prefix=_PREFIX)
-    for _ in declare_topology(address, routes=[_ROUTE]):
+    topology = Topology(_PREFIX, possible_delays())
+    for _ in declare_topology(address, topology, routes=[_ROUTE]):
         pass
-    specs = {spec.name: spec for spec in Topology(_PREFIX).queues(_ROUTE)}
+    specs = {spec.name: spec for spec in topology.queues(_ROUTE)}
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
         for spec in (QueueSpec(_CELERY, specs[_QUEUE].arguments), dramatiq_queue(_DRAMATIQ)):
             declare_queue(connection.default_channel, spec)

@@ -19,6 +19,7 @@ from consumers.broker.delivery import Delivery
 from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import Sender, open_sender
 from consumers.broker.topology import Topology, declare_topology
+from consumers.runtime.retry_policy import possible_delays
 from events.routes import (
     dead_letter_queue_name,
     delay_queue_name,
@@ -30,6 +31,9 @@ from events.routes import (
 from tests.contracts.loop import ROUTE, Opener, notification
 
 PREFIX = "dropscribe"
+
+#: What bootstrap declares if no setting says otherwise.
+TOPOLOGY = Topology(PREFIX, possible_delays())
 
 
 class RabbitQueues:

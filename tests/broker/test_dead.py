@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import amqp
 import pytest
 
-from consumers.broker.topology import MissingQueueError, declare_topology
+from consumers.broker.errors import MissingQueueError
+from consumers.broker.topology import declare_topology
 from events.keys import ArchiveKey, AudioId, BatchId
 from events.routes import ROUTES, dead_letter_queue_name
 from ops.recovery.dead_letters import Selection, found, replay

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from consumers.broker.topology import declare_topology
-from consumers.runtime.verdict import BUSY_DELAY
+from consumers.runtime.retry_policy import BUSY_DELAY
 from events.routes import exchange_name, rule_id
 from ops.observe.health.check import Check
 from ops.observe.health.checks import CHECKS

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError
 from consumers.broker.topology import declare_topology
 from events.event import ObjectCreated
-from tests.broker.queues import RabbitQueues
+from tests.broker.queues import TOPOLOGY, RabbitQueues
 from tests.contracts.loop import Recorder, eventually, notification, running
 from tests.harness.servers.rabbitmq import rabbitmq
 
@@ -104,11 +104,11 @@ def test_a_connection_by_tls_is_kept_through_idle_time_and_work(address: BrokerA
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(address: BrokerAddress) -> None:
     with pytest.raises(BrokerLostError, match="certificate verify failed"):
-        list(declare_topology(replace(address, ca_file=None)))
+        list(declare_topology(replace(address, ca_file=None), TOPOLOGY))
 
 
 def test_a_certificate_of_another_host_is_refused(address: BrokerAddress) -> None:
     assert address.endpoint is not None
     elsewhere = address.endpoint.replace("127.0.0.1", "localhost")
     with pytest.raises(BrokerLostError, match="certificate"):
-        list(declare_topology(replace(address, endpoint=elsewhere)))
+        list(declare_topology(replace(address, endpoint=elsewhere), TOPOLOGY))

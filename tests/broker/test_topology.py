@@ -10,31 +10,31 @@ import amqp
 import pytest
 
 from consumers.broker.amqp import open_amqp_inbox
-from consumers.broker.inbox import BrokerLostError
-from consumers.broker.topology import DELAYS, Topology, count_messages, declare_topology
+from consumers.broker.errors import BrokerLostError
+from consumers.broker.topology import count_messages, declare_topology
 from consumers.errors import ConfigurationError, TransientError
-from consumers.runtime.verdict import BUSY_DELAY, RETRY_DELAYS
+from consumers.runtime.retry_policy import BUSY_DELAY, RETRY_DELAYS
 from events.event import ObjectCreated
 from events.routes import ROUTES, delay_queue_name
-from tests.broker.queues import PREFIX, RabbitQueues
+from tests.broker.queues import PREFIX, TOPOLOGY, RabbitQueues
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
 from tests.harness.servers.rabbitmq import RabbitNode
 
 
 def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
-    foreseen = list(declare_topology(address, dry_run=True))
-    assert len(foreseen) == 1 + len(ROUTES) * (2 + len(DELAYS)) + 1
+    foreseen = list(declare_topology(address, TOPOLOGY, dry_run=True))
+    assert len(foreseen) == 1 + len(ROUTES) * (2 + len(TOPOLOGY.delays)) + 1
     assert all(missing for _, missing in foreseen)
-    assert list(declare_topology(address)) == foreseen
-    assert not any(missing for _, missing in declare_topology(address))
-    inbox = open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+    assert list(declare_topology(address, TOPOLOGY)) == foreseen
+    assert not any(missing for _, missing in declare_topology(address, TOPOLOGY))
+    inbox = open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None, topology=TOPOLOGY)
     inbox.close()
 
 
 def test_only_what_is_asked_for_is_made(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
-    made = [what for what, _ in declare_topology(address, routes=ROUTES[:1])]
+    made = [what for what, _ in declare_topology(address, TOPOLOGY, routes=ROUTES[:1])]
     assert made[:3] == [
         f"exchange {PREFIX}",
         f"queue {PREFIX}-unpack-dead",
@@ -60,11 +60,10 @@ def test_the_review_queue_is_nobody_s_to_fill(queues: RabbitQueues) -> None:
 
 
 def test_each_verdict_has_a_queue_of_its_delay() -> None:
-    topology = Topology(PREFIX)
     for seconds in (*RETRY_DELAYS, BUSY_DELAY):
-        assert topology.delay_queue(ROUTE, seconds) == delay_queue_name(PREFIX, ROUTE, seconds)
-    assert topology.delay_queue(ROUTE, 11) == delay_queue_name(PREFIX, ROUTE, 60)
-    assert topology.delay_queue(ROUTE, 9999) == delay_queue_name(PREFIX, ROUTE, 600)
+        assert TOPOLOGY.delay_queue(ROUTE, seconds) == delay_queue_name(PREFIX, ROUTE, seconds)
+    assert TOPOLOGY.delay_queue(ROUTE, 11) == delay_queue_name(PREFIX, ROUTE, 60)
+    assert TOPOLOGY.delay_queue(ROUTE, 9999) == delay_queue_name(PREFIX, ROUTE, 600)
 
 
 def test_what_is_there_in_another_form_is_said(queues: RabbitQueues) -> None:
@@ -78,14 +77,14 @@ def test_what_is_there_in_another_form_is_said(queues: RabbitQueues) -> None:
 def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
     address = replace(queues.address, secret_key="hush")
     with pytest.raises(BrokerLostError) as caught:
-        list(declare_topology(address))
+        list(declare_topology(address, TOPOLOGY))
     assert "hush" not in str(caught.value)
 
 
 def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     with pytest.raises(TransientError, match=r"-dead is not there: run dropscribe bootstrap"):
-        open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None)
+        open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None, topology=TOPOLOGY)
 
 
 def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:

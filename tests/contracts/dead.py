@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from consumers.broker.dead import DeadLetters
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError
 from consumers.errors import BadAudioError
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, AudioId, BatchId

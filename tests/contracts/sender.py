@@ -7,9 +7,8 @@ from typing import Protocol
 
 import pytest
 
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.broker.sender import Sender
-from consumers.broker.topology import MissingQueueError
 from consumers.errors import TransientError
 from events.notification import encode
 from tests.contracts.loop import ROUTE, Queues, Recorder, eventually, running, settled

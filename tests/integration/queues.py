@@ -16,7 +16,7 @@ from consumers.broker.sender import Sender, open_sender
 from consumers.runtime.loop import OpenInbox
 from events.routes import dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap import bootstrap
-from ops.wiring.adapters import open_inbox
+from ops.wiring.adapters import make_topology, open_inbox
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.contracts.loop import ROUTE, Opener, notification
@@ -40,6 +40,7 @@ class EmbeddedQueues:
         self._environment = environment
         self.open_inbox = open_inbox(environment, ROUTE)
         self.address = address = read_broker_address(environment)
+        self._topology = make_topology(environment)
         self._sqs: Any = boto3.client(
             "sqs",
             endpoint_url=address.endpoint,
@@ -90,7 +91,7 @@ class EmbeddedQueues:
         return ["-m", "tests.integration.consumer", *arguments]
 
     def sender(self) -> AbstractContextManager[Sender]:
-        return open_sender(self.address)
+        return open_sender(self.address, self._topology)
 
     @property
     def review_queue(self) -> str:
@@ -100,7 +101,8 @@ class EmbeddedQueues:
         return take(self._sqs, self._url(self.review_queue))
 
     def away_sender(self) -> AbstractContextManager[Sender]:
-        return open_sender(replace(self.address, endpoint="http://127.0.0.1:9"))
+        away = replace(self.address, endpoint="http://127.0.0.1:9")
+        return open_sender(away, self._topology)
 
     def dead_letters(self) -> DeadLetters:
         return make_dead_letters(self.address)

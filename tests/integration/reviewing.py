@@ -15,6 +15,7 @@ import structlog
 
 from consumers.audio.clip import cut_clip
 from consumers.broker.sender import open_sender
+from consumers.broker.topology import Topology
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import open_pool
 from consumers.database.review_items import ReviewItemRepository
@@ -129,7 +130,7 @@ class ReviewBatch:
     def _handler(self, step: StepHook, sample: float) -> Iterator[Review]:
         with (
             open_pool(self.url, size=2, name="review") as pool,
-            open_sender(self._address) as sender,
+            open_sender(self._address, Topology(self._address.prefix, delays=())) as sender,
         ):
             yield Review(
                 store=cast("Store", _Steps(self.store, step, "write")),

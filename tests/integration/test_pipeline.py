@@ -11,7 +11,7 @@ import pytest
 
 from consumers.errors import PermanentError, TransientError
 from consumers.runtime.handler import Handler
-from consumers.runtime.verdict import RETRY_DELAYS
+from consumers.runtime.retry_policy import RETRY_DELAYS
 from consumers.store import Store
 from events.event import ObjectCreated
 from events.keys import AudioId

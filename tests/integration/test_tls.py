@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consumers.broker.inbox import BrokerLostError
+from consumers.broker.errors import BrokerLostError
 from consumers.broker.sender import open_sender
 from consumers.errors import TransientError
 from ops.bootstrap import bootstrap
 from ops.ingest.drop import Dropper
-from ops.wiring.adapters import make_store, open_inbox, route_named, utc_now
+from ops.wiring.adapters import make_store, make_topology, open_inbox, route_named, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.integration.certificates import certify, tls_in_front_of
@@ -54,7 +54,8 @@ def test_all_works_by_tls(pipeline: Pipeline, tmp_path: Path) -> None:
     progress = pipeline.run(archive(tmp_path, tar_of(RECORDINGS)))
     assert progress.state == "complete"
     assert progress.counts == {"transcribed": 3}
-    with open_sender(read_broker_address(pipeline.environment)) as sender:
+    address = read_broker_address(pipeline.environment)
+    with open_sender(address, make_topology(pipeline.environment)) as sender:
         assert sender.depth(UNPACK) == 0
 
 
@@ -85,7 +86,7 @@ def test_queues_that_are_not_trusted_are_refused(distrusting: Environment) -> No
     with pytest.raises(BrokerLostError, match=_REFUSED):
         open_inbox(distrusting, UNPACK)(prefetch=1, receive=lambda _: None)
     with (
-        open_sender(read_broker_address(distrusting)) as sender,
+        open_sender(read_broker_address(distrusting), make_topology(distrusting)) as sender,
         pytest.raises(BrokerLostError, match=_REFUSED),
     ):
         sender.depth(UNPACK)

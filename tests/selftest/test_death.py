@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.topology import declare_topology
+from consumers.broker.topology import Topology, declare_topology
 from consumers.database.migrate import migrate
 from consumers.database.stages import put_stage
+from consumers.runtime.retry_policy import possible_delays
 from events.keys import BatchId
 from ops.wiring.adapters import make_store, open_database
 from ops.wiring.environment import Environment
@@ -100,7 +101,7 @@ def variables(
     migrate(url)
     put_stage(url, is_on=True, dry_run=False)
     address = BrokerAddress.parse(vhost, region="default", prefix="dropscribe")
-    for _ in declare_topology(address):
+    for _ in declare_topology(address, Topology(address.prefix, possible_delays())):
         pass
     policies = tmp_path / "policies"
     policies.mkdir()

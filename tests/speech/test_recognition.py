@@ -17,7 +17,6 @@ import pytest
 
 from consumers.documents.transcript import Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.runtime.observer import Silent
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
@@ -133,23 +132,13 @@ def test_the_words_are_those_that_whisperx_finds_in_each_file(
     ]
 
 
-class Fills(Silent):
-    """Remembers how full batches were."""
-
-    def __init__(self) -> None:
-        self.ratios: list[float] = []
-
-    def model_filled(self, ratio: float) -> None:
-        self.ratios.append(ratio)
-
-
 def test_batches_of_one_give_the_same_words(
     sample: dict[str, Waveform], recogniser: Recogniser, tmp_path: Path
 ) -> None:
     group = [sample["voicemail/café.wav"], sample["interviews/02 railway.wav"]]
-    fills = Fills()
+    ratios: list[float] = []
     one_at_a_time = WhisperXRecogniser(
-        PACKAGED, tmp_path, device="cpu", batch_size=1, observer=fills
+        PACKAGED, tmp_path, device="cpu", batch_size=1, on_batch=ratios.append
     )
 
     heard = transcripts(one_at_a_time.transcribe(group))
@@ -157,7 +146,7 @@ def test_batches_of_one_give_the_same_words(
     assert [one.text for one in heard] == [
         one.text for one in transcripts(recogniser.transcribe(group))
     ]
-    assert fills.ratios == [1.0] * sum(len(one.segments) for one in heard)
+    assert ratios == [1.0] * sum(len(one.segments) for one in heard)
 
 
 def test_a_long_recording_is_heard_to_its_end(

@@ -12,10 +12,10 @@ import pytest
 import structlog
 
 from consumers.broker.delivery import Delivery
+from consumers.broker.verdict import NAMES
 from consumers.errors import BadAudioError, BusyError, TransientError
 from consumers.runtime.account import Account, Accountant
 from consumers.runtime.observer import SILENT, stage
-from consumers.runtime.verdict import NAMES
 from consumers.runtime.worker import Worker
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId

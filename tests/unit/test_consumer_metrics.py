@@ -7,8 +7,8 @@ import threading
 import pytest
 from prometheus_client import generate_latest
 
+from consumers.broker.verdict import REASONS, Ack, DeadLetter, Retry
 from consumers.runtime.observer import Observer, Silent, stage
-from consumers.runtime.verdict import REASONS, Ack, DeadLetter, Retry
 from consumers.speech.whisper import _fills
 from events.keys import AudioId, BatchId
 from events.routes import ROUTES

@@ -13,7 +13,7 @@ import pytest
 from amqp.exceptions import UnexpectedFrame
 
 from consumers.broker.frames import FrameConnection
-from consumers.runtime.bell import Bell
+from consumers.broker.waker import Waker
 
 
 def frame(payload: bytes, *, end: int = 0xCE) -> bytes:
@@ -92,11 +92,11 @@ def test_a_broker_that_hangs_up_is_told(line: Line) -> None:
     assert not line.transport.connected
 
 
-def test_a_bell_ends_the_wait_for_what_does_not_come(line: Line) -> None:
-    with Bell() as bell:
-        threading.Timer(0.05, bell.ring).start()
+def test_a_waker_ends_the_wait_for_what_does_not_come(line: Line) -> None:
+    with Waker() as waker:
+        threading.Timer(0.05, waker.wake).start()
         begun = time.monotonic()
-        line.transport.receive_what_came(10, bell)
+        line.transport.receive_what_came(10, waker)
         assert time.monotonic() - begun < 5
         assert line.transport.arrived_frame() is None
 

@@ -16,7 +16,8 @@ from consumers.broker.dead import DeadLetters
 from consumers.broker.letter import Letter
 from consumers.broker.opening import make_dead_letters
 from consumers.broker.sender import open_sender
-from consumers.runtime.verdict import REASONS
+from consumers.broker.topology import Topology
+from consumers.broker.verdict import REASONS
 from events.keys import BatchId
 from events.routes import ROUTES
 from ops.cli.commands.parameters import BATCH
@@ -149,9 +150,11 @@ def replay_command(
     environment = Environment(os.environ)
     _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
     selection = _selection(environment, route, reason, batch, ids)
+    address = read_broker_address(environment)
     with (
         open_database(environment) as database,
-        open_sender(read_broker_address(environment)) as sender,
+        # What only sends needs no delay queues.
+        open_sender(address, Topology(address.prefix, delays=())) as sender,
     ):
         done = replay(_queues(environment), sender, database, selection)
         _report("replayed", done, ids, as_json=as_json)

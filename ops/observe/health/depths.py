@@ -10,8 +10,9 @@ from amqp.exceptions import NotFound
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.connection import connected, make_connection
+from consumers.broker.errors import MissingQueueError
 from consumers.broker.sqs_queues import SqsQueues
-from consumers.broker.topology import MissingQueueError, Topology
+from consumers.broker.topology import Topology
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
 
 #: What of SQS' attributes waits, and what somebody has in hand.

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
+from consumers.broker.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
 from consumers.runtime.observer import Observer
-from consumers.runtime.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
 from events.keys import AudioId, BatchId
 from ops.observe.metrics.liveness import LoopHealth
 

@@ -4,17 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.broker.verdict import Ack, DeadLetter, Retry, Verdict
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
-from consumers.runtime.verdict import (
-    BUSY_DELAY,
-    RETRY_DELAYS,
-    Ack,
-    DeadLetter,
-    Retry,
-    Verdict,
-    combined,
-    verdict_for,
-)
+from consumers.runtime.retry_policy import BUSY_DELAY, RETRY_DELAYS, combined, verdict_for
 
 verdicts = st.sampled_from(
     [

@@ -1,0 +1,63 @@
+"""How a delivery ends: in exactly one verdict, which the inbox turns into one broker action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Why a message is a dead letter.
+REASONS = ("permanent", "exhausted", "unexpected", "malformed", "lost")
+
+#: The verdicts' names in log lines and metrics: done; failed, to be retried; in
+#: another worker's hands, to be looked at again; given up.
+NAMES = ("ack", "retry", "wait", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The work is done, or there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Deliver it again.
+
+    Attributes:
+        after: Seconds to wait.
+        counts: Whether this was an attempt; waiting for another worker is not.
+        error: What went wrong, for people.
+    """
+
+    after: float
+    counts: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Keep it where a person can find, inspect and replay it.
+
+    Attributes:
+        reason: One of `REASONS`: ``permanent`` (the input is at fault),
+            ``exhausted`` (it failed too often), ``unexpected`` (it failed too often,
+            with an error that dropscribe does not know), ``malformed`` (it is not a
+            notification) or ``lost`` (it was redelivered too often without a verdict,
+            as a message that crashes its consumers is).
+        error: What went wrong, for people.
+    """
+
+    reason: str
+    error: str
+
+
+Verdict = Ack | Retry | DeadLetter
+
+
+def name_of(verdict: Verdict) -> str:
+    """Look up the verdict's name among `NAMES`."""
+    match verdict:
+        case Ack():
+            return "ack"
+        case Retry(counts=counts):
+            return "retry" if counts else "wait"
+        case DeadLetter():
+            return "dead"
