@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from consumers.errors import TransientError
+from consumers.store.errors import CutShortError
 from consumers.store.objects import StoredObject
-from consumers.store.refusals import CutShortError
 
 #: How often in a row a download that broke off is taken up again where it stopped.
 _RESUMES = 5

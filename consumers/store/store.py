@@ -7,19 +7,21 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from consumers.errors import PermanentError, TransientError
 from consumers.network.aws import make_client
 from consumers.store.download import Download, again
-from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
-from consumers.store.refusals import (
+from consumers.store.errors import (
     CutShortError,
     ObjectGoneError,
     check_content,
     time_of,
     translated,
 )
+from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
+from consumers.store.upload import Advance, FileUpload, UploadJournal
 
 #: Bytes of an object that goes out together with its request.
 _SMALL = 1 << 20
@@ -138,6 +140,41 @@ class Store:
                 Metadata=encoded_metadata(metadata or {}),
             )
 
+    def upload(
+        self,
+        key: str,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        advance: Advance = lambda _: None,
+        journal: UploadJournal | None = None,
+    ) -> None:
+        """Upload a local file of any size, in parts where it is large.
+
+        No object appears under the key unless all bytes have arrived.
+
+        Args:
+            key: The object's key.
+            path: The file.
+            metadata: User metadata, encoded as `encoded_metadata` does.
+            advance: Called with the bytes stored since the last call, from any thread.
+            journal: Makes the upload resumable: an object, or parts, that the store has
+                from an earlier attempt are not sent again, and HEAD confirms the object.
+
+        Raises:
+            LocalFileChangedError: The file is not the journal's.
+            OSError: The file can't be read.
+        """
+        FileUpload(
+            self._client,
+            self.bucket,
+            key,
+            path,
+            metadata=metadata,
+            advance=advance,
+            journal=journal,
+        ).run()
+
     def keys(self, prefix: str, *, per_request: int = 1000) -> Iterator[str]:
         """List the keys under ``prefix``, in order, so many per request."""
         for page in self.pages(prefix, per_request=per_request):
@@ -191,6 +228,20 @@ class Store:
                 Key=key,
                 Tagging={"TagSet": [{"Key": name, "Value": tags[name]} for name in sorted(tags)]},
             )
+
+    def require_bucket(self) -> None:
+        """Make sure that the bucket exists and is accessible.
+
+        Raises:
+            PermanentError: It does not exist, or access is denied.
+        """
+        try:
+            with self._translated(self.bucket):
+                self._client.head_bucket(Bucket=self.bucket)
+        except ObjectGoneError as exc:
+            raise PermanentError(
+                f"there is no bucket {self.bucket} (dropscribe bootstrap makes it)"
+            ) from exc
 
     def now(self) -> datetime:
         """Ask the store for its time, which its events and its listings are in.

@@ -12,7 +12,7 @@ from consumers.database.batches import BatchRepository
 from consumers.store import Store
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress
-from ops.ingest.drop import Dropper
+from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
@@ -43,7 +43,7 @@ class DeployedPipeline:
         return self.cluster.database
 
     def drop(self, archive: Path) -> BatchId:
-        return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
+        return drop_archive(self.store, archive, now=utc_now(), host="field-recorder")
 
     def wait(self, batch: BatchId) -> BatchProgress:
         def look() -> BatchProgress | None:

@@ -7,6 +7,7 @@ import io
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,3 +252,28 @@ class StoreContract:
 
     def test_where_nothing_lies_nothing_is_listed(self, store: Store) -> None:
         assert list(store.keys("nowhere/")) == []
+
+    def test_a_large_file_is_uploaded_in_parts(self, store: Store, tmp_path: Path) -> None:
+        path, content = tmp_path / "large.tar", DATA * 9
+        path.write_bytes(content)
+        sent: list[int] = []
+        store.upload("archives/large.tar", path, metadata={"name": "a%20b"}, advance=sent.append)
+        found = store.head("archives/large.tar")
+        assert found is not None
+        assert (sum(sent), found.size, found.etag[-2:]) == (len(content), len(content), "-2")
+        assert found.metadata["name"] == "a b"
+        with store.stream(found) as body:
+            assert md5(body.read()) == md5(content)
+
+    def test_an_upload_that_fails_leaves_no_parts(self, store: Store, tmp_path: Path) -> None:
+        path, key = tmp_path / "large.tar", f"archives/{uuid.uuid4().hex}.tar"
+        path.write_bytes(DATA * 9)
+
+        def fail(_: int) -> None:
+            raise TransientError("no more of this")
+
+        with pytest.raises(TransientError, match="no more"):
+            store.upload(key, path, metadata={}, advance=fail)
+        assert store.head(key) is None
+        begun = store._client.list_multipart_uploads(Bucket=store.bucket, Prefix=key)
+        assert begun.get("Uploads", []) == []

@@ -40,7 +40,7 @@ from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.main import main
 from ops.embedded.stack import servers
-from ops.ingest.drop import Dropper
+from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import (
     Adapters,
     make_store,
@@ -256,7 +256,7 @@ class Pipeline:
 
     def drop(self, archive: Path) -> BatchId:
         """Drop an archive into the bucket."""
-        return Dropper(self.environment, utc_now, "field-recorder").drop(archive, lambda _: None)
+        return drop_archive(self.store, archive, now=utc_now(), host="field-recorder")
 
     def run(self, archive: Path) -> BatchProgress:
         """Drop an archive, and wait until nothing more happens to its batch."""

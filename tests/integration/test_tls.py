@@ -12,7 +12,7 @@ from consumers.broker.errors import BrokerLostError
 from consumers.broker.sender import open_sender
 from consumers.errors import TransientError
 from ops.bootstrap import bootstrap
-from ops.ingest.drop import Dropper
+from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, make_topology, open_inbox, route_named, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
@@ -77,9 +77,9 @@ def test_a_store_whose_certificate_is_signed_by_nobody_or_of_another_host_is_ref
 def test_an_archive_is_not_sent_to_a_store_that_is_not_trusted(
     distrusting: Environment, tmp_path: Path
 ) -> None:
-    dropper = Dropper(distrusting, utc_now, "field-recorder")
+    store, path = make_store(distrusting), archive(tmp_path, b"sound")
     with pytest.raises(TransientError, match=_REFUSED):
-        dropper.drop(archive(tmp_path, b"sound"), lambda _: None)
+        drop_archive(store, path, now=utc_now(), host="field-recorder")
 
 
 def test_queues_that_are_not_trusted_are_refused(distrusting: Environment) -> None:

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.errors import ConfigurationError, TransientError
+from consumers.store import LocalFileChangedError, Store, part_size
 from events.keys import BatchId
 from ops.ingest.transfer import tar
-from ops.ingest.transfer.errors import CorruptedError
-from ops.ingest.transfer.metadata import archive_metadata
+from ops.ingest.transfer.ledger import Ledger
+from ops.ingest.transfer.send import archive_metadata, send_shipment
 from ops.ingest.transfer.shipment import Shipment, ShipmentState
 from ops.ingest.transfer.staging import PartialFile, StagingFolder
-from ops.ingest.transfer.upload import Records, Uploader, part_size
 from ops.wiring.environment import Environment
 from ops.wiring.settings.transfer import TransferSettings
 
@@ -139,7 +139,7 @@ def test_room_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("what", "kind"),
-    [("is gone", CorruptedError), ("is a folder", TransientError)],
+    [("is gone", LocalFileChangedError), ("is a folder", TransientError)],
 )
 def test_a_staged_file_is_given_up_only_if_it_is_no_good(
     tmp_path: Path, what: str, kind: type[TransientError]
@@ -149,15 +149,14 @@ def test_a_staged_file_is_given_up_only_if_it_is_no_good(
     if what == "is a folder":
         path.mkdir()
         sent = replace(sent, size=path.stat().st_size, part_size=1 << 20)
-    # Nothing is asked of the store.
-    uploader = Uploader(None, "bucket")
-    with pytest.raises(TransientError, match="can't be read") as refusal:
-        uploader.upload(sent, path, {}, Records(_ignore, _ignore), _ignore)
+    # Without a client: nothing is asked of the store.
+    store = Store(None, "bucket")
+    with (
+        Ledger(tmp_path / "ledger.sqlite3") as ledger,
+        pytest.raises(TransientError, match="can't be read") as refusal,
+    ):
+        send_shipment(store, ledger, sent, path, now=NOW, advance=lambda _: None)
     assert type(refusal.value) is kind
-
-
-def _ignore(_: object) -> None:
-    pass
 
 
 def test_settings(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from consumers.errors import PermanentError, TransientError
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.render.progress import batch_bar, print_json, progress_as_json, upload_bar
-from ops.ingest.drop import Dropper
-from ops.wiring.adapters import open_database, utc_now
+from ops.ingest.drop import drop_archive
+from ops.wiring.adapters import make_store, open_database, utc_now
 from ops.wiring.environment import Environment
 
 
@@ -37,13 +37,14 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
     with --wait also DATABASE_URL.
     """
     environment = Environment(os.environ)
-    dropper = Dropper(environment, utc_now, socket.gethostname())
+    store, host = make_store(environment), socket.gethostname()
     batches: list[tuple[Path, BatchId]] = []
     failed: list[str] = []
     for archive in archives:
         try:
             with upload_bar(_name(archive), archive.stat().st_size) as sent:
-                batches.append((archive, dropper.drop(archive, sent)))
+                batch = drop_archive(store, archive, now=utc_now(), host=host, advance=sent)
+                batches.append((archive, batch))
         except (PermanentError, TransientError) as exc:
             failed.append(str(exc))
             continue

@@ -14,14 +14,12 @@ from typing import Any
 import click
 
 from consumers.errors import ConfigurationError
-from consumers.network.aws import make_client
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
-from ops.wiring.adapters import utc_now
+from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.environment import Environment
-from ops.wiring.settings import StoreSettings
 from ops.wiring.settings.transfer import TransferSettings
 
 _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
@@ -191,7 +189,6 @@ def _run(
     from ops.ingest.transfer.run import Transfer, TransferOptions  # noqa: PLC0415
     from ops.ingest.transfer.staging import StagingFolder  # noqa: PLC0415
 
-    uploader = _make_uploader(environment)
     staging = StagingFolder(settings.root, settings.reserve)
     files, size = options.pop("packing")
     rules = TransferOptions(
@@ -205,29 +202,13 @@ def _run(
             run = Transfer(
                 ledger=ledger,
                 staging=staging,
-                uploader=uploader,
+                store=make_store(environment),
                 login=login,
                 rules=rules,
                 clock=utc_now,
                 watch=watch,
             )
             return asyncio.run(run.run(sources))
-
-
-def _make_uploader(environment: Environment) -> Any:
-    from ops.ingest.transfer.upload import Uploader  # noqa: PLC0415
-
-    settings = StoreSettings.read(environment)
-    client = make_client(
-        "s3",
-        endpoint=settings.endpoint,
-        access_key=settings.access_key,
-        secret_key=settings.secret_key,
-        region=settings.region,
-        ca_file=settings.ca_file,
-        timeout=settings.timeout,
-    )
-    return Uploader(client, settings.bucket)
 
 
 def _say_running(settings: TransferSettings, *, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from ops.cli.render.progress import (
 )
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
 from ops.embedded.stack import EmbeddedStack, run_stack
-from ops.ingest.drop import Dropper
+from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, open_database, utc_now
 
 
@@ -94,9 +94,9 @@ def _run(archive: Path, folder: TranscriptFolder | None) -> _Result:
 
 
 def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder | None) -> _Result:
-    dropper = Dropper(stack.environment, utc_now, socket.gethostname())
+    store = make_store(stack.environment)
     with upload_bar(archive.name, archive.stat().st_size) as sent:
-        batch = dropper.drop(archive, sent)
+        batch = drop_archive(store, archive, now=utc_now(), host=socket.gethostname(), advance=sent)
     with open_database(stack.environment) as database:
         with batch_bar() as show:
 

@@ -27,7 +27,3 @@ class GoneError(FileError):
 
 class ChangedError(FileError):
     """A file is not what it was when it was begun."""
-
-
-class CorruptedError(TransientError):
-    """What is staged here is not what was staged: it has to be fetched again."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from functools import partial as bound
+from typing import TypeAlias
 
+from consumers.store import part_size
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import ChangedError, FileError
 from ops.ingest.transfer.ledger import Ledger
@@ -13,10 +16,11 @@ from ops.ingest.transfer.remote import Remote, RemoteSession
 from ops.ingest.transfer.report import TransferOutcome, TransferReport, TransferResult
 from ops.ingest.transfer.shipment import Shipment, ShipmentFile
 from ops.ingest.transfer.staging import PartialFile, StagingFolder
-from ops.ingest.transfer.upload import Advance, part_size
 
 #: Files that are hashed by one command: it says nothing until all of them are.
 _HASHED_AT_ONCE = 64
+
+_Advance: TypeAlias = Callable[[int], None]
 
 
 class Fetcher:
@@ -42,7 +46,7 @@ class Fetcher:
             tar.packed_size(member.name, member.file.size) for member in members
         )
 
-    async def stage(self, shipment: Shipment, remote: Remote, advance: Advance) -> Shipment | None:
+    async def stage(self, shipment: Shipment, remote: Remote, advance: _Advance) -> Shipment | None:
         """Bring a shipment here, from where an earlier run was interrupted.
 
         Every file is compared by its SHA-256 with what its own machine says of it. One
@@ -130,7 +134,7 @@ class Fetcher:
         shipment: Shipment,
         member: ShipmentFile,
         remote: Remote,
-        advance: Advance,
+        advance: _Advance,
     ) -> bool:
         """Add a member; if it is not what it was, all is as before it."""
         before = partial.mark()
@@ -154,7 +158,7 @@ class Fetcher:
         return True
 
     async def _add_content(
-        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: Advance
+        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: _Advance
     ) -> None:
         start = partial.mark()
         resumed, sha256 = await self._fetch(partial, member, remote, advance)
@@ -169,7 +173,7 @@ class Fetcher:
         self._report.resumed += resumed
 
     async def _fetch(
-        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: Advance
+        self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: _Advance
     ) -> tuple[int, str]:
         """Read what is here, and fetch the rest; give how much was here, and the SHA-256 of all."""
         digest = hashlib.sha256()

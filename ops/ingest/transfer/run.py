@@ -14,21 +14,21 @@ from itertools import chain
 from pathlib import Path
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
+from consumers.store import LocalFileChangedError, Store
 from events.keys import BatchId
 from ops.ingest.transfer.bars import ShowProgress
-from ops.ingest.transfer.errors import AwayError, CorruptedError, FileError
+from ops.ingest.transfer.errors import AwayError, FileError
 from ops.ingest.transfer.fetch import Fetcher
 from ops.ingest.transfer.ledger import Ledger
 from ops.ingest.transfer.listing import FoundFile, Listing, list_source
 from ops.ingest.transfer.login import Login
-from ops.ingest.transfer.metadata import archive_metadata
 from ops.ingest.transfer.plan import PackLimits, PlannedShipment, consign, open_shipments, sift
 from ops.ingest.transfer.remote import Attempts, Remote, RemoteSession
 from ops.ingest.transfer.report import TransferOutcome, TransferReport, TransferResult
+from ops.ingest.transfer.send import send_shipment
 from ops.ingest.transfer.shipment import Shipment, ShipmentState
 from ops.ingest.transfer.source import Host, TransferSource, base_name, shown
 from ops.ingest.transfer.staging import StagingFolder
-from ops.ingest.transfer.upload import Records, Uploader
 
 #: Seconds after which what was begun, and whose source has not come again, is given up.
 _KEPT = 14 * 86400.0
@@ -69,7 +69,7 @@ class Transfer:
     Args:
         ledger: What was sent, and is on its way.
         staging: Where that is.
-        uploader: Stores it.
+        store: The bucket.
         login: How to log in.
         rules: How to go about it.
         clock: Tells the time.
@@ -81,7 +81,7 @@ class Transfer:
         *,
         ledger: Ledger,
         staging: StagingFolder,
-        uploader: Uploader,
+        store: Store,
         login: Login,
         rules: TransferOptions,
         clock: Callable[[], datetime],
@@ -89,7 +89,7 @@ class Transfer:
     ) -> None:
         self._ledger = ledger
         self._staging = staging
-        self._uploader = uploader
+        self._store = store
         self._login = login
         self._rules = rules
         self._clock = clock
@@ -108,7 +108,7 @@ class Transfer:
             PermanentError: The bucket is closed to us.
         """
         if not self._rules.is_dry:
-            await asyncio.to_thread(self._uploader.check)
+            await asyncio.to_thread(self._store.require_bucket)
             self._tidy()
             for shipment in self._ledger.in_state(ShipmentState.STAGED):
                 await self._send(shipment)
@@ -231,21 +231,19 @@ class Transfer:
                     advance(count)
 
                 await asyncio.to_thread(
-                    self._uploader.upload,
+                    send_shipment,
+                    self._store,
+                    self._ledger,
                     shipment,
                     self._staging.path(shipment),
-                    archive_metadata(shipment, self._clock()),
-                    Records(
-                        partial(self._ledger.uploading, shipment),
-                        partial(self._ledger.expecting, shipment),
-                    ),
-                    stored,
+                    now=self._clock(),
+                    advance=stored,
                 )
             self._ledger.sent(shipment, self._clock())
         except asyncio.CancelledError:
             stop.set()
             raise
-        except CorruptedError as exc:
+        except LocalFileChangedError as exc:
             self._ledger.restart(shipment, self._new_batch())
             self._remove(shipment)
             self._damaged.append(shipment)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from consumers.errors import ClockError, PermanentError, TransientError
 from consumers.store import ObjectGoneError
-from consumers.store.refusals import time_of
+from consumers.store.errors import time_of
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, judged
 

@@ -1,0 +1,317 @@
+"""Uploading a local file in parts that the store verifies, across processes if need be.
+
+Each part carries its MD5 (``Content-MD5``, which every S3 store compares) and its SHA-256
+(``x-amz-checksum-sha256``, which AWS and MinIO compare and keep, and Ceph 16 ignores).
+They are headers: Ceph 16 does not know the trailers that botocore would add over TLS.
+An object's ETag is then a pure function of its bytes and of the part size (the MD5 of
+the parts' MD5s), so it is known before the object exists and HEAD can be compared to it.
+
+boto3's TransferManager does not do this: it can't resume the upload of an earlier
+process, and does not give the ETag in advance.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from botocore.exceptions import ClientError
+
+from consumers.errors import PermanentError, TransientError
+from consumers.store.errors import ObjectGoneError, translated
+from consumers.store.objects import decoded_metadata
+
+#: The name of the user metadata that holds the SHA-256 of all of an object's bytes.
+SHA256_NAME = "content-sha256"
+
+_PART = 16 << 20
+_MIB = 1 << 20
+
+#: Amazon S3 user guide, "Multipart upload limits".
+_MAX_PARTS = 10_000
+
+#: Bytes of parts in memory, unless a single part of a file of terabytes is larger.
+_MEMORY = 64 << 20
+
+#: Called with the bytes stored since the last call, from any thread.
+Advance: TypeAlias = Callable[[int], None]
+
+
+class LocalFileChangedError(TransientError):
+    """A local file is not the one whose checksum was given."""
+
+
+def part_size(size: int) -> int:
+    """Give the part size for a file: a multiple of 1 MiB, and at most 10,000 parts."""
+    least = -(-size // _MAX_PARTS)
+    return max(_PART, -(-least // _MIB) * _MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadJournal:
+    """What is on record about an upload, so that a later process can resume it.
+
+    Attributes:
+        size: Bytes of the file.
+        sha256: SHA-256 of the file, in hex.
+        part_size: Bytes per part.
+        upload_id: The multipart upload that an earlier process began.
+        etag: The ETag that an earlier process expected.
+        save_upload_id: Records the multipart upload that begins; None once it is gone.
+        save_etag: Records the ETag, before the object can exist.
+    """
+
+    size: int
+    sha256: str
+    part_size: int
+    upload_id: str | None
+    etag: str | None
+    save_upload_id: Callable[[str | None], None]
+    save_etag: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    number: int
+    data: bytes
+    md5: bytes
+
+    @classmethod
+    def of(cls, number: int, data: bytes) -> _Part:
+        return cls(number, data, _md5(data))
+
+    @property
+    def sha256(self) -> str:
+        return base64.b64encode(hashlib.sha256(self.data).digest()).decode()
+
+    def is_stored_as(self, listed: Mapping[str, Any]) -> bool:
+        """Compare with what ListParts says; an empty mapping is a missing part."""
+        return listed.get("ETag", "").strip('"') == self.md5.hex() and listed.get("Size") == len(
+            self.data
+        )
+
+    def body(self, sha256: str) -> dict[str, Any]:
+        """Give the parameters of PutObject and UploadPart that carry the bytes."""
+        md5 = base64.b64encode(self.md5).decode()
+        return {"Body": self.data, "ContentMD5": md5, "ChecksumSHA256": sha256}
+
+
+class FileUpload:
+    """One upload of one file. Errors of the local file are raised as `OSError`.
+
+    Args:
+        client: boto3's S3 client.
+        bucket: The bucket.
+        key: The object's key.
+        path: The file.
+        metadata: User metadata of the object, encoded as `encoded_metadata` does.
+        advance: Called as bytes are stored.
+        journal: Makes the upload resumable, and compared with HEAD at its end. Without
+            one the file is uploaded afresh, and a failed upload is aborted.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        key: str,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        advance: Advance,
+        journal: UploadJournal | None = None,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._object = {"Bucket": bucket, "Key": key}
+        self._path = path
+        self._advance = advance
+        self._journal = journal
+        self._metadata = dict(metadata)
+        if journal is not None:
+            self._metadata[SHA256_NAME] = journal.sha256
+
+    def run(self) -> None:
+        """Upload the file; see `consumers.store.Store.upload`."""
+        journal = self._journal
+        if journal is not None and journal.etag is not None and self._is_stored(journal.etag):
+            self._advance(journal.size)
+            return
+        size = self._path.stat().st_size
+        if journal is not None and size != journal.size:
+            raise LocalFileChangedError(f"{self._path} is no longer {journal.size} bytes long")
+        of_parts = part_size(size) if journal is None else journal.part_size
+        etag = self._put() if size <= of_parts else self._put_parts(of_parts)
+        if journal is not None and not self._is_stored(etag):
+            raise TransientError(f"{self._key}: the store does not confirm the upload")
+
+    def _is_stored(self, etag: str) -> bool:
+        """Compare the object with this upload; False where there is none.
+
+        Raises:
+            PermanentError: Another object has the key.
+        """
+        try:
+            with translated(self._key):
+                head = self._client.head_object(**self._object)
+        except ObjectGoneError:
+            return False
+        # The ETag of an object that is encrypted with a KMS key is not an MD5.
+        is_opaque = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+        found = head["ETag"].strip('"')
+        if self._journal is not None and (
+            head["ContentLength"] == self._journal.size
+            and decoded_metadata(head.get("Metadata", {})).get(SHA256_NAME) == self._journal.sha256
+            and (is_opaque or found == etag)
+        ):
+            return True
+        raise PermanentError(
+            f"{self._key}: the store has another object under this key (ETag {found}, not {etag})"
+        )
+
+    def _check_content(self, sha256: str) -> None:
+        if self._journal is not None and sha256 != self._journal.sha256:
+            raise LocalFileChangedError(f"{self._path} does not match its SHA-256")
+
+    def _put(self) -> str:
+        """Upload a small file in one request, and give its ETag."""
+        part = _Part.of(1, self._path.read_bytes())
+        self._check_content(hashlib.sha256(part.data).hexdigest())
+        if self._journal is not None:
+            self._journal.save_etag(part.md5.hex())
+        with translated(self._key):
+            self._client.put_object(
+                **self._object, Metadata=self._metadata, **part.body(part.sha256)
+            )
+        self._advance(len(part.data))
+        return part.md5.hex()
+
+    def _put_parts(self, size: int) -> str:
+        """Upload a file in parts, but for those that the store has, and give its ETag."""
+        upload_id, stored = self._begun()
+        if upload_id is None:
+            upload_id = self._begin()
+        whole = hashlib.sha256()
+        try:
+            sent, md5s = self._send_parts(upload_id, size, stored, whole)
+            self._check_content(whole.hexdigest())
+            etag = f"{_md5(b''.join(md5s)).hex()}-{len(md5s)}"
+            self._complete(upload_id, sent, etag)
+        except LocalFileChangedError:
+            if self._journal is not None:
+                self._journal.save_upload_id(None)
+            self._abort(upload_id)
+            raise
+        except BaseException:
+            if self._journal is None:
+                self._abort(upload_id)
+            raise
+        return etag
+
+    def _begun(self) -> tuple[str | None, Mapping[int, Mapping[str, Any]]]:
+        """Give the journal's upload and the parts that the store has of it, if it still exists."""
+        if self._journal is None or self._journal.upload_id is None:
+            return None, {}
+        upload_id = self._journal.upload_id
+        pages = self._client.get_paginator("list_parts").paginate(
+            **self._object, UploadId=upload_id
+        )
+        try:
+            with translated(self._key):
+                parts = [part for page in pages for part in page.get("Parts", ())]
+        except TransientError as exc:
+            if _code(exc) == "NoSuchUpload":
+                return None, {}
+            raise
+        return upload_id, {part["PartNumber"]: part for part in parts}
+
+    def _begin(self) -> str:
+        with translated(self._key):
+            upload_id: str = self._client.create_multipart_upload(
+                **self._object, Metadata=self._metadata, ChecksumAlgorithm="SHA256"
+            )["UploadId"]
+        if self._journal is not None:
+            self._journal.save_upload_id(upload_id)
+        return upload_id
+
+    def _send_parts(
+        self, upload_id: str, size: int, stored: Mapping[int, Mapping[str, Any]], whole: Any
+    ) -> tuple[list[dict[str, Any]], list[bytes]]:
+        """Send the missing parts; give what completes the upload, and the MD5s of all parts."""
+        threads = max(1, _MEMORY // size)
+        under_way: deque[Future[dict[str, Any]]] = deque()
+        done: list[dict[str, Any]] = []
+        md5s: list[bytes] = []
+        with ThreadPoolExecutor(threads, "upload") as pool:
+            try:
+                for part in _parts(self._path, size, whole):
+                    md5s.append(part.md5)
+                    # No more at a time than there are threads: each holds its bytes in memory.
+                    if len(under_way) == threads:
+                        done.append(under_way.popleft().result())
+                    there = stored.get(part.number, {})
+                    under_way.append(pool.submit(self._send, upload_id, part, there))
+                done += [future.result() for future in under_way]
+            except BaseException:
+                for future in under_way:
+                    future.cancel()
+                raise
+        return done, md5s
+
+    def _send(self, upload_id: str, part: _Part, there: Mapping[str, Any]) -> dict[str, Any]:
+        sha256 = part.sha256
+        if not part.is_stored_as(there):
+            with translated(self._key):
+                there = self._client.upload_part(
+                    **self._object, UploadId=upload_id, PartNumber=part.number, **part.body(sha256)
+                )
+        self._advance(len(part.data))
+        return {"PartNumber": part.number, "ETag": there["ETag"], "ChecksumSHA256": sha256}
+
+    def _complete(self, upload_id: str, parts: list[dict[str, Any]], etag: str) -> None:
+        if self._journal is not None:
+            self._journal.save_etag(etag)
+        try:
+            with translated(self._key):
+                self._client.complete_multipart_upload(
+                    **self._object, UploadId=upload_id, MultipartUpload={"Parts": parts}
+                )
+        except TransientError as exc:
+            if self._journal is None:
+                raise
+            # The answer to an earlier attempt may have been lost, and this one refused.
+            if self._is_stored(etag):
+                return
+            if _code(exc) in {"NoSuchUpload", "InvalidPart"}:
+                self._journal.save_upload_id(None)
+            raise
+
+    def _abort(self, upload_id: str) -> None:
+        with suppress(TransientError, PermanentError), translated(self._key):
+            self._client.abort_multipart_upload(**self._object, UploadId=upload_id)
+
+
+def _parts(path: Path, size: int, whole: Any) -> Iterator[_Part]:
+    """Read a file in parts, and add each to the hash of the whole."""
+    with path.open("rb") as file:
+        number = 0
+        while data := file.read(size):
+            number += 1
+            whole.update(data)
+            yield _Part.of(number, data)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _code(exc: BaseException) -> str:
+    cause = exc.__cause__
+    return str(cause.response["Error"].get("Code")) if isinstance(cause, ClientError) else ""
