@@ -9,7 +9,7 @@ from typing import Any
 from amqp.exceptions import NotFound
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
+from consumers.broker.amqp_connection import AMQP_ERRORS, connected, make_connection
 from consumers.broker.errors import BrokerLostError, MissingQueueError
 
 #: Seconds to wait for the broker's answers and confirms.

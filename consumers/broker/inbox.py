@@ -17,8 +17,8 @@ from kombu.exceptions import KombuError
 
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.isolation import Isolation
 from consumers.broker.publishing import publish
+from consumers.broker.quarantine import Quarantine
 from consumers.broker.verdict import Ack, DeadLetter, Retry, Verdict
 from consumers.broker.waker import Waker
 from events.routes import Route, dead_letter_queue_name, queue_name
@@ -34,7 +34,7 @@ class Inbox(ABC):
         prefetch: The most deliveries in hand at a time.
         receive: Called with each delivery. It must not raise.
         suspect_after: A delivery that came back so often without a verdict is
-            worked on alone (`consumers.broker.isolation`).
+            worked on alone (`consumers.broker.quarantine`).
         lost_after: One that came back so often is not worked on any more.
     """
 
@@ -54,7 +54,7 @@ class Inbox(ABC):
         self._prefix = prefix
         self._receive = receive
         self._lost_after = lost_after
-        self._isolation = Isolation(suspect_after)
+        self._isolation = Quarantine(suspect_after)
         self._is_consuming = True
         self._is_cancelled = False
         self.in_hand: set[Delivery] = set()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Protocol
 
-from consumers.broker.address import BrokerAddress
-from consumers.broker.topology import Topology
 from events.routes import Route
 
 
@@ -52,22 +49,3 @@ class Sender(Protocol):
             BrokerLostError: The broker can't be reached, or refuses.
             MissingQueueError: One of the route's queues is not there.
         """
-
-
-def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextManager[Sender]:
-    """Send to the broker of the address for as long as the block runs.
-
-    It connects with its first request.
-
-    Args:
-        address: Where the broker is; it tells its kind.
-        topology: The queues that bootstrap declared on a RabbitMQ.
-    """
-    if address.is_amqp:
-        from consumers.broker.amqp_sender import open_amqp_sender  # noqa: PLC0415
-
-        return open_amqp_sender(address, topology)
-    # Only here, as botocore is large.
-    from consumers.broker.sqs_sender import open_sqs_sender  # noqa: PLC0415
-
-    return open_sqs_sender(address)

@@ -17,7 +17,7 @@ from typing import Any
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import connected, make_connection
+from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.errors import MissingQueueError
 from consumers.errors import ConfigurationError
 from events.routes import (

@@ -25,8 +25,8 @@ from consumers.broker.inbox import Inbox
 from consumers.broker.verdict import Ack
 from consumers.broker.waker import Waker
 from consumers.errors import ConfigurationError, TransientError
-from consumers.runtime.account import Accountant
 from consumers.runtime.arrivals import Arrivals
+from consumers.runtime.call_summary import Accountant
 from consumers.runtime.handler import Handler
 from consumers.runtime.observer import SILENT
 from consumers.runtime.retry_policy import RETRY_DELAYS

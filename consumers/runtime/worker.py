@@ -10,7 +10,7 @@ from typing import Any
 from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import DeadLetter, Retry, Verdict, name_of
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from consumers.runtime.account import Account, Accountant
+from consumers.runtime.call_summary import Accountant, CallSummary
 from consumers.runtime.handler import Handler
 from consumers.runtime.retry_policy import combined, verdict_for
 from events.event import ObjectCreated
@@ -97,7 +97,7 @@ class Worker:
             f"it came back {delivery.losses} times without a verdict: it may be what its "
             "consumers die of",
         )
-        account = Account(events)
+        account = CallSummary(events)
         for event in events:
             self._record(delivery, event, verdict, LostError(verdict.error), 0.0, account)
         return verdict
@@ -130,7 +130,7 @@ class Worker:
         verdict: Verdict,
         error: Exception | None,
         seconds: float,
-        account: Account,
+        account: CallSummary,
     ) -> None:
         """Write the delivery's one log line, and tell people of what is dead."""
         line = self._log.bind(

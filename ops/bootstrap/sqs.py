@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from consumers.broker.sqs import LOST_AFTER, VISIBILITY
+from consumers.broker.sqs_inbox import LOST_AFTER, VISIBILITY
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap.step import Step, kept
 

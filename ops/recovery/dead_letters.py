@@ -8,8 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from consumers.broker.dead import DeadLetters, Held
-from consumers.broker.letter import Letter
+from consumers.broker.dead_letters import DeadLetterQueues, HeldDeadLetter, StoredDeadLetter
 from consumers.broker.sender import Sender
 from consumers.broker.topology import perhaps_absent
 from consumers.database.batches import BatchRepository
@@ -32,7 +31,7 @@ _LOOKS = 3
 _PAUSE = 1.0
 
 
-class Rows(Protocol):
+class StatusRows(Protocol):
     """Where ``status`` looks (`consumers.database.batches.BatchRepository`)."""
 
     def unstall_archive(self, key: ArchiveKey) -> None:
@@ -43,7 +42,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class DeadLetterFilter:
     """Which letters are meant: those of which everything that is said here is true.
 
     Attributes:
@@ -60,7 +59,7 @@ class Selection:
     archive_key: str | None = None
     ids: frozenset[str] | None = None
 
-    def includes(self, letter: Letter) -> bool:
+    def includes(self, letter: StoredDeadLetter) -> bool:
         """Tell whether a letter is meant."""
         return (
             self.reason in {None, letter.reason}
@@ -68,7 +67,7 @@ class Selection:
             and (self.batch is None or self._is_of_batch(letter))
         )
 
-    def _is_of_batch(self, letter: Letter) -> bool:
+    def _is_of_batch(self, letter: StoredDeadLetter) -> bool:
         return self.batch in letter.batches or self.archive_key in letter.keys
 
 
@@ -78,17 +77,17 @@ def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
     return None if row is None else row.archive_key
 
 
-def found(
-    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None] = time.sleep
-) -> Generator[Letter, None, None]:
+def find(
+    dead: DeadLetterQueues, selection: DeadLetterFilter, sleep: Callable[[float], None] = time.sleep
+) -> Generator[StoredDeadLetter, None, None]:
     """Go through the letters that are meant; they stay where they are."""
     for held in _held(dead, selection, sleep):
         yield held.letter
 
 
 def discard(
-    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None] = time.sleep
-) -> Generator[Letter, None, None]:
+    dead: DeadLetterQueues, selection: DeadLetterFilter, sleep: Callable[[float], None] = time.sleep
+) -> Generator[StoredDeadLetter, None, None]:
     """Throw away the letters that are meant.
 
     Yields:
@@ -100,12 +99,12 @@ def discard(
 
 
 def replay(
-    dead: DeadLetters,
+    dead: DeadLetterQueues,
     sender: Sender,
-    rows: Rows,
-    selection: Selection,
+    rows: StatusRows,
+    selection: DeadLetterFilter,
     sleep: Callable[[float], None] = time.sleep,
-) -> Generator[Letter, None, None]:
+) -> Generator[StoredDeadLetter, None, None]:
     """Send the letters that are meant again, as first attempts.
 
     A letter leaves its queue only once the route's has it: a crash between the
@@ -123,8 +122,8 @@ def replay(
 
 
 def _held(
-    dead: DeadLetters, selection: Selection, sleep: Callable[[float], None]
-) -> Generator[Held, None, None]:
+    dead: DeadLetterQueues, selection: DeadLetterFilter, sleep: Callable[[float], None]
+) -> Generator[HeldDeadLetter, None, None]:
     missing = set(selection.ids or ())
     for look in range(_LOOKS if missing else 1):
         if look:
@@ -141,13 +140,15 @@ def _held(
             return
 
 
-def _walked(dead: DeadLetters, selection: Selection) -> Generator[Held, None, None]:
+def _walked(
+    dead: DeadLetterQueues, selection: DeadLetterFilter
+) -> Generator[HeldDeadLetter, None, None]:
     for route in selection.routes:
         with perhaps_absent(route), dead.walk(route) as letters:
             yield from (held for held in letters if selection.includes(held.letter))
 
 
-def _unstall(rows: Rows, letter: Letter) -> None:
+def _unstall(rows: StatusRows, letter: StoredDeadLetter) -> None:
     """Have ``status`` show what the letter is about as going on."""
     for key in letter.keys:
         try:

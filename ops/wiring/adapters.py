@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from consumers.audio.pool import TranscoderPool
-from consumers.broker.amqp import AmqpSettings
-from consumers.broker.opening import open_inbox as open_any_inbox
+from consumers.broker.amqp_inbox import AmqpSettings
+from consumers.broker.connect import open_inbox as open_any_inbox
 from consumers.broker.topology import Topology
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import Pool

@@ -11,13 +11,13 @@ from consumers.archive import ArchiveLimits
 from consumers.audio.clip import cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from consumers.broker.sender import open_sender
+from consumers.broker.connect import open_sender
 from consumers.database.migrate import pending
 from consumers.database.review_items import ReviewItemRepository
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.errors import ConfigurationError, TransientError
 from consumers.policy.policy import read_policies
-from consumers.runtime.account import Accountant
+from consumers.runtime.call_summary import Accountant
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from consumers.broker.sender import open_sender
+from consumers.broker.connect import open_sender
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import Pool
 from consumers.database.rebuild import RebuildRepository

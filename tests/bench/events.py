@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import connected, make_connection
+from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
 from consumers.runtime.retry_policy import possible_delays
 from events.routes import queue_name

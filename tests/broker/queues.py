@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import amqp
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.amqp import AmqpInbox, AmqpSettings, open_amqp_inbox
-from consumers.broker.dead import DeadLetters
+from consumers.broker.amqp_inbox import AmqpInbox, AmqpSettings, open_amqp_inbox
+from consumers.broker.connect import make_dead_letter_queues, open_sender
+from consumers.broker.dead_letters import DeadLetterQueues
 from consumers.broker.delivery import Delivery
-from consumers.broker.opening import make_dead_letters
-from consumers.broker.sender import Sender, open_sender
+from consumers.broker.sender import Sender
 from consumers.broker.topology import Topology, declare_topology
 from consumers.runtime.retry_policy import possible_delays
 from events.routes import (
@@ -117,10 +117,10 @@ class RabbitQueues:
     def away_sender(self) -> AbstractContextManager[Sender]:
         return self.through(9).sender()
 
-    def dead_letters(self) -> DeadLetters:
-        return make_dead_letters(self.address)
+    def dead_letters(self) -> DeadLetterQueues:
+        return make_dead_letter_queues(self.address)
 
-    def away_dead_letters(self) -> DeadLetters:
+    def away_dead_letters(self) -> DeadLetterQueues:
         return self.through(9).dead_letters()
 
     def put_dead(self, body: str | bytes, **properties: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumers.broker.amqp import AmqpSettings
+from consumers.broker.amqp_inbox import AmqpSettings
 from events.event import ObjectCreated
 from tests.broker.queues import RabbitQueues
 from tests.contracts.loop import Recorder, eventually, running, settled

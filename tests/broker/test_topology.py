@@ -9,7 +9,7 @@ from dataclasses import replace
 import amqp
 import pytest
 
-from consumers.broker.amqp import open_amqp_inbox
+from consumers.broker.amqp_inbox import open_amqp_inbox
 from consumers.broker.errors import BrokerLostError
 from consumers.broker.topology import count_messages, declare_topology
 from consumers.errors import ConfigurationError, TransientError

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from consumers.broker.connection import make_connection
+from consumers.broker.amqp_connection import make_connection
 from consumers.errors import ConfigurationError, PermanentError
 from consumers.stages.stored_archive import retire
 from consumers.store import Store

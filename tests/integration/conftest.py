@@ -79,7 +79,7 @@ def _database_url(url: str, name: str) -> str:
 def short_polls() -> Iterator[None]:
     """Ask the queues often rather than wait at them: a consumer ends a second sooner."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("consumers.broker.sqs._LONG_POLL", 0)
+        patch.setattr("consumers.broker.sqs_inbox._LONG_POLL", 0)
         yield
 
 

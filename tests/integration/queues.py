@@ -10,9 +10,9 @@ from typing import Any
 
 import boto3
 
-from consumers.broker.dead import DeadLetters
-from consumers.broker.opening import make_dead_letters
-from consumers.broker.sender import Sender, open_sender
+from consumers.broker.connect import make_dead_letter_queues, open_sender
+from consumers.broker.dead_letters import DeadLetterQueues
+from consumers.broker.sender import Sender
 from consumers.runtime.loop import OpenInbox
 from events.routes import dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap import bootstrap
@@ -104,11 +104,11 @@ class EmbeddedQueues:
         away = replace(self.address, endpoint="http://127.0.0.1:9")
         return open_sender(away, self._topology)
 
-    def dead_letters(self) -> DeadLetters:
-        return make_dead_letters(self.address)
+    def dead_letters(self) -> DeadLetterQueues:
+        return make_dead_letter_queues(self.address)
 
-    def away_dead_letters(self) -> DeadLetters:
-        return make_dead_letters(replace(self.address, endpoint="http://127.0.0.1:9"))
+    def away_dead_letters(self) -> DeadLetterQueues:
+        return make_dead_letter_queues(replace(self.address, endpoint="http://127.0.0.1:9"))
 
     def put_dead(self, body: str | bytes) -> None:
         text = body if isinstance(body, str) else body.decode()

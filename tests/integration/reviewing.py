@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from consumers.audio.clip import cut_clip
-from consumers.broker.sender import open_sender
+from consumers.broker.connect import open_sender
 from consumers.broker.topology import Topology
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import open_pool

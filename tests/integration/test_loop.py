@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from consumers.broker.sqs import LOST_AFTER
+from consumers.broker.sqs_inbox import LOST_AFTER
 from events.event import ObjectCreated
 from ops.wiring.environment import Environment
 from tests.broker.test_loop import refused
@@ -27,7 +27,7 @@ class TestLoopOnSqs(LoopContract):
 def test_work_that_outlasts_the_visibility_timeout_is_not_delivered_twice(
     queues: EmbeddedQueues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.broker.sqs.VISIBILITY", 3)
+    monkeypatch.setattr("consumers.broker.sqs_inbox.VISIBILITY", 3)
     queues.set_visibility(3)
     waiting = threading.Event()
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from consumers.broker.connect import open_sender
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.sender import open_sender
 from consumers.errors import TransientError
 from ops.bootstrap import bootstrap
 from ops.ingest.drop import drop_archive

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.broker.connection import make_connection
+from consumers.broker.amqp_connection import make_connection
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 from events.notification import decode

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from consumers.broker.letter import Letter
-from consumers.broker.opening import make_dead_letters
-from consumers.broker.sender import open_sender
+from consumers.broker.connect import make_dead_letter_queues, open_sender
+from consumers.broker.dead_letters import StoredDeadLetter
 from consumers.database.sweep import Ages
-from ops.recovery.dead_letters import Selection, discard, found, replay
+from ops.recovery.dead_letters import DeadLetterFilter, discard, find, replay
 from ops.recovery.sweep.report import REMEDIES
 from ops.wiring.adapters import make_topology
 from ops.wiring.recovery import open_sweeper
@@ -83,20 +82,20 @@ def _settle(cluster: Cluster, is_over: Callable[[], bool]) -> None:
 def clear_dead_letters(cluster: Cluster, drained: Drained) -> None:
     """Throw away what was meant to end so, and send all else again."""
     address = read_broker_address(cluster.deployment.environment)
-    dead = make_dead_letters(address)
-    letters = list(found(dead, Selection()))
+    dead = make_dead_letter_queues(address)
+    letters = list(find(dead, DeadLetterFilter()))
     planned = frozenset(letter.id for letter in letters if _is_planned(cluster, letter))
     others = frozenset(letter.id for letter in letters) - planned
     if planned:
-        drained.discarded += sum(1 for _ in discard(dead, Selection(ids=planned)))
+        drained.discarded += sum(1 for _ in discard(dead, DeadLetterFilter(ids=planned)))
     if others:
         topology = make_topology(cluster.deployment.environment)
         with open_sender(address, topology) as sender:
-            sent = replay(dead, sender, cluster.database, Selection(ids=others))
+            sent = replay(dead, sender, cluster.database, DeadLetterFilter(ids=others))
             drained.replayed.update(letter.reason for letter in sent)
 
 
-def _is_planned(cluster: Cluster, letter: Letter) -> bool:
+def _is_planned(cluster: Cluster, letter: StoredDeadLetter) -> bool:
     if letter.reason == "malformed" or POISON in letter.keys:
         return True
     plans = [cluster.plans.get(batch) for batch in letter.batches]

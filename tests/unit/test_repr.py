@@ -13,7 +13,7 @@ from kombu import Connection
 import consumers
 import ops
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import make_connection
+from consumers.broker.amqp_connection import make_connection
 
 #: What fields are called that hold credentials, or something with credentials in it.
 SECRETIVE = {"secret_key", "endpoint_key", "password", "url", "database_url", "variables"}

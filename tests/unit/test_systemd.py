@@ -17,7 +17,7 @@ from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.systemd import Notifier, Supervision
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings.observing import Address, ObservingSettings
-from tests.unit.test_account import Written
+from tests.unit.test_call_summary import Written
 from tests.unit.test_metrics_server import Clock
 
 WATCHDOG = 120.0

@@ -12,10 +12,8 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from consumers.broker.dead import DeadLetters
-from consumers.broker.letter import Letter
-from consumers.broker.opening import make_dead_letters
-from consumers.broker.sender import open_sender
+from consumers.broker.connect import make_dead_letter_queues, open_sender
+from consumers.broker.dead_letters import DeadLetterQueues, StoredDeadLetter
 from consumers.broker.topology import Topology
 from consumers.broker.verdict import REASONS
 from events.keys import BatchId
@@ -23,7 +21,7 @@ from events.routes import ROUTES
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table, printable
 from ops.cli.render.progress import print_json, waiting_for
-from ops.recovery.dead_letters import Selection, archive_of, discard, found, replay
+from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay
 from ops.wiring.adapters import open_database, route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
@@ -93,7 +91,7 @@ def list_command(
     selection = _selection(environment, route, reason, batch)
     with (
         waiting_for("reading the dead letters"),
-        closing(found(_queues(environment), selection)) as letters,
+        closing(find(_queues(environment), selection)) as letters,
     ):
         # Without their bodies, which may be large.
         rows = [letter_as_json(letter) for letter in islice(letters, limit)]
@@ -113,8 +111,8 @@ def list_command(
 @_JSON
 def show_command(letter_id: str, *, as_json: bool) -> None:
     """Show all that is known of the dead letter ID, with the original message."""
-    selection = Selection(ids=frozenset([letter_id]))
-    with closing(found(_queues(Environment(os.environ)), selection)) as letters:
+    selection = DeadLetterFilter(ids=frozenset([letter_id]))
+    with closing(find(_queues(Environment(os.environ)), selection)) as letters:
         letter = next(letters, None)
     if letter is None:
         raise click.ClickException(_not_there(letter_id))
@@ -193,8 +191,8 @@ def discard_command(
     _report("discarded", discard(letters, selection), ids, as_json=as_json)
 
 
-def _queues(environment: Environment) -> DeadLetters:
-    return make_dead_letters(read_broker_address(environment))
+def _queues(environment: Environment) -> DeadLetterQueues:
+    return make_dead_letter_queues(read_broker_address(environment))
 
 
 def _check_chosen(ids: tuple[str, ...], *filters: object, all_of_them: bool) -> None:
@@ -210,12 +208,12 @@ def _selection(
     reason: str | None,
     batch: BatchId | None,
     ids: tuple[str, ...] = (),
-) -> Selection:
+) -> DeadLetterFilter:
     archive_key = None
     if batch is not None:
         with open_database(environment) as database:
             archive_key = archive_of(database, batch)
-    return Selection(
+    return DeadLetterFilter(
         routes=ROUTES if route is None else (route_named(route),),
         reason=reason,
         batch=batch,
@@ -224,10 +222,10 @@ def _selection(
     )
 
 
-def _ask(letters: DeadLetters, selection: Selection) -> None:
+def _ask(letters: DeadLetterQueues, selection: DeadLetterFilter) -> None:
     if not _is_terminal():
         raise click.UsageError("nobody can be asked here: discard needs --yes")
-    number = sum(1 for _ in found(letters, selection))
+    number = sum(1 for _ in find(letters, selection))
     # On standard error, as standard output may be JSON for a program.
     click.confirm(f"Throw {number} dead letters away for ever?", abort=True, err=True)
 
@@ -236,7 +234,9 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _report(verb: str, done: Iterable[Letter], ids: tuple[str, ...], *, as_json: bool) -> None:
+def _report(
+    verb: str, done: Iterable[StoredDeadLetter], ids: tuple[str, ...], *, as_json: bool
+) -> None:
     """Say what is done as it is done; a letter that was not there is an error."""
     gone: list[str] = []
     for letter in done:

@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from consumers.broker.letter import Letter
+from consumers.broker.dead_letters import StoredDeadLetter
 
 
-def letter_as_json(letter: Letter) -> dict[str, Any]:
+def letter_as_json(letter: StoredDeadLetter) -> dict[str, Any]:
     """Give what ``--json`` says of a letter, without its body."""
     return {
         "id": letter.id,
@@ -44,7 +44,7 @@ def letters_table(rows: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def letter_in_full(letter: Letter) -> str:
+def letter_in_full(letter: StoredDeadLetter) -> str:
     """Write down all that is known of a letter, its body at the end."""
     lines = []
     for name, value in letter_as_json(letter).items():

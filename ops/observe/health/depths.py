@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from amqp.exceptions import NotFound
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import connected, make_connection
+from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.errors import MissingQueueError
 from consumers.broker.sqs_queues import SqsQueues
 from consumers.broker.topology import Topology

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from consumers.runtime.account import Accountant
+from consumers.runtime.call_summary import Accountant
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from ops.observe.metrics.consumer import ConsumerMetrics

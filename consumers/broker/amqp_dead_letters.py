@@ -11,10 +11,14 @@ from typing import Any
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_session import AmqpSession
-from consumers.broker.dead import Held
+from consumers.broker.dead_letters import (
+    BrokerDeath,
+    DeadLetterIds,
+    HeldDeadLetter,
+    StoredDeadLetter,
+)
 from consumers.broker.delivery import attempt_in
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.letter import Letter, LetterIds, Mark
 from consumers.errors import TransientError
 from events.routes import Route, dead_letter_queue_name
 
@@ -22,7 +26,7 @@ from events.routes import Route, dead_letter_queue_name
 _RETURN = 2.0
 
 
-class AmqpDeadLetters:
+class AmqpDeadLetterQueues:
     """The dead-letter queues of a RabbitMQ.
 
     A walk fetches the letters one by one and keeps none of them here: RabbitMQ
@@ -42,7 +46,7 @@ class AmqpDeadLetters:
             walk.end()
 
     @contextmanager
-    def walk(self, route: Route) -> Iterator[Iterator[Held]]:
+    def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
         """Go through the route's letters, each once."""
         walk = _Walk(AmqpSession(self._address), route, self._queue(route))
         try:
@@ -68,9 +72,9 @@ class _Walk:
             number: int = channel.queue_declare(self._queue, passive=True).message_count
             return number
 
-    def held(self, number: int) -> Iterator[Held]:
+    def held(self, number: int) -> Iterator[HeldDeadLetter]:
         """Fetch so many letters: as many as there are now, as others come behind them."""
-        ids = LetterIds(self._route)
+        ids = DeadLetterIds(self._route)
         self._present = number
         for _ in range(number):
             with self._request() as channel:
@@ -81,8 +85,8 @@ class _Walk:
                 return
             self._held += 1
             stored = _as_text(message.body)
-            letter = Letter.read(ids.of(stored), self._route, stored, _mark(message))
-            yield Held(letter, partial(self._discard, message.delivery_tag))
+            letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _mark(message))
+            yield HeldDeadLetter(letter, partial(self._discard, message.delivery_tag))
 
     def _discard(self, tag: int) -> None:
         with self._request() as channel:
@@ -126,13 +130,15 @@ def _as_text(body: bytes | str) -> bytes | str:
         return body
 
 
-def _mark(message: Any) -> Mark:
+def _mark(message: Any) -> BrokerDeath:
     """Read what RabbitMQ puts on what it dead-letters itself (its documentation: "x-death")."""
     headers = message.properties.get("application_headers") or {}
     deaths = headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else None
     if not isinstance(last, dict):
-        return Mark("it lies here without a reason of dropscribe's", attempt_in(headers), None)
+        return BrokerDeath(
+            "it lies here without a reason of dropscribe's", attempt_in(headers), None
+        )
     reason = last.get("reason")
     if reason == "delivery_limit":
         error = (
@@ -144,4 +150,4 @@ def _mark(message: Any) -> Mark:
     time = last.get("time")
     # py-amqp gives UTC without saying so.
     dead_at = time.replace(tzinfo=UTC) if isinstance(time, datetime) else None
-    return Mark(error, attempt_in(headers), dead_at)
+    return BrokerDeath(error, attempt_in(headers), dead_at)

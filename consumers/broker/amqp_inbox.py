@@ -13,11 +13,11 @@ from typing import Any
 from kombu import Connection
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.connection import AMQP_ERRORS, connected, make_connection
+from consumers.broker.amqp_connection import AMQP_ERRORS, connected, make_connection
+from consumers.broker.amqp_leases import LOSSES, Leases
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.errors import BrokerLostError
 from consumers.broker.inbox import Inbox
-from consumers.broker.renewal import LOSSES, Renewal
 from consumers.broker.topology import Topology, check_topology
 from consumers.broker.verdict import Retry
 from consumers.broker.waker import Waker
@@ -62,7 +62,7 @@ class AmqpInbox(Inbox):
     ) -> None:
         self._topology = topology
         self._settings = settings
-        self._renewal = Renewal(
+        self._renewal = Leases(
             connection.default_channel,
             self._publish,
             topology.lease_queue(route, uuid.uuid4().hex),

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from consumers.broker.delivery import Delivery
 
 
-class Isolation:
+class Quarantine:
     """Which of the deliveries in hand wait for others, and which is alone.
 
     Args:

@@ -19,16 +19,16 @@ from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
 from ops.cli.batch_progress import look
 from ops.cli.main import main
-from ops.recovery.dead_letters import Selection, found
+from ops.recovery.dead_letters import DeadLetterFilter, find
 from ops.wiring.environment import Environment
-from tests.contracts.dead import BATCH, DeadLettersContract, die, send_again
+from tests.contracts.dead_letters import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
-ONLY = Selection(routes=(ROUTE,))
+ONLY = DeadLetterFilter(routes=(ROUTE,))
 
 Run = Callable[..., Result]
 
@@ -36,7 +36,7 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto is one server, and nobody else looks at its letters."""
-    monkeypatch.setattr("consumers.broker.sqs_dead._LONG_POLL", 0)
+    monkeypatch.setattr("consumers.broker.sqs_dead_letters._LONG_POLL", 0)
     monkeypatch.setattr("ops.recovery.dead_letters._PAUSE", 0)
 
 
@@ -71,7 +71,7 @@ def test_what_sqs_put_away_itself_can_be_shown_and_sent_again(
     # The store's test event lies there, too.
     while queues.dead_count() < 2:
         queues.take_and_leave()
-    letters = found(queues.dead_letters(), ONLY)
+    letters = find(queues.dead_letters(), ONLY)
     (letter,) = (letter for letter in letters if letter.keys)
     assert letter.reason == "lost"
     assert letter.error.startswith("SQS put it away, as it came back too often")

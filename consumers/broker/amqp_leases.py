@@ -35,7 +35,7 @@ class Publish(Protocol):
         """Publish."""
 
 
-class Renewal:
+class Leases:
     """The holds of one consumer.
 
     Args:

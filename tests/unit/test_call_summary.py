@@ -14,7 +14,7 @@ import structlog
 from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import NAMES
 from consumers.errors import BadAudioError, BusyError, TransientError
-from consumers.runtime.account import Account, Accountant
+from consumers.runtime.call_summary import Accountant, CallSummary
 from consumers.runtime.observer import SILENT, stage
 from consumers.runtime.worker import Worker
 from events.event import ObjectCreated
@@ -177,7 +177,7 @@ def test_threads_that_work_for_a_call_add_to_its_account_and_no_others_do() -> N
 
 
 def test_an_account_of_many_recordings_is_no_larger_than_of_one() -> None:
-    account = Account([event(BATCH.archive_key)])
+    account = CallSummary([event(BATCH.archive_key)])
     account.add_recording(ONE, "converted", 1.0)
     small = len(str(account.words(event(BATCH.archive_key))))
     for ordinal in range(9_000):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -10,10 +12,13 @@ from itertools import islice
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.dead import Held
+from consumers.broker.dead_letters import (
+    BrokerDeath,
+    DeadLetterIds,
+    HeldDeadLetter,
+    StoredDeadLetter,
+)
 from consumers.broker.delivery import attempt_in
-from consumers.broker.envelope import open_envelope
-from consumers.broker.letter import Letter, LetterIds, Mark
 from consumers.broker.sqs_queues import SqsQueues, translated
 from consumers.errors import TransientError
 from events.routes import Route, dead_letter_queue_name
@@ -32,7 +37,7 @@ _PAGE = 10
 _REPEATS = 10
 
 
-class SqsDeadLetters:
+class SqsDeadLetterQueues:
     """The dead-letter queues of an SQS.
 
     Of each letter that a walk holds it keeps the id and the receipt handle.
@@ -48,7 +53,7 @@ class SqsDeadLetters:
             return queues.count(queue, "ApproximateNumberOfMessages")
 
     @contextmanager
-    def walk(self, route: Route) -> Iterator[Iterator[Held]]:
+    def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
         """Go through the route's letters, each once."""
         with closing(SqsQueues(self._address)) as queues:
             walk = _Walk(queues, route, self._queue(route))
@@ -70,8 +75,8 @@ class _Walk:
         self._receipts: dict[str, str] = {}
         self._begun: float | None = None
 
-    def held(self) -> Iterator[Held]:
-        ids = LetterIds(self._route)
+    def held(self) -> Iterator[HeldDeadLetter]:
+        ids = DeadLetterIds(self._route)
         repeats = 0
         while repeats < _REPEATS and (page := self._receive()):
             new = [each for each in page if each["MessageId"] not in self._receipts]
@@ -81,8 +86,8 @@ class _Walk:
                 if self._is_younger(message):
                     continue
                 stored, headers = open_envelope(message["Body"])
-                letter = Letter.read(ids.of(stored), self._route, stored, _mark(headers))
-                yield Held(letter, partial(self._discard, message["MessageId"]))
+                letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _mark(headers))
+                yield HeldDeadLetter(letter, partial(self._discard, message["MessageId"]))
 
     def _receive(self) -> list[dict[str, Any]]:
         with translated(self._queue):
@@ -127,9 +132,39 @@ class _Walk:
                 )
 
 
-def _mark(headers: Mapping[str, Any]) -> Mark:
+def _mark(headers: Mapping[str, Any]) -> BrokerDeath:
     error = (
         "SQS put it away, as it came back too often without a verdict: "
         "it may be what its consumers die of"
     )
-    return Mark(error, attempt_in(headers), None)
+    return BrokerDeath(error, attempt_in(headers), None)
+
+
+def open_envelope(stored: str) -> tuple[str | bytes, Mapping[str, Any]]:
+    """Take a message out of kombu's envelope.
+
+    Args:
+        stored: A message's body as it lies in SQS.
+
+    Returns:
+        The body that was put in, as text where it is UTF-8, and its headers;
+        ``stored`` itself and no headers where it is no envelope.
+    """
+    try:
+        envelope = json.loads(base64.b64decode(stored, validate=True))
+        body = envelope["body"]
+        headers = envelope["headers"]
+        if envelope["properties"].get("body_encoding") == "base64":
+            body = _as_text(base64.b64decode(body, validate=True))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return stored, {}
+    if not isinstance(body, str | bytes) or not isinstance(headers, dict):
+        return stored, {}
+    return body, headers
+
+
+def _as_text(body: bytes) -> str | bytes:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body

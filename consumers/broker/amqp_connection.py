@@ -15,14 +15,14 @@ from kombu.exceptions import KombuError
 from kombu.transport import pyamqp
 
 from consumers.broker.address import BrokerAddress
+from consumers.broker.amqp_frames import FrameConnection
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.frames import FrameConnection
 
 #: Whatever py-amqp and kombu raise where the broker does not answer as it should.
 AMQP_ERRORS: tuple[type[Exception], ...] = (OSError, AMQPError, MessageNacked, KombuError)
 
 
-class Message(pyamqp.Message):  # type: ignore[misc]
+class AmqpMessage(pyamqp.Message):  # type: ignore[misc]
     """A message with the body that its sender gave it.
 
     kombu takes a header ``compression`` for its own, and raises within
@@ -35,17 +35,17 @@ class Message(pyamqp.Message):  # type: ignore[misc]
         super().__init__(msg, channel=channel, **kwargs)
 
 
-class Channel(pyamqp.Channel):  # type: ignore[misc]
+class AmqpChannel(pyamqp.Channel):  # type: ignore[misc]
     """A channel of such messages."""
 
-    Message = Message
+    Message = AmqpMessage
 
 
 class _Amqp(FrameConnection):
-    Channel = Channel
+    Channel = AmqpChannel
 
 
-class Transport(pyamqp.Transport):  # type: ignore[misc]
+class AmqpTransport(pyamqp.Transport):  # type: ignore[misc]
     """The transport of that channel."""
 
     Connection = _Amqp
@@ -75,7 +75,7 @@ def make_connection(
         userid=address.access_key,
         password=address.secret_key,
         virtual_host=address.virtual_host,
-        transport=Transport,
+        transport=AmqpTransport,
         ssl=_tls(parts.hostname, address.ca_file) if parts.scheme == "amqps" else False,
         heartbeat=heartbeat,
         connect_timeout=connect_timeout,

@@ -14,7 +14,7 @@ from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 from consumers.broker.address import BrokerAddress
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.inbox import Inbox
-from consumers.broker.transport import Transport
+from consumers.broker.sqs_transport import SqsTransport
 from consumers.broker.verdict import Retry
 from events.routes import Route, queue_name
 
@@ -113,7 +113,7 @@ def open_sqs_inbox(
         port=parts.port,
         userid=address.access_key,
         password=address.secret_key,
-        transport=Transport,
+        transport=SqsTransport,
         transport_options={
             "region": address.region,
             "is_secure": parts.scheme != "http",

@@ -12,13 +12,13 @@ from consumers.broker.errors import MissingQueueError
 from consumers.broker.topology import declare_topology
 from events.keys import ArchiveKey, AudioId, BatchId
 from events.routes import ROUTES, dead_letter_queue_name
-from ops.recovery.dead_letters import Selection, found, replay
+from ops.recovery.dead_letters import DeadLetterFilter, find, replay
 from tests.broker.queues import PREFIX, RabbitQueues
-from tests.contracts.dead import DeadLettersContract, UnstalledRows, send_again
+from tests.contracts.dead_letters import DeadLettersContract, UnstalledRows, send_again
 from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
 from tests.harness.servers.rabbitmq import RabbitNode
 
-ONLY = Selection(routes=(ROUTE,))
+ONLY = DeadLetterFilter(routes=(ROUTE,))
 
 UNPACK, TRANSCRIBE, MODERATE, REVIEW = ROUTES
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
@@ -35,7 +35,7 @@ def test_what_rabbitmq_put_away_itself_can_be_shown_and_sent_again(node: RabbitN
             while (message := channel.basic_get(queues.queue)) is not None:
                 channel.basic_reject(message.delivery_tag, requeue=True)
         eventually(lambda: queues.dead_count() or None, seconds=10)
-        (letter,) = found(queues.dead_letters(), ONLY)
+        (letter,) = find(queues.dead_letters(), ONLY)
         assert letter.reason == "lost"
         assert letter.error.startswith("RabbitMQ put it away, as it came back too often")
         assert letter.attempts == 3
@@ -65,7 +65,7 @@ def test_whatever_is_said_of_a_letter_its_bytes_stay(
     bodies = [b"\xff\xfe\x00", notification(["archives/a.tar"]).encode()]
     for body in bodies:
         queues.put_dead(body, **properties)
-    assert len(list(found(queues.dead_letters(), ONLY))) == 2
+    assert len(list(find(queues.dead_letters(), ONLY))) == 2
     assert len(send_again(queues)) == 2
     with queues._connection.channel() as channel:
         channel.auto_decode = False
@@ -77,17 +77,17 @@ def test_a_queue_that_is_not_there_is_said(queues: RabbitQueues) -> None:
     with queues._connection.channel() as channel:
         channel.queue_delete(f"{queues.queue}-dead")
     with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
-        list(found(queues.dead_letters(), Selection(routes=ROUTES)))
+        list(find(queues.dead_letters(), DeadLetterFilter(routes=ROUTES)))
 
 
 def test_a_stage_that_was_never_set_up_has_no_letters_and_no_work(node: RabbitNode) -> None:
     here = RabbitQueues(node.vhost())
     list(declare_topology(here.address, here.topology, routes=(UNPACK, REVIEW)))
     letters = here.dead_letters()
-    assert list(found(letters, Selection(routes=(UNPACK, MODERATE, REVIEW)))) == []
+    assert list(find(letters, DeadLetterFilter(routes=(UNPACK, MODERATE, REVIEW)))) == []
     # What has to be there is missed.
     with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
-        list(found(letters, Selection()))
+        list(find(letters, DeadLetterFilter()))
 
 
 def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: RabbitQueues) -> None:
@@ -97,11 +97,11 @@ def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: Rabb
         channel.basic_publish(amqp.Message(body), "", dead, mandatory=True)
     # All that bootstrap does then is to take the bucket's rule away.
     list(declare_topology(queues.address, queues.topology, routes=(UNPACK, TRANSCRIBE, REVIEW)))
-    (letter,) = found(queues.dead_letters(), Selection())
+    (letter,) = find(queues.dead_letters(), DeadLetterFilter())
     assert (letter.route, letter.keys) == (MODERATE, (AUDIO.transcript_key,))
     with queues.sender() as sender:
         rows = UnstalledRows()
-        (again,) = replay(queues.dead_letters(), sender, rows, Selection())
+        (again,) = replay(queues.dead_letters(), sender, rows, DeadLetterFilter())
         assert again.id == letter.id
         assert rows.unstalled == [AUDIO]
         assert eventually(lambda: sender.depth(MODERATE) or None, seconds=10) == 1
@@ -115,7 +115,7 @@ def test_a_batch_whose_review_is_sent_again_goes_on(queues: RabbitQueues) -> Non
         channel.basic_publish(message, "", dead, mandatory=True)
     rows = UnstalledRows()
     with queues.sender() as sender:
-        (letter,) = replay(queues.dead_letters(), sender, rows, Selection(batch=batch))
+        (letter,) = replay(queues.dead_letters(), sender, rows, DeadLetterFilter(batch=batch))
     assert letter.route == REVIEW
     assert rows.unstalled == [ArchiveKey(batch.archive_key, batch)]
 
@@ -126,7 +126,7 @@ def test_looking_at_many_keeps_none_of_them_in_memory(queues: RabbitQueues) -> N
         queues.put_dead(body)
     tracemalloc.start()
     try:
-        assert sum(1 for _ in found(queues.dead_letters(), ONLY)) == 40
+        assert sum(1 for _ in find(queues.dead_letters(), ONLY)) == 40
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,13 +1,15 @@
-"""Dead letters, read from what lies in a dead-letter queue: ours, or a broker's own."""
+"""Dead-letter queues: their messages, written by dropscribe or moved there by the broker."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from events.event import ObjectCreated
 from events.keys import BatchId, batch_of
@@ -19,7 +21,7 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class BrokerDeath:
     """What a broker says of a message that it moved among the dead letters itself.
 
     Attributes:
@@ -34,7 +36,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredDeadLetter:
     """A message that the consumers could not do, and all that is known of it.
 
     Attributes:
@@ -58,7 +60,7 @@ class Letter:
     events: tuple[ObjectCreated, ...]
 
     @classmethod
-    def read(cls, letter_id: str, route: Route, stored: str | bytes, mark: Mark) -> Self:
+    def read(cls, letter_id: str, route: Route, stored: str | bytes, mark: BrokerDeath) -> Self:
         """Read what lies in the route's dead-letter queue, whatever it is.
 
         Args:
@@ -100,7 +102,7 @@ class Letter:
         return self.body.decode(errors="backslashreplace")
 
 
-class LetterIds:
+class DeadLetterIds:
     """Gives the letters of one queue their ids, in the order in which they lie there.
 
     An id is made of route and content. Where letters are equal to the last
@@ -119,6 +121,43 @@ class LetterIds:
         found = digest[:_DIGITS]
         self._seen[found] += 1
         return found if self._seen[found] == 1 else f"{found}-{self._seen[found]}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDeadLetter:
+    """A letter that is held, so that nobody else has it at the same time.
+
+    Attributes:
+        letter: What it says.
+        discard: Takes it out of its queue for ever. Raises BrokerLostError.
+    """
+
+    letter: StoredDeadLetter
+    discard: Callable[[], None]
+
+
+class DeadLetterQueues(Protocol):
+    """The dead-letter queues. Belongs to one thread."""
+
+    def count(self, route: Route) -> int:
+        """Count the route's letters that nobody holds; SQS does so approximately.
+
+        Raises:
+            BrokerLostError: The broker can't be reached, or refuses.
+            MissingQueueError: The queue is not there.
+        """
+
+    def walk(self, route: Route) -> AbstractContextManager[Iterator[HeldDeadLetter]]:
+        """Go through the route's letters, each once.
+
+        Those that come while it goes on are left out: what is replayed may be
+        dead again at once. When the block ends, what was not discarded is back
+        in its queue; where this process dies, after a minute at the latest.
+
+        Raises:
+            BrokerLostError: The broker can't be reached, or refuses.
+            MissingQueueError: The queue is not there.
+        """
 
 
 def _ours(stored: str | bytes) -> dict[str, Any] | None:

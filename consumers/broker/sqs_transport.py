@@ -9,7 +9,7 @@ from kombu.transport import SQS, virtual
 from consumers.network.aws import make_client
 
 
-class Channel(SQS.Channel):  # type: ignore[misc]
+class SqsChannel(SQS.Channel):  # type: ignore[misc]
     """A channel that hands on whatever lies in its queue.
 
     kombu takes a JSON object with ``properties`` for an envelope of its own.
@@ -55,7 +55,7 @@ class Channel(SQS.Channel):  # type: ignore[misc]
         return self._envelope_payload({}, text, message, q_url)
 
 
-class Transport(SQS.Transport):  # type: ignore[misc]
+class SqsTransport(SQS.Transport):  # type: ignore[misc]
     """The transport of that channel."""
 
-    Channel = Channel
+    Channel = SqsChannel

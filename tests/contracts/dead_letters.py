@@ -7,12 +7,12 @@ from typing import Protocol
 
 import pytest
 
-from consumers.broker.dead import DeadLetters
+from consumers.broker.dead_letters import DeadLetterQueues
 from consumers.broker.errors import BrokerLostError
 from consumers.errors import BadAudioError
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, AudioId, BatchId
-from ops.recovery.dead_letters import Selection, discard, found, replay
+from ops.recovery.dead_letters import DeadLetterFilter, discard, find, replay
 from tests.contracts.loop import POISON, ROUTE, Recorder, eventually, notification, running, settled
 from tests.contracts.sender import SenderQueues
 
@@ -22,10 +22,10 @@ BATCH = BatchId("20250622-143052-a1b2c3")
 class MailedQueues(SenderQueues, Protocol):
     """The route's queues, and its dead letters."""
 
-    def dead_letters(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetterQueues:
         """Lead to the dead letters."""
 
-    def away_dead_letters(self) -> DeadLetters:
+    def away_dead_letters(self) -> DeadLetterQueues:
         """Lead to those of a broker that is not there."""
 
     def put_dead(self, body: str | bytes) -> None:
@@ -62,14 +62,14 @@ def die(queues: MailedQueues, *keys: str) -> None:
 
 
 def ids(queues: MailedQueues, **selection: object) -> list[str]:
-    chosen = Selection(routes=(ROUTE,), **selection)  # type: ignore[arg-type]
-    return sorted(letter.id for letter in found(queues.dead_letters(), chosen))
+    chosen = DeadLetterFilter(routes=(ROUTE,), **selection)  # type: ignore[arg-type]
+    return sorted(letter.id for letter in find(queues.dead_letters(), chosen))
 
 
 def send_again(
     queues: MailedQueues, wanted: Sequence[str] | None = None, rows: UnstalledRows | None = None
 ) -> list[str]:
-    selection = Selection(routes=(ROUTE,), ids=frozenset(wanted) if wanted else None)
+    selection = DeadLetterFilter(routes=(ROUTE,), ids=frozenset(wanted) if wanted else None)
     with queues.sender() as sender:
         done = replay(
             queues.dead_letters(), sender, rows or UnstalledRows(), selection, sleep=lambda _: None
@@ -82,7 +82,7 @@ class DeadLettersContract:
 
     def test_a_letter_says_all_that_is_known(self, queues: MailedQueues) -> None:
         die(queues, BATCH.archive_key)
-        (letter,) = found(queues.dead_letters(), Selection(routes=(ROUTE,)))
+        (letter,) = find(queues.dead_letters(), DeadLetterFilter(routes=(ROUTE,)))
         assert (letter.route, letter.reason, letter.error) == (ROUTE, "permanent", "no sound")
         assert letter.attempts == 1
         assert letter.dead_at is not None
@@ -116,7 +116,7 @@ class DeadLettersContract:
     def test_what_is_discarded_is_gone_and_nothing_else(self, queues: MailedQueues) -> None:
         die(queues, "archives/a.tar", "archives/b.tar", "archives/c.tar")
         first, *others = ids(queues)
-        chosen = Selection(routes=(ROUTE,), ids=frozenset([first, "0" * 12]))
+        chosen = DeadLetterFilter(routes=(ROUTE,), ids=frozenset([first, "0" * 12]))
         gone = [each.id for each in discard(queues.dead_letters(), chosen, sleep=lambda _: None)]
         assert gone == [first]
         assert ids(queues) == others
@@ -173,7 +173,7 @@ class DeadLettersContract:
         bodies = ["x", "x", notification(["archives/a.tar"]), *POISON]
         for body in bodies:
             queues.put_dead(body)
-        letters = list(found(queues.dead_letters(), Selection(routes=(ROUTE,))))
+        letters = list(find(queues.dead_letters(), DeadLetterFilter(routes=(ROUTE,))))
         assert sorted(letter.text for letter in letters) == sorted(bodies)
         assert {letter.reason for letter in letters} == {"lost"}
         assert len({letter.id for letter in letters}) == len(bodies)
@@ -188,6 +188,6 @@ class DeadLettersContract:
     def test_a_broker_that_is_away_is_said(self, queues: MailedQueues) -> None:
         away = queues.away_dead_letters()
         with pytest.raises(BrokerLostError):
-            list(found(away, Selection(routes=(ROUTE,))))
+            list(find(away, DeadLetterFilter(routes=(ROUTE,))))
         with pytest.raises(BrokerLostError):
             away.count(ROUTE)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from amqp.exceptions import UnexpectedFrame
 
-from consumers.broker.frames import FrameConnection
+from consumers.broker.amqp_frames import FrameConnection
 from consumers.broker.waker import Waker
 
 

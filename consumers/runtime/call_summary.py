@@ -25,7 +25,7 @@ class _Share:
     seconds: float = 0.0
 
 
-class Account:
+class CallSummary:
     """What one call did. Its size does not grow with the work.
 
     Args:
@@ -90,7 +90,7 @@ def _subject(key: str) -> tuple[AudioId | None, BatchId | None]:
 
 #: The account of the call that a thread works for. Threads that work for another
 #: thread's call have to run in a copy of its context.
-_current: ContextVar[Account | None] = ContextVar("account", default=None)
+_current: ContextVar[CallSummary | None] = ContextVar("call_summary", default=None)
 
 
 class Accountant:
@@ -100,9 +100,9 @@ class Accountant:
         self._observer = observer
 
     @contextmanager
-    def account(self, events: Sequence[ObjectCreated]) -> Iterator[Account]:
+    def account(self, events: Sequence[ObjectCreated]) -> Iterator[CallSummary]:
         """Keep account of what a call does, as long as the block runs."""
-        account = Account(events)
+        account = CallSummary(events)
         token = _current.set(account)
         try:
             yield account

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from consumers.broker.envelope import open_envelope
-from consumers.broker.letter import Letter, LetterIds, Mark
+from consumers.broker.dead_letters import BrokerDeath, DeadLetterIds, StoredDeadLetter
+from consumers.broker.sqs_dead_letters import open_envelope
 from events.notification import encode
 from events.routes import ROUTES
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table
 
-MARK = Mark("nobody knows", 1, None)
+MARK = BrokerDeath("nobody knows", 1, None)
 
 ROUTE = ROUTES[0]
 
@@ -38,8 +38,8 @@ OURS = st.builds(
 )
 
 
-def read(stored: str | bytes) -> Letter:
-    return Letter.read(LetterIds(ROUTE).of(stored), ROUTE, stored, MARK)
+def read(stored: str | bytes) -> StoredDeadLetter:
+    return StoredDeadLetter.read(DeadLetterIds(ROUTE).of(stored), ROUTE, stored, MARK)
 
 
 @given(st.binary() | st.text() | (LETTERS | OURS | JSON).map(json.dumps))
@@ -72,13 +72,13 @@ def test_what_is_no_letter_of_ours_is_lost() -> None:
 
 
 def test_ids_differ_by_route_and_content_and_equal_letters_are_counted() -> None:
-    unpack, transcribe = LetterIds(ROUTES[0]), LetterIds(ROUTES[1])
+    unpack, transcribe = DeadLetterIds(ROUTES[0]), DeadLetterIds(ROUTES[1])
     first = unpack.of("x")
     assert len(first) == 12
     assert unpack.of("y") != first
     assert unpack.of(b"x") == f"{first}-2"
     assert transcribe.of("x") != first
-    assert LetterIds(ROUTES[0]).of("x") == first
+    assert DeadLetterIds(ROUTES[0]).of("x") == first
 
 
 @given(st.binary() | st.text(st.characters(exclude_categories=["Cs"])))
