@@ -1,10 +1,9 @@
-"""Which store the tests on real servers run on, and how Hypothesis is set up."""
+"""The choice of the store for tests on real servers, and the set-up of Hypothesis and botocore."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -13,11 +12,10 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
-from tests.harness.servers.ceph import ceph
-from tests.harness.servers.minio import find_program, minio
-from tests.harness.servers.store import StoreServer
+from tests.harness.deployment.servers import STORE_KINDS, StoreKind
+from tests.harness.servers.minio import find_program
 
-# How long an example takes says nothing where others use the machine, too.
+# On a shared machine the duration of an example says nothing.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
@@ -25,19 +23,30 @@ settings.load_profile("shared")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store",
-        choices=("ceph", "minio"),
+        choices=STORE_KINDS,
         default="ceph",
-        help="the store of tests/faults; MINIO_BIN names MinIO's program, or it is on the PATH",
+        help="the store of tests/deployment and tests/faults; MINIO_BIN names MinIO's program, "
+        "or it is on the PATH",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say once, and not for each test, that there is no such store here."""
+    """Refuse to start where the chosen store is not installed."""
+    config.addinivalue_line("markers", "store(kind): runs on this kind of store alone")
     if config.getoption("--store") == "minio":
         try:
             find_program(os.environ)
         except ConfigurationError as exc:
             raise pytest.UsageError(str(exc)) from exc
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the other kind of store."""
+    kind = config.getoption("--store")
+    marks = {item: item.get_closest_marker("store") for item in items}
+    others = [item for item, mark in marks.items() if mark is not None and kind not in mark.args]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,8 +64,7 @@ def descriptions_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def store_server(pytestconfig: pytest.Config) -> AbstractContextManager[StoreServer]:
-    """Runs the store that was chosen."""
-    if pytestconfig.getoption("--store") == "minio":
-        return minio(os.environ)
-    return ceph()
+def store_kind(pytestconfig: pytest.Config) -> StoreKind:
+    """The kind of store that was chosen."""
+    kind: StoreKind = pytestconfig.getoption("--store")
+    return kind

@@ -30,7 +30,7 @@ from tests.bench.channel import open_channel
 from tests.bench.noting import Note, noting
 from tests.harness.deployment.batches import make_archive
 from tests.harness.deployment.deployment import Deployment, open_deployment
-from tests.harness.servers.ceph import ceph
+from tests.harness.deployment.servers import open_servers
 
 #: Drops per round: of five rounds, 25.
 _DROPS = 5
@@ -179,7 +179,8 @@ def _completion(drop: _Drop) -> Mapping[str, float]:
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     drops = conditions.scaled(_DROPS)
     with ExitStack() as stack:
-        deployed = stack.enter_context(open_deployment(Random(1), ceph()))
+        servers = stack.enter_context(open_servers())
+        deployed = stack.enter_context(open_deployment(servers, Random(1)))
         variables = {**deployed.direct, "SCRATCH_ROOT": str(conditions.folder)}
         consumers = {
             route.name: stack.enter_context(apart(noting, variables, route.name))

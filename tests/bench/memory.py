@@ -26,7 +26,7 @@ from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBen
 from tests.harness.deployment.batches import make_archive
 from tests.harness.deployment.deployment import open_deployment
 from tests.harness.deployment.fleet import FleetConsumer, open_fleet
-from tests.harness.servers.ceph import ceph
+from tests.harness.deployment.servers import open_servers
 
 #: Deliveries after which each consumer is looked at.
 _SOME, _MANY = 1_000, 10_000
@@ -152,7 +152,8 @@ def _case(site: _Site, route: str, deliveries: int) -> Case:
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     some, many = conditions.scaled(_SOME), conditions.scaled(_MANY)
     with ExitStack() as stack:
-        deployed = stack.enter_context(open_deployment(Random(1), ceph()))
+        servers = stack.enter_context(open_servers())
+        deployed = stack.enter_context(open_deployment(servers, Random(1)))
         consumers = stack.enter_context(
             open_fleet(conditions.folder / "logs", conditions.folder / "scratch", deployed.direct)
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from random import Random
 
 import pytest
@@ -14,24 +13,24 @@ from events.keys import BatchId
 from ops.wiring.log import quiet_log
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import Deployment, open_deployment
-from tests.harness.servers.store import StoreServer
+from tests.harness.deployment.servers import StoreKind, open_servers
 from tests.soak.drain import sweep
 
 
 @pytest.fixture(scope="session")
-def deployed(store_server: AbstractContextManager[StoreServer]) -> Iterator[Deployment]:
-    """The servers, bootstrapped."""
-    with open_deployment(Random(1), store_server) as running:
+def deployed(store_kind: StoreKind) -> Iterator[Deployment]:
+    """A deployment on servers of its own, which tests kill and restart."""
+    with open_servers(store_kind) as servers, open_deployment(servers, Random(1)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A consumer of each route; who dies is started again by `whole`."""
-    with open_cluster(deployed, tmp_path_factory.mktemp("site")) as where:
+    with open_cluster(deployed, tmp_path_factory.mktemp("cluster")) as cluster:
         for route in deployed.routes:
-            where.fleet.add(route.name)
-        yield where
+            cluster.fleet.add(route.name)
+        yield cluster
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from amqp.exceptions import AMQPError
 from consumers.errors import TransientError
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import open_deployment
-from tests.harness.servers.ceph import ceph
+from tests.harness.deployment.servers import open_servers
 from tests.harness.servers.grounds import grounds
 from tests.soak.drain import Drained, drain
 from tests.soak.faults import FAULTS, Fault, happened, heal
@@ -79,7 +79,8 @@ def soak(scale: Scale, seed: int, show: Show, log: Any) -> SoakReport:
 def _running_cluster(chance: Random) -> Iterator[Cluster]:
     with ExitStack() as stack:
         place = stack.enter_context(grounds("soak", ports=0))
-        deployed = stack.enter_context(open_deployment(chance, ceph()))
+        servers = stack.enter_context(open_servers())
+        deployed = stack.enter_context(open_deployment(servers, chance))
         cluster = stack.enter_context(open_cluster(deployed, place.folder))
         for route in deployed.routes:
             for _ in range(_WORKERS):

@@ -1,11 +1,10 @@
-"""A deployment of dropscribe on real servers of its own, with what breaks between them."""
+"""A deployment of dropscribe on running servers, with relays that can break its connections."""
 
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,37 +15,49 @@ from ops.wiring.environment import Environment
 from ops.wiring.settings.routes import routes_of
 from tests.harness.deployment.batches import POLICY
 from tests.harness.deployment.ends import record_ends
+from tests.harness.deployment.servers import Servers
 from tests.harness.faults.database_relay import DatabaseRelay
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import StoreProxy
-from tests.harness.servers.postgres import PostgresServer, postgres
-from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.postgres import PostgresServer
+from tests.harness.servers.rabbitmq import RabbitNode
 from tests.harness.servers.store import StoreServer
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What runs, and what lies between.
+    """A bootstrapped deployment.
 
     Attributes:
-        node: The broker.
-        store: The store.
-        postgres: The database's server.
-        to_broker: Between consumers and broker.
-        to_store: Between consumers and store.
-        to_database: Between consumers and database.
-        direct: Settings by which an operator reaches the servers.
-        consuming: Settings by which consumers do: through what lies between.
+        servers: Its store, broker and database server.
+        to_broker: The relay between consumers and broker.
+        to_store: The proxy between consumers and store.
+        to_database: The relay between consumers and database.
+        direct: The operator's settings, which reach the servers directly.
+        consuming: The consumers' settings, which reach the relays.
     """
 
-    node: RabbitNode
-    store: StoreServer
-    postgres: PostgresServer
+    servers: Servers
     to_broker: Relay
     to_store: StoreProxy
     to_database: DatabaseRelay
     direct: Mapping[str, str]
     consuming: Mapping[str, str]
+
+    @property
+    def node(self) -> RabbitNode:
+        """The broker."""
+        return self.servers.node
+
+    @property
+    def store(self) -> StoreServer:
+        """The store."""
+        return self.servers.store
+
+    @property
+    def postgres(self) -> PostgresServer:
+        """The database server."""
+        return self.servers.postgres
 
     @property
     def environment(self) -> Environment:
@@ -55,51 +66,33 @@ class Deployment:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Those that are set up."""
+        """The routes that the settings switch on."""
         return routes_of(self.environment)
 
     @property
     def url(self) -> str:
-        """The database's, for whoever may do anything."""
+        """The database's URL for its superuser."""
         return self.direct["DATABASE_URL"]
 
 
 @contextmanager
 def open_deployment(
-    chance: Random,
-    store: AbstractContextManager[StoreServer],
-    *,
-    policy: str | None = POLICY,
-    retry_delays: str = "1,2,5",
-    broker: Mapping[str, str | int] | None = None,
+    servers: Servers, chance: Random, *, policy: str | None = POLICY
 ) -> Iterator[Deployment]:
-    """Run RabbitMQ, an S3 store and PostgreSQL, bootstrapped, while the block runs.
+    """Bootstrap a deployment on servers, and run its relays while the block runs.
 
     Args:
-        chance: What the store's proxy throws its dice by.
-        store: Runs the store, such as `tests.harness.servers.ceph.ceph`.
-        policy: By which recordings are judged; None for no moderation.
-        retry_delays: As the setting ``RETRY_DELAYS``.
-        broker: Lines of ``rabbitmq.conf``.
-
-    Raises:
-        ConfigurationError: A server is not installed.
-        ServerError: One does not come up.
+        servers: Running servers; the deployment has a bucket, a virtual host and a database there.
+        chance: Decides which requests the store's proxy disturbs.
+        policy: The policy that recordings are judged by; None for no moderation.
     """
     with ExitStack() as stack:
-        # First, as it is what may not be installed.
-        running = stack.enter_context(store)
-        node = stack.enter_context(rabbitmq(broker))
-        server = stack.enter_context(postgres())
         direct = {
-            **running.settings,
-            "S3_BUCKET": f"soak-{uuid.uuid4().hex[:8]}",
+            **servers.new_settings(),
             "S3_TIMEOUT": "5",
-            "BROKER_URL": node.vhost(),
             "BROKER_HEARTBEAT": "5",
-            "DATABASE_URL": server.database(),
-            "RETRY_DELAYS": retry_delays,
-            # All of it: what is judged then ends with exactly one item.
+            "RETRY_DELAYS": "1,2,5",
+            # All recordings: each one that is judged then ends with exactly one item.
             "REVIEW_SAMPLE": "1",
         }
         if policy is not None:
@@ -109,16 +102,18 @@ def open_deployment(
         for _ in bootstrap(Environment(direct)):
             pass
         record_ends(direct["DATABASE_URL"])
-        to_broker = stack.enter_context(Relay(node.port))
-        to_store = stack.enter_context(StoreProxy(running.endpoint, chance))
-        to_database = stack.enter_context(DatabaseRelay(server.port))
+        to_broker = stack.enter_context(Relay(servers.node.port))
+        to_store = stack.enter_context(StoreProxy(servers.store.endpoint, chance))
+        to_database = stack.enter_context(DatabaseRelay(servers.postgres.port))
         consuming = {
             **direct,
             "S3_ENDPOINT": to_store.endpoint,
-            "BROKER_URL": _through(direct["BROKER_URL"], node.port, to_broker.port),
-            "DATABASE_URL": _through(direct["DATABASE_URL"], server.port, to_database.port),
+            "BROKER_URL": _through(direct["BROKER_URL"], servers.node.port, to_broker.port),
+            "DATABASE_URL": _through(
+                direct["DATABASE_URL"], servers.postgres.port, to_database.port
+            ),
         }
-        yield Deployment(node, running, server, to_broker, to_store, to_database, direct, consuming)
+        yield Deployment(servers, to_broker, to_store, to_database, direct, consuming)
 
 
 def _through(url: str, port: int, relay: int) -> str:

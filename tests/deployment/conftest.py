@@ -1,12 +1,16 @@
-"""The whole on real servers, with consumers in processes of their own."""
+"""Deployments on real servers, which the tests here share and none stops.
+
+Option ``--store`` chooses the kind of store; tests marked ``store(KIND)`` run on that kind alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+import pytest
 
 from consumers.database.batches import BatchRepository
 from consumers.store import Store
@@ -18,9 +22,9 @@ from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import open_deployment
-from tests.harness.servers.store import StoreServer
+from tests.harness.deployment.servers import Servers, StoreKind, open_servers
 
-#: Seconds. Ceph begins to tell of a new topic half a minute after it was made.
+#: Seconds. Ceph announces objects to a new topic after half a minute at most.
 _PATIENCE = 120.0
 
 
@@ -58,21 +62,39 @@ class DeployedPipeline:
         return self.cluster.fleet.left_in_scratch()
 
 
-@contextmanager
-def deployed(
-    store: AbstractContextManager[StoreServer], folder: Path, *, policy: str | None = None
-) -> Iterator[DeployedPipeline]:
-    """Run it for as long as the block runs.
+@pytest.fixture(scope="session")
+def servers(store_kind: StoreKind) -> Iterator[Servers]:
+    with open_servers(store_kind) as running:
+        yield running
 
-    Args:
-        store: Runs the store, or gives one that runs.
-        folder: For the consumers' logs and scratch.
-        policy: By which recordings are judged; None for no moderation.
-    """
+
+@pytest.fixture(scope="session")
+def deploy(servers: Servers) -> Callable[[], dict[str, str]]:
+    """Give settings of a new deployment."""
+    return servers.new_settings
+
+
+@pytest.fixture
+def variables(servers: Servers) -> dict[str, str]:
+    """Settings of this test's own deployment, which is not bootstrapped."""
+    return servers.new_settings()
+
+
+@pytest.fixture(scope="module")
+def policy() -> str | None:
+    """The policy of the module's deployment; None for no moderation."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def place(
+    servers: Servers, policy: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeployedPipeline]:
+    """The module's deployment, with a consumer of each route."""
     with (
-        open_deployment(Random(1), store, policy=policy) as servers,
-        open_cluster(servers, folder) as where,
+        open_deployment(servers, Random(1), policy=policy) as deployed,
+        open_cluster(deployed, tmp_path_factory.mktemp("cluster")) as cluster,
     ):
-        for route in servers.routes:
-            where.fleet.add(route.name)
-        yield DeployedPipeline(where)
+        for route in deployed.routes:
+            cluster.fleet.add(route.name)
+        yield DeployedPipeline(cluster)

@@ -26,7 +26,10 @@ from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import STORE_ROLES, read_broker_address
 from tests.contracts.loop import eventually
+from tests.harness.deployment.servers import Servers
 from tests.harness.servers.ceph import CephGateway, ceph
+
+pytestmark = pytest.mark.store("ceph")
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 AUDIO = AudioId(BATCH, 1)
@@ -235,8 +238,10 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
 
 
 @pytest.fixture(scope="module")
-def principals(gateway: CephGateway) -> dict[str, tuple[str, str]]:
-    """A user for each role, with his keys."""
+def principals(servers: Servers) -> dict[str, tuple[str, str]]:
+    """A user for each role, with the user's keys."""
+    gateway = servers.store
+    assert isinstance(gateway, CephGateway)
     return {role: gateway.make_user(f"only-{role}") for role in STORE_ROLES}
 
 

@@ -19,6 +19,8 @@ from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.loop import eventually
 
+pytestmark = pytest.mark.store("minio")
+
 BATCH = BatchId("20250622-143052-a1b2c3")
 AUDIO = AudioId(BATCH, 1)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.bench.benchmark import Conditions
 from tests.bench.latency import LATENCY
 from tests.bench.memory import SOAK_MEMORY
+
+pytestmark = pytest.mark.store("ceph")
 
 
 def test_what_a_drop_waits_for_is_the_stores_and_ours(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Tests on Ceph's gateway, which announces over AMQP to RabbitMQ."""

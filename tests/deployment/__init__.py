@@ -1,0 +1,1 @@
+"""The pipeline on real servers, whichever kind of store it has."""
