@@ -1,4 +1,4 @@
-"""What ops/README.md says to do when a server is lost with all that it held."""
+"""The recoveries of docs/operations/restore.md, after a server is lost with its data."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.hosts.premises import (
     store,
 )
 
-# The tests are the steps of ops/README's "A single host in ten minutes", in this order.
+# The tests are the steps of "A single host in ten minutes" in docs/operations/install.md, in order.
 pytestmark = pytest.mark.timeout(1800)
 
 #: Names a step, and shows how long it took.
@@ -176,8 +176,8 @@ def kept(host: Machine) -> set[str]:
 
 
 def restoring() -> list[str]:
-    """Give what ops/README says to type to restore the database, block by block."""
-    text = (PLAYBOOKS.parent / "README.md").read_text()
+    """Give the commands that restore the database in docs/operations/restore.md, by block."""
+    text = (PLAYBOOKS.parents[1] / "docs/operations/restore.md").read_text()
     chapter = text.partition("To restore the database")[2].partition("## Disasters")[0]
     return re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
 
