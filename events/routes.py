@@ -1,12 +1,13 @@
 """The pipeline is one table.
 
-A row says of which created objects a consumer is told. The broker's queues,
-the bucket's notification rules and the registry of handlers are all made from
-these rows: a new stage is one row here and one module in ``consumers``.
+A row says which created objects are announced to which stage. The broker's queues and
+the bucket's notification rules are made from these rows. A new stage is one row here, one
+module in ``consumers.stages`` and one function in ``ops.wiring.pipeline``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from events.keys import ARCHIVES, COMPLETE, OPUS, PROCESSED, TRANSCRIPT
@@ -40,6 +41,11 @@ ROUTES: tuple[Route, ...] = (
     Route("moderate", PROCESSED, TRANSCRIPT, is_optional=True),
     Route("review", PROCESSED, COMPLETE),
 )
+
+
+def route_named(name: str, routes: Sequence[Route] = ROUTES) -> Route:
+    """Find a route by its name."""
+    return next(route for route in routes if route.name == name)
 
 
 def queue_name(prefix: str, route: Route) -> str:

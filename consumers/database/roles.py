@@ -20,7 +20,15 @@ from consumers.database.pool import translated
 from consumers.database.queries import queries
 from consumers.errors import ConfigurationError
 
-_READ: Mapping[str, tuple[LiteralString, ...]] = {"SELECT": ()}
+_EVERYBODY = "PUBLIC"
+
+#: By table, then by privilege: the columns that it covers; no column stands for all of them.
+TablePrivileges = Mapping[str, Mapping[str, tuple[LiteralString, ...]]]
+
+#: By the role's name.
+RolePrivileges = Mapping[str, TablePrivileges]
+
+READ: Mapping[str, tuple[LiteralString, ...]] = {"SELECT": ()}
 _CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
     "SELECT": (),
     "INSERT": (),
@@ -28,7 +36,7 @@ _CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
     "DELETE": (),
 }
 
-_OURS = (
+_TABLES = (
     "batches",
     "recordings",
     "transcripts",
@@ -39,67 +47,38 @@ _OURS = (
     "sweeps",
 )
 
-#: Whoever makes a batch's row asks whether it is to wait for verdicts.
-_REGISTERED = ("batch_id", "is_moderated")
+#: Whoever works asks whether the schema is as new as this release.
+_SCHEMA_VERSION: TablePrivileges = {"schema_migrations": READ}
 
-#: What whoever finishes a batch's last recording writes, or puts off.
-_COMPLETED = ("completed_at", "announced_at", "counts", "stalled", "retold_at")
-
-#: Every consumer looks whether the schema is as new as it is.
-#: Role: table: privilege: the columns that it is for; none named is all of them.
-#: `INSERT ... ON CONFLICT (column)` reads the column.
-PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, tuple[LiteralString, ...]]]] = {
-    "dropscribe_unpack": {
-        "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()},
-        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
-        "stages": _READ,
-        "schema_migrations": _READ,
-    },
-    "dropscribe_transcribe": {
-        "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
-        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
-        # It writes what people said, and can't read what others did.
-        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
-        "stages": _READ,
-        "schema_migrations": _READ,
-    },
-    "dropscribe_moderate": {
-        "batches": {"SELECT": (), "INSERT": _REGISTERED, "UPDATE": _COMPLETED},
-        "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
-        # Where transcribe has died between its object and its row, this writes it.
-        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
-        "verdicts": {"SELECT": ("batch_id", "ordinal", "policy"), "INSERT": ()},
-        "stages": _READ,
-        "schema_migrations": _READ,
-    },
-    # The consumer that makes the items.
-    "dropscribe_review": {
-        "batches": {"SELECT": (), "UPDATE": ("itemised_at", "stalled")},
-        "recordings": _READ,
-        "transcripts": _READ,
-        "verdicts": _READ,
-        "review_items": {"SELECT": (), "INSERT": (), "UPDATE": ()},
-        "reviews": _READ,
-        "schema_migrations": _READ,
-    },
-    # A person who decides on them. What was decided stays.
+#: The roles of people, and of the commands that they run.
+_PEOPLE: RolePrivileges = {
+    # A decision, once made, stays.
     "dropscribe_reviewer": {
         "review_items": {"SELECT": (), "UPDATE": ("claimed_by", "claimed_until")},
         "reviews": {"SELECT": (), "INSERT": ()},
     },
-    "dropscribe_read": {**dict.fromkeys(_OURS, _READ), "schema_migrations": _READ},
+    "dropscribe_read": {**dict.fromkeys(_TABLES, READ), **_SCHEMA_VERSION},
     "dropscribe_operator": {
-        **dict.fromkeys(_OURS, _CHANGE),
-        # Decisions are put back from the bucket, and neither altered nor deleted.
+        **dict.fromkeys(_TABLES, _CHANGE),
+        # Decisions are restored from the bucket, and neither altered nor deleted.
         "reviews": {"SELECT": (), "INSERT": ()},
-        # What a sweep did stays what it did, until it is forgotten.
+        # The report of a sweep does not change until it is forgotten.
         "sweeps": {"SELECT": (), "INSERT": (), "DELETE": ()},
-        "schema_migrations": _READ,
+        **_SCHEMA_VERSION,
     },
 }
 
-_TABLES = sorted({table for tables in PRIVILEGES.values() for table in tables})
-_EVERYBODY = "PUBLIC"
+
+def all_roles(stages: Mapping[str, TablePrivileges]) -> RolePrivileges:
+    """Add the roles of people to one role for each stage, ``dropscribe_{name}``.
+
+    Args:
+        stages: Each stage's privileges, by its name.
+    """
+    of_stages = {
+        f"dropscribe_{name}": {**tables, **_SCHEMA_VERSION} for name, tables in stages.items()
+    }
+    return {**of_stages, **_PEOPLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +119,7 @@ class Privilege:
         )
 
 
-def ensure_roles(url: str, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
+def ensure_roles(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
     """Make the roles, and give each what it needs of our tables and no more.
 
     What else is granted to them, or to everybody, on our tables is taken away,
@@ -149,6 +128,7 @@ def ensure_roles(url: str, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
 
     Args:
         url: The database, as the owner of the tables.
+        roles: The privileges of each.
         dry_run: Change nothing.
 
     Yields:
@@ -162,38 +142,41 @@ def ensure_roles(url: str, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         if not dry_run:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-        present = _present_roles(connection)
-        excess, missing = _difference(connection)
+        present = _present_roles(connection, roles)
+        excess, missing = _difference(connection, roles)
         if not dry_run:
-            _make_roles(connection, [role for role in PRIVILEGES if role not in present])
-            _make_privileges(connection, excess)
+            _make_roles(connection, [role for role in roles if role not in present])
+            _make_privileges(connection, roles, excess)
     changed = {privilege.role for privilege in (*excess, *missing)}
-    for role in PRIVILEGES:
+    for role in roles:
         yield f"database role {role}", role not in present
         yield f"privileges of database role {role}", role in changed
     yield "database privileges of everybody", _EVERYBODY in changed
 
 
-def _present_roles(connection: psycopg.Connection) -> set[str]:
+def _present_roles(connection: psycopg.Connection, roles: Collection[str]) -> set[str]:
     with connection.cursor(row_factory=scalar_row) as cursor:
-        return set(cursor.execute(queries()["present_roles"], {"roles": list(PRIVILEGES)}))
+        return set(cursor.execute(queries()["present_roles"], {"roles": list(roles)}))
 
 
-def _difference(connection: psycopg.Connection) -> tuple[set[Privilege], set[Privilege]]:
+def _difference(
+    connection: psycopg.Connection, roles: RolePrivileges
+) -> tuple[set[Privilege], set[Privilege]]:
     """Compare what is granted with what is needed: what is too much, and what is missing."""
     with connection.cursor(row_factory=class_row(Privilege)) as cursor:
-        parameters = {"roles": list(PRIVILEGES), "tables": _TABLES}
+        tables = sorted({table for tables in roles.values() for table in tables})
+        parameters = {"roles": list(roles), "tables": tables}
         held = set(cursor.execute(queries()["held_privileges"], parameters))
         schema = connection.execute("SELECT current_schema()").fetchone()
-    needed = set(_needed(f"SCHEMA {schema[0] if schema else ''}"))
+    needed = set(_needed(roles, f"SCHEMA {schema[0] if schema else ''}"))
     # Everybody may look into a schema `public`, and that is enough for our roles.
     shared = {each for each in held if (each.role, each.privilege) == (_EVERYBODY, "USAGE")}
     missing = {each for each in needed - held if not (shared and each.privilege == "USAGE")}
     return held - needed - shared, missing
 
 
-def _needed(schema: str) -> Iterator[Privilege]:
-    for role, tables in PRIVILEGES.items():
+def _needed(roles: RolePrivileges, schema: str) -> Iterator[Privilege]:
+    for role, tables in roles.items():
         yield Privilege(role, schema, None, "USAGE")
         for table, privileges in tables.items():
             for privilege, columns in privileges.items():
@@ -214,20 +197,22 @@ def _make_roles(connection: psycopg.Connection, roles: Collection[str]) -> None:
             raise _refused(connection, "may make no roles", statements) from exc
 
 
-def _make_privileges(connection: psycopg.Connection, excess: Collection[Privilege]) -> None:
+def _make_privileges(
+    connection: psycopg.Connection, roles: RolePrivileges, excess: Collection[Privilege]
+) -> None:
     """Revoke, look again, and grant: revoking from a table revokes from its columns, too."""
     statements = [each.revoked() for each in excess]
     try:
         for statement in statements:
             connection.execute(statement)
-        _, missing = _difference(connection)
+        _, missing = _difference(connection, roles)
         statements = [each.granted() for each in missing]
         for statement in statements:
             connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _refused(connection, "does not own the tables", statements) from exc
     # Who grants, or revokes, without being allowed to may get no more than a warning.
-    excess, missing = _difference(connection)
+    excess, missing = _difference(connection, roles)
     if excess or missing:
         statements = [each.revoked() for each in excess] + [each.granted() for each in missing]
         raise _refused(connection, "does not own the tables", statements)

@@ -7,11 +7,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumers.database.batches import BatchRepository
+from consumers.database.roles import READ, TablePrivileges
 from consumers.database.rows import Batch
 from consumers.runtime.observer import SILENT, Observer
 from consumers.stages.stored_archive import retire
 from consumers.store import Store
 from events.keys import BatchId
+
+#: The privileges of a stage that brings recordings further, and completes batches.
+COMPLETION_TABLES: TablePrivileges = {
+    "batches": {
+        "SELECT": (),
+        # `INSERT ... ON CONFLICT (column)` reads the column.
+        "INSERT": ("batch_id", "is_moderated"),
+        "UPDATE": ("completed_at", "announced_at", "counts", "stalled", "retold_at"),
+    },
+    "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+    # A new batch's row says whether the batch waits for verdicts.
+    "stages": READ,
+}
 
 
 class Completion:

@@ -22,11 +22,39 @@ from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy
 from consumers.policy.windows import LEAST_ROOM, Passage, windows
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.stages.completion import Completion
+from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.created_object import check_bucket, check_deleted
+from consumers.stages.spec import StageSpec
+from consumers.stages.stored_archive import ARCHIVES_GRANT
 from consumers.store import ObjectGoneError, Store
+from consumers.store.grants import BucketGrant
 from events.event import ObjectCreated
-from events.keys import POLICIES, TRANSCRIPT, AudioId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import (
+    COMPLETE,
+    POLICIES,
+    TRANSCRIPT,
+    VERDICT,
+    AudioId,
+    MalformedKeyError,
+    RecordingKey,
+    parse_key,
+)
+
+SPEC = StageSpec(
+    writes=(VERDICT, COMPLETE),
+    grants=(
+        ARCHIVES_GRANT,
+        # The text of each policy that was used is kept.
+        BucketGrant("Policies", ("s3:GetObject", "s3:PutObject"), (f"{POLICIES}*",)),
+    ),
+    tables={
+        **COMPLETION_TABLES,
+        # Where transcribe has died between its object and its row, this writes the row.
+        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
+        "verdicts": {"SELECT": ("batch_id", "ordinal", "policy"), "INSERT": ()},
+    },
+    states=("moderated",),
+)
 
 #: Windows that are judged, and stored, together: no more than that is ever lost.
 _TOGETHER = 256

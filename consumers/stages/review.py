@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from consumers.audio.clip import Clip
 from consumers.database.batches import BatchRepository
 from consumers.database.review_items import ReviewItemRepository
+from consumers.database.roles import READ
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
@@ -24,10 +25,32 @@ from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.stages.created_object import check_bucket, check_deleted
 from consumers.stages.selection import Selection, select
+from consumers.stages.spec import StageSpec
 from consumers.store import ObjectGoneError, Store
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
-from events.keys import COMPLETE, AudioId, BatchId, BatchKey, MalformedKeyError, parse_key
+from events.keys import (
+    CLIP,
+    COMPLETE,
+    REVIEW,
+    AudioId,
+    BatchId,
+    BatchKey,
+    MalformedKeyError,
+    parse_key,
+)
+
+SPEC = StageSpec(
+    writes=(CLIP, REVIEW),
+    tables={
+        "batches": {"SELECT": (), "UPDATE": ("itemised_at", "stalled")},
+        "recordings": READ,
+        "transcripts": READ,
+        "verdicts": READ,
+        "review_items": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        "reviews": READ,
+    },
+)
 
 #: Rows that are written, and messages that are sent, together.
 _TOGETHER = 100

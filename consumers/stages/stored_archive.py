@@ -10,8 +10,9 @@ from typing import BinaryIO
 from consumers.database.rows import Archive
 from consumers.errors import PermanentError
 from consumers.store import ObjectGoneError, Store, StoredObject
+from consumers.store.grants import BucketGrant
 from events.event import ObjectCreated
-from events.keys import ArchiveKey, BatchId, MalformedKeyError, parse_key
+from events.keys import ARCHIVES, ArchiveKey, BatchId, MalformedKeyError, parse_key
 
 #: The tag of an archive whose batch is over, and its value where nothing of the
 #: archive is needed any more. The bucket's lifecycle rule expires what has these.
@@ -23,6 +24,18 @@ FAILED = "failed"
 
 #: The tag that says which batch an archive stands for.
 BATCH_TAG = "dropscribe-batch"
+
+#: The right to read an archive, and to tag it once its batch is over.
+ARCHIVES_GRANT = BucketGrant(
+    "Archives",
+    (
+        "s3:GetObject",
+        "s3:GetObjectTagging",
+        "s3:PutObjectTagging",
+        "s3:DeleteObjectTagging",
+    ),
+    (f"{ARCHIVES}*",),
+)
 
 
 @dataclass(frozen=True, slots=True)

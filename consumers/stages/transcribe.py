@@ -19,12 +19,33 @@ from consumers.errors import BadAudioError, BusyError, PermanentError, Transient
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Waveform
 from consumers.speech.recogniser import Recognition as Result
-from consumers.stages.completion import Completion
+from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.created_object import check_bucket, check_deleted
+from consumers.stages.spec import StageSpec
+from consumers.stages.stored_archive import ARCHIVES_GRANT
 from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
-from events.keys import OPUS, AudioId, MalformedKeyError, RecordingKey, parse_key
+from events.keys import (
+    COMPLETE,
+    OPUS,
+    TRANSCRIPT,
+    AudioId,
+    MalformedKeyError,
+    RecordingKey,
+    parse_key,
+)
+
+SPEC = StageSpec(
+    writes=(TRANSCRIPT, COMPLETE),
+    grants=(ARCHIVES_GRANT,),
+    # It writes what people said, and cannot read what others said.
+    tables={
+        **COMPLETION_TABLES,
+        "transcripts": {"SELECT": ("batch_id", "ordinal"), "INSERT": ()},
+    },
+    states=("transcribed", "silent", "rejected"),
+)
 
 #: Seconds of sound that are decoded, heard and stored together: an hour of
 #: samples takes 230 MB, and no more than an hour's work is ever lost.

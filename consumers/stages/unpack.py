@@ -21,14 +21,22 @@ from consumers.database.rows import Archive, overwritten
 from consumers.documents.manifest import ManifestEntry, ManifestHead, ManifestWriter, read_manifest
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.stages.completion import Completion
+from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.convert import Converter
 from consumers.stages.created_object import check_bucket, check_deleted
-from consumers.stages.stored_archive import StoredArchive, archive_key, describe
+from consumers.stages.spec import StageSpec
+from consumers.stages.stored_archive import (
+    ARCHIVES_GRANT,
+    StoredArchive,
+    archive_key,
+    describe,
+)
 from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import (
+    COMPLETE,
+    MANIFEST,
     OPUS,
     ArchiveKey,
     BatchId,
@@ -36,6 +44,13 @@ from events.keys import (
     RecordingKey,
     batch_of,
     parse_key,
+)
+
+SPEC = StageSpec(
+    writes=(OPUS, MANIFEST, COMPLETE),
+    grants=(ARCHIVES_GRANT,),
+    tables={**COMPLETION_TABLES, "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()}},
+    states=("converted", "rejected"),
 )
 
 #: Bytes of members that may lie in scratch, besides one of any size.

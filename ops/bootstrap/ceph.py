@@ -64,6 +64,7 @@ def make_announcements(
     prefix: str,
     routes: Sequence[Route],
     attributes: Mapping[str, str],
+    off: Sequence[Route],
     *,
     dry_run: bool,
 ) -> Iterator[Step]:
@@ -78,6 +79,7 @@ def make_announcements(
         prefix: The deployment's.
         routes: Those that are set up.
         attributes: The topics'; see `topic_attributes`.
+        off: The routes that are not set up.
         dry_run: Only look.
 
     Yields:
@@ -94,7 +96,8 @@ def make_announcements(
         for route in routes
         if rule_id(prefix, route) in arns
     ]
-    yield _put_rules(bucket, prefix, wanted, stale=stale, dry_run=dry_run)
+    every = (*routes, *off)
+    yield _put_rules(bucket, prefix, wanted, every, stale=stale, dry_run=dry_run)
 
 
 def _make_topic(sns: Any, name: str, attributes: Mapping[str, str], *, dry_run: bool) -> Step:
@@ -143,12 +146,19 @@ def _is_as(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def _put_rules(
-    bucket: Bucket, prefix: str, wanted: Sequence[Mapping[str, Any]], *, stale: bool, dry_run: bool
+    bucket: Bucket,
+    prefix: str,
+    wanted: Sequence[Mapping[str, Any]],
+    routes: Sequence[Route],
+    *,
+    stale: bool,
+    dry_run: bool,
 ) -> Step:
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name)
     rules = (answer or {}).get("TopicConfigurations", [])
-    check_alone(bucket, prefix, rules)
-    present = [rule for rule in rules if rule["Id"] in rule_ids(prefix)]
+    check_alone(bucket, prefix, rules, routes)
+    ids = rule_ids(prefix, routes)
+    present = [rule for rule in rules if rule["Id"] in ids]
     changed = stale or answer is None or comparable(present) != comparable(wanted)
     if changed and not dry_run:
         # Only ours: Ceph adds them to the others, and puts each in the place of its like.

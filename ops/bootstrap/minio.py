@@ -22,7 +22,7 @@ from consumers.errors import TransientError
 from events.routes import Route, exchange_name, rule_id
 from ops.bootstrap.admin import policies, policies_of, put_config, read_config
 from ops.bootstrap.endpoint import amqp_url
-from ops.bootstrap.policies import role_policy, same_policy
+from ops.bootstrap.policies import BucketRoles, role_policy, same_policy
 from ops.bootstrap.step import Step
 
 _SUBSYSTEM = "notify_amqp"
@@ -129,6 +129,7 @@ def put_user_policies(
     bucket: str,
     prefix: str,
     principals: Mapping[str, Sequence[str]],
+    roles: BucketRoles,
     *,
     dry_run: bool,
 ) -> Iterator[Step]:
@@ -144,7 +145,7 @@ def put_user_policies(
     present = policies(admin)
     held = policies_of(admin, sorted({user for users in principals.values() for user in users}))
     for role, users in principals.items():
-        name, wanted = f"{prefix}-{role}", role_policy(bucket, role)
+        name, wanted = f"{prefix}-{role}", role_policy(bucket, roles[role])
         changed = name not in present or not same_policy(present[name], wanted)
         if changed and not dry_run:
             admin.policy_add(name, policy=wanted)

@@ -13,6 +13,7 @@ from ops.bootstrap.step import Step
 from ops.bootstrap.stores import StorePlan, make_store_client
 from ops.wiring.adapters import make_topology
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import (
     BootstrapSettings,
     DatabaseSettings,
@@ -20,11 +21,15 @@ from ops.wiring.settings import (
     StoreSettings,
     read_broker_address,
 )
-from ops.wiring.settings.routes import routes_of
+from ops.wiring.stages import StageTable
 
 
 def bootstrap(
-    environment: Environment, *, store: StoreKind | None = None, dry_run: bool = False
+    environment: Environment,
+    *,
+    store: StoreKind | None = None,
+    dry_run: bool = False,
+    table: StageTable = PIPELINE,
 ) -> Iterator[Step]:
     """Make what is missing: the broker's queues before the bucket's rules.
 
@@ -35,6 +40,7 @@ def bootstrap(
         environment: Where everything is.
         store: Which store it is; None for what the settings say, or a guess.
         dry_run: Only look; a step that would change something says so.
+        table: The stages.
 
     Yields:
         A step as it is done.
@@ -47,7 +53,7 @@ def bootstrap(
     options = BootstrapSettings.read(environment)
     address = read_broker_address(environment)
     database = DatabaseSettings.read(environment)
-    routes = routes_of(environment)
+    routes = table.routes_of(environment)
     is_moderated = any(route.is_optional for route in routes)
     _check_policies(environment)
     kind = settle(store or options.store_kind, settings, address)
@@ -58,6 +64,7 @@ def bootstrap(
         address=address,
         bucket=Bucket(client, settings.bucket, settings.region),
         routes=routes,
+        table=table,
         dry_run=dry_run,
     )
     if not is_moderated:
@@ -69,7 +76,7 @@ def bootstrap(
         yield from make_queues(address, topology, routes, dry_run=dry_run)
         yield from keep_queues(address, topology, plan.off)
         yield from plan.ceph() if kind == "ceph" else plan.minio(kind)
-    yield from make_schema(database.url, dry_run=dry_run)
+    yield from make_schema(database.url, table.database_roles, dry_run=dry_run)
     if is_moderated:
         yield put_moderation(database.url, is_on=True, dry_run=dry_run)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from consumers.stages.stored_archive import ARCHIVES_GRANT
+from consumers.store.grants import LOOK, READ_PROCESSED, BucketGrant, processed_keys
 from events.keys import (
     ARCHIVES,
     CLIP,
@@ -16,99 +17,35 @@ from events.keys import (
     MANIFEST,
     OPUS,
     POLICIES,
-    PROCESSED,
     REVIEW,
     TRANSCRIPT,
     VERDICT,
 )
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found
+from ops.wiring.stages import StageTable
 
 _VERSION = "2012-10-17"
 
+#: The rights of each role, by its name.
+BucketRoles = Mapping[str, tuple[BucketGrant, ...]]
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a role may do.
+_READ_POLICIES = BucketGrant("Policies", ("s3:GetObject",), (f"{POLICIES}*",))
 
-    Attributes:
-        name: What it is called, among the role's.
-        actions: S3's.
-        keys: Patterns of the keys on which; none for the bucket itself.
-    """
-
-    name: str
-    actions: tuple[str, ...]
-    keys: tuple[str, ...] = ()
-
-
-#: HEAD on the bucket tells the store's time; and without the right to list, a store
-#: answers "forbidden" rather than "not there" for an object that is not there.
-_LOOK = Grant("Look", ("s3:ListBucket",))
-
-#: Whoever completes a batch tags its archive, if that is still the same.
-_RETIRE = Grant(
-    "Archives",
-    (
-        "s3:GetObject",
-        "s3:GetObjectTagging",
-        "s3:PutObjectTagging",
-        "s3:DeleteObjectTagging",
-    ),
-    (f"{ARCHIVES}*",),
-)
-
-#: Keys in which another part stands before the suffix. Ceph's ``*`` ends at the first
-#: character that is the pattern's next, and never tries a later one (16.2, measured).
-_NAMED = f"{PROCESSED}*.*"
-
-
-def _processed(*suffixes: str) -> tuple[str, ...]:
-    """Give the patterns of keys by what they end with."""
-    return tuple(f"{PROCESSED}*{suffix}" for suffix in suffixes)
-
-
-_READ = Grant("Read", ("s3:GetObject",), (f"{PROCESSED}*",))
-
-#: What each role may do, and nothing else.
-ROLES: Mapping[str, tuple[Grant, ...]] = {
-    "unpack": (
-        _LOOK,
-        _RETIRE,
-        _READ,
-        Grant("Write", ("s3:PutObject",), _processed(OPUS, MANIFEST, COMPLETE)),
-    ),
-    "transcribe": (
-        _LOOK,
-        _RETIRE,
-        _READ,
-        Grant("Write", ("s3:PutObject",), _processed(TRANSCRIPT, COMPLETE)),
-    ),
-    "moderate": (
-        _LOOK,
-        _RETIRE,
-        _READ,
-        Grant("Write", ("s3:PutObject",), _processed(VERDICT, COMPLETE)),
-        # Each text that was judged by is kept.
-        Grant("Policies", ("s3:GetObject", "s3:PutObject"), (f"{POLICIES}*",)),
-    ),
-    "review": (
-        _LOOK,
-        _READ,
-        Grant("Write", ("s3:PutObject",), (_NAMED + CLIP, *_processed(REVIEW))),
-    ),
-    # A person, who hears and decides.
+#: The roles of people, and of the commands that they run.
+_PEOPLE: BucketRoles = {
+    # Listens to clips and decides.
     "reviewer": (
-        _LOOK,
-        Grant("Hear", ("s3:GetObject",), (_NAMED + CLIP,)),
-        Grant("Policies", ("s3:GetObject",), (f"{POLICIES}*",)),
-        Grant("Decide", ("s3:PutObject",), (_NAMED + DECISION,)),
+        LOOK,
+        BucketGrant("Hear", ("s3:GetObject",), processed_keys(CLIP)),
+        _READ_POLICIES,
+        BucketGrant("Decide", ("s3:PutObject",), processed_keys(DECISION)),
     ),
-    # An upload in parts that fails is given up, and its parts deleted.
-    # Whoever transfers asks whether all of it has arrived before the staged copy goes.
+    # A multipart upload that fails is aborted. `transfer` asks whether all of an archive has
+    # arrived before it deletes the staged copy.
     "transfer": (
-        _LOOK,
-        Grant(
+        LOOK,
+        BucketGrant(
             "Transfer",
             (
                 "s3:PutObject",
@@ -119,32 +56,43 @@ ROLES: Mapping[str, tuple[Grant, ...]] = {
             (f"{ARCHIVES}*",),
         ),
     ),
-    "drop": (Grant("Drop", ("s3:PutObject", "s3:AbortMultipartUpload"), (f"{ARCHIVES}*",)),),
+    "drop": (BucketGrant("Drop", ("s3:PutObject", "s3:AbortMultipartUpload"), (f"{ARCHIVES}*",)),),
     "operator": (
-        _LOOK,
-        _RETIRE,
-        _READ,
-        # What can be made again; not what people decided.
-        Grant(
+        LOOK,
+        ARCHIVES_GRANT,
+        READ_PROCESSED,
+        # All that can be made again, so no decisions.
+        BucketGrant(
             "Delete",
             ("s3:DeleteObject",),
-            _processed(OPUS, TRANSCRIPT, VERDICT, MANIFEST, COMPLETE, REVIEW),
+            processed_keys(OPUS, TRANSCRIPT, VERDICT, MANIFEST, COMPLETE, REVIEW),
         ),
-        Grant("Complete", ("s3:PutObject",), _processed(COMPLETE)),
-        Grant("Policies", ("s3:GetObject",), (f"{POLICIES}*",)),
-        # `health` compares them with what bootstrap would set.
-        Grant("Rules", ("s3:GetBucketNotification", "s3:GetLifecycleConfiguration")),
+        BucketGrant("Complete", ("s3:PutObject",), processed_keys(COMPLETE)),
+        _READ_POLICIES,
+        # `health` compares them with those that bootstrap would set.
+        BucketGrant("Rules", ("s3:GetBucketNotification", "s3:GetLifecycleConfiguration")),
     ),
 }
 
 
-def role_policy(bucket: str, role: str) -> dict[str, Any]:
-    """Write what a role may do as a policy for a user."""
-    return {"Version": _VERSION, "Statement": [_statement(bucket, each) for each in ROLES[role]]}
+def bucket_roles(table: StageTable) -> BucketRoles:
+    """Add the roles of people to one role for each stage, under its name."""
+    of_stages = {stage.route.name: stage.spec.bucket_grants for stage in table.stages}
+    return {**of_stages, **_PEOPLE}
+
+
+def role_policy(bucket: str, grants: Sequence[BucketGrant]) -> dict[str, Any]:
+    """Write a role's rights as a policy for a user."""
+    return {"Version": _VERSION, "Statement": [_statement(bucket, each) for each in grants]}
 
 
 def put_policy(
-    bucket: Bucket, prefix: str, principals: Mapping[str, Sequence[str]], *, dry_run: bool
+    bucket: Bucket,
+    prefix: str,
+    principals: Mapping[str, Sequence[str]],
+    roles: BucketRoles,
+    *,
+    dry_run: bool,
 ) -> Iterator[Step]:
     """Give the roles to whom the settings name; statements of others stay.
 
@@ -153,6 +101,7 @@ def put_policy(
         prefix: The deployment's, with which the statements' ids begin.
         principals: Each role's ARNs. Of a role without any, what it had is taken
             away; where there are none at all, the policy is left to others.
+        roles: The rights of each role.
         dry_run: Only look.
 
     Yields:
@@ -163,8 +112,8 @@ def put_policy(
     answer = found(bucket.client.get_bucket_policy, Bucket=bucket.name)
     policy = json.loads(answer["Policy"]) if answer else {"Version": _VERSION}
     present = _listed(policy.get("Statement", []))
-    wanted = list(_statements(bucket.name, prefix, principals))
-    sids = {_sid(prefix, role, each) for role, grants in ROLES.items() for each in grants}
+    wanted = list(_statements(bucket.name, prefix, principals, roles))
+    sids = {_sid(prefix, role, each) for role, grants in roles.items() for each in grants}
     others = [each for each in present if each.get("Sid") not in sids]
     changed = _comparable(present) != _comparable(others + wanted)
     if changed and not dry_run:
@@ -181,10 +130,10 @@ def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _statements(
-    bucket: str, prefix: str, principals: Mapping[str, Sequence[str]]
+    bucket: str, prefix: str, principals: Mapping[str, Sequence[str]], roles: BucketRoles
 ) -> Iterator[dict[str, Any]]:
     for role, arns in principals.items():
-        for grant in ROLES[role]:
+        for grant in roles[role]:
             yield {
                 "Sid": _sid(prefix, role, grant),
                 "Principal": {"AWS": list(arns)},
@@ -192,7 +141,7 @@ def _statements(
             }
 
 
-def _statement(bucket: str, grant: Grant) -> dict[str, Any]:
+def _statement(bucket: str, grant: BucketGrant) -> dict[str, Any]:
     arn = f"arn:aws:s3:::{bucket}"
     return {
         "Effect": "Allow",
@@ -201,7 +150,7 @@ def _statement(bucket: str, grant: Grant) -> dict[str, Any]:
     }
 
 
-def _sid(prefix: str, role: str, grant: Grant) -> str:
+def _sid(prefix: str, role: str, grant: BucketGrant) -> str:
     """Name a statement; AWS allows letters and digits only."""
     return re.sub(r"[^A-Za-z0-9]", "", prefix) + role.capitalize() + grant.name
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from consumers.errors import ConfigurationError
-from events.routes import ROUTES, Route, rule_id
+from events.routes import Route, rule_id
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found
 
@@ -34,13 +34,18 @@ def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str,
     }
 
 
-def rule_ids(prefix: str) -> frozenset[str]:
-    """Name the rules that a deployment has, or would have if all of its routes were set up."""
-    return frozenset(rule_id(prefix, route) for route in ROUTES)
+def rule_ids(prefix: str, routes: Iterable[Route]) -> frozenset[str]:
+    """Name the rules of these routes."""
+    return frozenset(rule_id(prefix, route) for route in routes)
 
 
 def put_queue_rules(
-    bucket: Bucket, prefix: str, arns: Mapping[str, str | None], *, dry_run: bool
+    bucket: Bucket,
+    prefix: str,
+    arns: Mapping[str, str | None],
+    routes: Sequence[Route],
+    *,
+    dry_run: bool,
 ) -> Step:
     """Have each route's events sent to its queue; rules that are not ours stay.
 
@@ -52,6 +57,7 @@ def put_queue_rules(
         prefix: The deployment's.
         arns: The target of each route that is set up, by the route's name; None where it is
             still to be made.
+        routes: All routes, those that are not set up included.
         dry_run: Only look.
 
     Raises:
@@ -59,13 +65,13 @@ def put_queue_rules(
     """
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
     present = answer.get("QueueConfigurations", [])
-    check_alone(bucket, prefix, present)
+    check_alone(bucket, prefix, present, routes)
     ours = [
         make_rule(prefix, route, {"QueueArn": arns[route.name] or ""})
-        for route in ROUTES
+        for route in routes
         if route.name in arns
     ]
-    ids = rule_ids(prefix)
+    ids = rule_ids(prefix, routes)
     rules = [rule for rule in present if rule["Id"] not in ids] + ours
     changed = comparable(present) != comparable(rules)
     if changed and not dry_run:
@@ -76,7 +82,9 @@ def put_queue_rules(
     return Step(f"notification rules of bucket {bucket.name}", changed)
 
 
-def check_alone(bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]]) -> None:
+def check_alone(
+    bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]], routes: Sequence[Route]
+) -> None:
     """Make sure that the bucket is announced to no other deployment: both would do all its work.
 
     Some stores refuse rules that overlap; others send each event twice.
@@ -85,6 +93,7 @@ def check_alone(bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]])
         bucket: Whose rules.
         prefix: The deployment's.
         rules: All that are there.
+        routes: All routes.
 
     Raises:
         ConfigurationError: It is.
@@ -92,7 +101,7 @@ def check_alone(bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]])
     others = sorted(
         rule["Id"]
         for rule in rules
-        for route in ROUTES
+        for route in routes
         if rule["Id"].endswith(f"-{route.name}")
         and rule["Id"] != rule_id(prefix, route)
         and _filters(rule) == _filters(make_rule(prefix, route, {}))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.database.migrate import migrate, pending
-from consumers.database.roles import ensure_roles
+from consumers.database.roles import RolePrivileges, ensure_roles
 from consumers.database.stages import put_stage
 from ops.bootstrap.step import Step
 
 
-def make_schema(url: str, *, dry_run: bool) -> Iterator[Step]:
+def make_schema(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[Step]:
     """Make the tables, and the roles with their rights.
 
     Yields:
@@ -22,7 +22,7 @@ def make_schema(url: str, *, dry_run: bool) -> Iterator[Step]:
         # Rights to tables that are not there can't be compared.
         yield Step("database roles", changed=True)
         return
-    for what, changed in ensure_roles(url, dry_run=dry_run):
+    for what, changed in ensure_roles(url, roles, dry_run=dry_run):
         yield Step(what, changed)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from consumers.broker.address import BrokerAddress
 from consumers.network.aws import make_client
-from events.routes import ROUTES, Route, queue_name, rule_id
+from events.routes import Route, queue_name, rule_id
 from ops.bootstrap.admin import admin_refusals, make_admin
 from ops.bootstrap.bucket import Bucket, make_bucket
 from ops.bootstrap.ceph import make_announcements, topic_attributes
@@ -22,11 +22,12 @@ from ops.bootstrap.minio import (
     rustfs_target,
     target_arns,
 )
-from ops.bootstrap.policies import put_policy
+from ops.bootstrap.policies import bucket_roles, put_policy
 from ops.bootstrap.rules import put_queue_rules
 from ops.bootstrap.sqs import keep_queues, make_queues, make_review_queue, queue_arn
 from ops.bootstrap.step import Step, refusals
 from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
+from ops.wiring.stages import StageTable
 
 #: Where MinIO and RustFS keep what RabbitMQ has not confirmed.
 _QUEUE_DIRS = {
@@ -45,6 +46,7 @@ class StorePlan:
         address: The broker, as we reach it.
         bucket: The bucket.
         routes: Those that are set up.
+        table: All stages.
         dry_run: Only look.
     """
 
@@ -53,12 +55,13 @@ class StorePlan:
     address: BrokerAddress
     bucket: Bucket
     routes: tuple[Route, ...]
+    table: StageTable
     dry_run: bool
 
     @property
     def off(self) -> tuple[Route, ...]:
         """The routes that are not set up."""
-        return tuple(route for route in ROUTES if route not in self.routes)
+        return tuple(route for route in self.table.routes if route not in self.routes)
 
     def aws(self) -> Iterator[Step]:
         """Queues of SQS, and rules that name them."""
@@ -80,7 +83,7 @@ class StorePlan:
             arns = {route.name: queue_arn(sqs, queue_name(prefix, route)) for route in self.routes}
         with refusals("the store"):
             yield make_bucket(self.bucket, dry_run=dry_run)
-            yield put_queue_rules(self.bucket, prefix, arns, dry_run=dry_run)
+            yield put_queue_rules(self.bucket, prefix, arns, self.table.routes, dry_run=dry_run)
             yield from self._lifecycle(aborts_uploads=True)
             yield from self._bucket_policy()
 
@@ -94,7 +97,13 @@ class StorePlan:
         with refusals("the store"):
             yield make_bucket(self.bucket, dry_run=self.dry_run)
             yield from make_announcements(
-                self.bucket, sns, prefix, self.routes, attributes, dry_run=self.dry_run
+                self.bucket,
+                sns,
+                prefix,
+                self.routes,
+                attributes,
+                self.off,
+                dry_run=self.dry_run,
             )
             yield from self._lifecycle(aborts_uploads=True)
             yield from self._bucket_policy()
@@ -118,12 +127,17 @@ class StorePlan:
         with refusals("the store"):
             yield make_bucket(self.bucket, dry_run=dry_run)
             arns = target_arns(kind, prefix, self.routes)
-            yield put_queue_rules(self.bucket, prefix, arns, dry_run=dry_run)
+            yield put_queue_rules(self.bucket, prefix, arns, self.table.routes, dry_run=dry_run)
             # MinIO itself gives up uploads after a day, and knows no such rule.
             yield from self._lifecycle(aborts_uploads=not is_minio)
         with admin_refusals(broker.secret_key):
             yield from put_user_policies(
-                admin, self.bucket.name, prefix, self.options.principals, dry_run=dry_run
+                admin,
+                self.bucket.name,
+                prefix,
+                self.options.principals,
+                bucket_roles(self.table),
+                dry_run=dry_run,
             )
 
     def _lifecycle(self, *, aborts_uploads: bool) -> Iterator[Step]:
@@ -137,7 +151,11 @@ class StorePlan:
 
     def _bucket_policy(self) -> Iterator[Step]:
         return put_policy(
-            self.bucket, self.address.prefix, self.options.principals, dry_run=self.dry_run
+            self.bucket,
+            self.address.prefix,
+            self.options.principals,
+            bucket_roles(self.table),
+            dry_run=self.dry_run,
         )
 
 

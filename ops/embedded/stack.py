@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from consumers.errors import ConfigurationError, TransientError
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import PACKAGED_MODEL
-from ops.wiring.settings.routes import routes_of
 
 _NEEDED = {
     "moto": "stack",
@@ -196,7 +196,7 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
         consumers: list[Consumer] = []
         stack.callback(_end, consumers)
         given = {**_passed_on(caller), **variables, "TMPDIR": str(running.folder / "tmp")}
-        for route in routes_of(Environment(variables)):
+        for route in PIPELINE.routes_of(Environment(variables)):
             # One by one, so that those which run are ended should the next not start.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
         yield EmbeddedStack(variables, running, consumers)

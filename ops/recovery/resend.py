@@ -9,7 +9,7 @@ from consumers.broker.topology import perhaps_absent
 from consumers.database.sweep import SweepRepository
 from events.keys import AudioId, BatchId
 from events.notification import encode
-from events.routes import ROUTES, Route
+from events.routes import Route
 
 #: Sent between two marks: what a crash makes be sent twice.
 _TOGETHER = 100
@@ -22,10 +22,13 @@ class Resender:
     come twice, which does no harm; the other way round it would not come.
     """
 
-    def __init__(self, bucket: str, sender: Sender, rows: SweepRepository) -> None:
+    def __init__(
+        self, bucket: str, sender: Sender, rows: SweepRepository, routes: Sequence[Route]
+    ) -> None:
         self._bucket = bucket
         self._sender = sender
         self._rows = rows
+        self._routes = routes
 
     def archive(self, batch: BatchId, key: str) -> None:
         """Tell of a batch's archive."""
@@ -64,7 +67,7 @@ class Resender:
 
     def depths(self) -> dict[str, int]:
         """Count what waits in each route's queue; nothing does of one that is not set up."""
-        return {route.name: self._depth(route) for route in ROUTES}
+        return {route.name: self._depth(route) for route in self._routes}
 
     def _depth(self, route: Route) -> int:
         with perhaps_absent(route):
@@ -78,6 +81,6 @@ class Resender:
             MissingQueueError: A queue is not there, not even an optional one: who is told
                 of a transcript waits for its verdict.
         """
-        for route in ROUTES:
+        for route in self._routes:
             if route.matches(key):
                 self._sender.send(route, encode(self._bucket, key))

@@ -26,7 +26,7 @@ from consumers.runtime.retry_policy import possible_delays
 from consumers.speech.recogniser import Recogniser
 from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
-from events.routes import ROUTES, Route
+from events.routes import Route
 from ops.wiring.environment import Environment
 from ops.wiring.settings import (
     DatabaseSettings,
@@ -171,11 +171,6 @@ class Adapters:
     recogniser: Callable[[Environment, Observer], Recogniser] = make_recogniser
     judge: Callable[[ModerationSettings, Observer], AbstractContextManager[Judge]] = open_judge
     handler: Callable[[Handler], Handler] = lambda handler: handler
-
-
-def route_named(name: str) -> Route:
-    """Find a route in the table."""
-    return next(route for route in ROUTES if route.name == name)
 
 
 def make_topology(environment: Environment) -> Topology:

@@ -21,6 +21,7 @@ from consumers.runtime.call_summary import Accountant
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer
+from consumers.stages import moderate, review, transcribe, unpack
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
 from consumers.stages.moderate import Moderate, Standard
@@ -29,7 +30,7 @@ from consumers.stages.selection import Selection
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
 from consumers.store.scratch import Scratch
-from events.routes import Route, review_queue_name
+from events.routes import review_queue_name, route_named
 from ops.wiring.adapters import Adapters, make_store, make_topology, open_inbox, open_pool
 from ops.wiring.environment import Environment
 from ops.wiring.settings import (
@@ -41,12 +42,14 @@ from ops.wiring.settings import (
     UnpackSettings,
     read_broker_address,
 )
+from ops.wiring.stages import Stage, StageTable
 
 
 @contextmanager
-def _unpack(
+def open_unpack(
     environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
 ) -> Iterator[Handler]:
+    """Start the transcoding processes, and put the handler together."""
     settings = UnpackSettings.read(environment)
     store = adapters.store(environment, observer)
     scratch = Scratch(settings.scratch_root)
@@ -73,9 +76,10 @@ def _unpack(
 
 
 @contextmanager
-def _transcribe(
+def open_transcribe(
     environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
 ) -> Iterator[Handler]:
+    """Load the speech recogniser, and put the handler together."""
     settings = SpeechSettings.read(environment)
     store = adapters.store(environment, observer)
     recogniser = adapters.recogniser(environment, observer)
@@ -93,9 +97,10 @@ def _transcribe(
 
 
 @contextmanager
-def _moderate(
+def open_moderate(
     environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
 ) -> Iterator[Handler]:
+    """Load or reach the policy model, check the policies, and put the handler together."""
     settings = ModerationSettings.read(environment)
     if settings.policies_root is None:
         raise ConfigurationError(
@@ -127,9 +132,10 @@ def _moderate(
 
 
 @contextmanager
-def _review(
+def open_review(
     environment: Environment, adapters: Adapters, log: Any, observer: Observer = SILENT
 ) -> Iterator[Handler]:
+    """Put the handler together."""
     settings = ReviewSettings.read(environment)
     address = read_broker_address(environment)
     store = adapters.store(environment, observer)
@@ -153,45 +159,52 @@ def _review(
         )
 
 
-#: Which handlers there are, by their route's name.
-HANDLERS = {
-    "unpack": _unpack,
-    "transcribe": _transcribe,
-    "moderate": _moderate,
-    "review": _review,
-}
+def _has_policies(environment: Environment) -> bool:
+    return environment.path("POLICIES_ROOT") is not None
+
+
+#: A stage for each row of `events.routes.ROUTES`.
+PIPELINE = StageTable(
+    (
+        Stage(route_named("unpack"), unpack.SPEC, open_unpack),
+        Stage(route_named("transcribe"), transcribe.SPEC, open_transcribe),
+        Stage(route_named("moderate"), moderate.SPEC, open_moderate, _has_policies),
+        Stage(route_named("review"), review.SPEC, open_review),
+    )
+)
 
 
 @contextmanager
-def open_loop(
-    route: Route,
+def open_consumer(
+    stage: Stage,
     environment: Environment,
     log: Any,
     adapters: Adapters | None = None,
     observer: Observer = SILENT,
 ) -> Iterator[Loop]:
-    """Make a route's consumer, ready to run.
+    """Put a stage's consumer together, ready to run.
 
     Args:
-        route: Whose.
+        stage: The stage.
         environment: The settings.
         log: A structlog logger.
         adapters: What its handler works through; None for the real ones.
-        observer: Is told how it goes.
+        observer: Receives reports of the work.
 
     Raises:
-        ClockError: It could do nothing but fail what it takes.
-        ConfigurationError: So it could with a schema that is older than this release.
+        ClockError: The clocks of this host and of the store differ too much.
+        ConfigurationError: A setting is missing or invalid, or the database's schema is
+            older than this release.
     """
     _check_clock(environment, log)
     _check_schema(environment, log)
-    opener = open_inbox(environment, route)
+    opener = open_inbox(environment, stage.route)
     delays = LoopSettings.read(environment).delays
     adapters = adapters or Adapters()
     accountant = Accountant(observer)
-    with HANDLERS[route.name](environment, adapters, log, accountant) as handler:
+    with stage.open_handler(environment, adapters, log, accountant) as handler:
         yield Loop(
-            route=route,
+            route=stage.route,
             handler=adapters.handler(handler),
             open_inbox=opener,
             log=log,

@@ -23,6 +23,7 @@ from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
 from ops.wiring.adapters import make_store, make_topology, open_pool
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import read_broker_address, read_scratch_root
 
 
@@ -103,4 +104,4 @@ def _open_resender(
 ) -> Iterator[Resender]:
     address = read_broker_address(environment)
     with open_sender(address, make_topology(environment)) as sender:
-        yield Resender(store.bucket, sender, SweepRepository(pool, ages))
+        yield Resender(store.bucket, sender, SweepRepository(pool, ages), PIPELINE.routes)

@@ -19,8 +19,7 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
 from consumers.runtime.retry_policy import possible_delays
-from events.routes import queue_name
-from ops.wiring.adapters import route_named
+from events.routes import queue_name, route_named
 from tests.bench.apart import Make, apart
 from tests.bench.benchmark import (
     Benchmark,

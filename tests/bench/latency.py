@@ -21,8 +21,8 @@ from typing import Any
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
-from events.routes import exchange_name, rule_id
-from ops.wiring.adapters import make_store, route_named, utc_now
+from events.routes import exchange_name, route_named, rule_id
+from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.settings import read_broker_address
 from tests.bench.apart import Apart, apart
 from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample

@@ -15,10 +15,10 @@ from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Stop
 from consumers.store import Store
 from events.event import ObjectCreated
-from ops.wiring.adapters import make_store, route_named
+from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
-from ops.wiring.pipeline import open_loop
+from ops.wiring.pipeline import PIPELINE, open_consumer
 from tests.harness.deployment.consumer import immortal
 
 
@@ -92,8 +92,8 @@ def noting(variables: Mapping[str, str], route: str) -> Iterator[Callable[[str],
 
     with (
         Path(os.devnull).open("w") as nowhere,
-        open_loop(
-            route_named(route), Environment(variables), configure_log(nowhere), adapters
+        open_consumer(
+            PIPELINE[route], Environment(variables), configure_log(nowhere), adapters
         ) as loop,
     ):
         thread = threading.Thread(target=loop.run, args=(stop,))

@@ -25,6 +25,7 @@ from ops.recovery.rebuild.rebuilder import Rebuilder
 from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
 from ops.wiring.log import quiet_log
+from ops.wiring.pipeline import PIPELINE
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -168,7 +169,7 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
         store=store,
         database=database,
         rows=rows,
-        resender=Resender(store.bucket, cast("Sender", _NoQueues()), rows),
+        resender=Resender(store.bucket, cast("Sender", _NoQueues()), rows, PIPELINE.routes),
         completion=Completion(store, database, log),
         # Nothing is to be rebuilt.
         rebuilder=cast("Rebuilder", None),

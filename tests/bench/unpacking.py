@@ -24,7 +24,7 @@ from events.keys import AudioId
 from ops.wiring.adapters import Adapters, make_store
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
-from ops.wiring.pipeline import HANDLERS
+from ops.wiring.pipeline import PIPELINE
 from tests.harness.servers.ceph import ceph
 from tests.harness.servers.postgres import postgres
 
@@ -176,7 +176,7 @@ def _handler(variables: Mapping[str, str], observer: Observer) -> Iterator[Handl
     with Path(os.devnull).open("w") as nowhere:
         log = configure_log(nowhere)
         environment = Environment(variables)
-        with HANDLERS["unpack"](environment, Adapters(), log, observer) as handler:
+        with PIPELINE["unpack"].open_handler(environment, Adapters(), log, observer) as handler:
             yield handler
 
 

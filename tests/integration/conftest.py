@@ -36,6 +36,7 @@ from consumers.stages.unpack import Unpack
 from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.keys import BatchId
+from events.routes import route_named
 from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.main import main
@@ -46,11 +47,10 @@ from ops.wiring.adapters import (
     make_store,
     open_database,
     open_inbox,
-    route_named,
     utc_now,
 )
 from ops.wiring.environment import Environment
-from ops.wiring.pipeline import HANDLERS
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import ModerationSettings
 from tests.harness.deployment.length_recogniser import LengthRecogniser
 from tests.harness.deployment.word_judge import WordJudge
@@ -220,7 +220,8 @@ class Pipeline:
         """Make the route's handler."""
         variables = {**self.environment._variables, "SCRATCH_ROOT": str(self.scratch_root)}
         environment = Environment({**variables, **settings})
-        return self.open.enter_context(HANDLERS["review"](environment, Adapters(), self.log))
+        handler = PIPELINE["review"].open_handler(environment, Adapters(), self.log)
+        return self.open.enter_context(handler)
 
     def start(
         self,

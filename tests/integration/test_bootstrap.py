@@ -15,8 +15,9 @@ from consumers.store import Store
 from events.keys import AudioId, BatchId
 from events.notification import encode
 from ops.bootstrap import bootstrap
-from ops.bootstrap.policies import ROLES
+from ops.bootstrap.policies import bucket_roles
 from ops.wiring.environment import Environment, SettingError
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import STORE_ROLES, BootstrapSettings
 from tests.integration.conftest import Run
 
@@ -150,7 +151,7 @@ class TestPolicy:
     DROP = "arn:aws:iam::123456789012:user/field"
 
     def test_every_role_that_can_be_named_has_rights(self) -> None:
-        assert set(ROLES) == set(STORE_ROLES)
+        assert set(bucket_roles(PIPELINE)) == set(STORE_ROLES)
 
     def test_nobody_is_given_anything_unasked(self, variables: dict[str, str], s3: Any) -> None:
         with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):

@@ -21,10 +21,9 @@ from consumers.errors import (
 )
 from consumers.store import Store
 from events.keys import AudioId, BatchId
-from events.routes import queue_name
+from events.routes import queue_name, route_named
 from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import look
-from ops.wiring.adapters import route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.word_judge import WordJudge

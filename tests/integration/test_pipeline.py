@@ -15,9 +15,8 @@ from consumers.runtime.retry_policy import RETRY_DELAYS
 from consumers.store import Store
 from events.event import ObjectCreated
 from events.keys import AudioId
-from events.routes import queue_name
+from events.routes import queue_name, route_named
 from ops.bootstrap import bootstrap
-from ops.wiring.adapters import route_named
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states

@@ -21,7 +21,7 @@ from consumers.database.migrate import migrate, migrations, pending
 from consumers.database.pool import Pool, open_pool
 from consumers.database.review_items import ReviewItemRepository
 from consumers.database.review_queue import ItemFilter, ReviewQueueRepository
-from consumers.database.roles import PRIVILEGES, ensure_roles
+from consumers.database.roles import ensure_roles
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
@@ -30,10 +30,12 @@ from events.keys import AudioId, BatchId
 from ops.cli.main import main
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
 from tests.unit.archives import tar_of
 
+PRIVILEGES = PIPELINE.database_roles
 UNPACK, TRANSCRIBE, MODERATE, REVIEW, REVIEWER, READ, OPERATOR = PRIVILEGES
 BATCH = BatchId("20250622-143052-a1b2c3")
 
@@ -91,7 +93,9 @@ def member(url: str, role: str) -> Iterator[str]:
 
 def make(url: str, *, dry_run: bool = False) -> set[str]:
     """Make the roles; gives what was changed."""
-    return {what for what, is_changed in ensure_roles(url, dry_run=dry_run) if is_changed}
+    return {
+        what for what, is_changed in ensure_roles(url, PRIVILEGES, dry_run=dry_run) if is_changed
+    }
 
 
 def everything() -> set[str]:

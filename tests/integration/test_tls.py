@@ -11,9 +11,10 @@ import pytest
 from consumers.broker.connect import open_sender
 from consumers.broker.errors import BrokerLostError
 from consumers.errors import TransientError
+from events.routes import route_named
 from ops.bootstrap import bootstrap
 from ops.ingest.drop import drop_archive
-from ops.wiring.adapters import make_store, make_topology, open_inbox, route_named, utc_now
+from ops.wiring.adapters import make_store, make_topology, open_inbox, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.integration.certificates import certify, tls_in_front_of

@@ -20,8 +20,7 @@ from events.event import ObjectCreated
 from events.keys import BatchId
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
-from ops.wiring.pipeline import HANDLERS
-from ops.wiring.settings.routes import routes_of
+from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.consumer import mortal
 from tests.harness.faults.death import Deaths
 
@@ -34,10 +33,10 @@ def work(environment: Environment, batch: BatchId, deaths: Deaths) -> None:
     log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     store = make_store(environment)
     adapters = mortal(deaths)
-    for route in routes_of(environment):
+    for route in PIPELINE.routes_of(environment):
         stored = [batch.archive_key, *store.keys(batch.prefix)]
         events = [created(store.bucket, key) for key in stored if route.matches(key)]
-        with HANDLERS[route.name](environment, adapters, log) as handler:
+        with PIPELINE[route.name].open_handler(environment, adapters, log) as handler:
             check(adapters.handler(handler).handle(events))
 
 

@@ -13,6 +13,7 @@ from consumers.database.roles import ensure_roles
 from consumers.errors import TransientError
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.integration.certificates import certify
 
@@ -42,8 +43,11 @@ def test_a_certificate_that_is_vouched_for_is_trusted(server: PostgresServer) ->
 
 def test_roles_are_made_in_debians_postgresql_too(server: PostgresServer) -> None:
     migrate(by_tls(server))
-    list(ensure_roles(by_tls(server), dry_run=False))
-    assert not any(changed for _, changed in ensure_roles(by_tls(server), dry_run=False))
+    list(ensure_roles(by_tls(server), PIPELINE.database_roles, dry_run=False))
+    assert not any(
+        changed
+        for _, changed in ensure_roles(by_tls(server), PIPELINE.database_roles, dry_run=False)
+    )
 
 
 def test_a_certificate_of_another_authority_is_refused(

@@ -32,9 +32,11 @@ from ops.bootstrap.minio import (
     rustfs_target,
     target_arns,
 )
+from ops.bootstrap.policies import bucket_roles
 from ops.bootstrap.step import Step
 from ops.bootstrap.stores import StorePlan
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import BootstrapSettings, StoreSettings
 
 SECRET = "an administrator's"
@@ -332,7 +334,9 @@ PRINCIPALS = {"drop": ("field", "office"), "unpack": ("worker",)}
 class TestPolicies:
     def put(self, server: Admin, *, dry_run: bool = False) -> list[str]:
         admin = make_admin(server.store)
-        steps = put_user_policies(admin, "bucket", "drop", PRINCIPALS, dry_run=dry_run)
+        steps = put_user_policies(
+            admin, "bucket", "drop", PRINCIPALS, bucket_roles(PIPELINE), dry_run=dry_run
+        )
         return [step.what for step in steps if step.changed]
 
     def test_each_role_is_a_policy_that_its_users_get(self, server: Admin) -> None:
@@ -407,7 +411,7 @@ def test_the_targets_come_before_the_rules_and_the_rules_before_the_users(
 ) -> None:
     options = BootstrapSettings.read(Environment({"S3_PRINCIPALS": "drop=field"}))
     bucket = Bucket(make_client("s3", **_address(server.store)), "bucket", "us-east-1")
-    plan = StorePlan(server.store, options, BROKER, bucket, ROUTES[:2], dry_run=True)
+    plan = StorePlan(server.store, options, BROKER, bucket, ROUTES[:2], PIPELINE, dry_run=True)
     # MinIO has no rule about uploads.
     uploads = ["lifecycle rule drop-uploads"] if kind == "rustfs" else []
     expected = [

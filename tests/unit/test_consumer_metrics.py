@@ -11,9 +11,10 @@ from consumers.broker.verdict import REASONS, Ack, DeadLetter, Retry
 from consumers.runtime.observer import Observer, Silent, stage
 from consumers.speech.whisper import _fills
 from events.keys import AudioId, BatchId
-from events.routes import ROUTES
-from ops.observe.metrics.consumer import STATES, ConsumerMetrics
+from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
+from ops.wiring.pipeline import PIPELINE
+from ops.wiring.stages import Stage
 from tests.unit.scraped import Scraped
 
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
@@ -86,15 +87,18 @@ def test_a_stage_that_fails_is_timed_all_the_same(
     )
 
 
-@pytest.mark.parametrize("route", [route.name for route in ROUTES])
-def test_what_has_not_happened_yet_is_there_as_zero(figures: ConsumerMetrics, route: str) -> None:
+@pytest.mark.parametrize("stage_", PIPELINE.stages, ids=PIPELINE.names)
+def test_what_has_not_happened_yet_is_there_as_zero(
+    figures: ConsumerMetrics, stage_: Stage
+) -> None:
     """Or the first dead letter would be no increase, and no alert would fire."""
-    figures.observer(LoopHealth(route))
+    route, states = stage_.route.name, stage_.spec.states
+    figures.observer(LoopHealth(route), states)
     value = scraped(figures).value
     assert value("dropscribe_store_errors_total", route=route) == 0
     for reason in REASONS:
         assert value("dropscribe_dead_letters_total", route=route, reason=reason) == 0
-    for state in STATES[route]:
+    for state in states:
         assert value("dropscribe_recordings_total", route=route, state=state) == 0
 
 

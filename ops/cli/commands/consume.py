@@ -14,15 +14,14 @@ from types import FrameType
 import click
 
 from consumers.runtime.loop import Loop, Stop
-from events.routes import ROUTES
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
 from ops.observe.systemd import Notifier, Supervision
-from ops.wiring.adapters import Adapters, route_named
+from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
-from ops.wiring.pipeline import open_loop
+from ops.wiring.pipeline import PIPELINE, open_consumer
 from ops.wiring.settings.observing import ObservingSettings
 
 
@@ -31,11 +30,10 @@ from ops.wiring.settings.observing import ObservingSettings
     "routes",
     nargs=-1,
     required=True,
-    metavar="ROUTE...",
-    type=click.Choice([route.name for route in ROUTES]),
+    type=click.Choice(PIPELINE.names),
 )
 def consume(routes: tuple[str, ...]) -> None:
-    """Run the consumers of one or more ROUTEs: unpack, transcribe, moderate, review.
+    """Run the consumers of one or more routes.
 
     Runs until SIGTERM or Ctrl-C: then it takes nothing new, finishes what it has
     in hand or gives it back, and exits within half a minute. A second signal
@@ -73,7 +71,8 @@ def run_consumers(
     """
     settings = ObservingSettings.read(environment, pid=os.getpid())
     log = configure_log().bind(host=socket.gethostname(), pid=os.getpid())
-    pulses = [LoopHealth(name) for name in dict.fromkeys(routes)]
+    stages = [PIPELINE[name] for name in dict.fromkeys(routes)]
+    pulses = [LoopHealth(stage.route.name) for stage in stages]
     vitals = ProcessHealth(pulses, hung_after=settings.hung_after)
     figures = ConsumerMetrics(version("dropscribe"))
     supervision = Supervision(
@@ -93,11 +92,15 @@ def run_consumers(
             log.info("serving metrics", address=str(address))
         loops = {
             pulse: stack.enter_context(
-                open_loop(
-                    route_named(pulse.route), environment, log, adapters, figures.observer(pulse)
+                open_consumer(
+                    stage,
+                    environment,
+                    log,
+                    adapters,
+                    figures.observer(pulse, stage.spec.states),
                 )
             )
-            for pulse in pulses
+            for pulse, stage in zip(pulses, stages, strict=True)
         }
         # Not before: until here there is nothing in hand.
         for number in (signal.SIGINT, signal.SIGTERM):

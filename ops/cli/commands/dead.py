@@ -17,13 +17,13 @@ from consumers.broker.dead_letters import DeadLetterQueues, StoredDeadLetter
 from consumers.broker.topology import Topology
 from consumers.broker.verdict import REASONS
 from events.keys import BatchId
-from events.routes import ROUTES
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table, printable
 from ops.cli.render.progress import print_json, waiting_for
 from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay
-from ops.wiring.adapters import open_database, route_named
+from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import read_broker_address
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -35,7 +35,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 def _filters(command: _Command) -> _Command:
     """Add the options by which letters are chosen."""
-    names = [route.name for route in ROUTES]
+    names = PIPELINE.names
     for option in (
         click.option("--batch", type=BATCH, help="Only of this batch."),
         click.option("--reason", type=click.Choice(REASONS), help="Only with this reason."),
@@ -214,7 +214,7 @@ def _selection(
         with open_database(environment) as database:
             archive_key = archive_of(database, batch)
     return DeadLetterFilter(
-        routes=ROUTES if route is None else (route_named(route),),
+        routes=PIPELINE.routes if route is None else (PIPELINE[route].route,),
         reason=reason,
         batch=batch,
         archive_key=archive_key,

@@ -16,12 +16,13 @@ from consumers.database.health import HealthRepository
 from consumers.database.pool import open_pool
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.store import Store
-from events.routes import ROUTES, Route
+from events.routes import Route
 from ops.wiring.adapters import make_store, make_topology, utc_now
 from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import DatabaseSettings, read_broker_address
 from ops.wiring.settings.health import HealthSettings
-from ops.wiring.settings.routes import routes_of
+from ops.wiring.stages import StageTable
 
 T = TypeVar("T")
 
@@ -96,6 +97,7 @@ class CheckContext:
         is_full: Whether models are read to their end.
         bar: Shows how far that is.
         now: Tells the time.
+        table: The stages.
     """
 
     environment: Environment
@@ -103,6 +105,7 @@ class CheckContext:
     is_full: bool = False
     bar: ProgressBar = ProgressBar()
     now: Callable[[], datetime] = utc_now
+    table: StageTable = PIPELINE
     _shared: dict[str, _Shared[HealthRepository]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -143,8 +146,8 @@ class CheckContext:
         try:
             is_moderated = self.database.is_moderated()
         except ERRORS:
-            return routes_of(self.environment)
-        return tuple(route for route in ROUTES if is_moderated or not route.is_optional)
+            return self.table.routes_of(self.environment)
+        return tuple(route for route in self.table.routes if is_moderated or not route.is_optional)
 
     @property
     def patience(self) -> timedelta:

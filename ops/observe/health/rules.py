@@ -42,13 +42,14 @@ def look_at_rules(context: CheckContext) -> CheckResult:
     settings = StoreSettings.read(context.environment)
     options = BootstrapSettings.read(context.environment)
     address, routes = context.broker, context.routes
+    off = tuple(route for route in context.table.routes if route not in routes)
     kind = settle(options.store_kind, settings, address)
     bucket = Bucket(make_store_client("s3", settings), settings.bucket, settings.region)
 
     def announcements() -> Iterator[Step]:
         if kind == "ceph":
-            return _topics(bucket, settings, options, address, routes)
-        return _queues(kind, bucket, address, routes)
+            return _topics(bucket, settings, options, address, routes, off)
+        return _queues(kind, bucket, address, routes, off)
 
     def lifecycle() -> Iterator[Step]:
         return put_lifecycle(
@@ -89,7 +90,11 @@ def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> I
 
 
 def _queues(
-    kind: StoreKind, bucket: Bucket, address: BrokerAddress, routes: tuple[Route, ...]
+    kind: StoreKind,
+    bucket: Bucket,
+    address: BrokerAddress,
+    routes: tuple[Route, ...],
+    off: tuple[Route, ...],
 ) -> Iterator[Step]:
     """Look at rules that name a queue of SQS, or a target of MinIO or RustFS."""
     prefix = address.prefix
@@ -100,7 +105,7 @@ def _queues(
             }
     else:
         arns = target_arns(kind, prefix, routes)
-    yield put_queue_rules(bucket, prefix, arns, dry_run=True)
+    yield put_queue_rules(bucket, prefix, arns, (*routes, *off), dry_run=True)
 
 
 def _topics(
@@ -109,6 +114,7 @@ def _topics(
     options: BootstrapSettings,
     address: BrokerAddress,
     routes: tuple[Route, ...],
+    off: tuple[Route, ...],
 ) -> Iterator[Step]:
     """Look at rules that name a topic of Ceph's.
 
@@ -118,7 +124,7 @@ def _topics(
     sns, prefix = make_store_client("sns", settings), address.prefix
     if options.store_broker is not None:
         attributes = topic_attributes(options.store_broker, prefix, options.ceph_ack_level)
-        yield from make_announcements(bucket, sns, prefix, routes, attributes, dry_run=True)
+        yield from make_announcements(bucket, sns, prefix, routes, attributes, off, dry_run=True)
         return
     arns = _topic_arns(sns)
     for route in routes:
@@ -126,7 +132,8 @@ def _topics(
         yield Step(f"topic {name}", changed=name not in arns)
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name)
     present = (answer or {}).get("TopicConfigurations", [])
-    ours = [rule for rule in present if rule["Id"] in rule_ids(prefix)]
+    ids = rule_ids(prefix, (*routes, *off))
+    ours = [rule for rule in present if rule["Id"] in ids]
     wanted = [
         make_rule(prefix, route, {"TopicArn": arns.get(rule_id(prefix, route), "")})
         for route in routes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
@@ -10,14 +10,6 @@ from consumers.broker.verdict import NAMES, REASONS, DeadLetter, Verdict, name_o
 from consumers.runtime.observer import Observer
 from events.keys import AudioId, BatchId
 from ops.observe.metrics.liveness import LoopHealth
-
-#: The states to which each route brings recordings.
-STATES = {
-    "unpack": ("converted", "rejected"),
-    "transcribe": ("transcribed", "silent", "rejected"),
-    "moderate": ("moderated",),
-    "review": (),
-}
 
 _MINUTE, _HOUR = 60, 3600
 
@@ -113,15 +105,15 @@ class ConsumerMetrics:
         # The process' memory, CPU time, open files and start; without its transcoders.
         ProcessCollector(registry=registry)
 
-    def observer(self, pulse: LoopHealth) -> Observer:
-        """Make the observer of the pulse's route."""
-        return RouteObserver(self, pulse)
+    def observer(self, pulse: LoopHealth, states: Sequence[str] = ()) -> Observer:
+        """Make the observer of the pulse's route, which brings recordings to these states."""
+        return RouteObserver(self, pulse, states)
 
 
 class RouteObserver:
     """Keeps one route's figures, and its pulse."""
 
-    def __init__(self, figures: ConsumerMetrics, pulse: LoopHealth) -> None:
+    def __init__(self, figures: ConsumerMetrics, pulse: LoopHealth, states: Sequence[str]) -> None:
         route = pulse.route
         self._pulse = pulse
         self._figures = figures
@@ -134,7 +126,7 @@ class RouteObserver:
         # That the first dead letter is an increase, the figure has to be there before it.
         self._deliveries = _children(figures.deliveries, route, NAMES)
         self._dead_letters = _children(figures.dead_letters, route, REASONS)
-        _children(figures.recordings, route, STATES[route])
+        _children(figures.recordings, route, states)
 
     def turned(self) -> None:
         """See `consumers.runtime.observer.Observer`."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from consumers.runtime.call_summary import Accountant
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
+from events.routes import route_named
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
-from ops.wiring.adapters import open_inbox, route_named
+from ops.wiring.adapters import open_inbox
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.settings import LoopSettings

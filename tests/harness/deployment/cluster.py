@@ -18,9 +18,9 @@ from consumers.database.batches import BatchRepository
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
-from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
+from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name, route_named
 from ops.cli.batch_progress import BatchProgress, look
-from ops.wiring.adapters import make_store, open_database, route_named, utc_now
+from ops.wiring.adapters import make_store, open_database, utc_now
 from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.audit import Audit, audit
 from tests.harness.deployment.batches import Plan, make_archive

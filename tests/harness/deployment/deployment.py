@@ -12,7 +12,7 @@ from random import Random
 from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
-from ops.wiring.settings.routes import routes_of
+from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.batches import POLICY
 from tests.harness.deployment.ends import record_ends
 from tests.harness.deployment.servers import Servers
@@ -67,7 +67,7 @@ class Deployment:
     @property
     def routes(self) -> tuple[Route, ...]:
         """The routes that the settings switch on."""
-        return routes_of(self.environment)
+        return PIPELINE.routes_of(self.environment)
 
     @property
     def url(self) -> str:
