@@ -1,19 +1,18 @@
-"""Nothing goes to another host unencrypted, unless ``ALLOW_CLEARTEXT=1`` says that it may.
+"""No connection to another host goes unencrypted, unless ``ALLOW_CLEARTEXT=1`` allows it.
 
-What would be readable on the way: credentials, recordings, and what people said.
+Otherwise credentials, recordings and what people said could be read on the way.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
 from consumers.network.loopback import is_loopback
-from ops.wiring.environment import Environment, SettingError
+from ops.wiring.environment import SettingError
 
 #: The encrypted form of each scheme.
 _ENCRYPTED = {"http": "https://", "amqp": "amqps://", "sqs": "sqs+tls://"}
@@ -21,67 +20,64 @@ _ENCRYPTED = {"http": "https://", "amqp": "amqps://", "sqs": "sqs+tls://"}
 #: libpq's values of ``sslmode`` with which it never falls back to cleartext.
 _SSL_MODES = frozenset({"require", "verify-ca", "verify-full"})
 
-_FLAG = re.compile("[01]")
 
-
-def check_url(environment: Environment, name: str, scheme: str, endpoint: str | None) -> None:
-    """Make sure that a URL to another host is one by TLS.
+def check_url(name: str, url: str, endpoint: str | None, *, allow: str) -> None:
+    """Check that a URL to another host uses TLS.
 
     Args:
-        environment: Where ``ALLOW_CLEARTEXT`` may stand.
         name: The variable that holds the URL.
-        scheme: What the URL begins with.
+        url: The URL.
         endpoint: Its host, as a URL of any scheme without credentials; None for AWS.
+        allow: The value of ``ALLOW_CLEARTEXT``.
 
     Raises:
-        SettingError: It is not.
+        SettingError: It uses none.
     """
+    scheme = url.partition(":")[0].lower()
     host = urlsplit(endpoint or "").hostname
     if host is not None and scheme in _ENCRYPTED and not is_loopback(host):
-        _refuse(environment, name, host, f"begin it with {_ENCRYPTED[scheme]}")
+        _refuse(name, host, f"begin it with {_ENCRYPTED[scheme]}", allow)
 
 
-def check_database_url(environment: Environment, url: str) -> None:
-    """Make sure that Postgres on another host is asked for TLS.
+def check_database_url(url: str, libpq: Mapping[str, str | None], *, allow: str) -> None:
+    """Check that libpq connects to Postgres on another host by TLS only.
 
     What the URL leaves open, libpq takes from variables of its own (PostgreSQL's
-    manual, "Environment Variables"); a service's file can name any host.
+    manual, "Environment Variables"); a service file can name any host.
 
     Args:
-        environment: Where these, and ``ALLOW_CLEARTEXT``, may stand.
-        url: ``DATABASE_URL``, of which libpq can make sense.
+        url: ``DATABASE_URL``, in a form that libpq accepts.
+        libpq: The values of these variables, by the options for which they stand in.
+        allow: The value of ``ALLOW_CLEARTEXT``.
 
     Raises:
-        SettingError: It is not.
+        SettingError: It may connect without.
     """
     given = conninfo_to_dict(url)
-
-    def value(option: str, variable: str) -> str:
-        return str(given.get(option) or environment.text(variable, ""))
-
-    # By `system`, libpq takes no less than verify-full.
-    if value("sslmode", "PGSSLMODE") in _SSL_MODES or (
-        value("sslrootcert", "PGSSLROOTCERT") == "system"
-    ):
+    option = {name: str(given.get(name) or value or "") for name, value in libpq.items()}
+    # With `system`, libpq accepts nothing less than verify-full.
+    if option["sslmode"] in _SSL_MODES or option["sslrootcert"] == "system":
         return
     advice = "add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem (at least sslmode=require)"
-    for host in _hosts(value("host", "PGHOST"), value("hostaddr", "PGHOSTADDR")):
-        _refuse(environment, "DATABASE_URL", host, advice)
-    if service := value("service", "PGSERVICE"):
-        _refuse(environment, "DATABASE_URL", f"the service {service}", advice)
+    for host in _hosts(option["host"], option["hostaddr"]):
+        _refuse("DATABASE_URL", host, advice, allow)
+    if service := option["service"]:
+        _refuse("DATABASE_URL", f"the service {service}", advice, allow)
 
 
 def _hosts(names: str, addresses: str) -> Iterator[str]:
-    """Give libpq's hosts, separated by commas, that are neither here nor a Unix socket."""
+    """Find the hosts in libpq's lists that are neither this machine nor a Unix socket."""
     for name, address in zip_longest(names.split(","), addresses.split(","), fillvalue=""):
         host = address or name
         if host and not host.startswith(("/", "@")) and not is_loopback(host):
             yield host
 
 
-def _refuse(environment: Environment, name: str, host: str, advice: str) -> None:
-    if environment.matching("ALLOW_CLEARTEXT", "0", _FLAG) == "1":
+def _refuse(name: str, host: str, advice: str, allow: str) -> None:
+    if allow == "1":
         return
+    if allow != "0":
+        raise SettingError(f"ALLOW_CLEARTEXT={allow!r} is invalid: it must be 0 or 1")
     raise SettingError(
         f"{name} leads to {host} unencrypted: {advice}, or set ALLOW_CLEARTEXT=1 if the network "
         "in between is private"

@@ -1,119 +1,67 @@
-"""Reading settings from environment variables, with errors that name the variable."""
+"""Environment variables as the settings read them."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from consumers.errors import ConfigurationError
 
 
 class SettingError(ConfigurationError):
-    """A variable is missing, or its value can't be."""
+    """A variable is missing or invalid; the message names it and says what to do."""
+
+
+class UndeclaredSettingError(Exception):
+    """A program reads a variable that it does not declare, so that its ``--help`` would lack it."""
 
 
 class Environment:
     """Environment variables; an empty one counts as not set.
 
-    A secret can also stand in a file: ``NAME_FILE`` names it.
+    A secret may also stand in a file: ``NAME_FILE`` holds the file's path.
+
+    Args:
+        variables: Their values.
+        declared: The names that may be read; None for all.
     """
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, variables: Mapping[str, str], declared: Collection[str] | None = None
+    ) -> None:
         self._variables = variables
+        self._declared = declared
 
-    def text(self, name: str, default: str) -> str:
-        """Read a text."""
-        return self._variables.get(name) or default
-
-    def optional(self, name: str) -> str | None:
-        """Read a text that need not be set."""
+    def get(self, name: str) -> str | None:
+        """Read a variable; None where it is not set."""
+        self._check(name)
         return self._variables.get(name) or None
 
-    def matching(self, name: str, default: str, pattern: re.Pattern[str]) -> str:
-        """Read a text of a given form.
-
-        Raises:
-            SettingError: It is of another.
-        """
-        text = self.text(name, default)
-        if not pattern.fullmatch(text):
-            raise SettingError(f"{name}={text!r} is not of the form {pattern.pattern}")
-        return text
+    def is_set(self, name: str) -> bool:
+        """Whether a variable, or the file that may hold it, is set."""
+        self._check(name)
+        return any(self._variables.get(each) for each in (name, f"{name}_FILE"))
 
     def secret(self, name: str) -> str | None:
-        """Read a secret from ``name``, or from the file that ``{name}_FILE`` names.
+        """Read a secret from the file that ``{name}_FILE`` names, else from ``name``.
 
         Raises:
-            SettingError: The file can't be read.
+            SettingError: The file is unreadable.
         """
-        path = self.optional(f"{name}_FILE")
-        if path is None:
-            return self.optional(name)
-        # Neither the file's name nor its content is told: whoever mistakes one
-        # variable for the other has put the secret itself here.
+        self._check(name)
+        path = self._variables.get(f"{name}_FILE")
+        if not path:
+            return self.get(name)
+        # The message has neither the path nor the content: people who confuse the
+        # two variables put the secret itself into this one.
         try:
             return Path(path).read_text(encoding="utf-8").strip() or None
         except OSError as exc:
             why = exc.strerror
         except ValueError:
-            why = "it is no text in UTF-8"
-        raise SettingError(f"{name}_FILE names a file that can't be read: {why}")
+            why = "it is not UTF-8 text"
+        raise SettingError(f"{name}_FILE names a file that cannot be read: {why}")
 
-    def required_secret(self, name: str, example: str) -> str:
-        """Read a secret that must be set.
-
-        Raises:
-            SettingError: It is not.
-        """
-        value = self.secret(name)
-        if value is None:
-            raise SettingError(f"{name} is not set (for example {example})")
-        return value
-
-    def integer(self, name: str, default: int, *, least: int = 1, most: int = 1_000_000_000) -> int:
-        """Read a whole number.
-
-        Raises:
-            SettingError: It is none, or not within ``least`` and ``most``.
-        """
-        text = self.optional(name)
-        if text is None:
-            return default
-        try:
-            value = int(text)
-        except ValueError as exc:
-            raise SettingError(f"{name}={text!r} is not a whole number") from exc
-        if not least <= value <= most:
-            raise SettingError(f"{name}={text} is not within {least} and {most}")
-        return value
-
-    def number(self, name: str, default: float) -> float:
-        """Read a number.
-
-        Raises:
-            SettingError: It is none.
-        """
-        text = self.optional(name)
-        try:
-            value = default if text is None else float(text)
-        except ValueError as exc:
-            raise SettingError(f"{name}={text!r} is not a number") from exc
-        if not math.isfinite(value):
-            raise SettingError(f"{name}={text!r} is not a number")
-        return value
-
-    def path(self, name: str) -> Path | None:
-        """Read an absolute path.
-
-        Raises:
-            SettingError: It is relative.
-        """
-        text = self.optional(name)
-        if text is None:
-            return None
-        path = Path(text).expanduser()
-        if not path.is_absolute():
-            raise SettingError(f"{name}={text!r} is not an absolute path")
-        return path
+    def _check(self, name: str) -> None:
+        if self._declared is not None and name not in self._declared:
+            raise UndeclaredSettingError(name)

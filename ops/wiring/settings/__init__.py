@@ -1,20 +1,40 @@
-"""All settings, by the variables that hold them. Each command reads what it needs.
+"""All settings, in groups that are read together.
 
-What leads to another host has to be encrypted, unless ``ALLOW_CLEARTEXT`` is 1:
-for a network of one's own.
+A command declares the groups that it reads; `ops.cli.settings` makes its ``--help`` of them.
 """
 
-from ops.wiring.settings.bootstrap import STORE_KINDS, STORE_ROLES, BootstrapSettings, StoreKind
-from ops.wiring.settings.observing import Address, ObservingSettings
-from ops.wiring.settings.policy import ModerationSettings, ReviewSettings
-from ops.wiring.settings.servers import DatabaseSettings, StoreSettings, read_broker_address
-from ops.wiring.settings.work import (
+from ops.wiring.settings.declaration import Settings, Variable
+from ops.wiring.settings.operations import (
+    Address,
+    HealthSettings,
+    ObservingSettings,
+    TransferSettings,
+)
+from ops.wiring.settings.servers import (
+    STORE_KINDS,
+    STORE_ROLES,
+    BootstrapSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    StoreKind,
+    StoreSettings,
+    read_broker_address,
+)
+from ops.wiring.settings.stages import (
     PACKAGED_MODEL,
     LoopSettings,
+    ModelsSettings,
+    ModerationSettings,
+    PoliciesSettings,
+    ReviewSettings,
+    ScratchRootSettings,
+    ScratchSettings,
     SpeechSettings,
     UnpackSettings,
     read_scratch_root,
+    routes_of,
 )
+from ops.wiring.settings.values import Limits
 
 __all__ = [
     "PACKAGED_MODEL",
@@ -22,15 +42,26 @@ __all__ = [
     "STORE_ROLES",
     "Address",
     "BootstrapSettings",
+    "BrokerSettings",
     "DatabaseSettings",
+    "HealthSettings",
+    "Limits",
     "LoopSettings",
+    "ModelsSettings",
     "ModerationSettings",
     "ObservingSettings",
+    "PoliciesSettings",
     "ReviewSettings",
+    "ScratchRootSettings",
+    "ScratchSettings",
+    "Settings",
     "SpeechSettings",
     "StoreKind",
     "StoreSettings",
+    "TransferSettings",
     "UnpackSettings",
+    "Variable",
     "read_broker_address",
     "read_scratch_root",
+    "routes_of",
 ]

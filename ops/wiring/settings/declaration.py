@@ -1,0 +1,222 @@
+"""How a setting is declared: its variable, type, default, range and help, in one place.
+
+Reading, error messages, each command's ``--help`` and ``docs/settings.md`` come from these
+declarations. They are pydantic models, not pydantic-settings': those read the process' own
+environment, know no ``NAME_FILE``, and need python-dotenv.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
+
+from ops.wiring.environment import Environment, SettingError
+
+_NUMBERS: Mapping[Any, str] = {int: "a whole number", float: "a number"}
+
+#: The type of an error whose message says all, of a validator of ours.
+_PROBLEM = "setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Marks a type with what its values must be, for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A setting, for people.
+
+    Attributes:
+        name: The environment variable.
+        help: Its meaning, in one line.
+        form: What its value must be; empty for any text.
+        default: Its value if not set; empty for none.
+        is_required: Whether it must be set.
+        is_secret: Whether ``NAME_FILE`` may name a file that holds it.
+        title: The heading under which it is shown.
+        foreign: Whose variable it is, where it is not dropscribe's.
+    """
+
+    name: str
+    help: str
+    form: str
+    default: str
+    is_required: bool
+    is_secret: bool
+    title: str
+    foreign: str
+
+
+def setting(
+    name: str,
+    text: str,
+    *,
+    default: Any = ...,
+    shown: str = "",
+    secret: bool = False,
+    example: str = "",
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Declare a setting, as a field of a class of `Settings`.
+
+    Args:
+        name: The environment variable.
+        text: Its meaning, in one line.
+        default: Its value if not set, or a function that makes it. Text is parsed like the
+            variable's own. Without a default the variable is required.
+        shown: The default for people, where the value itself says too little.
+        secret: Whether it may also stand in a file, and is shown nowhere.
+        example: A value to suggest where a required variable is missing.
+        least: The smallest number allowed.
+        most: The largest.
+    """
+    is_made = callable(default)
+    return Field(
+        alias=name,
+        description=text,
+        default=... if is_made else default,
+        default_factory=default if is_made else None,
+        validate_default=isinstance(default, str),
+        repr=not secret,
+        examples=[example] if example else None,
+        ge=least,
+        le=most,
+        json_schema_extra={"shown": shown, "secret": secret},
+    )
+
+
+def count(
+    name: str,
+    text: str,
+    *,
+    default: Any,
+    shown: str = "",
+    least: int = 1,
+    most: int = 1_000_000_000,
+) -> Any:
+    """Declare a setting that is a whole number."""
+    return setting(name, text, default=default, shown=shown, least=least, most=most)
+
+
+class Settings(BaseModel):
+    """Settings that are read together.
+
+    Attributes:
+        title: Their heading in ``--help`` and in ``docs/settings.md``.
+        foreign: Whose variables they are, where they are not dropscribe's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    title: ClassVar[str] = ""
+    foreign: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read and check the variables.
+
+        Raises:
+            SettingError: One or more are missing or invalid.
+        """
+        read = {True: environment.secret, False: environment.get}
+        found = {each.name: read[each.is_secret](each.name) for each in cls.variables()}
+        given = {name: text for name, text in found.items() if text is not None}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as exc:
+            errors = exc.errors(include_url=False, include_context=False)
+        # Not in the block above: tracebacks would show pydantic's error, too.
+        raise SettingError("; ".join(cls._message(error, given) for error in errors))
+
+    @classmethod
+    def to_environment(cls, **values: str) -> dict[str, str]:
+        """Give the variables by which others read these values of the fields."""
+        return {str(cls.model_fields[field].alias): value for field, value in values.items()}
+
+    @classmethod
+    def variables(cls) -> tuple[Variable, ...]:
+        """Describe all variables, those of the base classes first."""
+        return tuple(_describe(cls, name) for name in cls.model_fields)
+
+    @classmethod
+    def _message(cls, error: ErrorDetails, given: Mapping[str, str]) -> str:
+        name = str(error["loc"][0])
+        key, field = next(each for each in cls.model_fields.items() if each[1].alias == name)
+        variable = _describe(cls, key)
+        if error["type"] == "missing":
+            example = f" (for example {field.examples[0]})" if field.examples else ""
+            return f"{name} is not set{example}"
+        shown = name if variable.is_secret else f"{name}={given.get(name, variable.default)!r}"
+        if error["type"] == _PROBLEM:
+            return f"{shown} {error['msg']}"
+        return f"{shown} is invalid: it must be {variable.form}"
+
+
+def problem(text: str) -> PydanticCustomError:
+    """Make a validator's error, whose text follows ``NAME='value'``."""
+    return PydanticCustomError(_PROBLEM, "{text}", {"text": text})
+
+
+def matching(pattern: str) -> AfterValidator:
+    """Accept text that matches a pattern from its beginning to its end."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
+
+
+def _describe(settings: type[Settings], key: str) -> Variable:
+    field = settings.model_fields[key]
+    extra = field.json_schema_extra
+    if not isinstance(extra, dict):
+        raise TypeError(f"{settings.__name__}.{key} is not declared with `setting`")
+    bases = [each for each in settings.__mro__ if issubclass(each, Settings)]
+    declaring = [each for each in bases if key in each.model_fields][-1]
+    default = field.get_default()
+    return Variable(
+        name=str(field.alias),
+        help=field.description or "",
+        form=_form(field),
+        default=str(extra["shown"]) or ("" if default in (None, PydanticUndefined) else str(default)),
+        is_required=field.is_required(),
+        is_secret=bool(extra["secret"]),
+        title=declaring.title,
+        foreign=declaring.foreign,
+    )
+
+
+def _form(field: FieldInfo) -> str:
+    """Say what a value must be, by its type, its range and a `Form`."""
+    # An optional type hides its markers one level deeper than others.
+    kinds = [field.annotation, *get_args(field.annotation)]
+    markers = [*field.metadata, *(marker for kind in kinds for marker in _markers(kind))]
+    limits: dict[type, Any] = {type(marker): marker for marker in markers}
+    if Form in limits:
+        return str(limits[Form].text)
+    for kind in (get_args(kind)[0] if _markers(kind) else kind for kind in kinds):
+        if get_origin(kind) is Literal:
+            *others, last = get_args(kind)
+            return f"{', '.join(others)} or {last}"
+        if kind in _NUMBERS:
+            within = f" from {limits[Ge].ge:.16g} to {limits[Le].le:.16g}" if Le in limits else ""
+            return _NUMBERS[kind] + within
+    return ""
+
+
+def _markers(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind)[1:] if get_origin(kind) is Annotated else ()

@@ -1,0 +1,124 @@
+"""Types of settings: how text becomes a number, a path, a length of time."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator, PlainValidator
+
+from ops.wiring.settings.declaration import Form, problem
+
+_DURATION = re.compile(r"(\d{1,6})(s|min|m|h|d)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The values from which something is a warning, and from which it is critical.
+
+    Attributes:
+        warning: In the unit of what is measured; seconds for lengths of time.
+        critical: The same.
+    """
+
+    warning: float
+    critical: float
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ValueError
+    return path
+
+
+def _existing(text: str) -> str:
+    path = _absolute(text)
+    if not path.is_file():
+        raise problem("is not a file")
+    return str(path)
+
+
+def _readable(path: Path) -> Path:
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise problem("is not a readable file")
+    return path
+
+
+def _duration(text: str) -> timedelta:
+    seconds = _seconds(text)
+    if seconds == 0:
+        raise ValueError
+    return timedelta(seconds=seconds)
+
+
+def _seconds(text: str) -> int:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _durations(text: str) -> Limits:
+    warning, critical = (_seconds(part) for part in text.split(","))
+    if warning > critical:
+        raise ValueError
+    return Limits(warning, critical)
+
+
+def _rising(text: str) -> Limits:
+    warning, critical = (float(part) for part in text.split(","))
+    # Comparisons with NaN are false.
+    if not 0 <= warning <= critical:
+        raise ValueError
+    return Limits(warning, critical)
+
+
+def _falling(text: str) -> Limits:
+    warning, critical = (float(part) for part in text.split(","))
+    if not warning >= critical >= 0:
+        raise ValueError
+    return Limits(warning, critical)
+
+
+def _command(text: str) -> tuple[str, ...]:
+    return tuple(shlex.split(text))
+
+
+# pydantic's own conversion would take 1.0 for a whole number, and refuse what float() accepts.
+Whole = Annotated[int, BeforeValidator(int)]
+Number = Annotated[float, BeforeValidator(float), AllowInfNan(False)]
+
+AbsolutePath = Annotated[Path, PlainValidator(_absolute), Form("an absolute path")]
+ExistingFile = Annotated[str, PlainValidator(_existing), Form("an absolute path")]
+ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
+
+Duration = Annotated[
+    timedelta,
+    PlainValidator(_duration),
+    Form("a length of time like 90s, 15min, 6h or 7d"),
+]
+DurationLimits = Annotated[
+    Limits,
+    PlainValidator(_durations),
+    Form("two lengths of time like 1h,6h: for a warning, and for critical"),
+]
+RisingLimits = Annotated[
+    Limits,
+    PlainValidator(_rising),
+    Form("two numbers like 0.8,0.95: for a warning, and for critical"),
+]
+FallingLimits = Annotated[
+    Limits,
+    PlainValidator(_falling),
+    Form("two numbers like 0.2,0.1: for a warning, and for critical"),
+]
+CommandLine = Annotated[tuple[str, ...], PlainValidator(_command), Form("a command line")]
+
+Device = Literal["auto", "cpu", "cuda"]
