@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from json import loads
-from pathlib import PurePosixPath
+from pathlib import PurePath
 
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
@@ -32,7 +32,7 @@ _RESTART = 120.0
 
 
 def minio_target(
-    broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePosixPath
+    broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePath
 ) -> dict[str, str]:
     """Say how MinIO reaches the broker; certificates it looks for in its own folder ``CAs``.
 
@@ -59,7 +59,7 @@ def minio_target(
 
 
 def rustfs_target(
-    broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePosixPath
+    broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePath
 ) -> dict[str, str]:
     """Say how RustFS reaches the broker. It always asks for confirms. See `minio_target`."""
     target = {

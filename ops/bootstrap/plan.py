@@ -17,6 +17,7 @@ from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import (
     BootstrapSettings,
     DatabaseSettings,
+    PoliciesSettings,
     StoreKind,
     StoreSettings,
     read_broker_address,
@@ -83,6 +84,6 @@ def bootstrap(
 
 def _check_policies(environment: Environment) -> None:
     """Make sure that there are policies to judge by, before anything waits for that."""
-    root = environment.path("POLICIES_ROOT")
+    root = PoliciesSettings.read(environment).policies_root
     if root is not None:
         read_policies(root)

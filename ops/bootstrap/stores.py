@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
@@ -31,8 +31,8 @@ from ops.wiring.stages import StageTable
 
 #: Where MinIO and RustFS keep what RabbitMQ has not confirmed.
 _QUEUE_DIRS = {
-    "minio": PurePosixPath("/var/lib/minio/events"),
-    "rustfs": PurePosixPath("/opt/rustfs/events"),
+    "minio": PurePath("/var/lib/minio/events"),
+    "rustfs": PurePath("/opt/rustfs/events"),
 }
 
 

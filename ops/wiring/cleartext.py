@@ -77,7 +77,7 @@ def _refuse(name: str, host: str, advice: str, allow: str) -> None:
     if allow == "1":
         return
     if allow != "0":
-        raise SettingError(f"ALLOW_CLEARTEXT={allow!r} is invalid: it must be 0 or 1")
+        raise SettingError(f"ALLOW_CLEARTEXT={allow!r} is invalid: must be 0 or 1")
     raise SettingError(
         f"{name} leads to {host} unencrypted: {advice}, or set ALLOW_CLEARTEXT=1 if the network "
         "in between is private"

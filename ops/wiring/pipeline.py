@@ -37,6 +37,7 @@ from ops.wiring.settings import (
     DatabaseSettings,
     LoopSettings,
     ModerationSettings,
+    PoliciesSettings,
     ReviewSettings,
     SpeechSettings,
     UnpackSettings,
@@ -160,7 +161,7 @@ def open_review(
 
 
 def _has_policies(environment: Environment) -> bool:
-    return environment.path("POLICIES_ROOT") is not None
+    return PoliciesSettings.read(environment).is_moderated
 
 
 #: A stage for each row of `events.routes.ROUTES`.

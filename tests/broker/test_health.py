@@ -19,7 +19,7 @@ from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level
 from ops.wiring.environment import Environment
-from ops.wiring.settings.health import HealthSettings
+from ops.wiring.settings import HealthSettings
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.loop import ROUTE
 from tests.harness.servers.rabbitmq import RabbitNode

@@ -86,7 +86,7 @@ class EmbeddedQueues:
         )
 
     def consumer(self, group: int) -> list[str]:
-        url = self._environment.text("BROKER_URL", "")
+        url = self._environment.get("BROKER_URL") or ""
         arguments = [url, self.address.prefix, str(LIMIT), str(VISIBILITY), str(group)]
         return ["-m", "tests.integration.consumer", *arguments]
 

@@ -72,7 +72,7 @@ class ReviewBatch:
         self._scratch = Scratch(scratch_root)
         self._address = read_broker_address(environment)
         #: By which the handler reaches the tables.
-        self.url = environment.text("DATABASE_URL", "")
+        self.url = environment.get("DATABASE_URL") or ""
         with psycopg.connect(self.url) as connection:
             connection.execute("INSERT INTO stages VALUES ('moderate') ON CONFLICT DO NOTHING")
 

@@ -69,7 +69,7 @@ def reviewing(environment: Environment) -> Iterator[ReviewQueueRepository]:
 
 @pytest.fixture
 def itemising(environment: Environment) -> Iterator[ReviewItemRepository]:
-    with open_pool(environment.text("DATABASE_URL", ""), size=1, name="items") as pool:
+    with open_pool(environment.get("DATABASE_URL") or "", size=1, name="items") as pool:
         yield ReviewItemRepository(pool)
 
 
@@ -525,7 +525,7 @@ def test_what_is_not_there_or_held_is_not_decided(
 
 def as_role(environment: Environment, role: str) -> Environment:
     """Connect to the database with no more rights than a role has."""
-    url = environment.text("DATABASE_URL", "")
+    url = environment.get("DATABASE_URL") or ""
     return Environment({"DATABASE_URL": f"{url}&options=-c%20role%3D{role}"})
 
 
@@ -550,7 +550,7 @@ def test_the_consumer_can_make_items_and_decide_nothing(
     batch.add(0, BAD)
     event = batch.complete()
     limited = as_role(environment, "dropscribe_review")
-    batch.url = limited.text("DATABASE_URL", "")
+    batch.url = limited.get("DATABASE_URL") or ""
     batch.give_up("the store is away")
     assert batch.review(event) == [None]
     with open_reviewing(limited) as reviewing:

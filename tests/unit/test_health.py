@@ -32,7 +32,7 @@ from ops.observe.health.running import run_checks
 from ops.observe.health.textfile import write_textfile
 from ops.observe.health.volumes import judged_falling, measure
 from ops.wiring.environment import Environment
-from ops.wiring.settings.health import HealthSettings, Limits
+from ops.wiring.settings import HealthSettings, Limits
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 
@@ -139,7 +139,7 @@ def test_a_setting_that_cannot_be_is_a_finding() -> None:
     finding = scratch.run(site(SCRATCH_ROOT="relative"))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
-        "SCRATCH_ROOT='relative' is not an absolute path",
+        "SCRATCH_ROOT='relative' is invalid: must be an absolute path",
     )
 
 

@@ -13,7 +13,7 @@ from consumers.errors import ConfigurationError
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
-from ops.wiring.settings.observing import Address
+from ops.wiring.settings import Address
 
 
 class Clock:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from kombu import Connection
+from pydantic import BaseModel
 
 import consumers
 import ops
@@ -27,15 +28,21 @@ def modules() -> Iterator[str]:
 
 
 def shown(name: str) -> Iterator[str]:
-    """Name the fields of a module's dataclasses that are shown."""
+    """Name the fields that the reprs of a module's values show."""
     for value in vars(importlib.import_module(name)).values():
-        if isinstance(value, type) and dataclasses.is_dataclass(value):
-            for field in dataclasses.fields(value):
-                if field.repr and field.name.lstrip("_") in SECRETIVE:
-                    yield f"{value.__module__}.{value.__name__}.{field.name}"
+        for field, is_shown in fields(value):
+            if is_shown and field.lstrip("_") in SECRETIVE:
+                yield f"{value.__module__}.{value.__name__}.{field}"
 
 
-def test_no_dataclass_shows_a_field_that_holds_secrets() -> None:
+def fields(value: object) -> Iterator[tuple[str, bool]]:
+    if isinstance(value, type) and dataclasses.is_dataclass(value):
+        yield from ((field.name, field.repr) for field in dataclasses.fields(value))
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        yield from ((name, field.repr) for name, field in value.model_fields.items())
+
+
+def test_no_repr_shows_a_field_that_holds_secrets() -> None:
     assert sorted({field for name in modules() for field in shown(name)}) == []
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.systemd import Notifier, Supervision
 from ops.wiring.environment import Environment, SettingError
-from ops.wiring.settings.observing import Address, ObservingSettings
+from ops.wiring.settings import Address, ObservingSettings
 from tests.unit.test_call_summary import Written
 from tests.unit.test_metrics_server import Clock
 
@@ -192,12 +192,13 @@ def test_without_a_socket_nobody_is_told() -> None:
 
 
 def read(**variables: str) -> ObservingSettings:
-    return ObservingSettings.read(Environment(variables), pid=os.getpid())
+    return ObservingSettings.read(Environment(variables))
 
 
 def test_nothing_is_served_or_told_unless_it_is_asked_for() -> None:
     settings = read()
-    assert (settings.metrics, settings.notify_socket, settings.watchdog) == (None, None, None)
+    assert (settings.metrics, settings.notify_socket) == (None, None)
+    assert settings.watchdog(os.getpid()) is None
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,9 @@ def test_a_setting_that_cannot_be_is_named(variables: dict[str, str]) -> None:
 
 
 def test_a_watchdog_of_another_process_is_not_ours_to_feed() -> None:
-    assert read(WATCHDOG_USEC="120000000").watchdog == WATCHDOG
-    assert read(WATCHDOG_USEC="120000000", WATCHDOG_PID=str(os.getpid())).watchdog == WATCHDOG
-    assert read(WATCHDOG_USEC="120000000", WATCHDOG_PID="1").watchdog is None
+    assert read(WATCHDOG_USEC="120000000").watchdog(os.getpid()) == WATCHDOG
+    assert (
+        read(WATCHDOG_USEC="120000000", WATCHDOG_PID=str(os.getpid())).watchdog(os.getpid())
+        == WATCHDOG
+    )
+    assert read(WATCHDOG_USEC="120000000", WATCHDOG_PID="1").watchdog(os.getpid()) is None

@@ -23,7 +23,7 @@ from ops.ingest.transfer.send import archive_metadata, send_shipment
 from ops.ingest.transfer.shipment import Shipment, ShipmentState
 from ops.ingest.transfer.staging import PartialFile, StagingFolder
 from ops.wiring.environment import Environment
-from ops.wiring.settings.transfer import TransferSettings
+from ops.wiring.settings import TransferSettings
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 

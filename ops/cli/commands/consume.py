@@ -22,7 +22,7 @@ from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.pipeline import PIPELINE, open_consumer
-from ops.wiring.settings.observing import ObservingSettings
+from ops.wiring.settings import ObservingSettings
 
 
 @click.command()
@@ -69,14 +69,14 @@ def run_consumers(
     Raises:
         ConfigurationError: They can't run.
     """
-    settings = ObservingSettings.read(environment, pid=os.getpid())
+    settings = ObservingSettings.read(environment)
     log = configure_log().bind(host=socket.gethostname(), pid=os.getpid())
     stages = [PIPELINE[name] for name in dict.fromkeys(routes)]
     pulses = [LoopHealth(stage.route.name) for stage in stages]
     vitals = ProcessHealth(pulses, hung_after=settings.hung_after)
     figures = ConsumerMetrics(version("dropscribe"))
     supervision = Supervision(
-        Notifier(settings.notify_socket, log), vitals, watchdog=settings.watchdog
+        Notifier(settings.notify_socket, log), vitals, watchdog=settings.watchdog(os.getpid())
     )
     stop = Stop()
 

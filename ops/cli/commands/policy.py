@@ -27,7 +27,7 @@ from ops.cli.render.progress import print_json, waiting_for
 from ops.policies import EXAMPLES, copy_examples
 from ops.wiring.adapters import open_judge
 from ops.wiring.environment import Environment
-from ops.wiring.settings import ModerationSettings
+from ops.wiring.settings import ModerationSettings, PoliciesSettings
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -138,7 +138,7 @@ def list_command(*, examples: bool, as_json: bool) -> None:
 
     Settings: POLICIES_ROOT.
     """
-    root = EXAMPLES if examples else Environment(os.environ).path("POLICIES_ROOT")
+    root = EXAMPLES if examples else PoliciesSettings.read(Environment(os.environ)).policies_root
     if root is None:
         raise ConfigurationError(
             "POLICIES_ROOT is not set, so nothing is judged; "

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.environment import Environment
-from ops.wiring.settings.transfer import TransferSettings
+from ops.wiring.settings import TransferSettings
 
 _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -145,7 +144,7 @@ def transfer(
     environment = Environment(os.environ)
     settings = TransferSettings.read(environment)
     if known_hosts is not None:
-        settings = replace(settings, known_hosts=known_hosts)
+        settings = settings.model_copy(update={"known_hosts": known_hosts})
     report = _run(
         environment,
         settings,

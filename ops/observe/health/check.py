@@ -77,10 +77,7 @@ class Check:
 
     def _is_set(self, environment: Environment) -> bool:
         """Tell whether there is anything to look at; a secret can also stand in a file."""
-        return not self.settings or any(
-            environment.optional(name) or environment.optional(f"{name}_FILE")
-            for name in self.settings
-        )
+        return not self.settings or any(environment.is_set(name) for name in self.settings)
 
 
 #: What to try where a server is away.

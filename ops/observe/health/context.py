@@ -20,8 +20,7 @@ from events.routes import Route
 from ops.wiring.adapters import make_store, make_topology, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.settings import DatabaseSettings, read_broker_address
-from ops.wiring.settings.health import HealthSettings
+from ops.wiring.settings import DatabaseSettings, HealthSettings, read_broker_address
 from ops.wiring.stages import StageTable
 
 T = TypeVar("T")

@@ -85,7 +85,7 @@ def _heat(gpus: list[GpuStatus]) -> Iterator[Remark]:
 
 def _demands(environment: Environment) -> Iterator[str]:
     for name in ("WHISPER_DEVICE", "POLICY_DEVICE"):
-        if environment.text(name, "auto") == "cuda":
+        if environment.get(name) == "cuda":
             yield f"{name}=cuda"
 
 

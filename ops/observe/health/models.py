@@ -13,8 +13,7 @@ from pathlib import Path
 from consumers.speech.weights import PACKAGED, SpeechSetupError, find_whisper
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
-from ops.wiring.settings import ModerationSettings, SpeechSettings
-from ops.wiring.settings.work import read_models_root
+from ops.wiring.settings import ModelsSettings, ModerationSettings, SpeechSettings
 
 #: In each model's folder: the sums of all files but itself, as sha256sum writes them.
 SUMS = "SHA256SUMS"
@@ -58,7 +57,7 @@ def look_at_models(context: CheckContext) -> CheckResult:
     Every file that a model's SHA256SUMS names has to be there and to hold something;
     with ``--full`` each is read to its end.
     """
-    root = read_models_root(context.environment)
+    root = ModelsSettings.read(context.environment).models_root
     if (away := _away(context, root)) is not None:
         return combined("models", [away], "")
     remarks = [*_named(context, root)]
@@ -88,7 +87,7 @@ def look_at_models(context: CheckContext) -> CheckResult:
 def _away(context: CheckContext, root: Path) -> Remark | None:
     """See whether there is a folder of models at all; the default one need not be there."""
     if not root.is_dir():
-        if context.environment.optional("MODELS_ROOT") is None and not root.exists():
+        if context.environment.get("MODELS_ROOT") is None and not root.exists():
             return None
         is_there = "is no folder" if root.exists() else "is not there"
         what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
@@ -130,7 +129,7 @@ def _closed(folder: Path) -> Remark:
 def _named(context: CheckContext, root: Path) -> Iterator[Remark]:
     """Look for the models that consumers of this host would load."""
     environment = context.environment
-    if environment.optional("WHISPER_MODEL"):
+    if environment.get("WHISPER_MODEL"):
         yield from _whisper(SpeechSettings.read(environment).model, root)
     settings = ModerationSettings.read(environment)
     if settings.policies_root is None or settings.endpoint is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ops.wiring.settings.health import Limits
+from ops.wiring.settings import Limits
 
 
 class Level(StrEnum):

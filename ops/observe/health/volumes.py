@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
-from ops.wiring.settings.health import Limits
-from ops.wiring.settings.work import read_models_root
+from ops.wiring.settings import Limits, ModelsSettings, ScratchRootSettings
 
 _GIB = 1 << 30
 
@@ -30,13 +29,13 @@ class FreeSpace:
 
 def look_at_scratch(context: CheckContext) -> CheckResult:
     """See whether scratch space is there, mounted where it should be, and not full."""
-    root = context.environment.path("SCRATCH_ROOT") or Path("/tmp")  # noqa: S108
+    root = ScratchRootSettings.read(context.environment).scratch_root
     return _look("scratch", root, context, "files in work go when their consumer ends: nothing to")
 
 
 def look_at_models_volume(context: CheckContext) -> CheckResult:
     """See the same of where the models lie."""
-    root = read_models_root(context.environment)
+    root = ModelsSettings.read(context.environment).models_root
     return _look("models-volume", root, context, "old versions, in .versions, are not to")
 
 

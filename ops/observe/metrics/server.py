@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from consumers.errors import ConfigurationError
 from ops.observe.metrics.liveness import ProcessHealth
-from ops.wiring.settings.observing import Address
+from ops.wiring.settings import Address
 
 #: Seconds that a client may keep its thread waiting.
 _PATIENCE = 10

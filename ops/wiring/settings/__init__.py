@@ -32,7 +32,6 @@ from ops.wiring.settings.stages import (
     SpeechSettings,
     UnpackSettings,
     read_scratch_root,
-    routes_of,
 )
 from ops.wiring.settings.values import Limits
 
@@ -63,5 +62,4 @@ __all__ = [
     "Variable",
     "read_broker_address",
     "read_scratch_root",
-    "routes_of",
 ]

@@ -81,12 +81,11 @@ def setting(
         least: The smallest number allowed.
         most: The largest.
     """
-    is_made = callable(default)
+    value: dict[str, Any] = {"default_factory" if callable(default) else "default": default}
     return Field(
+        **value,
         alias=name,
         description=text,
-        default=... if is_made else default,
-        default_factory=default if is_made else None,
         validate_default=isinstance(default, str),
         repr=not secret,
         examples=[example] if example else None,
@@ -160,7 +159,7 @@ class Settings(BaseModel):
         shown = name if variable.is_secret else f"{name}={given.get(name, variable.default)!r}"
         if error["type"] == _PROBLEM:
             return f"{shown} {error['msg']}"
-        return f"{shown} is invalid: it must be {variable.form}"
+        return f"{shown} is invalid: must be {variable.form}"
 
 
 def problem(text: str) -> PydanticCustomError:
@@ -188,11 +187,12 @@ def _describe(settings: type[Settings], key: str) -> Variable:
     bases = [each for each in settings.__mro__ if issubclass(each, Settings)]
     declaring = [each for each in bases if key in each.model_fields][-1]
     default = field.get_default()
+    shown = "" if default in (None, PydanticUndefined) else str(default)
     return Variable(
         name=str(field.alias),
         help=field.description or "",
         form=_form(field),
-        default=str(extra["shown"]) or ("" if default in (None, PydanticUndefined) else str(default)),
+        default=str(extra["shown"]) or shown,
         is_required=field.is_required(),
         is_secret=bool(extra["secret"]),
         title=declaring.title,

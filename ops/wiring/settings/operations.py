@@ -124,7 +124,7 @@ class DataHomeSettings(Settings):
 def _transfer_folder(fields: dict[str, Any]) -> Path:
     data = Path(fields["data_home"] or "~/.local/share").expanduser()
     if not data.is_absolute():
-        raise SettingError(f"XDG_DATA_HOME={str(data)!r} is invalid: it must be an absolute path")
+        raise SettingError(f"XDG_DATA_HOME={str(data)!r} is invalid: must be an absolute path")
     return data / "dropscribe" / "transfer"
 
 

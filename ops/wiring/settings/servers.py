@@ -95,7 +95,7 @@ class StoreSettings(RegionSettings, CleartextSettings):
         if self.endpoint is not None:
             if not _ENDPOINT.fullmatch(self.endpoint):
                 raise SettingError(
-                    f"S3_ENDPOINT={without_user(self.endpoint)!r} is invalid: it must be an "
+                    f"S3_ENDPOINT={without_user(self.endpoint)!r} is invalid: must be an "
                     "http:// or https:// URL of a host alone"
                 )
             check_url("S3_ENDPOINT", self.endpoint, self.endpoint, allow=self.allow_cleartext)

@@ -10,7 +10,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, PlainValidator, model_validator
 
-from events.routes import ROUTES, Route
 from ops.wiring.cleartext import check_url
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings.declaration import Form, Settings, count, setting
@@ -59,7 +58,7 @@ def _endpoint(value: str) -> str:
         # A key may stand in the wrong place, before the host or in the query.
         shown = without_user(value) if "@" in value else value.partition("?")[0]
         raise SettingError(
-            f"POLICY_ENDPOINT={shown!r} is invalid: it must be a URL of the form "
+            f"POLICY_ENDPOINT={shown!r} is invalid: must be a URL of the form "
             "https://HOST:PORT/v1 (a key goes into POLICY_ENDPOINT_KEY)"
         )
     return value.rstrip("/")
@@ -190,9 +189,7 @@ class SpeechSettings(ScratchSettings, ModelsSettings):
     threads: Whole = count(
         "WHISPER_THREADS", "Number of CPU threads", default=_cores, shown="one per core"
     )
-    group: Whole = count(
-        "TRANSCRIBE_GROUP", "Recordings that are transcribed together", default=32
-    )
+    group: Whole = count("TRANSCRIBE_GROUP", "Recordings that are transcribed together", default=32)
 
 
 class PoliciesSettings(Settings):
@@ -310,13 +307,3 @@ def read_scratch_root(environment: Environment) -> Path:
         SettingError: It is not a writable folder.
     """
     return ScratchSettings.read(environment).scratch_root
-
-
-def routes_of(environment: Environment) -> tuple[Route, ...]:
-    """Give the routes of a deployment: an optional one only where policies are set.
-
-    Raises:
-        SettingError: ``POLICIES_ROOT`` is not an absolute path.
-    """
-    is_moderated = PoliciesSettings.read(environment).is_moderated
-    return tuple(route for route in ROUTES if is_moderated or not route.is_optional)

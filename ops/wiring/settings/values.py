@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AllowInfNan, BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from ops.wiring.settings.declaration import Form, problem
 
@@ -87,13 +88,20 @@ def _falling(text: str) -> Limits:
     return Limits(warning, critical)
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def _command(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
 
 # pydantic's own conversion would take 1.0 for a whole number, and refuse what float() accepts.
 Whole = Annotated[int, BeforeValidator(int)]
-Number = Annotated[float, BeforeValidator(float), AllowInfNan(False)]
+Number = Annotated[float, BeforeValidator(_finite)]
 
 AbsolutePath = Annotated[Path, PlainValidator(_absolute), Form("an absolute path")]
 ExistingFile = Annotated[str, PlainValidator(_existing), Form("an absolute path")]
