@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
-from consumers.database.pool import Connection, TextTooLongError, translated
+from consumers.database.errors import ArchiveOverwrittenError, TextTooLongError
+from consumers.database.pool import Connection, translated
 from consumers.database.repository import Repository
-from consumers.database.rows import Archive, Batch, Recording, SearchHit, overwritten
+from consumers.database.rows import Batch, Recording, SearchHit
+from consumers.documents.manifest import Archive
 from consumers.documents.transcript import Transcript
-from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
+from consumers.documents.verdict import PolicyFinding, PolicyVerdict
 from consumers.errors import TransientError
 from events.keys import ArchiveKey, AudioId, BatchId
 
@@ -87,7 +89,7 @@ class BatchRepository(Repository):
             connection.execute(self._sql["register_batch"], parameters)
             row = connection.execute(self._sql["batch_etag"], parameters).fetchone()
         if row is None or row["etag"] != archive.etag:
-            raise overwritten(archive)
+            raise ArchiveOverwrittenError(archive)
 
     def unsealed(self, archive: Archive) -> BatchId | None:
         """Find the batch for which this content, under this key, is still being read."""
@@ -117,9 +119,7 @@ class BatchRepository(Repository):
                     "language": transcript.language,
                     "language_probability": transcript.language_probability,
                     "text": _storable(transcript.text),
-                    "segments": Jsonb(
-                        [_storable(asdict(segment)) for segment in transcript.segments]
-                    ),
+                    "segments": Jsonb(_storable(msgspec.to_builtins(transcript.segments))),
                     "model": transcript.model,
                     "alignment": transcript.alignment,
                 },
@@ -139,7 +139,7 @@ class BatchRepository(Repository):
             "reason": _storable(moderation.reason),
             "model": moderation.model,
             "adapter": moderation.adapter,
-            "findings": Jsonb([asdict(finding) for finding in moderation.findings]),
+            "findings": Jsonb(msgspec.to_builtins(moderation.findings)),
         }
         with self._one_trip() as connection:
             connection.execute(self._sql["put_verdicts"], parameters)
@@ -225,17 +225,16 @@ class BatchRepository(Repository):
 
     def batch(self, batch: BatchId) -> Batch | None:
         """Read a batch's row; None where there is none (yet)."""
-        rows = self._rows("batch", {"batch_id": str(batch)})
-        return Batch.from_row(rows[0]) if rows else None
+        rows = self._values(Batch, "batch", {"batch_id": str(batch)})
+        return rows[0] if rows else None
 
     def batches(self, limit: int) -> list[Batch]:
         """Read the youngest batches."""
-        return [Batch.from_row(row) for row in self._rows("recent_batches", {"limit": limit})]
+        return self._values(Batch, "recent_batches", {"limit": limit})
 
     def recordings(self, batch: BatchId) -> list[Recording]:
         """Read all rows of a batch, in the archive's order."""
-        rows = self._rows("recordings_of_batch", {"batch_id": str(batch)})
-        return [Recording.from_row(row) for row in rows]
+        return self._values(Recording, "recordings_of_batch", {"batch_id": str(batch)})
 
     def flagged(self, batch: BatchId) -> int:
         """Count the recordings that a policy flags."""
@@ -251,25 +250,12 @@ class BatchRepository(Repository):
         """Read what the policies say of a batch's recordings, by ordinal."""
         found: dict[int, list[PolicyFinding]] = {}
         for row in self._rows("verdicts_of_batch", {"batch_id": str(batch)}):
-            found.setdefault(row["ordinal"], []).append(_finding(row))
+            found.setdefault(row["ordinal"], []).append(msgspec.convert(row, PolicyFinding))
         return found
 
     def search(self, text: str, limit: int) -> list[SearchHit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
-        return [
-            SearchHit.from_row(row) for row in self._rows("search", {"text": text, "limit": limit})
-        ]
-
-
-def _finding(row: dict[str, Any]) -> PolicyFinding:
-    return PolicyFinding(
-        policy=row["policy"],
-        version=row["version"],
-        threshold=row["threshold"],
-        flagged=row["flagged"],
-        score=row["score"],
-        windows=tuple(JudgedWindow(**window) for window in row["windows"]),
-    )
+        return self._values(SearchHit, "search", {"text": text, "limit": limit})
 
 
 def _storable(value: Any) -> Any:

@@ -166,11 +166,8 @@ class HealthRepository(Repository):
 
     def last_sweep(self) -> LastSweep | None:
         """Give the last sweep that went through; None where there is none on record."""
-        rows: Sequence[Mapping[str, Any]] = self._ask("health_sweep")
-        if not rows:
-            return None
-        row = rows[0]
-        return LastSweep(row["ended"], row["age"], row["found"], row["repaired"])
+        rows = self._ask("health_sweep")
+        return LastSweep(**rows[0]) if rows else None
 
     def close(self) -> None:
         """Close the pool's connections."""

@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 
 from consumers.database.pool import Connection
 from consumers.database.repository import Repository
-from consumers.database.rows import Archive, Recording
+from consumers.database.rows import Recording
+from consumers.documents.manifest import Archive
 from events.keys import BatchId
 
 #: Rows per statement.

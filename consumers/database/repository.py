@@ -1,4 +1,4 @@
-"""Running named queries over a pool: what all of the tables' classes share."""
+"""The base of all repositories: named queries over a pool of connections."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from consumers.database.pool import Connection, Pool, translated
 from consumers.database.queries import queries
+from consumers.database.rows import T, rows_of
 
 
 class Repository:
-    """Named queries, each on a connection of the pool's. Safe to use from many threads.
+    """Named queries, each on a connection of the pool. Safe to use from many threads.
 
-    Every method raises `TransientError` where Postgres is away.
+    Every method raises `TransientError` where Postgres cannot be reached.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -27,9 +28,9 @@ class Repository:
 
     @contextmanager
     def _one_trip(self) -> Iterator[Connection]:
-        """Run a transaction whose statements go out together, as nobody reads their results.
+        """Run a transaction whose statements are sent together, as their results are not read.
 
-        What one of them is refused for is raised at the end of the block.
+        A statement's error is raised at the end of the block.
         """
         with (
             translated(),
@@ -46,3 +47,12 @@ class Repository:
     def _rows(self, name: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(self._sql[name], parameters).fetchall()
+
+    def _values(self, kind: type[T], name: str, parameters: Mapping[str, object]) -> list[T]:
+        """Run a query whose rows are values of a dataclass; see `rows_of`."""
+        with (
+            translated(),
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=rows_of(kind)) as cursor,
+        ):
+            return cursor.execute(self._sql[name], parameters).fetchall()

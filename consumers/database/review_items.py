@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from consumers.database.repository import Repository
 from consumers.documents.review.item import ReviewItem
-from consumers.documents.transcript import Segment, Transcript, Word
-from consumers.documents.verdict import JudgedWindow, PolicyFinding
+from consumers.documents.transcript import Segment, Transcript
+from consumers.documents.verdict import PolicyFinding
 from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
@@ -42,8 +43,8 @@ class ReviewItemRepository(Repository):
 
     def round(self, batch: BatchId) -> Round:
         """Ask how far a batch is."""
-        rows = self._rows("review_round", {"batch_id": str(batch)})
-        return Round(**rows[0]) if rows else Round(None, None)
+        rows = self._values(Round, "review_round", {"batch_id": str(batch)})
+        return rows[0] if rows else Round(None, None)
 
     def recordings(self, batch: BatchId) -> Iterator[Reviewable]:
         """Give the batch's recordings with words, in order, without holding many of them."""
@@ -79,19 +80,11 @@ class ReviewItemRepository(Repository):
 
 def _row(item: ReviewItem) -> dict[str, Any]:
     return {
-        "item_id": item.item_id,
+        **item.to_document(),
         "batch_id": str(item.audio.batch),
         "ordinal": item.audio.ordinal,
-        "kind": item.kind,
-        "policy": item.policy,
-        "version": item.version,
-        "score": item.score,
-        "reason": item.reason,
-        "path": item.path,
         "starts": item.start,
         "ends": item.end,
-        "text": item.text,
-        "clip_key": item.clip_key,
         "clip_starts": item.clip_start,
     }
 
@@ -104,7 +97,7 @@ def _reviewable(row: dict[str, Any]) -> Reviewable:
         path=row["path"],
         duration=duration,
         flagged=row["flagged"],
-        findings=tuple(_finding(each) for each in row["findings"]),
+        findings=msgspec.convert(row["findings"], tuple[PolicyFinding, ...]),
         transcript=Transcript(
             audio_id=str(audio),
             state="transcribed",
@@ -114,21 +107,6 @@ def _reviewable(row: dict[str, Any]) -> Reviewable:
             language_probability=row["language_probability"],
             model=row["model"],
             alignment=row["alignment"],
-            segments=tuple(_segment(each) for each in row["segments"]),
+            segments=msgspec.convert(row["segments"], tuple[Segment, ...]),
         ),
-    )
-
-
-def _segment(document: dict[str, Any]) -> Segment:
-    return Segment(**{**document, "words": tuple(Word(**word) for word in document["words"])})
-
-
-def _finding(document: dict[str, Any]) -> PolicyFinding:
-    return PolicyFinding(
-        policy=document["policy"],
-        version=document["version"],
-        threshold=document["threshold"],
-        flagged=document["flagged"],
-        score=document["score"],
-        windows=tuple(JudgedWindow(**window) for window in document["windows"]),
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
+from consumers.database.errors import HeldError, NoItemError
 from consumers.database.repository import Repository
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ItemKind, ReviewItem
 from consumers.documents.review.reviewed_item import ReviewedItem, ReviewState
-from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 
 #: Items per question.
@@ -21,24 +22,6 @@ _PAGE = 500
 
 #: Longer than it takes to store a decision.
 _HOLD = timedelta(minutes=1)
-
-
-class NoItemError(PermanentError):
-    """There is no such review item."""
-
-    def __init__(self, item_id: str) -> None:
-        super().__init__(f"there is no review item {item_id}")
-
-
-class HeldError(PermanentError):
-    """Somebody else has the item in hand."""
-
-    def __init__(self, item_id: str, holder: str | None, until: datetime | None) -> None:
-        time = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
-        super().__init__(
-            f"{item_id} is in the hands of {holder or 'somebody else'}{time}: "
-            "'dropscribe review next' gives one that is free"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,26 +158,21 @@ def _position(reviewed: ReviewedItem) -> tuple[AudioId, float, str]:
 
 
 def _reviewed(row: Mapping[str, Any]) -> ReviewedItem:
-    item = ReviewItem(
-        item_id=row["item_id"],
-        audio=AudioId(BatchId(row["batch_id"]), row["ordinal"]),
-        kind=row["kind"],
-        policy=row["policy"],
-        version=row["version"],
-        score=row["score"],
-        reason=row["reason"],
-        path=row["path"],
-        start=row["starts"],
-        end=row["ends"],
-        text=row["text"],
-        clip_key=row["clip_key"],
-        clip_start=row["clip_starts"],
-    )
+    stored = {
+        **row,
+        "audio_id": str(AudioId(BatchId(row["batch_id"]), row["ordinal"])),
+        "start": row["starts"],
+        "end": row["ends"],
+        "clip_start": row["clip_starts"],
+    }
+    item = msgspec.convert(stored, ReviewItem)
     is_claimed = row["is_claimed"]
     return ReviewedItem(
         item=item,
         state=row["state"],
-        decisions=tuple(Decision.from_document(each, item) for each in row["decisions"]),
+        decisions=tuple(
+            msgspec.convert({**each, "item": item}, Decision) for each in row["decisions"]
+        ),
         claimed_by=row["claimed_by"] if is_claimed else None,
         claimed_until=row["claimed_until"] if is_claimed else None,
         is_superseded=row["superseded_at"] is not None,

@@ -1,36 +1,21 @@
-"""What stands in the tables, as values."""
+"""The tables' rows as values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
-from consumers.errors import PermanentError
+from psycopg import Cursor
+from psycopg.rows import RowMaker
+
+from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.manifest import ManifestEntry
 from events.keys import AudioId, BatchId
 
 RecordingState = Literal["converted", "transcribed", "moderated", "silent", "rejected"]
 BatchState = Literal["waiting", "unpacking", "transcribing", "complete", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """A dropped archive, as its batch's row keeps it."""
-
-    batch: BatchId
-    key: str
-    etag: str
-    size: int
-    original_name: str | None
-    dropped_at: datetime
-
-
-def overwritten(archive: Archive) -> PermanentError:
-    """Say that a batch id stands for other content already."""
-    return PermanentError(
-        f"{archive.key} was overwritten with other content: batch {archive.batch} stands for "
-        "what was stored first. Drop the new content as a batch of its own."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +26,21 @@ class Recording:
         audio: Its id.
         state: How far it is.
         path: The member's path in the archive, safe to show.
-        reason: Why it was rejected, or what is to be known of it.
+        reason: Why it was rejected, or a note about it.
         duration: Seconds.
-        codec: The codec that it came in.
+        codec: FFmpeg's name of the source's codec.
         sample_rate: Hz, of the source.
         channels: Of the source.
         loudness_dbfs: RMS over the whole recording; None for digital silence.
         source_sha256: Of the member's bytes, in hexadecimal.
-        opus_key: Where it can be heard.
-        transcript_key: Where its transcript is.
-        verdict_key: Where is what the policies say of it.
-        flagged: Whether one of them flags it; None where none was asked.
+        opus_key: The object to listen to.
+        transcript_key: The transcript's object.
+        verdict_key: The verdict's object.
+        flagged: Whether a policy flags it; None where none was asked.
         verdict_reason: Why none was.
-        stalled: Why it does not go on by itself.
-        language: Of its transcript.
-        text: Of its transcript.
+        stalled: Why it is stuck: its event is a dead letter.
+        language: The transcript's.
+        text: The transcript's.
     """
 
     audio: AudioId
@@ -78,33 +63,42 @@ class Recording:
     text: str | None = None
 
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Self:
-        """Read a row of `recordings_of_batch`."""
+    def converted(
+        cls, audio: AudioId, path: str, properties: AudioProperties, note: str | None = None
+    ) -> Self:
+        """Make the row of a recording whose Opus object is stored."""
         return cls(
-            audio=AudioId(BatchId(row["batch_id"]), row["ordinal"]),
-            state=row["state"],
-            path=row["path"],
-            reason=row["reason"],
-            duration=row["duration"],
-            codec=row["codec"],
-            sample_rate=row["sample_rate"],
-            channels=row["channels"],
-            loudness_dbfs=row["loudness_dbfs"],
-            source_sha256=row["source_sha256"],
-            opus_key=row["opus_key"],
-            transcript_key=row["transcript_key"],
-            verdict_key=row["verdict_key"],
-            flagged=row["flagged"],
-            verdict_reason=row["verdict_reason"],
-            stalled=row["stalled"],
-            language=row["language"],
-            text=row["text"],
+            audio=audio,
+            state="converted",
+            path=path,
+            reason=note,
+            duration=properties.duration,
+            codec=properties.codec,
+            sample_rate=properties.sample_rate,
+            channels=properties.channels,
+            loudness_dbfs=properties.loudness_dbfs,
+            source_sha256=properties.source_sha256,
+            opus_key=audio.opus_key,
         )
+
+    @classmethod
+    def of_entry(cls, batch: BatchId, entry: ManifestEntry) -> Self | None:
+        """Make the row of a manifest's entry; None for an ignored member."""
+        audio = AudioId(batch, entry.ordinal)
+        if entry.outcome == "ignored":
+            return None
+        if entry.facts is None:
+            return cls(audio, "rejected", entry.path, entry.reason)
+        return cls.converted(audio, entry.path, entry.facts, entry.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One archive's row."""
+    """One archive's row.
+
+    Times are None until what they are named after happened; ``itemised_at`` is when the
+    batch's review items were made. ``stalled`` says why it is stuck: its event is a dead letter.
+    """
 
     batch: BatchId
     archive_key: str | None
@@ -121,32 +115,12 @@ class Batch:
     is_moderated: bool
     itemised_at: datetime | None
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Self:
-        """Read a row of `batches`."""
-        return cls(
-            batch=BatchId(row["batch_id"]),
-            archive_key=row["archive_key"],
-            etag=row["etag"],
-            size=row["size"],
-            original_name=row["original_name"],
-            dropped_at=row["dropped_at"],
-            sealed_at=row["sealed_at"],
-            completed_at=row["completed_at"],
-            announced_at=row["announced_at"],
-            ignored=row["ignored"],
-            failure=row["failure"],
-            stalled=row["stalled"],
-            is_moderated=row["is_moderated"],
-            itemised_at=row["itemised_at"],
-        )
-
     @property
     def state(self) -> BatchState:
         """How far the batch is.
 
         ``failed`` is a batch whose archive could not be read, or not to its
-        end: what was read of it is done all the same.
+        end: its readable part is processed all the same.
         """
         if self.announced_at is not None:
             return "failed" if self.failure else "complete"
@@ -164,12 +138,33 @@ class SearchHit:
     language: str | None
     passage: str
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Self:
-        """Read a row of `search`."""
-        return cls(
-            audio=AudioId(BatchId(row["batch_id"]), row["ordinal"]),
-            path=row["path"],
-            language=row["language"],
-            passage=row["passage"],
-        )
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=_Dataclass)
+
+
+def rows_of(kind: type[T]) -> Callable[[Cursor[Any]], RowMaker[T]]:
+    """Make psycopg's row factory for a dataclass, whose fields are named after columns.
+
+    A field ``batch`` or ``audio`` takes the ids in ``batch_id`` and ``ordinal``. Columns that
+    are not fields are left out.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def factory(cursor: Cursor[Any]) -> RowMaker[T]:
+        columns = [column.name for column in cursor.description or ()]
+
+        def make(values: Sequence[Any]) -> T:
+            row = dict(zip(columns, values, strict=True))
+            if "audio" in names:
+                row["audio"] = AudioId(BatchId(row["batch_id"]), row["ordinal"])
+            if "batch" in names:
+                row["batch"] = BatchId(row["batch_id"])
+            return kind(**{name: row[name] for name in names})
+
+        return make
+
+    return factory

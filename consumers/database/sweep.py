@@ -142,11 +142,11 @@ class SweepRepository(Repository):
             after: The last key of the page before.
             upto: The last key of this one.
         """
-        rows = self._rows(
+        return self._values(
+            ArchiveFinding,
             "sweep_archives",
             {**self._ages, "keys": keys, "etags": etags, "after": after, "upto": upto},
         )
-        return [ArchiveFinding(**row) for row in rows]
 
     def recordings(
         self,
@@ -170,7 +170,8 @@ class SweepRepository(Repository):
             upto: Where this one ends.
             began: When the sweep began, by the database's time.
         """
-        rows = self._rows(
+        return self._values(
+            RecordingFinding,
             "sweep_recordings",
             {
                 **self._ages,
@@ -186,7 +187,6 @@ class SweepRepository(Repository):
                 "began": began,
             },
         )
-        return [RecordingFinding(**row) for row in rows]
 
     def batches(
         self,
@@ -208,7 +208,8 @@ class SweepRepository(Repository):
             upto: The last id of this one.
             began: When the sweep began, by the database's time.
         """
-        rows = self._rows(
+        return self._values(
+            BatchFinding,
             "sweep_batches",
             {
                 "batches": batches,
@@ -219,7 +220,6 @@ class SweepRepository(Repository):
                 "began": began,
             },
         )
-        return [BatchFinding(**row) for row in rows]
 
     def ends(self) -> Iterator[tuple[BatchId, bool]]:
         """Give the batches of which all is done but not said, and whether they are completed."""

@@ -1,15 +1,16 @@
-"""What is known of a recording's sound, and how its Opus object carries it.
+"""Properties of a recording's sound, in the manifest and in the metadata of its Opus object.
 
-An Opus object's user metadata says all that its row says: rows can be written
-again from the bucket, and a worker that finds the object need not decode it.
+With them a recording's row can be restored from the bucket, and a worker that finds the
+object need not decode it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
+
+import msgspec
 
 from consumers.errors import PermanentError
 
@@ -17,17 +18,16 @@ from consumers.errors import PermanentError
 _PATH_BYTES = 1200
 
 
-@dataclass(frozen=True, slots=True)
-class AudioProperties:
-    """What is known of a recording's sound.
+class AudioProperties(msgspec.Struct, frozen=True):
+    """Properties of a recording's sound.
 
     Attributes:
         duration: Seconds.
-        codec: The codec that it came in, by FFmpeg's name.
+        codec: FFmpeg's name of the source's codec.
         sample_rate: Hz, of the source.
         channels: Of the source.
         loudness_dbfs: RMS over the whole recording; None for digital silence.
-        silent: Whether nothing is to be heard in it.
+        silent: Whether there is no audible sound.
         damaged: Packets that could not be decoded.
         source_sha256: Of the member's bytes, in hexadecimal.
     """
@@ -42,7 +42,7 @@ class AudioProperties:
     source_sha256: str
 
     def to_metadata(self, path: str) -> dict[str, str]:
-        """Give the Opus object's user metadata; a very long path is cut."""
+        """Make the Opus object's user metadata; a very long path is cut."""
         metadata = {
             "path": _cut(path),
             "duration": f"{self.duration:.3f}",
@@ -62,15 +62,16 @@ class AudioProperties:
         """Read an Opus object's user metadata.
 
         Raises:
-            PermanentError: It is not an object that dropscribe made.
+            PermanentError: dropscribe did not make the object.
         """
         try:
+            loudness = metadata.get("loudness-dbfs")
             return cls(
                 duration=float(metadata["duration"]),
                 codec=metadata["codec"],
                 sample_rate=int(metadata["sample-rate"]),
                 channels=int(metadata["channels"]),
-                loudness_dbfs=_float_or_none(metadata.get("loudness-dbfs")),
+                loudness_dbfs=None if loudness is None else float(loudness),
                 silent=metadata["silent"] == "1",
                 damaged=int(metadata["damaged"]),
                 source_sha256=metadata["source-sha256"],
@@ -81,22 +82,9 @@ class AudioProperties:
                 "something else, or copied without its metadata"
             ) from exc
 
-    def to_json(self) -> dict[str, Any]:
-        """Give the facts as a manifest line holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave."""
-        return cls(**{name: document[name] for name in cls.__dataclass_fields__})
-
-
-def _float_or_none(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
 
 def _cut(path: str) -> str:
-    """Shorten a path until it fits, percent-encoded, beside the other facts."""
+    """Shorten a path until it fits, percent-encoded, beside the other properties."""
     while len(quote(path)) > _PATH_BYTES:
         path = path[: len(path) * 9 // 10]
     return path

@@ -1,30 +1,58 @@
 """The manifest: what became of each member of an archive, written last.
 
-JSON Lines: a head, then one line per member, in the archive's order. Its
-presence seals the batch: until then nobody can know how many there are.
+JSON Lines: a head, then one line per member in the archive's order. The manifest seals the
+batch: before it is stored, nobody knows how many recordings there are.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Literal, Self, get_args
+from typing import BinaryIO, ClassVar, Literal, Self, get_args
 
-from consumers.database.rows import Archive, Recording
+import msgspec
+
 from consumers.documents.audio_properties import AudioProperties
-from consumers.errors import PermanentError
-from events.keys import AudioId, BatchId
-
-VERSION = 1
+from consumers.documents.codec import (
+    BatchIdText,
+    Count,
+    Document,
+    Time,
+    decode,
+    encode,
+    read_lines,
+)
+from events.keys import BatchId
 
 MemberOutcome = Literal["accepted", "rejected", "ignored"]
 
+_NOUN = "the manifest"
+
 
 @dataclass(frozen=True, slots=True)
-class ManifestEntry:
+class Archive:
+    """A dropped archive, as the store describes it.
+
+    Attributes:
+        batch: The batch that it stands for.
+        key: Its object's key.
+        etag: Of its content.
+        size: Bytes.
+        original_name: The file's name before it was dropped.
+        dropped_at: When it was stored.
+    """
+
+    batch: BatchId
+    key: str
+    etag: str
+    size: int
+    original_name: str | None
+    dropped_at: datetime
+
+
+class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one member.
 
     Attributes:
@@ -32,113 +60,87 @@ class ManifestEntry:
         path: Its name, safe to show.
         size: Bytes, as the archive declares.
         outcome: ``accepted`` (its Opus object is stored), ``rejected`` or ``ignored``.
-        reason: Why, for people; for an accepted one what is to be known of it, or None.
-        facts: Of an accepted one.
+        reason: Why, for people; for an accepted member a note about it, or None.
+        facts: The properties of an accepted member's sound.
     """
 
-    ordinal: int
+    ordinal: Count = msgspec.field(name="n")
     path: str
     size: int
     outcome: MemberOutcome
     reason: str | None = None
     facts: AudioProperties | None = None
 
-    def recording(self, batch: BatchId) -> Recording | None:
-        """Give the row that the entry stands for; None for an ignored member."""
-        audio = AudioId(batch, self.ordinal)
-        if self.outcome == "ignored":
-            return None
-        if self.facts is None:
-            return Recording(audio, "rejected", self.path, self.reason)
-        return converted(audio, self.path, self.facts, self.reason)
 
-    def to_line(self) -> bytes:
-        """Give the manifest's line."""
-        document: dict[str, Any] = {
-            "n": self.ordinal,
-            "path": self.path,
-            "size": self.size,
-            "outcome": self.outcome,
-        }
-        if self.reason is not None:
-            document["reason"] = self.reason
-        if self.facts is not None:
-            document["facts"] = self.facts.to_json()
-        return _line(document)
-
-    @classmethod
-    def from_line(cls, document: dict[str, Any]) -> Self:
-        """Read what `to_line` gave."""
-        outcome = document["outcome"]
-        if outcome not in get_args(MemberOutcome):
-            raise ValueError(f"unknown outcome {outcome!r}")
-        facts = document.get("facts")
-        return cls(
-            ordinal=document["n"],
-            path=document["path"],
-            size=document["size"],
-            outcome=outcome,
-            reason=document.get("reason"),
-            facts=None if facts is None else AudioProperties.from_json(facts),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestHead:
+class ManifestHead(Document, frozen=True):
     """The manifest's first line.
 
     Attributes:
-        archive: What was read.
-        totals: How many members had which outcome.
+        batch_id: The archive's batch.
+        archive_key: Its key.
+        etag: Of its content.
+        size: Bytes.
+        original_name: The file's name before it was dropped.
+        dropped_at: When it was stored.
+        totals: Members by outcome.
         failure: Why the archive could not be read, or not to its end.
         moderated: Whether its recordings are checked against policies.
     """
 
-    archive: Archive
-    totals: dict[MemberOutcome, int]
+    NOUN: ClassVar[str] = _NOUN
+
+    batch_id: BatchIdText
+    archive_key: str
+    etag: str
+    size: Count
+    original_name: str | None
+    dropped_at: Time
+    totals: dict[MemberOutcome, Count]
     failure: str | None
     moderated: bool = False
 
-    def to_line(self) -> bytes:
-        """Give the manifest's line."""
-        archive = self.archive
-        return _line(
-            {
-                "version": VERSION,
-                "batch_id": str(archive.batch),
-                "archive_key": archive.key,
-                "etag": archive.etag,
-                "size": archive.size,
-                "original_name": archive.original_name,
-                "dropped_at": archive.dropped_at.isoformat(),
-                "totals": self.totals,
-                "failure": self.failure,
-                "moderated": self.moderated,
-            }
-        )
+    def __post_init__(self) -> None:
+        BatchId(self.batch_id)
 
     @classmethod
-    def from_line(cls, document: dict[str, Any]) -> Self:
-        """Read what `to_line` gave."""
+    def of(
+        cls,
+        archive: Archive,
+        totals: dict[MemberOutcome, int],
+        failure: str | None,
+        *,
+        moderated: bool,
+    ) -> Self:
+        """Describe an archive that was read."""
         return cls(
-            archive=Archive(
-                batch=BatchId(document["batch_id"]),
-                key=document["archive_key"],
-                etag=document["etag"],
-                size=document["size"],
-                original_name=document["original_name"],
-                dropped_at=datetime.fromisoformat(document["dropped_at"]),
-            ),
-            totals=document["totals"],
-            failure=document["failure"],
-            moderated=document.get("moderated", False),
+            batch_id=str(archive.batch),
+            archive_key=archive.key,
+            etag=archive.etag,
+            size=archive.size,
+            original_name=archive.original_name,
+            dropped_at=archive.dropped_at,
+            totals=totals,
+            failure=failure,
+            moderated=moderated,
+        )
+
+    @property
+    def archive(self) -> Archive:
+        """The archive that was read."""
+        return Archive(
+            batch=BatchId(self.batch_id),
+            key=self.archive_key,
+            etag=self.etag,
+            size=self.size,
+            original_name=self.original_name,
+            dropped_at=self.dropped_at,
         )
 
 
 class ManifestWriter:
-    """Collects entries in a file of the caller's, then puts the head before them.
+    """Collects entries in a file, then copies them behind the head.
 
-    Nothing grows with the archive but that file.
+    Memory does not grow with the archive.
     """
 
     def __init__(self, lines: BinaryIO) -> None:
@@ -148,14 +150,14 @@ class ManifestWriter:
     def add(self, entry: ManifestEntry) -> None:
         """Add the next member's entry."""
         self._totals[entry.outcome] += 1
-        self._lines.write(entry.to_line())
+        self._lines.write(encode(entry) + b"\n")
 
     def finish(
         self, archive: Archive, failure: str | None, whole: BinaryIO, *, moderated: bool = False
     ) -> ManifestHead:
         """Write head and entries to ``whole`` and rewind it."""
-        head = ManifestHead(archive, dict(self._totals), failure, moderated)
-        whole.write(head.to_line())
+        head = ManifestHead.of(archive, dict(self._totals), failure, moderated=moderated)
+        whole.write(head.to_json())
         self._lines.seek(0)
         while chunk := self._lines.read(1 << 20):
             whole.write(chunk)
@@ -164,45 +166,12 @@ class ManifestWriter:
 
 
 def read_manifest(file: BinaryIO) -> tuple[ManifestHead, Iterator[ManifestEntry]]:
-    """Read a manifest's head, and its entries as they are asked for.
+    """Read a manifest's head, and its entries lazily.
 
     Raises:
-        PermanentError: It is no manifest (now, or at a later entry).
+        MalformedDocumentError: It is not a manifest; also while entries are read.
     """
-    with_head = iter(file)
-    try:
-        head = ManifestHead.from_line(json.loads(next(with_head)))
-    except (StopIteration, ValueError, KeyError, TypeError) as exc:
-        raise PermanentError(f"the manifest can't be read: {exc!r}") from exc
-    return head, _entries(with_head)
-
-
-def _entries(lines: Iterator[bytes]) -> Iterator[ManifestEntry]:
-    for line in lines:
-        try:
-            yield ManifestEntry.from_line(json.loads(line))
-        except (ValueError, KeyError, TypeError) as exc:
-            raise PermanentError(f"the manifest can't be read: {exc!r}") from exc
-
-
-def converted(
-    audio: AudioId, path: str, facts: AudioProperties, note: str | None = None
-) -> Recording:
-    """Give the row of a recording whose Opus object is stored."""
-    return Recording(
-        audio=audio,
-        state="converted",
-        path=path,
-        reason=note,
-        duration=facts.duration,
-        codec=facts.codec,
-        sample_rate=facts.sample_rate,
-        channels=facts.channels,
-        loudness_dbfs=facts.loudness_dbfs,
-        source_sha256=facts.source_sha256,
-        opus_key=audio.opus_key,
+    lines = read_lines(file, _NOUN)
+    return ManifestHead.from_json(next(lines, b"")), (
+        decode(line, ManifestEntry, _NOUN) for line in lines
     )
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

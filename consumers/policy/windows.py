@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from consumers.documents.transcript.character_times import CharacterTimes
 from consumers.documents.transcript.document import Segment
+from consumers.documents.transcript.timing import CharacterTimes
 from consumers.errors import PermanentError
 from consumers.policy.cope import clean
 

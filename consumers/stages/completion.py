@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from consumers.database.batches import BatchRepository
 from consumers.database.roles import READ, TablePrivileges
 from consumers.database.rows import Batch
+from consumers.documents.completion import BatchCompletion
 from consumers.runtime.observer import SILENT, Observer
 from consumers.stages.stored_archive import retire
 from consumers.store import Store
@@ -52,11 +51,20 @@ class Completion:
         counts = self._database.counts(batch)
         flagged = self._database.flagged(batch)
         row = self._database.batch(batch)
-        if row is None:
+        if row is None or row.completed_at is None:
             return
+        completion = BatchCompletion(
+            batch_id=str(batch),
+            state="failed" if row.failure else "complete",
+            failure=row.failure,
+            completed_at=row.completed_at,
+            counts=counts,
+            moderated=row.is_moderated,
+            flagged=flagged,
+        )
         self._store.write(
             batch.complete_key,
-            _document(row, counts, flagged),
+            completion.to_json(),
             content_type="application/json",
         )
         if row.archive_key is not None and row.etag is not None:
@@ -76,17 +84,3 @@ def _seconds(row: Batch) -> float | None:
         return None
     # The one is the store's time, the other the database's.
     return round(max(0.0, (row.completed_at - row.dropped_at).total_seconds()), 1)
-
-
-def _document(row: Batch, counts: Mapping[str, int], flagged: int) -> bytes:
-    document = {
-        "version": 1,
-        "batch_id": str(row.batch),
-        "state": "failed" if row.failure else "complete",
-        "failure": row.failure,
-        "completed_at": row.completed_at.isoformat() if row.completed_at else None,
-        "counts": counts,
-        "moderated": row.is_moderated,
-        "flagged": flagged,
-    }
-    return json.dumps(document, ensure_ascii=False).encode()

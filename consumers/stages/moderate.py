@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from consumers.database.batches import BatchRepository, Locks
+from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import DIGITS, JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import BusyError, ConfigurationError, PermanentError, TransientError
@@ -188,7 +188,9 @@ class Moderate:
     def _known(self, audio: AudioId, event: ObjectCreated) -> Task | None:
         try:
             with stage(self._observer, "read"):
-                transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+                transcript = Transcript.from_json(
+                    self._store.read(audio.transcript_key), audio.transcript_key
+                )
         except ObjectGoneError:
             check_deleted(event, self._store.now())
             self._log.info(
@@ -200,7 +202,9 @@ class Moderate:
             return None
         task = Task(audio, transcript)
         if self._store.head(audio.verdict_key) is not None:
-            moderation = PolicyVerdict.from_json(self._store.read(audio.verdict_key))
+            moderation = PolicyVerdict.from_json(
+                self._store.read(audio.verdict_key), audio.verdict_key
+            )
             return replace(task, moderation=moderation, is_stored=True)
         reason = self._unjudged(transcript)
         if reason is not None:
@@ -314,7 +318,7 @@ class Moderate:
         path = stored.metadata.get("path", str(task.audio))
         facts = AudioProperties.from_metadata(stored.metadata)
         recording = replace(
-            converted(task.audio, path, facts, task.transcript.reason),
+            Recording.converted(task.audio, path, facts, task.transcript.reason),
             state="transcribed",
             transcript_key=task.audio.transcript_key,
         )

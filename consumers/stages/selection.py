@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
 from consumers.documents.transcript import Transcript
 from consumers.documents.transcript.doubt import Doubt
-from consumers.documents.transcript.excerpt import text_between
+from consumers.documents.transcript.timing import text_between
 from consumers.documents.verdict import JudgedWindow, PolicyFinding
 from events.keys import AudioId
 
@@ -169,7 +169,7 @@ def _item(
     text = text_between(recording.transcript, passage.start, passage.end)
     return ReviewItem(
         item_id=make_item_id(audio, kind, start, end, policy=policy, version=version, text=text),
-        audio=audio,
+        audio_id=str(audio),
         kind=kind,
         policy=policy,
         version=version,

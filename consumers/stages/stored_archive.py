@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from consumers.database.rows import Archive
+from consumers.documents.manifest import Archive
 from consumers.errors import PermanentError
 from consumers.store import ObjectGoneError, Store, StoredObject
 from consumers.store.grants import BucketGrant

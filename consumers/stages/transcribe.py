@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, cast
 
 from consumers.audio.decode import decode_opus
 from consumers.database.batches import BatchRepository, Locks
+from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.manifest import converted
 from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
@@ -136,7 +136,9 @@ class Transcribe:
         facts = AudioProperties.from_metadata(stored.metadata)
         task = Task(audio, stored.metadata.get("path", str(audio)), facts)
         if self._store.head(audio.transcript_key) is not None:
-            transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+            transcript = Transcript.from_json(
+                self._store.read(audio.transcript_key), audio.transcript_key
+            )
             return replace(task, transcript=transcript, is_stored=True)
         if facts.silent:
             return replace(
@@ -228,7 +230,7 @@ class Transcribe:
 
     def _record(self, task: Task, transcript: Transcript) -> None:
         recording = replace(
-            converted(task.audio, task.path, task.facts, transcript.reason),
+            Recording.converted(task.audio, task.path, task.facts, transcript.reason),
             state=transcript.state,
             transcript_key=task.audio.transcript_key,
         )

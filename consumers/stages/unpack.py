@@ -17,8 +17,15 @@ from typing import Any, BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, Member, read_archive
 from consumers.database.batches import BatchRepository
-from consumers.database.rows import Archive, overwritten
-from consumers.documents.manifest import ManifestEntry, ManifestHead, ManifestWriter, read_manifest
+from consumers.database.errors import ArchiveOverwrittenError
+from consumers.database.rows import Recording
+from consumers.documents.manifest import (
+    Archive,
+    ManifestEntry,
+    ManifestHead,
+    ManifestWriter,
+    read_manifest,
+)
 from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.stages.completion import COMPLETION_TABLES, Completion
@@ -194,7 +201,7 @@ class Unpack:
             file.seek(0)
             head, entries = read_manifest(cast("BinaryIO", file))
             if head.archive.etag != archive.etag:
-                raise overwritten(archive)
+                raise ArchiveOverwrittenError(archive)
             for entry in entries:
                 self._put_row(archive.batch, entry)
         return head
@@ -282,14 +289,14 @@ class Unpack:
         return entry
 
     def _tell(self, batch: BatchId, entry: ManifestEntry) -> None:
-        recording = entry.recording(batch)
+        recording = Recording.of_entry(batch, entry)
         if recording is not None:
             self._observer.recording_ended(
                 recording.audio, recording.state, recording.duration or 0.0
             )
 
     def _put_row(self, batch: BatchId, entry: ManifestEntry) -> None:
-        recording = entry.recording(batch)
+        recording = Recording.of_entry(batch, entry)
         if recording is not None:
             self._database.put_recording(recording)
 

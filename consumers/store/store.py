@@ -26,6 +26,9 @@ from consumers.store.upload import Advance, FileUpload, UploadJournal
 #: Bytes of an object that goes out together with its request.
 _SMALL = 1 << 20
 
+#: Bytes of the largest object that is read into memory: a document of ours is smaller.
+_LARGEST = 64 << 20
+
 
 class Store:
     """One bucket. Safe to use from many threads.
@@ -73,6 +76,7 @@ class Store:
 
         Raises:
             ObjectGoneError: Nothing is stored under ``key``.
+            PermanentError: The object is larger than 64 MiB.
         """
         return again(lambda: self._read(key))
 
@@ -80,6 +84,11 @@ class Store:
         with self._translated(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             with closing(answer["Body"]) as body:
+                if answer["ContentLength"] > _LARGEST:
+                    raise PermanentError(
+                        f"{key} has {answer['ContentLength']} bytes, and no document of "
+                        f"dropscribe's has more than {_LARGEST >> 20} MiB"
+                    )
                 content: bytes = body.read()
         check_content(key, content, answer["ETag"].strip('"'))
         return content

@@ -27,7 +27,12 @@ def read_transcripts(
     """Read the transcripts of those recordings that have one."""
     for recording in recordings:
         if recording.transcript_key is not None:
-            yield recording, Transcript.from_json(store.read(recording.transcript_key))
+            yield (
+                recording,
+                Transcript.from_json(
+                    store.read(recording.transcript_key), recording.transcript_key
+                ),
+            )
 
 
 class TranscriptFolder:

@@ -281,7 +281,7 @@ class Reprocessor:
             file.seek(0)
             _, entries = read_manifest(cast("BinaryIO", file))
             for entry in entries:
-                recording = entry.recording(batch)
+                recording = Recording.of_entry(batch, entry)
                 if recording is not None and recording.state == "converted":
                     yield recording
 

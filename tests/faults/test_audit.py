@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import read_items

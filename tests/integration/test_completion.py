@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from consumers.database.batches import BatchRepository
-from consumers.database.rows import Archive, Recording
+from consumers.database.rows import Recording
+from consumers.documents.manifest import Archive
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.database.batches import BatchRepository
-from consumers.database.rows import Archive
+from consumers.documents.manifest import Archive
 from consumers.errors import TransientError
 from consumers.stages.transcribe import Transcribe
 from events.event import ObjectCreated

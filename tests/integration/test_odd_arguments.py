@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.database.rows import Archive
+from consumers.documents.manifest import Archive
 from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId

@@ -16,16 +16,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumers.database.batches import BatchRepository
+from consumers.database.errors import HeldError, NoItemError
 from consumers.database.pool import open_pool
 from consumers.database.review_items import ReviewItemRepository
-from consumers.database.review_queue import (
-    HeldError,
-    ItemFilter,
-    NoItemError,
-    ReviewQueueRepository,
-)
+from consumers.database.review_queue import ItemFilter, ReviewQueueRepository
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import read_items
@@ -302,7 +299,7 @@ def test_items_come_flagged_first_by_score_and_then_the_oldest_batchs(
     batch: ReviewBatch, itemising: ReviewItemRepository, reviewing: ReviewQueueRepository
 ) -> None:
     later = AudioId(BatchId("20250623-143052-a1b2c3"), 0)
-    sure, unsure = reviews.item(1.0), replace(reviews.item(2.0), score=0.51)
+    sure, unsure = reviews.item(1.0), structs.replace(reviews.item(2.0), score=0.51)
     items = [
         reviews.item(3.0, kind="sample"),
         reviews.item(4.0, kind="doubtful", audio=later),

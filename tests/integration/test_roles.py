@@ -423,7 +423,7 @@ def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
     )
     item = ReviewItem(
         item_id=f"{BATCH}-0000003-00000000",
-        audio=AudioId(BATCH, 3),
+        audio_id=str(AudioId(BATCH, 3)),
         kind="sample",
         policy=None,
         version=None,

@@ -32,7 +32,7 @@ def item(
     named = (policy, version) if kind == "flagged" else (None, None)
     return ReviewItem(
         item_id=make_item_id(audio, kind, start, end, policy=named[0], version=named[1], text=text),
-        audio=audio,
+        audio_id=str(audio),
         kind=kind,
         policy=named[0],
         version=named[1],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumers.documents.transcript import (
     Doubt,
@@ -121,7 +122,7 @@ class TestLoop:
         loop = " ".join(["able to be"] * 8)
         words = ("It", "was", "said", *loop.split(), "and", "so", "on")
         times = tuple(Word(w, 10 + n / 2, 10.4 + n / 2, 0.9) for n, w in enumerate(words))
-        aligned = replace(segment(10, 25, " ".join(words)), words=times)
+        aligned = structs.replace(segment(10, 25, " ".join(words)), words=times)
 
         (doubt,) = doubts(transcript(aligned), replace(LIMITS, compression=99))
 

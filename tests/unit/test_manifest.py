@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.database.rows import Archive
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.manifest import ManifestEntry, ManifestWriter, read_manifest
+from consumers.documents.manifest import Archive, ManifestEntry, ManifestWriter, read_manifest
 from consumers.errors import PermanentError
 from consumers.store import encoded_metadata
 from events.keys import BatchId

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consumers.documents.transcript import Segment
 from consumers.documents.transcript.doubt import Doubt
-from consumers.documents.transcript.excerpt import text_between
+from consumers.documents.transcript.timing import text_between
 from consumers.stages.selection import Selection, select
 from events.keys import AudioId, ClipKey, parse_key
 from tests.unit.reviews import BATCH, finding, recording, segment

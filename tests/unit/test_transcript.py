@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consumers.documents.transcript import Segment, Transcript, Word, render
 from consumers.errors import PermanentError
@@ -123,23 +123,23 @@ def changed(path: list[str | int], value: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words_of_the_error"),
     [
-        (b"", "not valid JSON"),
-        (b"\xff\xfe\x00", "not valid JSON"),
-        (b"[" * 100_000, "not valid JSON"),
-        (b"[]", "no JSON object"),
-        (b"{}", "no field 'version'"),
+        (b"", "truncated"),
+        (b"\xff\xfe\x00", "malformed"),
+        (b"[" * 100_000, "Expected `object`"),
+        (b"[]", "Expected `object`"),
+        (b"{}", "missing required field `version`"),
         (changed(["version"], 2), "version 2"),
-        (changed(["state"], "lost"), "'state'"),
-        (changed(["duration"], "9.5"), "'duration'"),
-        (changed(["duration"], True), "'duration'"),
-        (changed(["duration"], float("nan")), "NaN"),
-        (changed(["duration"], 10**400), "'duration'"),
-        (SPOKEN.to_json().replace(b"9.5", b"1e999"), "'duration'"),
-        (changed(["audio_id"], None), "'audio_id'"),
-        (changed(["reason"], "\ud800"), "'reason'"),
-        (changed(["segments", 0, "loudness_dbfs"], "loud"), "'loudness_dbfs'"),
-        (changed(["segments"], {}), "'segments'"),
-        (changed(["segments", 1], "hello"), "segments[1]"),
+        (changed(["state"], "lost"), "$.state"),
+        (changed(["duration"], "9.5"), "$.duration"),
+        (changed(["duration"], True), "$.duration"),
+        (changed(["duration"], float("nan")), "malformed"),
+        (changed(["duration"], 10**400), "$.duration"),
+        (SPOKEN.to_json().replace(b"9.5", b"1e999"), "$.duration"),
+        (changed(["audio_id"], None), "$.audio_id"),
+        (changed(["reason"], "\ud800"), "hex escape"),
+        (changed(["segments", 0, "loudness_dbfs"], "loud"), "$.segments[0].loudness_dbfs"),
+        (changed(["segments"], {}), "$.segments"),
+        (changed(["segments", 1], "hello"), "$.segments[1]"),
         (changed(["segments", 0, "words", 2, "start"], "soon"), "words[2]"),
     ],
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consumers.documents.transcript import QUIETEST_DBFS, Segment, Transcript, with_loudness
 from tests.unit.archives import peak_memory

@@ -1,23 +1,15 @@
-"""A reviewer's decision as a value, and the JSON that it is stored as.
-
-The JSON holds the item, too: it says by itself what was decided about what.
-"""
+"""A reviewer's decision about an item, stored together with the item."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from consumers.documents.review.item import (
-    MalformedItemError,
-    ReviewItem,
-    fault,
-    text_of,
-    text_or_none,
-)
+import msgspec
+
+from consumers.documents.codec import Document, Text, Time, stored_form
+from consumers.documents.review.item import ReviewItem
 from consumers.errors import PermanentError
 from events.keys import DECISION
 
@@ -26,53 +18,52 @@ Answer = Literal["uphold", "reject", "unsure"]
 #: About the machine's finding: it is right, it is wrong, or nobody can tell.
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
-VERSION = 1
-
-
-class MalformedDecisionError(PermanentError):
-    """Stored bytes are no decision of a version that this program reads."""
-
 
 class WrongWordError(PermanentError):
-    """A word is corrected that the passage does not have."""
+    """A correction names a word that the passage does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(msgspec.Struct, frozen=True):
     """A word that the recogniser got wrong.
 
     Attributes:
         word: Its number in the passage, from 1.
-        was: What the transcript has.
-        right: What is said; several words, or none.
+        was: The transcript's word.
+        right: The words that were said; empty where there was none.
     """
 
-    word: int
-    was: str
-    right: str
+    word: Annotated[int, msgspec.Meta(ge=1)]
+    was: Text
+    right: Text = msgspec.field(name="is")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one person says of one item, once and for all; who errs decides again.
+class Decision(Document, frozen=True):
+    """One person's final answer about one item; to correct it, decide again.
 
     Attributes:
         review_id: The time and the token in its object's key.
-        item: About what.
         decision: Whether the machine's finding is right.
-        reviewer: Whose.
-        decided_at: When (aware).
-        note: What else there is to say.
+        reviewer: Who decided.
+        decided_at: When, in UTC.
+        note: The reviewer's remark.
         corrections: Of words, by number.
+        item: The item that it is about.
     """
 
-    review_id: str
-    item: ReviewItem
+    NOUN: ClassVar[str] = "the decision"
+
+    review_id: Text
     decision: Answer
-    reviewer: str
-    decided_at: datetime
-    note: str | None
+    reviewer: Text
+    decided_at: Time
+    note: Text | None
     corrections: tuple[Correction, ...]
+    item: ReviewItem
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "decided_at", self.decided_at.astimezone(UTC))
+        if f".{self.review_id}." not in self.key:
+            raise ValueError("the id is not of the decision's time")
 
     @classmethod
     def new(
@@ -86,16 +77,16 @@ class Decision:
         note: str | None = None,
         words: Mapping[int, str] | None = None,
     ) -> Self:
-        """Make a decision of ``now``; ``token`` holds three random bytes.
+        """Make a decision.
 
         Args:
-            item: About what.
+            item: The item that it is about.
             decision: Whether the machine's finding is right.
-            reviewer: Whose.
+            reviewer: Who decides.
             now: When (aware).
-            token: Tells it from another of the same microsecond.
-            note: What else there is to say.
-            words: What is said instead of the item's words, by their numbers from 1.
+            token: Three random bytes, for two decisions in the same microsecond.
+            note: The reviewer's remark.
+            words: The right words by the numbers of the item's, from 1.
 
         Raises:
             WrongWordError: The item has no such word.
@@ -103,17 +94,17 @@ class Decision:
         key = item.audio.batch.decision_key(now, token)
         return cls(
             review_id=key.removeprefix(f"{item.audio.batch.prefix}.").removesuffix(DECISION),
-            item=item,
             decision=decision,
             reviewer=reviewer,
-            decided_at=now.astimezone(UTC),
+            decided_at=now,
             note=note,
             corrections=_corrections(item, words or {}),
+            item=item,
         )
 
     @property
     def key(self) -> str:
-        """Where it is stored."""
+        """The key of its object."""
         token = bytes.fromhex(self.review_id.partition("-")[2])
         return self.item.audio.batch.decision_key(self.decided_at, token)
 
@@ -127,61 +118,10 @@ class Decision:
         return " ".join(word for word in words if word)
 
     def to_document(self) -> dict[str, Any]:
-        """Give the fields as JSON holds them, without the item."""
-        return {
-            "review_id": self.review_id,
-            "decision": self.decision,
-            "reviewer": self.reviewer,
-            "decided_at": self.decided_at.isoformat(),
-            "note": self.note,
-            "corrections": [
-                {"word": each.word, "was": each.was, "is": each.right} for each in self.corrections
-            ],
-        }
-
-    def to_json(self) -> bytes:
-        """UTF-8, in one line."""
-        document = {"version": VERSION, **self.to_document(), "item": self.item.to_document()}
-        return json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Read what `to_json` wrote; fields that this version does not know are skipped.
-
-        Raises:
-            MalformedDecisionError: It is not JSON, of another version, or a field is missing
-                or wrong.
-        """
-        try:
-            document = json.loads(data)
-            if document["version"] != VERSION:
-                raise MalformedDecisionError(
-                    f"the decision has version {document['version']!r}, and this program reads "
-                    f"version {VERSION}"
-                )
-            return cls.from_document(document, ReviewItem.from_document(document["item"]))
-        except (MalformedItemError, ValueError, KeyError, TypeError, RecursionError) as exc:
-            raise MalformedDecisionError(f"the decision can't be read: {fault(exc)}") from None
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any], item: ReviewItem) -> Self:
-        """Read the fields, as `to_document` gave them, of a decision about an item.
-
-        Raises:
-            KeyError, TypeError, ValueError: One is missing or wrong.
-        """
-        decision = cls(
-            review_id=text_of(document["review_id"]),
-            item=item,
-            decision=_answer(document["decision"]),
-            reviewer=text_of(document["reviewer"]),
-            decided_at=_time(document["decided_at"]),
-            note=text_or_none(document["note"]),
-            corrections=tuple(_correction(each) for each in document["corrections"]),
-        )
-        if f".{decision.review_id}." not in decision.key:
-            raise ValueError(f"{decision.review_id!r} is not of the decision's time")
-        return decision
+        """The fields as JSON holds them, without the item and the version."""
+        document = stored_form(self)
+        del document["version"], document["item"]
+        return document
 
 
 def _corrections(item: ReviewItem, words: Mapping[int, str]) -> tuple[Correction, ...]:
@@ -195,23 +135,3 @@ def _corrections(item: ReviewItem, words: Mapping[int, str]) -> tuple[Correction
         Correction(number, item.words[number - 1], " ".join(words[number].split()))
         for number in sorted(words)
     )
-
-
-def _correction(document: Mapping[str, Any]) -> Correction:
-    number = document["word"]
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise TypeError(f"{type(number).__name__} where a word's number should be")
-    return Correction(number, text_of(document["was"]), text_of(document["is"]))
-
-
-def _time(value: object) -> datetime:
-    time = datetime.fromisoformat(text_of(value))
-    if time.tzinfo is None:
-        raise ValueError(f"{value!r} is in no time zone")
-    return time.astimezone(UTC)
-
-
-def _answer(value: object) -> Answer:
-    if value in ANSWERS:
-        return value
-    raise ValueError(f"a decision that is none of {', '.join(ANSWERS)}")

@@ -1,20 +1,35 @@
-"""The object that lists a batch's review items: JSON, with one item per line.
+"""The list of a batch's review items: JSON with one item per line.
 
-That is written, and read again, without holding all of them in memory.
+It is written and read without holding all items in memory.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
-from consumers.documents.review.item import MalformedItemError, ReviewItem, fault
+from consumers.documents.codec import (
+    Document,
+    MalformedDocumentError,
+    decode,
+    encode,
+    read_lines,
+)
+from consumers.documents.review.item import ReviewItem
 from events.keys import BatchId
 
-VERSION = 1
-
 _END = b"]}"
+
+_NOUN = "the list of review items"
+
+
+class ItemList(Document, frozen=True):
+    """The whole list. Only its form is used: it may be too large for memory."""
+
+    NOUN: ClassVar[str] = _NOUN
+
+    batch_id: str
+    items: tuple[ReviewItem, ...]
 
 
 class ItemListWriter:
@@ -22,44 +37,40 @@ class ItemListWriter:
 
     Args:
         file: An empty one.
-        batch: Whose.
+        batch: The items' batch.
     """
 
     def __init__(self, file: BinaryIO, batch: BatchId) -> None:
         self._file = file
         self._separator = b"\n"
-        head = json.dumps({"version": VERSION, "batch_id": str(batch), "items": []})
-        self._file.write(head.encode().removesuffix(_END))
+        self._file.write(encode(ItemList(str(batch), ())).removesuffix(_END))
 
     def add(self, item: ReviewItem) -> None:
         """Write the next item."""
-        line = json.dumps(item.to_document(), ensure_ascii=False, allow_nan=False)
-        self._file.write(self._separator + line.encode())
+        self._file.write(self._separator + encode(item))
         self._separator = b",\n"
 
     def finish(self) -> None:
-        """Write the end, and go back to the file's start."""
+        """Write the end, and rewind the file."""
         self._file.write(b"\n" + _END + b"\n")
         self._file.seek(0)
 
 
-def read_items(file: BinaryIO) -> Iterator[ReviewItem]:
+def read_items(file: BinaryIO, key: str | None = None) -> Iterator[ReviewItem]:
     """Read what `ItemListWriter` wrote.
 
+    Args:
+        file: The list.
+        key: Under which key it is stored, for the error.
+
     Raises:
-        MalformedItemError: It is not that, or of another version.
+        MalformedDocumentError: It is not such a list.
     """
-    try:
-        version = json.loads(file.readline() + _END)["version"]
-        if version != VERSION:
-            raise MalformedItemError(
-                f"the review items have version {version!r}, and this program reads "
-                f"version {VERSION}"
-            )
-        for line in file:
-            if line.strip() == _END:
-                return
-            yield ReviewItem.from_document(json.loads(line.rstrip(b",\n")))
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise MalformedItemError(f"the review items can't be read: {fault(exc)}") from None
-    raise MalformedItemError("the list of review items breaks off")
+    noun = _NOUN if key is None else f"{key}: {_NOUN}"
+    lines = read_lines(file, noun)
+    decode(next(lines, b"") + _END, ItemList, noun)
+    for line in lines:
+        if line.strip() == _END:
+            return
+        yield decode(line.rstrip(b",\n"), ReviewItem, noun)
+    raise MalformedDocumentError(f"{noun} is invalid: its end is missing")

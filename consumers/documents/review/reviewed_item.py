@@ -1,4 +1,4 @@
-"""An item together with what became of it."""
+"""A review item together with its decisions and its place in the queue."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from consumers.documents.review.item import ReviewItem
 
 ReviewState = Literal["open", "claimed", "decided", "disputed"]
 
-#: Undecided and free, undecided and in somebody's hands, decided, and decided both ways.
+#: Undecided and free, undecided and claimed, decided, and decided both ways.
 REVIEW_STATES: tuple[ReviewState, ...] = get_args(ReviewState)
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedItem:
-    """An item, and what people did with it.
+    """An item, and its reviewers' work on it.
 
     Attributes:
         item: The item.
-        state: See `REVIEW_STATES`. ``disputed`` is one that somebody upholds and somebody rejects.
+        state: See `REVIEW_STATES`. A ``disputed`` item has been upheld and rejected.
         decisions: All of them, in the order in which they were made.
-        claimed_by: Who has it in hand at this moment.
-        claimed_until: Until when, unless it is decided before.
-        is_superseded: Whether its recording was done again, and this is no finding any more.
+        claimed_by: The reviewer who holds it now.
+        claimed_until: When that ends, unless the item is decided before.
+        is_superseded: Whether its recording was processed again, without this finding.
     """
 
     item: ReviewItem
@@ -38,15 +38,15 @@ class ReviewedItem:
 
     @property
     def latest(self) -> Mapping[str, Answer]:
-        """What each reviewer says in the end, in the order in which they first did."""
+        """Each reviewer's latest answer, in the order of their first ones."""
         return {each.reviewer: each.decision for each in self.decisions}
 
     def unseen(self) -> ReviewedItem:
-        """Give the same without what others decided."""
+        """The same item without the decisions of others."""
         return replace(self, state="claimed", decisions=())
 
     def to_document(self) -> dict[str, Any]:
-        """Give what ``--json`` says of it."""
+        """The form that ``--json`` prints."""
         until = self.claimed_until
         return {
             **self.item.to_document(),

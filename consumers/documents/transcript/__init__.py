@@ -7,7 +7,6 @@ from typing import Literal
 from consumers.documents.transcript.captions import srt, vtt
 from consumers.documents.transcript.document import (
     QUIETEST_DBFS,
-    MalformedTranscriptError,
     Segment,
     Transcript,
     TranscriptState,
@@ -20,7 +19,6 @@ __all__ = [
     "QUIETEST_DBFS",
     "Doubt",
     "DoubtLimits",
-    "MalformedTranscriptError",
     "Segment",
     "Transcript",
     "TranscriptFormat",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from consumers.documents.transcript.document import QUIETEST_DBFS, Segment, Transcript
 from consumers.documents.transcript.repetition import (

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +24,7 @@ _LONGEST_WORD = 24
 _BYTES_BEYOND_ASCII = 128
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatedWords:
+class RepeatedWords(msgspec.Struct, frozen=True):
     """The same words again and again.
 
     Attributes:
@@ -40,8 +40,7 @@ class RepeatedWords:
     times: int
 
 
-@dataclass(frozen=True, slots=True)
-class Redundancy:
+class Redundancy(msgspec.Struct, frozen=True):
     """Following segments whose text compresses too well; times in seconds."""
 
     start: float

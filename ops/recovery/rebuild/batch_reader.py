@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from consumers.database.rows import Archive, Recording
+from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.manifest import converted
+from consumers.documents.completion import BatchCompletion
+from consumers.documents.manifest import Archive
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import PermanentError
@@ -30,20 +30,10 @@ from events.keys import (
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A batch's ``.complete.json``.
+    """A batch's ``.complete.json``, and when it was stored."""
 
-    Attributes:
-        completed_at: When the batch was completed, as it says.
-        announced_at: When it was stored.
-        counts: How many recordings ended in which state.
-        moderated: Whether they were checked against policies; None where it was written
-            before there were any.
-    """
-
-    completed_at: datetime
+    completion: BatchCompletion
     announced_at: datetime
-    counts: Mapping[str, int]
-    moderated: bool | None
 
 
 class BatchReader:
@@ -115,7 +105,7 @@ class BatchReader:
             facts = AudioProperties.from_metadata(stored.metadata)
         except PermanentError:
             return None
-        return converted(audio, stored.metadata.get("path", str(audio)), facts)
+        return Recording.converted(audio, stored.metadata.get("path", str(audio)), facts)
 
     def transcribed(self, audio: AudioId) -> tuple[Recording, Transcript] | None:
         """Read a transcript, with its recording as it is then; None as for `recording`."""
@@ -123,7 +113,9 @@ class BatchReader:
         if recording is None:
             return None
         try:
-            transcript = Transcript.from_json(self._store.read(audio.transcript_key))
+            transcript = Transcript.from_json(
+                self._store.read(audio.transcript_key), audio.transcript_key
+            )
         except (PermanentError, ObjectGoneError):
             return None
         finished = replace(
@@ -137,7 +129,7 @@ class BatchReader:
     def moderation(self, audio: AudioId) -> PolicyVerdict | None:
         """Read what the policies say of a recording; None where that can't be read."""
         try:
-            return PolicyVerdict.from_json(self._store.read(audio.verdict_key))
+            return PolicyVerdict.from_json(self._store.read(audio.verdict_key), audio.verdict_key)
         except (PermanentError, ObjectGoneError):
             return None
 
@@ -150,16 +142,8 @@ class BatchReader:
         stored = self._store.head(batch.complete_key)
         if stored is None:
             return None
-        try:
-            document = json.loads(self._store.read(stored.key))
-            return Announcement(
-                completed_at=datetime.fromisoformat(document["completed_at"]),
-                announced_at=stored.last_modified,
-                counts=document["counts"],
-                moderated=document.get("moderated"),
-            )
-        except (ValueError, KeyError, TypeError) as exc:
-            raise PermanentError(f"{stored.key} can't be read: {exc!r}") from exc
+        completion = BatchCompletion.from_json(self._store.read(stored.key), stored.key)
+        return Announcement(completion, stored.last_modified)
 
     def has(self, batch: BatchId, suffix: str) -> bool:
         """Tell whether any recording of the batch has an object of that suffix."""

@@ -10,8 +10,8 @@ from typing import IO, BinaryIO, TypeVar, cast
 
 from consumers.database.batches import BatchRepository
 from consumers.database.rebuild import RebuildRepository, StoredBatch
-from consumers.database.rows import Archive, BatchState, Recording
-from consumers.documents.manifest import ManifestEntry, ManifestHead, read_manifest
+from consumers.database.rows import BatchState, Recording
+from consumers.documents.manifest import Archive, ManifestEntry, ManifestHead, read_manifest
 from consumers.errors import BusyError, PermanentError
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import retire
@@ -166,9 +166,9 @@ class Rebuilder:
             rejected=head.totals["rejected"],
             ignored=head.totals["ignored"],
             failure=head.failure,
-            completed_at=announcement.completed_at if announcement else None,
+            completed_at=announcement.completion.completed_at if announcement else None,
             announced_at=announcement.announced_at if announcement else None,
-            counts=announcement.counts if announcement else None,
+            counts=announcement.completion.counts if announcement else None,
             is_moderated=self._is_moderated(head, announcement),
         )
         return self._rows.recreate(stored, _recordings(batch, entries))
@@ -176,7 +176,7 @@ class Rebuilder:
     def _is_moderated(self, head: ManifestHead, announcement: Announcement | None) -> bool:
         """Believe what was written last: a batch can have been done again since it was sealed."""
         if announcement is not None:
-            return bool(announcement.moderated)
+            return bool(announcement.completion.moderated)
         return head.moderated or self._reader.has(head.archive.batch, VERDICT)
 
     def _recreate_unsealed(self, batch: BatchId, archive: Archive | None) -> int:
@@ -196,11 +196,11 @@ class Rebuilder:
         if announcement is not None:
             self._rows.announce(
                 batch,
-                completed_at=announcement.completed_at,
+                completed_at=announcement.completion.completed_at,
                 announced_at=announcement.announced_at,
-                counts=announcement.counts,
+                counts=announcement.completion.counts,
             )
-            if announcement.moderated is None:
+            if announcement.completion.moderated is None:
                 # It was complete before there was a review queue; nothing is to be made of it.
                 self._rows.itemised(batch, announcement.announced_at)
 
@@ -222,7 +222,7 @@ class Rebuilder:
 
 def _recordings(batch: BatchId, entries: Iterable[ManifestEntry]) -> Iterator[Recording]:
     for entry in entries:
-        recording = entry.recording(batch)
+        recording = Recording.of_entry(batch, entry)
         if recording is not None:
             yield recording
 

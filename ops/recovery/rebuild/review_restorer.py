@@ -68,7 +68,7 @@ class ReviewRestorer:
     def _put_decision(self, key: str) -> str | None:
         """Write a decision's rows; returns what is wrong with it."""
         try:
-            decision = Decision.from_json(self._store.read(key))
+            decision = Decision.from_json(self._store.read(key), key)
         except PermanentError as exc:
             return f"{key}: {exc}"
         # It may be about an item of a round before, which no list has any more.

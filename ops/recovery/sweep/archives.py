@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from consumers.database.rows import Archive, Batch
+from consumers.database.rows import Batch
 from consumers.database.sweep import LAST_ARCHIVE, ArchiveFinding
+from consumers.documents.manifest import Archive
 from consumers.stages.stored_archive import describe, retire
 from consumers.store import ListedObject
 from events.keys import ARCHIVES, ArchiveKey, BatchId, parse_key

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from consumers.database.batches import BatchRepository
-from consumers.database.rows import Archive
 from consumers.database.sweep import SweepRepository
+from consumers.documents.manifest import Archive
 from consumers.errors import BusyError, PermanentError
 from consumers.stages.completion import Completion
 from consumers.store import Store

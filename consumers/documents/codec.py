@@ -1,0 +1,153 @@
+"""JSON in the bucket: how documents are encoded, and decoded from bytes that may be damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, BinaryIO, ClassVar, Self, TypeVar
+
+import msgspec
+
+from consumers.errors import PermanentError
+
+VERSION = 1
+
+#: Bytes of the largest document. A transcript of ten hours has seven million.
+MAX_BYTES = 64 << 20
+
+#: Bytes of the longest line, in documents that are read line by line.
+MAX_LINE_BYTES = 4 << 20
+
+#: Text that Postgres can store, which excludes NUL.
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+
+BatchIdText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$")]
+AudioIdText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}-[0-9]{7}$")]
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+#: A time with its offset from UTC.
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+#: msgspec quotes a wrong value of an enumeration, and a document's content belongs in no log.
+_QUOTED = re.compile(r"(?<=Invalid enum value) .*(?= - at `)", re.DOTALL)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class MalformedDocumentError(PermanentError):
+    """A stored document is damaged, or of a version that this program does not read."""
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class Document(msgspec.Struct, frozen=True, tag_field="version", tag=VERSION):
+    """Base of the documents that are one JSON object; ``version`` is its first key.
+
+    Fields that are unknown to this program are skipped when a document is decoded.
+    """
+
+    #: What error messages call it.
+    NOUN: ClassVar[str]
+
+    def to_json(self) -> bytes:
+        """Encode the document in one line of UTF-8.
+
+        Raises:
+            ValueError: A number is not finite, or a text holds half a surrogate pair.
+        """
+        return encode(self) + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str | None = None) -> Self:
+        """Decode a document.
+
+        Args:
+            data: What is stored.
+            key: Under which key, for the error.
+
+        Raises:
+            MalformedDocumentError: It is not valid JSON, too large, nested too deeply, of another
+                version, or a field is missing, repeated or wrong.
+        """
+        return decode(data, cls, cls.NOUN if key is None else f"{key}: {cls.NOUN}")
+
+
+def stored_form(value: msgspec.Struct) -> dict[str, Any]:
+    """The document as builtin values; its own times in ISO 8601, UTC as ``+00:00``."""
+    document = msgspec.to_builtins(value, builtin_types=(datetime,))
+    # msgspec would write UTC as ``Z``, and the documents have always had the offset.
+    return {
+        name: each.isoformat() if isinstance(each, datetime) else each
+        for name, each in document.items()
+    }
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Encode a document, or a part that is stored as a line.
+
+    Raises:
+        ValueError: It could not be decoded to the same value: a number is not finite.
+    """
+    data = msgspec.json.encode(stored_form(value))
+    # msgspec writes NaN and Infinity as null.
+    if msgspec.json.decode(data, type=type(value)) != value:
+        raise ValueError(f"a number in the {type(value).__name__} is not finite")
+    return data
+
+
+def decode(data: bytes, kind: type[T], noun: str) -> T:
+    """Decode JSON that may be damaged or hostile, at a bounded cost.
+
+    Raises:
+        MalformedDocumentError: See `Document.from_json`. The message holds no value of the
+            document.
+    """
+    try:
+        _check_size(data)
+        if issubclass(kind, Document):
+            _check_version(data)
+        value = msgspec.json.decode(data, type=kind)
+        # msgspec takes the last of several equal keys.
+        json.loads(data, object_pairs_hook=_refuse_repeated_keys)
+    except RecursionError:
+        fault = "it is nested too deeply"
+    except (ValueError, OverflowError) as exc:
+        fault = _QUOTED.sub("", str(exc))
+    else:
+        return value
+    raise MalformedDocumentError(f"{noun} is invalid: {fault}")
+
+
+def read_lines(file: BinaryIO, noun: str) -> Iterator[bytes]:
+    """Read lines of bounded length.
+
+    Raises:
+        MalformedDocumentError: One is longer than `MAX_LINE_BYTES`.
+    """
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise MalformedDocumentError(
+                f"{noun} is invalid: a line is longer than {MAX_LINE_BYTES >> 20} MiB"
+            )
+        yield line
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+
+
+def _check_version(data: bytes) -> None:
+    version = msgspec.json.decode(data, type=_Version).version
+    if version != VERSION:
+        raise ValueError(f"it has version {version}, and this program reads version {VERSION}")
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("an object has the same key twice")
