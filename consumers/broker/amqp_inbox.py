@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +58,10 @@ class AmqpInbox(Inbox):
         settings: AmqpSettings,
         *,
         prefetch: int,
-        receive: Callable[[Delivery], None],
     ) -> None:
         self._topology = topology
         self._settings = settings
-        self._renewal = Leases(
+        self._leases = Leases(
             connection.default_channel,
             self._publish,
             topology.lease_queue(route, uuid.uuid4().hex),
@@ -73,7 +72,6 @@ class AmqpInbox(Inbox):
             route,
             topology.prefix,
             prefetch=prefetch,
-            receive=receive,
             suspect_after=_SUSPECT_AFTER,
             lost_after=topology.delivery_limit,
         )
@@ -97,36 +95,24 @@ class AmqpInbox(Inbox):
         return sum(count for count in counts if isinstance(count, int))
 
     def _begin(self, delivery: Delivery) -> None:
-        self._renewal.begin(delivery)
+        self._leases.begin(delivery)
 
-    def drain(self, timeout: float, waker: Waker | None = None) -> None:
-        """Take what has arrived; waits for it until woken, or ``timeout`` seconds.
-
-        Raises:
-            BrokerLostError: The connection broke.
-        """
-        self._check_connected()
-        with self._translated():
-            self._connection.connection.handle_arrived(timeout, waker)
-
-    def keep(self) -> None:
-        """Send heartbeats, and renew the hold on long work."""
+    def _keep(self) -> None:
         self._check_connected()
         with self._translated():
             self._connection.heartbeat_check()
-        if self._is_cancelled:
-            # Nobody drains any more, and the broker's heartbeats are to be seen.
-            self.drain(0.001)
-        self._isolate()
+            self._leases.renew(self.in_hand)
+
+    def _wait(self, timeout: float, waker: Waker | None) -> None:
+        self._check_connected()
         with self._translated():
-            self._renewal.renew(self.in_hand)
-        self._take_or_rest()
+            self._connection.connection.handle_arrived(timeout, waker)
 
     def close(self) -> None:
         """Close the connection; a lease queue goes if nothing lies in it."""
         with self._translated():
             if not self.in_hand and self._connection.connected:
-                self._renewal.end()
+                self._leases.end()
             self._connection.close()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -152,16 +138,16 @@ class AmqpInbox(Inbox):
             raise BrokerLostError("the broker can't be reached: the connection is closed")
 
     def _message(self, delivery: Delivery) -> Any:
-        return self._renewal.message(delivery)
+        return self._leases.message(delivery)
 
     def _tag(self, delivery: Delivery) -> int:
         """Give the number that the channel has for it: they are given in order."""
         tag: int = self._message(delivery).delivery_tag
         return tag
 
-    def _rests(self) -> bool:
-        # Behind long work, too, a delivery would wait for nothing.
-        return super()._rests() or not self.in_hand.isdisjoint(self._renewal.copies)
+    def _is_paused(self) -> bool:
+        # A delivery would only wait behind long work, too.
+        return super()._is_paused() or not self.in_hand.isdisjoint(self._leases.copies)
 
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
         self._publish(
@@ -193,7 +179,6 @@ def open_amqp_inbox(
     route: Route,
     *,
     prefetch: int,
-    receive: Callable[[Delivery], None],
     topology: Topology,
     settings: AmqpSettings | None = None,
 ) -> AmqpInbox:
@@ -210,4 +195,4 @@ def open_amqp_inbox(
         )
     ) as connection:
         check_topology(connection.default_channel, topology, route)
-        return AmqpInbox(connection, route, topology, settings, prefetch=prefetch, receive=receive)
+        return AmqpInbox(connection, route, topology, settings, prefetch=prefetch)

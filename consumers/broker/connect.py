@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_inbox import AmqpSettings, open_amqp_inbox
 from consumers.broker.dead_letters import DeadLetterQueues
-from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.broker.sender import Sender
 from consumers.broker.topology import Topology
@@ -20,7 +18,6 @@ def open_inbox(
     route: Route,
     *,
     prefetch: int,
-    receive: Callable[[Delivery], None],
     topology: Topology,
     settings: AmqpSettings,
 ) -> Inbox:
@@ -30,7 +27,6 @@ def open_inbox(
         address: Where the broker is; it tells its kind.
         route: Whose deliveries.
         prefetch: The most deliveries in hand at a time.
-        receive: Called with each delivery. It must not raise.
         topology: What bootstrap made, of a RabbitMQ.
         settings: How a connection to a RabbitMQ is kept.
 
@@ -42,14 +38,13 @@ def open_inbox(
             address,
             route,
             prefetch=prefetch,
-            receive=receive,
             topology=topology,
             settings=settings,
         )
     # Only here, as botocore is large.
     from consumers.broker.sqs_inbox import open_sqs_inbox  # noqa: PLC0415
 
-    return open_sqs_inbox(address, route, prefetch=prefetch, receive=receive)
+    return open_sqs_inbox(address, route, prefetch=prefetch)
 
 
 def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextManager[Sender]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -32,10 +32,9 @@ class Inbox(ABC):
         route: Whose deliveries.
         prefix: What the queues' names begin with.
         prefetch: The most deliveries in hand at a time.
-        receive: Called with each delivery. It must not raise.
-        suspect_after: A delivery that came back so often without a verdict is
+        suspect_after: A delivery that was redelivered this often without a verdict is
             worked on alone (`consumers.broker.quarantine`).
-        lost_after: One that came back so often is not worked on any more.
+        lost_after: One that was redelivered this often is not worked on any more.
     """
 
     def __init__(
@@ -45,16 +44,15 @@ class Inbox(ABC):
         prefix: str,
         *,
         prefetch: int,
-        receive: Callable[[Delivery], None],
         suspect_after: int,
         lost_after: int,
     ) -> None:
         self._connection = connection
         self._route = route
         self._prefix = prefix
-        self._receive = receive
         self._lost_after = lost_after
-        self._isolation = Quarantine(suspect_after)
+        self._quarantine = Quarantine(suspect_after)
+        self._arrived: list[Delivery] = []
         self._is_consuming = True
         self._is_cancelled = False
         self.in_hand: set[Delivery] = set()
@@ -74,8 +72,7 @@ class Inbox(ABC):
         delivery = Delivery.of(message, losses=self._losses(message), limit=self._lost_after)
         self.in_hand.add(delivery)
         self._begin(delivery)
-        if not self._isolation.holds_back(delivery):
-            self._receive(delivery)
+        self._arrived.append(delivery)
 
     @abstractmethod
     def _losses(self, message: Any) -> int:
@@ -85,26 +82,37 @@ class Inbox(ABC):
     def _begin(self, delivery: Delivery) -> None:
         """Note that a delivery has arrived."""
 
-    def drain(self, timeout: float, waker: Waker | None = None) -> None:
-        """Take what arrives within ``timeout`` seconds.
+    def drain(self, timeout: float, waker: Waker | None = None) -> list[Delivery]:
+        """Wait for deliveries, and keep those in hand from expiring.
+
+        To be called often: a broker takes a consumer that does not for dead.
 
         Args:
-            timeout: Seconds to wait for it.
-            waker: Ends the wait at once, where the broker's library can wait for both.
+            timeout: Seconds to wait at most.
+            waker: Ends the wait early; SQS' library cannot wait for it.
+
+        Returns:
+            The deliveries to be worked on now. Suspects wait for their turn, except
+            once the inbox is cancelled: what arrives then is to be given back.
 
         Raises:
             BrokerLostError: The connection broke.
         """
-        del waker
-        with self._translated():
-            try:
-                self._connection.drain_events(timeout=timeout)
-            except TimeoutError:
-                return
+        self._keep()
+        ready = self._release_suspects()
+        self._pause_or_resume()
+        if not ready and not self._arrived:
+            self._wait(timeout, waker)
+        arrived, self._arrived = self._arrived, []
+        return ready + [each for each in arrived if not self._quarantine.holds_back(each)]
 
     @abstractmethod
-    def keep(self) -> None:
-        """Show the broker that this consumer lives. To be called often."""
+    def _keep(self) -> None:
+        """Show the broker that this consumer lives, and still works on what it has in hand."""
+
+    @abstractmethod
+    def _wait(self, timeout: float, waker: Waker | None) -> None:
+        """Have `_on_message` called with the messages that arrive within ``timeout`` seconds."""
 
     def settle(self, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
         """End a delivery by the one action that its verdict means.
@@ -146,43 +154,42 @@ class Inbox(ABC):
         self._send_anew(delivery)
 
     def cancel(self) -> None:
-        """Take no more deliveries; suspects that are not begun go back."""
+        """Take no more deliveries; `drain` returns those that were on their way."""
         self._is_cancelled = True
         with self._translated():
             self._consumer.cancel()
-        for delivery in self._isolation.release():
-            self.give_back(delivery)
 
     def close(self) -> None:
         """Close the connection."""
         with self._translated():
             self._connection.close()
 
-    def _isolate(self) -> None:
-        """Once all else is settled, begin the most suspect; the rest goes to the queue's end."""
-        chosen = self._isolation.choose(self.in_hand)
+    def _release_suspects(self) -> list[Delivery]:
+        """Once all else is settled, take the worst suspect; the rest goes to the queue's end."""
+        if self._is_cancelled:
+            return self._quarantine.release()
+        chosen = self._quarantine.choose(self.in_hand)
         if chosen is None:
-            return
+            return []
         alone, others = chosen
         for delivery in others:
             self._send_anew(delivery)
-        self._receive(alone)
+        return [alone]
 
-    def _take_or_rest(self) -> None:
-        """Take nothing new where it would wait here for nothing."""
+    def _pause_or_resume(self) -> None:
+        """Take nothing new while it would only wait here behind other work."""
         if self._is_cancelled:
             return
-        rests = self._rests()
+        is_paused = self._is_paused()
         with self._translated():
-            if rests and self._is_consuming:
+            if is_paused and self._is_consuming:
                 self._consumer.cancel()
-            elif not rests and not self._is_consuming:
+            elif not is_paused and not self._is_consuming:
                 self._consumer.consume()
-        self._is_consuming = not rests
+        self._is_consuming = not is_paused
 
-    def _rests(self) -> bool:
-        """Tell whether nothing new is to be taken for now."""
-        return self._isolation.rests(self.in_hand)
+    def _is_paused(self) -> bool:
+        return self._quarantine.is_exclusive(self.in_hand)
 
     def _send_anew(self, delivery: Delivery) -> None:
         """Let a delivery start anew, so that no death but its own counts against it."""

@@ -45,8 +45,8 @@ class Quarantine:
         self._alone = others.pop()
         return self._alone, others
 
-    def rests(self, in_hand: AbstractSet[Delivery]) -> bool:
-        """Tell whether nothing may be taken beside what is in hand."""
+    def is_exclusive(self, in_hand: AbstractSet[Delivery]) -> bool:
+        """Whether nothing may be taken beside what is in hand."""
         return bool(self._suspects) or self._alone in in_hand
 
     def release(self) -> list[Delivery]:

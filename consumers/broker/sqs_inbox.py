@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.inbox import Inbox
 from consumers.broker.sqs_transport import SqsTransport
 from consumers.broker.verdict import Retry
+from consumers.broker.waker import Waker
 from events.routes import Route, queue_name
 
 #: Seconds until SQS delivers again what a consumer took and did not settle. A
@@ -61,13 +62,13 @@ class SqsInbox(Inbox):
     def _begin(self, delivery: Delivery) -> None:
         self._lent_until[delivery] = time.monotonic() + VISIBILITY
 
-    def keep(self) -> None:
-        """Ask for more time for what is in hand, well before it is up."""
-        self._isolate()
-        self._lend_longer()
-        self._take_or_rest()
+    def _wait(self, timeout: float, waker: Waker | None) -> None:
+        del waker
+        with self._translated(), suppress(TimeoutError):
+            self._connection.drain_events(timeout=timeout)
 
-    def _lend_longer(self) -> None:
+    def _keep(self) -> None:
+        """Ask for more time for what is in hand, well before it is up."""
         now = time.monotonic()
         for delivery in self._lent_until.keys() - self.in_hand:
             del self._lent_until[delivery]
@@ -99,7 +100,6 @@ def open_sqs_inbox(
     route: Route,
     *,
     prefetch: int,
-    receive: Callable[[Delivery], None],
     lost_after: int = LOST_AFTER,
 ) -> SqsInbox:
     """Connect, and begin to consume.
@@ -128,6 +128,5 @@ def open_sqs_inbox(
         route,
         address.prefix,
         prefetch=prefetch,
-        receive=receive,
         lost_after=lost_after,
     )

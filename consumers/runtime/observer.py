@@ -1,109 +1,69 @@
-"""What a consumer tells of its work while it is at it, and to whom.
-
-Consumers know no more than this of those who watch them. What is told is told
-once it is so, by whoever did it.
-"""
+"""What a consumer reports of its work while it is at it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from consumers.broker.verdict import Verdict
+from consumers.runtime.call_summary import current_summary
 from events.keys import AudioId, BatchId
 
 
-class Observer(Protocol):
-    """Is told of one route's work, by any of its threads.
+class Observer:
+    """Receives one route's figures, from any of its threads.
 
-    It must neither raise nor keep anybody waiting.
+    This one only adds to the summary of the call under way, for its log lines; a
+    subclass keeps figures, and extends `stage_took` and `recording_ended`. A method
+    must neither raise nor block.
     """
 
     def turned(self) -> None:
-        """Hear that the thread that owns the connection turns, and that no work thread has died."""
-        ...
+        """The connection's thread is alive, and no work thread has died."""
 
     def connected(self, *, to_broker: bool) -> None:
-        """Hear that the broker was reached, or lost."""
-        ...
+        """The broker was reached, or lost."""
 
     def in_hand(self, deliveries: int) -> None:
-        """Hear how many deliveries were taken and are not settled."""
-        ...
+        """So many deliveries are taken and not settled."""
 
     def settled(self, verdict: Verdict, seconds: float) -> None:
-        """Hear how a delivery ended, once the broker knows, and how long it was in work."""
-        ...
+        """The broker knows of a verdict; the delivery was in work for ``seconds``."""
 
     def stage_took(self, stage: str, seconds: float) -> None:
-        """Hear how long a stage of the work took, done or failed."""
-        ...
+        """A stage of the work ended, done or failed."""
+        if summary := current_summary():
+            summary.add_stage(stage, seconds)
 
     def batch_known(self, batch: BatchId) -> None:
-        """Hear which batch an archive stands for, which its name need not say."""
-        ...
+        """The archive in work stands for ``batch``, which its key need not name."""
+        if summary := current_summary():
+            summary.add_batch(batch)
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
-        """Hear that a recording is as far as this route brings it.
+        """A recording is as far as this route brings it.
 
         Args:
             audio: Which.
             state: ``converted``, ``transcribed``, ``moderated``, ``silent`` or ``rejected``.
-            seconds: Of its sound; 0 for one that was rejected.
+            seconds: Of its sound; 0 for a rejected one.
         """
-        ...
+        if summary := current_summary():
+            summary.add_recording(audio, state, seconds)
 
     def model_filled(self, ratio: float) -> None:
-        """Hear how full a model's batch was, from 0 to 1."""
-        ...
+        """A batch of the model was full to this share, from 0 to 1."""
 
     def batch_completed(self, seconds: float) -> None:
-        """Hear that a batch is complete, and how long after it was dropped."""
-        ...
+        """A batch is complete, ``seconds`` after it was dropped."""
 
     def store_failed(self) -> None:
-        """Hear that the store was away, or refused."""
-        ...
+        """The store was away, or refused."""
 
 
-class Silent:
-    """Tells nobody."""
-
-    def turned(self) -> None:
-        """See `Observer`."""
-
-    def connected(self, *, to_broker: bool) -> None:
-        """See `Observer`."""
-
-    def in_hand(self, deliveries: int) -> None:
-        """See `Observer`."""
-
-    def settled(self, verdict: Verdict, seconds: float) -> None:
-        """See `Observer`."""
-
-    def stage_took(self, stage: str, seconds: float) -> None:
-        """See `Observer`."""
-
-    def batch_known(self, batch: BatchId) -> None:
-        """See `Observer`."""
-
-    def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
-        """See `Observer`."""
-
-    def model_filled(self, ratio: float) -> None:
-        """See `Observer`."""
-
-    def batch_completed(self, seconds: float) -> None:
-        """See `Observer`."""
-
-    def store_failed(self) -> None:
-        """See `Observer`."""
-
-
-#: For whoever has nobody to tell.
-SILENT: Observer = Silent()
+#: Keeps no figures.
+SILENT = Observer()
 
 
 @contextmanager

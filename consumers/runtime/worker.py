@@ -1,4 +1,4 @@
-"""Doing the work of deliveries: events to the handler, errors to verdicts, one log line each."""
+"""From deliveries to verdicts: the handler's work, and one log line for each delivery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import DeadLetter, Retry, Verdict, name_of
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from consumers.runtime.call_summary import Accountant, CallSummary
+from consumers.runtime.call_summary import CallSummary, summarised
 from consumers.runtime.handler import Handler
 from consumers.runtime.retry_policy import combined, verdict_for
 from events.event import ObjectCreated
@@ -19,16 +19,16 @@ from events.notification import MalformedNotificationError, decode
 
 
 class LostError(PermanentError):
-    """A delivery came back too often without a verdict."""
+    """A delivery was redelivered too often without a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A delivery whose work is over.
+class Settlement:
+    """A delivery whose work is over, to be settled with the broker.
 
     Attributes:
         delivery: Which.
-        verdict: How it is to end.
+        verdict: How it ends.
         seconds: How long it was in work.
     """
 
@@ -44,22 +44,23 @@ class Worker:
         handler: Does the work.
         log: A structlog logger.
         delays: Seconds to wait after each failed attempt.
-        accountant: Keeps account of what the handler does.
     """
 
-    def __init__(
-        self, *, handler: Handler, log: Any, delays: tuple[float, ...], accountant: Accountant
-    ) -> None:
+    def __init__(self, *, handler: Handler, log: Any, delays: tuple[float, ...]) -> None:
         self._handler = handler
         self._log = log
         self._delays = delays
-        self._accountant = accountant
 
-    def judged(self, group: Sequence[Delivery]) -> Sequence[Judged]:
-        """Do a group's work; one verdict for each delivery, whatever happens."""
+    @property
+    def group(self) -> int:
+        """The most deliveries in a group."""
+        return self._handler.group
+
+    def work(self, group: Sequence[Delivery]) -> Sequence[Settlement]:
+        """Do the work of a group: one settlement for each delivery, whatever happens."""
         started = time.monotonic()
         verdicts: dict[Delivery, list[Verdict]] = {delivery: [] for delivery in group}
-        work: list[tuple[Delivery, ObjectCreated]] = []
+        todo: list[tuple[Delivery, ObjectCreated]] = []
         for delivery in group:
             try:
                 events = decode(delivery.body)
@@ -69,37 +70,36 @@ class Worker:
             if delivery.is_lost and events:
                 verdicts[delivery].append(self._lost(delivery, events))
             else:
-                work += [(delivery, event) for event in events]
-        size = self._handler.group
-        for begin in range(0, len(work), size):
-            chunk = work[begin : begin + size]
-            with self._accountant.account([event for _, event in chunk]) as account:
-                errors = self._handled([event for _, event in chunk])
+                todo += [(delivery, event) for event in events]
+        for begin in range(0, len(todo), self.group):
+            chunk = todo[begin : begin + self.group]
+            events_in_call = [event for _, event in chunk]
+            with summarised(events_in_call) as summary:
+                errors = self._handled(events_in_call)
             for (delivery, event), error in zip(chunk, errors, strict=True):
                 verdict = verdict_for(error, delivery.attempt, self._delays)
                 verdicts[delivery].append(verdict)
                 seconds = time.monotonic() - started
-                self._record(delivery, event, verdict, error, seconds, account)
+                self._record(delivery, event, verdict, error, seconds, summary)
         seconds = time.monotonic() - started
-        return [Judged(delivery, combined(verdicts[delivery]), seconds) for delivery in group]
+        return [Settlement(delivery, combined(verdicts[delivery]), seconds) for delivery in group]
 
     def _malformed(self, delivery: Delivery, error: Exception) -> DeadLetter:
         verdict = DeadLetter("malformed", str(error))
         self._log.error(
-            "delivery", batch=None, error=verdict.error, **_words(delivery, verdict, 0.0)
+            "delivery", batch=None, error=verdict.error, **_fields(delivery, verdict, 0.0)
         )
         return verdict
 
     def _lost(self, delivery: Delivery, events: Sequence[ObjectCreated]) -> DeadLetter:
-        """Give up, without a try, what may be what consumers die of."""
+        """Give up, without a try, a delivery that may be crashing consumers."""
         verdict = DeadLetter(
             "lost",
-            f"it came back {delivery.losses} times without a verdict: it may be what its "
-            "consumers die of",
+            f"redelivered {delivery.losses} times without a verdict: it may be crashing consumers",
         )
-        account = CallSummary(events)
+        summary = CallSummary(events)
         for event in events:
-            self._record(delivery, event, verdict, LostError(verdict.error), 0.0, account)
+            self._record(delivery, event, verdict, LostError(verdict.error), 0.0, summary)
         return verdict
 
     def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
@@ -110,7 +110,7 @@ class Worker:
             # Nothing that this process takes can be done: it ends.
             raise
         except TransientError as exc:
-            # What is away is away for all of them.
+            # A server that is away is away for all of them.
             return [exc] * len(events)
         except Exception as exc:
             if len(events) == 1:
@@ -130,16 +130,16 @@ class Worker:
         verdict: Verdict,
         error: Exception | None,
         seconds: float,
-        account: CallSummary,
+        summary: CallSummary,
     ) -> None:
-        """Write the delivery's one log line, and tell people of what is dead."""
+        """Write the delivery's one log line, and put a dead letter on record for people."""
         line = self._log.bind(
-            key=event.key, **_words(delivery, verdict, seconds), **account.words(event)
+            key=event.key, **_fields(delivery, verdict, seconds), **summary.fields(event)
         )
         if error is None:
             line.info("delivery")
             return
-        # Our own errors say it in words; of anything else the trace is wanted.
+        # dropscribe's own errors explain themselves; any other needs its trace.
         known = isinstance(verdict, DeadLetter) and verdict.reason != "unexpected"
         trace = None if known or isinstance(error, TransientError) else error
         line.warning("delivery", error=str(error), exc_info=trace)
@@ -150,15 +150,15 @@ class Worker:
                 line.exception("could not put the dead letter on record")
 
 
-def _words(delivery: Delivery, verdict: Verdict, seconds: float) -> dict[str, Any]:
-    """Give what a log line says of a delivery's end."""
-    words: dict[str, Any] = {
+def _fields(delivery: Delivery, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    """Describe a delivery's end, for its log line."""
+    fields: dict[str, Any] = {
         "verdict": name_of(verdict),
         "attempt": delivery.attempt,
         "seconds": round(seconds, 3),
     }
     if isinstance(verdict, Retry):
-        words["retry_in"] = verdict.after
+        fields["retry_in"] = verdict.after
     elif isinstance(verdict, DeadLetter):
-        words["reason"] = verdict.reason
-    return words
+        fields["reason"] = verdict.reason
+    return fields

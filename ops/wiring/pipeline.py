@@ -17,7 +17,6 @@ from consumers.database.review_items import ReviewItemRepository
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.errors import ConfigurationError, TransientError
 from consumers.policy.policy import read_policies
-from consumers.runtime.call_summary import Accountant
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer
@@ -202,15 +201,14 @@ def open_consumer(
     opener = open_inbox(environment, stage.route)
     delays = LoopSettings.read(environment).delays
     adapters = adapters or Adapters()
-    accountant = Accountant(observer)
-    with stage.open_handler(environment, adapters, log, accountant) as handler:
+    with stage.open_handler(environment, adapters, log, observer) as handler:
         yield Loop(
             route=stage.route,
             handler=adapters.handler(handler),
             open_inbox=opener,
             log=log,
             delays=delays,
-            accountant=accountant,
+            observer=observer,
         )
 
 

@@ -17,7 +17,7 @@ from consumers.database.migrate import migrate
 from consumers.errors import ConfigurationError
 from consumers.network.aws import make_client
 from consumers.runtime.handler import Handler
-from consumers.runtime.observer import Observer, Silent
+from consumers.runtime.observer import Observer
 from consumers.store import Store
 from events.event import ObjectCreated
 from events.keys import AudioId
@@ -132,7 +132,7 @@ def place_of_ours(key: str) -> int:
 @contextmanager
 def unpacker(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
     """Make what unpacks the archive under a key, as ``dropscribe consume unpack`` does."""
-    with _handler(variables, Silent()) as handler:
+    with _handler(variables, Observer()) as handler:
 
         def work(key: str) -> None:
             _handle(handler, key)
@@ -160,7 +160,7 @@ def beginner(variables: Mapping[str, str], small: str) -> Iterator[Callable[[str
         yield work
 
 
-class _First(Silent):
+class _First(Observer):
     """Hears of the first recording whose object is stored."""
 
     def __init__(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -16,7 +15,6 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_inbox import AmqpInbox, AmqpSettings, open_amqp_inbox
 from consumers.broker.connect import make_dead_letter_queues, open_sender
 from consumers.broker.dead_letters import DeadLetterQueues
-from consumers.broker.delivery import Delivery
 from consumers.broker.sender import Sender
 from consumers.broker.topology import Topology, declare_topology
 from consumers.runtime.retry_policy import possible_delays
@@ -130,12 +128,11 @@ class RabbitQueues:
     def away(self) -> Opener:
         return self.through(9)
 
-    def open_inbox(self, *, prefetch: int, receive: Callable[[Delivery], None]) -> AmqpInbox:
+    def open_inbox(self, *, prefetch: int) -> AmqpInbox:
         inbox = open_amqp_inbox(
             self.address,
             ROUTE,
             prefetch=prefetch,
-            receive=receive,
             topology=self.topology,
             settings=self.settings,
         )

@@ -95,7 +95,7 @@ def test_the_long_work_of_a_consumer_that_is_gone_comes_again(strict: RabbitNode
         queues.send("archives/a.tar")
         with running(queues.through(relay.port), gone):
             eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._renewal.copies) or None, seconds=10
+                lambda: (queues.inboxes and queues.inboxes[0]._leases.copies) or None, seconds=10
             )
             relay.cut()
             with running(queues, other):
@@ -111,7 +111,7 @@ def test_asked_to_stop_it_gives_long_work_back_at_once(strict: RabbitNode) -> No
         queues.send("archives/a.tar")
         with running(queues, sleeper(8), drain_seconds=0.2) as (stop, thread):
             eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._renewal.copies) or None, seconds=10
+                lambda: (queues.inboxes and queues.inboxes[0]._leases.copies) or None, seconds=10
             )
             stop.asked.set()
             thread.join(5)

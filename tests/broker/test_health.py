@@ -115,7 +115,7 @@ def test_queues_and_exchange_that_are_missing(deployment: Deployment) -> None:
 @contextmanager
 def consuming(queues: RabbitQueues) -> Iterator[None]:
     """Take the route's deliveries, and settle none."""
-    inbox = queues.open_inbox(prefetch=2, receive=lambda _: None)
+    inbox = queues.open_inbox(prefetch=2)
     try:
         inbox.drain(0.5)
         yield

@@ -22,9 +22,9 @@ def test_only_what_is_over_does_not_come_again(queues: RabbitQueues, over: list[
     for key in KEYS:
         queues.send(key)
     taken: list[Delivery] = []
-    inbox = queues.open_inbox(prefetch=len(KEYS), receive=taken.append)
+    inbox = queues.open_inbox(prefetch=len(KEYS))
     while len(taken) < len(KEYS):
-        inbox.drain(1)
+        taken += inbox.drain(1)
     inbox.acknowledge([taken[place] for place in over])
     assert inbox.in_hand == {each for place, each in enumerate(taken) if place not in over}
     inbox._connection.collect()

@@ -92,7 +92,7 @@ def test_a_connection_by_tls_is_kept_through_idle_time_and_work(address: BrokerA
     with running(queues, Recorder(work)):
         (inbox,) = eventually(lambda: queues.inboxes or None, seconds=10)
         time.sleep(6)
-        sender = queues.open_inbox(prefetch=1, receive=lambda _: None)
+        sender = queues.open_inbox(prefetch=1)
         sender.cancel()
         sender._publish(notification(["archives/a.tar"]), queues.queue)
         sender.close()

@@ -28,7 +28,7 @@ def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
     assert all(missing for _, missing in foreseen)
     assert list(declare_topology(address, TOPOLOGY)) == foreseen
     assert not any(missing for _, missing in declare_topology(address, TOPOLOGY))
-    inbox = open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None, topology=TOPOLOGY)
+    inbox = open_amqp_inbox(address, ROUTE, prefetch=1, topology=TOPOLOGY)
     inbox.close()
 
 
@@ -84,7 +84,7 @@ def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
 def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     with pytest.raises(TransientError, match=r"-dead is not there: run dropscribe bootstrap"):
-        open_amqp_inbox(address, ROUTE, prefetch=1, receive=lambda _: None, topology=TOPOLOGY)
+        open_amqp_inbox(address, ROUTE, prefetch=1, topology=TOPOLOGY)
 
 
 def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:

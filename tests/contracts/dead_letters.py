@@ -132,9 +132,9 @@ class DeadLettersContract:
             "archives/b.tar",
         }
         attempts: list[int] = []
-        inbox = queues.open_inbox(prefetch=9, receive=lambda each: attempts.append(each.attempt))
+        inbox = queues.open_inbox(prefetch=9)
         while len(attempts) < 2:
-            inbox.drain(0.2)
+            attempts += [each.attempt for each in inbox.drain(0.2)]
         inbox.cancel()
         inbox.close()
         assert attempts == [1, 1]

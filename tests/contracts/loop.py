@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar
 import pytest
 import structlog
 
-from consumers.broker.delivery import Delivery
 from consumers.broker.inbox import Inbox
 from consumers.errors import BadAudioError, TransientError
 from consumers.runtime.loop import Loop, Stop
@@ -50,7 +49,7 @@ class Recorder:
 class Opener(Protocol):
     """What leads to the route's queue."""
 
-    def open_inbox(self, *, prefetch: int, receive: Callable[[Delivery], None]) -> Inbox:
+    def open_inbox(self, *, prefetch: int) -> Inbox:
         """Open an inbox."""
 
 

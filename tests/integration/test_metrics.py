@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumers.errors import TransientError
-from consumers.runtime.observer import Silent
+from consumers.runtime.observer import Observer
 from events.keys import BatchId
 from events.routes import ROUTES
 from ops.bootstrap import bootstrap
@@ -336,7 +336,7 @@ def watched(consumer: Consumer) -> Iterator[set[int]]:
     seen.add(consumer.get("/readyz")[0])
 
 
-class Failures(Silent):
+class Failures(Observer):
     """Counts the store's failures."""
 
     number = 0

@@ -85,7 +85,7 @@ def test_an_archive_is_not_sent_to_a_store_that_is_not_trusted(
 
 def test_queues_that_are_not_trusted_are_refused(distrusting: Environment) -> None:
     with pytest.raises(BrokerLostError, match=_REFUSED):
-        open_inbox(distrusting, UNPACK)(prefetch=1, receive=lambda _: None)
+        open_inbox(distrusting, UNPACK)(prefetch=1)
     with (
         open_sender(read_broker_address(distrusting), make_topology(distrusting)) as sender,
         pytest.raises(BrokerLostError, match=_REFUSED),

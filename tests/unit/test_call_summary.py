@@ -14,7 +14,7 @@ import structlog
 from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import NAMES
 from consumers.errors import BadAudioError, BusyError, TransientError
-from consumers.runtime.call_summary import Accountant, CallSummary
+from consumers.runtime.call_summary import CallSummary, summarised
 from consumers.runtime.observer import SILENT, stage
 from consumers.runtime.worker import Worker
 from events.event import ObjectCreated
@@ -62,35 +62,30 @@ def delivery(key: str | None, *, attempt: int = 1, losses: int = 0) -> Delivery:
     return Delivery(body, attempt, losses, is_lost=losses > 0, message=None)
 
 
-def lines_of(
-    work: Work, *deliveries: Delivery, accountant: Accountant | None = None
-) -> list[dict[str, Any]]:
+def lines_of(work: Work, *deliveries: Delivery) -> list[dict[str, Any]]:
     """Have a worker do the work, and read what it writes."""
     written = Written()
     worker = Worker(
         handler=Handler(work, group=max(1, len(deliveries))),
         log=written.log,
         delays=(10.0, 60.0),
-        accountant=accountant or Accountant(SILENT),
     )
-    assert len(list(worker.judged(deliveries))) == len(deliveries)
+    assert len(list(worker.work(deliveries))) == len(deliveries)
     return written.lines
 
 
-def test_a_delivery_that_is_done_says_what_was_done_and_how_long_it_took() -> None:
-    accountant = Accountant(SILENT)
-
+def test_a_finished_delivery_reports_its_work_and_its_time() -> None:
     def work(events: Sequence[ObjectCreated]) -> Sequence[None]:
-        with stage(accountant, "read"):
-            accountant.batch_known(BATCH)
+        with stage(SILENT, "read"):
+            SILENT.batch_known(BATCH)
         for ordinal, state in enumerate(["converted", "converted", "rejected"]):
             seconds = 0.0 if state == "rejected" else 2.5
-            accountant.recording_ended(AudioId(BATCH, ordinal), state, seconds)
-            accountant.stage_took("transcode", 0.25)
+            SILENT.recording_ended(AudioId(BATCH, ordinal), state, seconds)
+            SILENT.stage_took("transcode", 0.25)
         return [None]
 
     # Its name does not say which batch it stands for.
-    (line,) = lines_of(work, delivery("archives/tapes.zip"), accountant=accountant)
+    (line,) = lines_of(work, delivery("archives/tapes.zip"))
     assert line["event"] == "delivery"
     assert line["key"] == "archives/tapes.zip"
     assert line["batch"] == str(BATCH)
@@ -102,15 +97,13 @@ def test_a_delivery_that_is_done_says_what_was_done_and_how_long_it_took() -> No
     assert "group" not in line
 
 
-def test_deliveries_of_a_group_each_say_their_own() -> None:
-    accountant = Accountant(SILENT)
-
+def test_each_delivery_of_a_group_reports_its_own_share() -> None:
     def work(events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        accountant.stage_took("hear", 3.0)
-        accountant.recording_ended(ONE, "transcribed", 4.0)
+        SILENT.stage_took("hear", 3.0)
+        SILENT.recording_ended(ONE, "transcribed", 4.0)
         return [None, TransientError("the store is away")]
 
-    one, two = lines_of(work, delivery(ONE.opus_key), delivery(TWO.opus_key), accountant=accountant)
+    one, two = lines_of(work, delivery(ONE.opus_key), delivery(TWO.opus_key))
     assert (one["batch"], two["batch"]) == (str(BATCH), str(OTHER))
     assert (one["verdict"], two["verdict"]) == ("ack", "retry")
     assert (one["recordings"], one["audio_seconds"]) == ({"transcribed": 1}, 4.0)
@@ -130,7 +123,7 @@ def test_deliveries_of_a_group_each_say_their_own() -> None:
         (ValueError("a bug"), 3, {"verdict": "dead", "reason": "unexpected"}),
     ],
 )
-def test_a_delivery_that_failed_says_why_and_what_happens_now(
+def test_a_failed_delivery_reports_why_and_what_follows(
     error: Exception, attempt: int, words: dict[str, Any]
 ) -> None:
     (line,) = lines_of(lambda _: [error], delivery(ONE.opus_key, attempt=attempt))
@@ -139,7 +132,7 @@ def test_a_delivery_that_failed_says_why_and_what_happens_now(
     assert line.items() >= words.items()
 
 
-def test_what_is_never_begun_leaves_its_line_too() -> None:
+def test_deliveries_that_are_never_begun_leave_a_line_too() -> None:
     def work(_: Sequence[ObjectCreated]) -> Sequence[None]:
         raise AssertionError("it was begun")
 
@@ -149,7 +142,7 @@ def test_what_is_never_begun_leaves_its_line_too() -> None:
     assert malformed["verdict"] == lost["verdict"] == "dead" == NAMES[-1]
 
 
-def test_a_group_that_is_done_one_by_one_says_which_batches_it_is_of() -> None:
+def test_a_group_that_is_retried_one_by_one_names_its_batches() -> None:
     def work(events: Sequence[ObjectCreated]) -> Sequence[None]:
         if len(events) > 1:
             raise MemoryError
@@ -160,26 +153,24 @@ def test_a_group_that_is_done_one_by_one_says_which_batches_it_is_of() -> None:
     assert [line["batch"] for line in each] == [str(BATCH), str(OTHER)]
 
 
-def test_threads_that_work_for_a_call_add_to_its_account_and_no_others_do() -> None:
-    accountant = Accountant(SILENT)
-
+def test_only_threads_that_work_for_a_call_add_to_its_summary() -> None:
     def run(target: Callable[[], object]) -> None:
         thread = threading.Thread(target=target)
         thread.start()
         thread.join()
 
-    with accountant.account([event(BATCH.archive_key)]) as account:
+    with summarised([event(BATCH.archive_key)]) as summary:
         context = copy_context()
-        run(lambda: context.run(accountant.stage_took, "transcode", 1.0))
-        run(lambda: accountant.stage_took("transcode", 10.0))
-    accountant.stage_took("transcode", 100.0)
-    assert account.words(event(BATCH.archive_key))["stages"] == {"transcode": 1.0}
+        run(lambda: context.run(SILENT.stage_took, "transcode", 1.0))
+        run(lambda: SILENT.stage_took("transcode", 10.0))
+    SILENT.stage_took("transcode", 100.0)
+    assert summary.fields(event(BATCH.archive_key))["stages"] == {"transcode": 1.0}
 
 
-def test_an_account_of_many_recordings_is_no_larger_than_of_one() -> None:
-    account = CallSummary([event(BATCH.archive_key)])
-    account.add_recording(ONE, "converted", 1.0)
-    small = len(str(account.words(event(BATCH.archive_key))))
+def test_a_summary_does_not_grow_with_the_recordings() -> None:
+    summary = CallSummary([event(BATCH.archive_key)])
+    summary.add_recording(ONE, "converted", 1.0)
+    small = len(str(summary.fields(event(BATCH.archive_key))))
     for ordinal in range(9_000):
-        account.add_recording(AudioId(BATCH, ordinal), "converted", 1.0)
-    assert len(str(account.words(event(BATCH.archive_key)))) <= small + 10
+        summary.add_recording(AudioId(BATCH, ordinal), "converted", 1.0)
+    assert len(str(summary.fields(event(BATCH.archive_key)))) <= small + 10

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from consumers.broker.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
 from consumers.runtime.observer import Observer
-from events.keys import AudioId, BatchId
+from events.keys import AudioId
 from ops.observe.metrics.liveness import LoopHealth
 
 _MINUTE, _HOUR = 60, 3600
@@ -110,7 +110,7 @@ class ConsumerMetrics:
         return RouteObserver(self, pulse, states)
 
 
-class RouteObserver:
+class RouteObserver(Observer):
     """Keeps one route's figures, and its pulse."""
 
     def __init__(self, figures: ConsumerMetrics, pulse: LoopHealth, states: Sequence[str]) -> None:
@@ -152,14 +152,12 @@ class RouteObserver:
 
     def stage_took(self, stage: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
+        super().stage_took(stage, seconds)
         self._figures.stage_seconds.labels(self._pulse.route, stage).observe(seconds)
-
-    def batch_known(self, batch: BatchId) -> None:
-        """See `consumers.runtime.observer.Observer`. No figure is of one batch."""
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        del audio
+        super().recording_ended(audio, state, seconds)
         self._figures.recordings.labels(self._pulse.route, state).inc()
         self._audio_seconds.inc(seconds)
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from consumers.runtime.call_summary import Accountant
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from events.routes import route_named
@@ -55,16 +54,14 @@ def ours(
         stop = Stop()
         tally = DeliveryCounter(int(count), stop.asked.set)
         with log.open("a") as file:
-            accountant = Accountant(
-                ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route))
-            )
+            observer = ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route))
             Loop(
                 route=whose,
                 handler=Idle(group, tally),
                 open_inbox=open_inbox(environment, whose),
                 log=configure_log(file),
                 delays=LoopSettings.read(environment).delays,
-                accountant=accountant,
+                observer=observer,
             ).run(stop)
         return tally.taken
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.broker.delivery import Delivery
-from consumers.runtime.arrivals import Arrivals
+from consumers.runtime.worker_pool import Arrivals
 
 #: Seconds that no test waits for.
 _LONG = 60.0
