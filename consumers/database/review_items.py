@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from consumers.database.repository import Repository
 from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.reviewable import Reviewable
 from consumers.documents.transcript import Segment, Transcript
 from consumers.documents.verdict import PolicyFinding
-from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
 #: Bytes of transcripts on a page, as Postgres keeps them (compressed), and recordings.

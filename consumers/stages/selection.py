@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
-from consumers.documents.transcript import Transcript
+from consumers.documents.review.reviewable import Reviewable
 from consumers.documents.transcript.doubt import Doubt
 from consumers.documents.transcript.timing import text_between
 from consumers.documents.verdict import JudgedWindow, PolicyFinding
-from events.keys import AudioId
 
 #: Doubtful passages that are as close to each other, and together no longer, are one item.
 _GAP = 5.0
@@ -24,27 +23,6 @@ _TOLD = 3
 #: A passage begins at least so long before the recording's end: recognisers are
 #: sometimes wrong about where that is.
 _LEAST = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewable:
-    """A recording with all that is known of what is said in it.
-
-    Attributes:
-        audio: Its id.
-        path: The member's in the archive.
-        duration: Of its sound.
-        flagged: Whether a policy flags it; None where none was asked.
-        findings: What the policies say.
-        transcript: What is said.
-    """
-
-    audio: AudioId
-    path: str
-    duration: float
-    flagged: bool | None
-    findings: tuple[PolicyFinding, ...]
-    transcript: Transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from consumers.documents.review.decision import Answer, Decision
 from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
+from consumers.documents.review.reviewable import Reviewable
 from consumers.documents.review.reviewed_item import ReviewedItem
 from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.documents.verdict import JudgedWindow, PolicyFinding
-from consumers.stages.selection import Reviewable
 from events.keys import AudioId, BatchId
 
 BATCH = BatchId("20250622-143052-a1b2c3")

@@ -18,7 +18,7 @@ from consumers.documents.review.item import ITEM_KINDS, ItemKind, ReviewItem
 from consumers.documents.review.reviewed_item import REVIEW_STATES, ReviewState
 from consumers.documents.review.statistics import review_statistics
 from consumers.errors import PermanentError
-from consumers.review_queue.desk import Desk
+from consumers.review_desk import Desk
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH, DURATION
 from ops.cli.render.progress import print_json, waiting_for
