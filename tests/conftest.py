@@ -12,7 +12,7 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
-from tests.harness.deployment.servers import STORE_KINDS, StoreKind
+from tests.harness.deployment.servers import STORE_CHOICES, StoreChoice
 from tests.harness.servers.minio import find_program
 
 # On a shared machine the duration of an example says nothing.
@@ -23,7 +23,7 @@ settings.load_profile("shared")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store",
-        choices=STORE_KINDS,
+        choices=STORE_CHOICES,
         default="ceph",
         help="the store of tests/deployment and tests/faults; MINIO_BIN names MinIO's program, "
         "or it is on the PATH",
@@ -64,7 +64,7 @@ def descriptions_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def store_kind(pytestconfig: pytest.Config) -> StoreKind:
+def store_kind(pytestconfig: pytest.Config) -> StoreChoice:
     """The kind of store that was chosen."""
-    kind: StoreKind = pytestconfig.getoption("--store")
+    kind: StoreChoice = pytestconfig.getoption("--store")
     return kind

@@ -20,10 +20,10 @@ from tests.bench.events import EVENTS
 from tests.bench.first_object import FIRST_OBJECT
 from tests.bench.latency import LATENCY
 from tests.bench.machine import describe_machine, describe_packages
+from tests.bench.measurement import measure
 from tests.bench.memory import SOAK_MEMORY
 from tests.bench.policy import POLICY
 from tests.bench.report import BenchmarkReport
-from tests.bench.rounds import measure
 from tests.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
 from tests.bench.sweep import SWEEP
 from tests.bench.unpack import UNPACK_LIMIT, UNPACK_LONG, UNPACK_SHORT

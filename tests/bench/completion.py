@@ -13,7 +13,7 @@ from statistics import fmean, median
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import Pool, open_pool
 from events.keys import AudioId
-from tests.bench.batches import MEASURED, WARM, WARMING, Template, make_template
+from tests.bench.batch_templates import MEASURED, WARM, WARMING, Template, make_template
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -23,7 +23,13 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
+from tests.bench.completion_methods import (
+    CompletionMethod,
+    CountCompletion,
+    CounterCompletion,
+    OwnCompletion,
+    finish_unmeasured,
+)
 from tests.harness.servers.postgres import PostgresServer, postgres
 
 #: The two that are compared come one after the other, as a machine is not the same for long.
@@ -74,15 +80,20 @@ def _cases(server: PostgresServer, sizes: Sequence[int]) -> Iterator[Case]:
     ends = (_SMALL, sizes[-1])
     for workers in _WORKERS:
         for size in sizes:
-            yield Case(_name(_OURS, size, workers), partial(_run, templates[size], Ours, workers))
+            yield Case(
+                _name(_OURS, size, workers), partial(_run, templates[size], OwnCompletion, workers)
+            )
         for size in ends:
-            count = partial(_run, templates[size], Counted, workers)
+            count = partial(_run, templates[size], CountCompletion, workers)
             yield Case(
                 _name(_COUNT, size, workers),
                 partial(count, _COUNTED if size > _LARGE else _MEASURED),
             )
         for size in ends:
-            yield Case(_name(_ROW, size, workers), partial(_run, templates[size], Counter, workers))
+            yield Case(
+                _name(_ROW, size, workers),
+                partial(_run, templates[size], CounterCompletion, workers),
+            )
 
 
 def _goals(largest: int, workers: int) -> Iterator[Goal]:
@@ -94,7 +105,7 @@ def _goals(largest: int, workers: int) -> Iterator[Goal]:
 
 
 def _run(
-    template: Template, way: Callable[[Pool], Way], workers: int, most: int = _MEASURED
+    template: Template, way: Callable[[Pool], CompletionMethod], workers: int, most: int = _MEASURED
 ) -> Sample:
     """Finish the last recordings of a batch; those with which it ends have a time of their own."""
     first, end = template.size - template.left, template.size - workers
@@ -118,7 +129,7 @@ def _run(
     )
 
 
-def _finish(doing: Way, audios: list[AudioId], workers: int) -> list[float]:
+def _finish(doing: CompletionMethod, audios: list[AudioId], workers: int) -> list[float]:
     """Have workers finish recordings, beginning at once; gives the seconds each one takes."""
     barrier = threading.Barrier(workers)
 

@@ -20,7 +20,6 @@ from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
 from consumers.runtime.retry_policy import possible_delays
 from events.routes import queue_name, route_named
-from tests.bench.apart import Make, apart
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -30,12 +29,17 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.taking.bare import bare
-from tests.bench.taking.letters import Letters, Postbox, plain
-from tests.bench.taking.ours import ours
-from tests.bench.taking.tally import Taken
-from tests.bench.taking.with_celery import celery_letters, with_celery
-from tests.bench.taking.with_dramatiq import dramatiq_letters, dramatiq_queue, with_dramatiq
+from tests.bench.consumption.celery_consumer import celery_consumer, celery_messages
+from tests.bench.consumption.counter import Consumed
+from tests.bench.consumption.dramatiq_consumer import (
+    dramatiq_consumer,
+    dramatiq_messages,
+    dramatiq_queue,
+)
+from tests.bench.consumption.dropscribe_consumer import dropscribe_consumer
+from tests.bench.consumption.kombu_consumer import kombu_consumer
+from tests.bench.consumption.messages import MakeMessages, MessageQueues, store_messages
+from tests.bench.worker_process import OpenWorker, worker_process
 from tests.harness.servers.rabbitmq import rabbitmq
 
 _COUNT = 50_000
@@ -52,15 +56,20 @@ _OURS, _BARE = "dropscribe", "kombu"
 
 
 def _case(
-    name: str, box: Postbox, queue: str, letters: Letters, make: Make, *given: object
+    name: str,
+    box: MessageQueues,
+    queue: str,
+    letters: MakeMessages,
+    make: OpenWorker,
+    *given: object,
 ) -> Case:
     """Fill the queue, and have it emptied by a process that is new."""
 
     def run() -> Sample:
         count = box.fill(queue, letters())
-        with apart(make, *given) as process:
+        with worker_process(make, *given) as process:
             done = process.do(str(count))
-        taken: Taken = done.result
+        taken: Consumed = done.result
         return Sample(
             taken.seconds,
             {"per s": taken.count / taken.seconds, **done.facts},
@@ -77,7 +86,7 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     with rabbitmq() as node:
         url = node.vhost()
         _declare(url)
-        box = Postbox(url)
+        box = MessageQueues(url)
         ours_given = (
             {"BROKER_URL": url, "BROKER_PREFIX": _PREFIX},
             _ROUTE.name,
@@ -87,14 +96,30 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         yield PreparedBenchmark(
             "s",
             [
-                _case(_OURS, box, _QUEUE, lambda: plain(count), ours, *ours_given),
-                _case(_BARE, box, _QUEUE, lambda: plain(count), bare, url, _QUEUE, _GROUP),
+                _case(
+                    _OURS,
+                    box,
+                    _QUEUE,
+                    lambda: store_messages(count),
+                    dropscribe_consumer,
+                    *ours_given,
+                ),
+                _case(
+                    _BARE,
+                    box,
+                    _QUEUE,
+                    lambda: store_messages(count),
+                    kombu_consumer,
+                    url,
+                    _QUEUE,
+                    _GROUP,
+                ),
                 _case(
                     _CELERY,
                     box,
                     _CELERY,
-                    lambda: celery_letters(count),
-                    with_celery,
+                    lambda: celery_messages(count),
+                    celery_consumer,
                     url,
                     _CELERY,
                     _GROUP,
@@ -103,8 +128,8 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
                     _DRAMATIQ,
                     box,
                     _DRAMATIQ,
-                    lambda: dramatiq_letters(_DRAMATIQ, count),
-                    with_dramatiq,
+                    lambda: dramatiq_messages(_DRAMATIQ, count),
+                    dramatiq_consumer,
                     url,
                     _DRAMATIQ,
                     _GROUP,

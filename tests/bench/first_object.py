@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
 
-from tests.bench.apart import apart
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -15,9 +14,10 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.sound import spoken_clips
+from tests.bench.mp3_clips import mp3_clips
 from tests.bench.unpack import pack
-from tests.bench.unpacking import UnpackServers, beginner, site
+from tests.bench.unpack_servers import UnpackServers, first_object_unpacker, open_unpack_servers
+from tests.bench.worker_process import worker_process
 
 _SIZES = {"50 MB": 50_000_000, "500 MB": 500_000_000, "5 GB": 5_000_000_000}
 
@@ -29,9 +29,9 @@ _WARM = "archives/warm.tar"
 
 @contextmanager
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    clips = [clip.mp3 for clip in spoken_clips(_DISTINCT)]
+    clips = [clip.mp3 for clip in mp3_clips(_DISTINCT)]
     mean = sum(map(len, clips)) / len(clips)
-    with site(conditions.folder) as at:
+    with open_unpack_servers(conditions.folder) as servers:
         counts = {
             name: max(1, round(size * conditions.scale / mean)) for name, size in _SIZES.items()
         }
@@ -39,23 +39,23 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
             path = conditions.folder / "packed"
             with path.open("wb") as file:
                 pack(file, islice(cycle(clips), count))
-            at.put(key, path)
+            servers.put(key, path)
             path.unlink()
         yield PreparedBenchmark(
             "s",
-            [_case(name, at) for name in _SIZES],
+            [_case(name, servers) for name in _SIZES],
             [Goal(of="5 GB", to="50 MB", bound="at most", limit=1.5)],
             packages=("av", "boto3"),
         )
 
 
-def _case(name: str, at: UnpackServers) -> Case:
+def _case(name: str, servers: UnpackServers) -> Case:
     """Time until the first object; the consumer is killed then, and another one is made."""
 
     def run() -> Sample:
-        with apart(beginner, at.variables, _WARM) as worker:
+        with worker_process(first_object_unpacker, servers.variables, _WARM) as worker:
             done = worker.do(_key(name))
-        at.clear()
+        servers.clear()
         return Sample(done.seconds, done.facts)
 
     return Case(name, run)

@@ -24,10 +24,10 @@ from events.keys import BatchId
 from events.routes import exchange_name, route_named, rule_id
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.settings import read_broker_address
-from tests.bench.apart import Apart, apart
+from tests.bench.amqp_channel import open_channel
 from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample
-from tests.bench.channel import open_channel
-from tests.bench.noting import Note, noting
+from tests.bench.observed_consumer import Milestone, observed_consumer
+from tests.bench.worker_process import WorkerProcess, worker_process
 from tests.harness.deployment.batches import make_archive
 from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.deployment.servers import open_servers
@@ -107,8 +107,8 @@ class _Site:
     store: Store
     folder: Path
     when_heard: Callable[[str], float | None]
-    unpack: Apart
-    moderate: Apart
+    unpack: WorkerProcess
+    moderate: WorkerProcess
 
     def drop(self) -> _Drop:
         """Drop an archive, and wait until its batch is over."""
@@ -138,7 +138,7 @@ class _Site:
         raise TransientError(f"{batch} was not over within {_PATIENCE:.0f} s")
 
 
-def _when(notes: Sequence[Note], what: str, suffix: str) -> float | None:
+def _when(notes: Sequence[Milestone], what: str, suffix: str) -> float | None:
     found = (note.at for note in notes if note.what == what and note.key.endswith(suffix))
     return next(found, None)
 
@@ -183,7 +183,9 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         deployed = stack.enter_context(open_deployment(servers, Random(1)))
         variables = {**deployed.direct, "SCRATCH_ROOT": str(conditions.folder)}
         consumers = {
-            route.name: stack.enter_context(apart(noting, variables, route.name))
+            route.name: stack.enter_context(
+                worker_process(observed_consumer, variables, route.name)
+            )
             for route in deployed.routes
         }
         site = _Site(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.bench.benchmark import Benchmark
-from tests.bench.rounds import Findings, Ratio, Spread
+from tests.bench.measurement import Findings, Ratio, Spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from tests.bench.benchmark import (
     Sample,
 )
 from tests.bench.gpu import busy
+from tests.bench.opus_clips import SpeechSample, opus_clips, opus_recording
 from tests.bench.speech_limit import Limit
 from tests.bench.speech_peers import BATCH, Peers, Texts
-from tests.bench.spoken import SpeechSample, spoken_clips, spoken_recording
 from tests.bench.word_errors import compare_words
 
 #: Recordings that are heard together (``TRANSCRIBE_GROUP``'s default).
@@ -141,7 +141,7 @@ def _beside_peers(
 
 @contextmanager
 def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    clips = spoken_clips(conditions.scaled(200))
+    clips = opus_clips(conditions.scaled(200))
     ours = _Ours(clips, conditions)
     windows = [
         (number, clips[number].samples, segment.start, segment.end)
@@ -174,7 +174,7 @@ SPEECH_SHORT = Benchmark(
     "200 clips of 2 to 15 s, beside WhisperX and faster-whisper",
     partial(
         _beside_peers,
-        lambda conditions: spoken_clips(conditions.scaled(200)),
+        lambda conditions: opus_clips(conditions.scaled(200)),
         {"cpu": 1.5, "cuda": 4.0},
     ),
 )
@@ -183,7 +183,7 @@ SPEECH_LONG = Benchmark(
     "a recording of 1 h, beside the same",
     partial(
         _beside_peers,
-        lambda conditions: [spoken_recording(3600 * conditions.scale)],
+        lambda conditions: [opus_recording(3600 * conditions.scale)],
         {"cpu": 1.0, "cuda": 1.0},
     ),
 )

@@ -15,7 +15,7 @@ from consumers.errors import ConfigurationError
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
-from tests.bench.spoken import SpeechSample
+from tests.bench.opus_clips import SpeechSample
 from tests.harness.servers.process import require
 
 #: What is said in each clip.

@@ -35,7 +35,7 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.listed import Shape, listing_server
+from tests.bench.listing_server import Shape, listing_server
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.postgres import PostgresServer, postgres
 

@@ -10,7 +10,6 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal
 
-from tests.bench.apart import Apart, apart
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -20,10 +19,17 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.by_hand import PREFIX, ffmpeg_script, place_by_hand, pydub_script
 from tests.bench.codec import codec_alone
-from tests.bench.sound import long_recording, spoken_clips
-from tests.bench.unpacking import Heard, UnpackServers, place_of_ours, site, unpacker
+from tests.bench.mp3_clips import mp3_clips, mp3_recording
+from tests.bench.scripts import PREFIX, ffmpeg_script, pydub_script, script_ordinal
+from tests.bench.unpack_servers import (
+    StoredAudio,
+    UnpackServers,
+    open_unpack_servers,
+    own_ordinal,
+    unpacker,
+)
+from tests.bench.worker_process import WorkerProcess, worker_process
 from tests.harness.servers.process import require
 
 OURS, FFMPEG, PYDUB = "dropscribe", "ffmpeg script", "pydub script"
@@ -41,14 +47,18 @@ _INSTALL = "apt-get install --no-install-recommends ffmpeg"
 
 
 def _case(
-    name: str, site: UnpackServers, worker: Apart, archive: str, listen: Callable[[], Heard]
+    name: str,
+    servers: UnpackServers,
+    worker: WorkerProcess,
+    archive: str,
+    listen: Callable[[], StoredAudio],
 ) -> Case:
     """Time one way to unpack an archive; what it made is looked at, and removed."""
 
     def run() -> Sample:
         done = worker.do(archive)
         sample = Sample(done.seconds, done.facts, listen())
-        site.clear()
+        servers.clear()
         return sample
 
     return Case(name, run)
@@ -57,26 +67,26 @@ def _case(
 class _Cases:
     """Makes cases, with a process for each, that end with a stack."""
 
-    def __init__(self, site: UnpackServers, stack: ExitStack) -> None:
-        self._site = site
+    def __init__(self, servers: UnpackServers, stack: ExitStack) -> None:
+        self._servers = servers
         self._stack = stack
 
     def ours(self, name: str, archive: str) -> Case:
-        worker = self._stack.enter_context(apart(unpacker, self._site.variables))
-        return _case(name, self._site, worker, archive, self._listen("processed/", place_of_ours))
+        worker = self._stack.enter_context(worker_process(unpacker, self._servers.variables))
+        return _case(name, self._servers, worker, archive, self._listen("processed/", own_ordinal))
 
     def ffmpeg(self, archive: str) -> Case:
-        worker = self._stack.enter_context(apart(ffmpeg_script, self._site.variables))
-        listen = self._listen(f"{PREFIX}/ffmpeg/", place_by_hand)
-        return _case(FFMPEG, self._site, worker, archive, listen)
+        worker = self._stack.enter_context(worker_process(ffmpeg_script, self._servers.variables))
+        listen = self._listen(f"{PREFIX}/ffmpeg/", script_ordinal)
+        return _case(FFMPEG, self._servers, worker, archive, listen)
 
     def pydub(self, archive: str) -> Case:
-        worker = self._stack.enter_context(apart(pydub_script, self._site.variables))
-        listen = self._listen(f"{PREFIX}/pydub/", place_by_hand)
-        return _case(PYDUB, self._site, worker, archive, listen)
+        worker = self._stack.enter_context(worker_process(pydub_script, self._servers.variables))
+        listen = self._listen(f"{PREFIX}/pydub/", script_ordinal)
+        return _case(PYDUB, self._servers, worker, archive, listen)
 
     def codec(self, folder: Path) -> Case:
-        worker = self._stack.enter_context(apart(codec_alone, folder))
+        worker = self._stack.enter_context(worker_process(codec_alone, folder))
 
         def run() -> Sample:
             done = worker.do("")
@@ -84,17 +94,17 @@ class _Cases:
 
         return Case(_CODEC, run)
 
-    def _listen(self, prefix: str, place: Callable[[str], int]) -> Callable[[], Heard]:
-        return lambda: self._site.listen(prefix, place)
+    def _listen(self, prefix: str, place: Callable[[str], int]) -> Callable[[], StoredAudio]:
+        return lambda: self._servers.listen(prefix, place)
 
 
 @contextmanager
 def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     count = conditions.scaled(2000)
-    with site(conditions.folder) as at, ExitStack() as stack:
-        archive = _stored(at, conditions.folder, "short", _clips(count), "gz")
-        cases = _Cases(at, stack)
+    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
+        archive = _stored(servers, conditions.folder, "short", _clips(count), "gz")
+        cases = _Cases(servers, stack)
         yield PreparedBenchmark(
             "s",
             [cases.ours(OURS, archive), cases.ffmpeg(archive), cases.pydub(archive)],
@@ -107,12 +117,12 @@ def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
 @contextmanager
 def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
-    recordings = [long_recording(3600 * conditions.scale)] * 8
-    with site(conditions.folder) as at, ExitStack() as stack:
-        archive = _stored(at, conditions.folder, "long", recordings)
+    recordings = [mp3_recording(3600 * conditions.scale)] * 8
+    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
+        archive = _stored(servers, conditions.folder, "long", recordings)
         clips = _clips(max(50, conditions.scaled(400)))
-        short = _stored(at, conditions.folder, "short", clips, "gz")
-        cases = _Cases(at, stack)
+        short = _stored(servers, conditions.folder, "short", clips, "gz")
+        cases = _Cases(servers, stack)
         yield PreparedBenchmark(
             "s",
             [
@@ -138,9 +148,9 @@ def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     folder.mkdir()
     for number, clip in enumerate(clips):
         (folder / f"{number:06}.mp3").write_bytes(clip)
-    with site(conditions.folder) as at, ExitStack() as stack:
-        archive = _stored(at, conditions.folder, "short", clips, "gz")
-        cases = _Cases(at, stack)
+    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
+        archive = _stored(servers, conditions.folder, "short", clips, "gz")
+        cases = _Cases(servers, stack)
         yield PreparedBenchmark(
             "s",
             [cases.ours(OURS, archive), cases.codec(folder)],
@@ -152,12 +162,12 @@ def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
 
 def _clips(count: int) -> Iterable[bytes]:
     """Give so many clips."""
-    distinct = [clip.mp3 for clip in spoken_clips(min(count, _DISTINCT))]
+    distinct = [clip.mp3 for clip in mp3_clips(min(count, _DISTINCT))]
     return islice(cycle(distinct), count)
 
 
 def _stored(
-    site: UnpackServers,
+    servers: UnpackServers,
     folder: Path,
     name: str,
     recordings: Iterable[bytes],
@@ -168,7 +178,7 @@ def _stored(
     path = folder / "packed"
     with path.open("wb") as file:
         pack(file, recordings, kind)
-    site.put(key, path)
+    servers.put(key, path)
     path.unlink()
     return key
 
@@ -186,10 +196,10 @@ def pack(
 
 def _agreement(
     count: int, names: Sequence[str]
-) -> Callable[[Mapping[str, Heard]], Mapping[str, float]]:
+) -> Callable[[Mapping[str, StoredAudio]], Mapping[str, float]]:
     """Say how what was made of an archive is compared."""
 
-    def agree(heard: Mapping[str, Heard]) -> Mapping[str, float]:
+    def agree(heard: Mapping[str, StoredAudio]) -> Mapping[str, float]:
         for name in names:
             if heard[name].count != count:
                 raise DisagreementError(f"{name} made {heard[name].count} of {count} recordings")

@@ -28,7 +28,7 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.prompted import Prompted, prompted_recordings
+from tests.bench.prompts import PromptRecording, prompt_recordings
 from tests.bench.speech import threads
 
 _ASTERISK = Path("/usr/share/asterisk")
@@ -41,7 +41,7 @@ _OURS, _NEAR = "dropscribe", "windows as WhisperX's"
 
 @contextmanager
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    recordings = prompted_recordings(_ASTERISK, min(1.0, conditions.scale))
+    recordings = prompt_recordings(_ASTERISK, min(1.0, conditions.scale))
     libraries = import_libraries()
     engine = Engine.chosen(conditions.device, None, threads(), libraries)
     weights = find_whisper(PACKAGED, conditions.folder)
@@ -66,20 +66,22 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         )
 
 
-def _find(detector: VoiceDetector, recordings: Sequence[Prompted]) -> Sample:
+def _find(detector: VoiceDetector, recordings: Sequence[PromptRecording]) -> Sample:
     begin = time.perf_counter()
     found = detector.find_speech([recording.samples for recording in recordings])
     seconds = time.perf_counter() - begin
     return Sample(seconds, {"speech missed, s": _missed(recordings, found)}, found)
 
 
-def _missed(recordings: Sequence[Prompted], found: Sequence[Sequence[Stretch]]) -> float:
+def _missed(recordings: Sequence[PromptRecording], found: Sequence[Sequence[Stretch]]) -> float:
     return sum(
         recording.missed(stretches) for recording, stretches in zip(recordings, found, strict=True)
     )
 
 
-def _agree(recordings: Sequence[Prompted], outputs: Mapping[str, Any]) -> Mapping[str, float]:
+def _agree(
+    recordings: Sequence[PromptRecording], outputs: Mapping[str, Any]
+) -> Mapping[str, float]:
     """Make sure that hardly more speech is missed than with WhisperX's windows."""
     spoken = sum(recording.spoken for recording in recordings)
     ours, near = (_missed(recordings, outputs[name]) for name in (_OURS, _NEAR))

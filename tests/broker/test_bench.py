@@ -7,12 +7,12 @@ from pathlib import Path
 
 from events.notification import decode
 from tests.bench.benchmark import Conditions
+from tests.bench.consumption.messages import store_messages
 from tests.bench.events import EVENTS
-from tests.bench.taking.letters import plain
 
 
 def test_what_is_sent_is_what_a_store_sends() -> None:
-    events = [event for letter in plain(3) for event in decode(letter.body)]
+    events = [event for letter in store_messages(3) for event in decode(letter.body)]
     assert [event.key.rpartition("-")[2] for event in events] == [
         "0000000.opus",
         "0000001.opus",

@@ -22,7 +22,7 @@ from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import open_deployment
-from tests.harness.deployment.servers import Servers, StoreKind, open_servers
+from tests.harness.deployment.servers import RealServers, StoreChoice, open_servers
 
 #: Seconds. Ceph announces objects to a new topic after half a minute at most.
 _PATIENCE = 120.0
@@ -63,19 +63,19 @@ class DeployedPipeline:
 
 
 @pytest.fixture(scope="session")
-def servers(store_kind: StoreKind) -> Iterator[Servers]:
+def servers(store_kind: StoreChoice) -> Iterator[RealServers]:
     with open_servers(store_kind) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def deploy(servers: Servers) -> Callable[[], dict[str, str]]:
+def deploy(servers: RealServers) -> Callable[[], dict[str, str]]:
     """Give settings of a new deployment."""
     return servers.new_settings
 
 
 @pytest.fixture
-def variables(servers: Servers) -> dict[str, str]:
+def variables(servers: RealServers) -> dict[str, str]:
     """Settings of this test's own deployment, which is not bootstrapped."""
     return servers.new_settings()
 
@@ -88,7 +88,7 @@ def policy() -> str | None:
 
 @pytest.fixture(scope="module")
 def place(
-    servers: Servers, policy: str | None, tmp_path_factory: pytest.TempPathFactory
+    servers: RealServers, policy: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeployedPipeline]:
     """The module's deployment, with a consumer of each route."""
     with (

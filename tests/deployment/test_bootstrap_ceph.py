@@ -26,7 +26,7 @@ from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import STORE_ROLES, read_broker_address
 from tests.contracts.loop import eventually
-from tests.harness.deployment.servers import Servers
+from tests.harness.deployment.servers import RealServers
 from tests.harness.servers.ceph import CephGateway, ceph
 
 pytestmark = pytest.mark.store("ceph")
@@ -238,7 +238,7 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
 
 
 @pytest.fixture(scope="module")
-def principals(servers: Servers) -> dict[str, tuple[str, str]]:
+def principals(servers: RealServers) -> dict[str, tuple[str, str]]:
     """A user for each role, with the user's keys."""
     gateway = servers.store
     assert isinstance(gateway, CephGateway)

@@ -6,11 +6,11 @@ import pytest
 
 from consumers.store import Store
 from tests.contracts.store import StoreContract, new_bucket
-from tests.harness.deployment.servers import Servers
+from tests.harness.deployment.servers import RealServers
 
 
 @pytest.fixture(scope="module")
-def store(servers: Servers) -> Store:
+def store(servers: RealServers) -> Store:
     return new_bucket(servers.store.settings)
 
 

@@ -13,12 +13,12 @@ from events.keys import BatchId
 from ops.wiring.log import quiet_log
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import Deployment, open_deployment
-from tests.harness.deployment.servers import StoreKind, open_servers
+from tests.harness.deployment.servers import StoreChoice, open_servers
 from tests.soak.drain import sweep
 
 
 @pytest.fixture(scope="session")
-def deployed(store_kind: StoreKind) -> Iterator[Deployment]:
+def deployed(store_kind: StoreChoice) -> Iterator[Deployment]:
     """A deployment on servers of its own, which tests kill and restart."""
     with open_servers(store_kind) as servers, open_deployment(servers, Random(1)) as running:
         yield running

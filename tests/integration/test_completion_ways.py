@@ -11,16 +11,22 @@ import pytest
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import Pool
 from events.keys import AudioId
-from tests.bench.finishing import Counted, Counter, Ours, Way, finish_unmeasured
+from tests.bench.completion_methods import (
+    CompletionMethod,
+    CountCompletion,
+    CounterCompletion,
+    OwnCompletion,
+    finish_unmeasured,
+)
 from tests.integration.test_completion import converted, registered
 
 WORKERS, RECORDINGS = 8, 64
 
 
-@pytest.mark.parametrize("make", [Ours, Counted, Counter])
+@pytest.mark.parametrize("make", [OwnCompletion, CountCompletion, CounterCompletion])
 @pytest.mark.parametrize("skipped", [0, 40])
 def test_a_batch_is_completed_by_whoever_finishes_its_last_recording(
-    database: BatchRepository, make: Callable[[Pool], Way], skipped: int
+    database: BatchRepository, make: Callable[[Pool], CompletionMethod], skipped: int
 ) -> None:
     batch = registered(database)
     audios = [AudioId(batch, ordinal) for ordinal in range(RECORDINGS)]
@@ -43,7 +49,7 @@ def test_a_batch_is_completed_by_whoever_finishes_its_last_recording(
     with ThreadPoolExecutor(WORKERS) as executor:
         list(executor.map(work, range(WORKERS)))
     # Ours is announced by each who looks before that is on record.
-    assert way.completions == 1 or (make is Ours and way.completions > 1)
+    assert way.completions == 1 or (make is OwnCompletion and way.completions > 1)
     row = database.batch(batch)
     assert row is not None
     assert row.completed_at is not None

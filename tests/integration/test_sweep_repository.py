@@ -11,7 +11,7 @@ import pytest
 from consumers.database.migrate import migrate
 from consumers.database.pool import Pool, open_pool
 from consumers.database.sweep import DEFAULT_AGES, SweepRepository
-from tests.bench.listed import Shape
+from tests.bench.listing_server import Shape
 
 #: Many times as many rows as a page has.
 SHAPE = Shape(batches=60, recordings=500)

@@ -22,7 +22,7 @@ from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Wa
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
 from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
-from tests.bench.spoken import spoken_recording
+from tests.bench.opus_clips import opus_recording
 
 # Words wrong of words said: one slip in all of the sample.
 WORD_ERRORS = 0.05
@@ -74,7 +74,7 @@ def test_the_samples_words_are_recognised(
 
 def test_of_a_window_nothing_is_left_out(recogniser: Recogniser) -> None:
     # Of its five sentences, tiny.en by itself leaves out three, and is sure of the others.
-    spoken = spoken_recording(27.0)
+    spoken = opus_recording(27.0)
 
     (heard,) = transcripts(recogniser.transcribe([Waveform("a", spoken.samples)]))
 

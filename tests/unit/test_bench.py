@@ -21,8 +21,8 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
+from tests.bench.measurement import Findings, Spread, measure
 from tests.bench.report import BenchmarkReport
-from tests.bench.rounds import Findings, Spread, measure
 
 
 def ignored(_: str) -> None:

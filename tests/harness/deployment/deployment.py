@@ -15,7 +15,7 @@ from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.batches import POLICY
 from tests.harness.deployment.ends import record_ends
-from tests.harness.deployment.servers import Servers
+from tests.harness.deployment.servers import RealServers
 from tests.harness.faults.database_relay import DatabaseRelay
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import StoreProxy
@@ -37,7 +37,7 @@ class Deployment:
         consuming: The consumers' settings, which reach the relays.
     """
 
-    servers: Servers
+    servers: RealServers
     to_broker: Relay
     to_store: StoreProxy
     to_database: DatabaseRelay
@@ -77,7 +77,7 @@ class Deployment:
 
 @contextmanager
 def open_deployment(
-    servers: Servers, chance: Random, *, policy: str | None = POLICY
+    servers: RealServers, chance: Random, *, policy: str | None = POLICY
 ) -> Iterator[Deployment]:
     """Bootstrap a deployment on servers, and run its relays while the block runs.
 

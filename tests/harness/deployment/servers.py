@@ -15,13 +15,13 @@ from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.harness.servers.store import StoreServer
 
-StoreKind = Literal["ceph", "minio"]
+StoreChoice = Literal["ceph", "minio"]
 
-STORE_KINDS: tuple[StoreKind, ...] = get_args(StoreKind)
+STORE_CHOICES: tuple[StoreChoice, ...] = get_args(StoreChoice)
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class RealServers:
     """Running servers, which several deployments can share."""
 
     store: StoreServer
@@ -43,13 +43,13 @@ class Servers:
         }
 
 
-def open_store(kind: StoreKind) -> AbstractContextManager[StoreServer]:
+def open_store(kind: StoreChoice) -> AbstractContextManager[StoreServer]:
     """Run a store; `minio` looks for its program by this process's environment."""
     return minio(os.environ) if kind == "minio" else ceph()
 
 
 @contextmanager
-def open_servers(kind: StoreKind = "ceph") -> Iterator[Servers]:
+def open_servers(kind: StoreChoice = "ceph") -> Iterator[RealServers]:
     """Run the servers for as long as the block runs.
 
     Raises:
@@ -58,4 +58,4 @@ def open_servers(kind: StoreKind = "ceph") -> Iterator[Servers]:
     """
     # The store first: its program is the one that may be missing.
     with open_store(kind) as store, rabbitmq() as node, postgres() as database:
-        yield Servers(store, node, database)
+        yield RealServers(store, node, database)

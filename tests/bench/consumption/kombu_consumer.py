@@ -9,15 +9,15 @@ from typing import Any
 
 from kombu import Connection, Consumer, Queue
 
-from tests.bench.taking.letters import key_in
-from tests.bench.taking.tally import DeliveryCounter, Taken
+from tests.bench.consumption.counter import Consumed, DeliveryCounter
+from tests.bench.consumption.messages import key_in
 
 
 @contextmanager
-def bare(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+def kombu_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
     """Make a loop that takes as many messages as it is told to."""
 
-    def take(count: str) -> Taken:
+    def take(count: str) -> Consumed:
         tally = DeliveryCounter(int(count))
 
         def on_message(message: Any) -> None:

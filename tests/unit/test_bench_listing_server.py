@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from events.keys import ARCHIVES, PROCESSED, ArchiveKey, BatchKey, RecordingKey, parse_key
-from tests.bench.listed import Shape, listing_server
+from tests.bench.listing_server import Shape, listing_server
 
 #: 2,009 objects: a page ends between the two of a recording.
 SHAPE = Shape(batches=3, recordings=333)

@@ -20,7 +20,7 @@ import psutil
 from consumers.errors import ConfigurationError
 
 #: Makes, for as long as a block runs, what does the work; both are found by their names there.
-Make = Callable[..., AbstractContextManager[Callable[[str], Any]]]
+OpenWorker = Callable[..., AbstractContextManager[Callable[[str], Any]]]
 
 #: Seconds between two looks at the memory.
 _LOOK = 0.1
@@ -29,7 +29,7 @@ _MEGABYTE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class TaskResult:
     """A piece of work that was done.
 
     Attributes:
@@ -50,14 +50,14 @@ class Done:
         return {"CPU s": self.cpu_seconds, "peak MB": self.peak_megabytes}
 
 
-class Apart:
+class WorkerProcess:
     """The process."""
 
     def __init__(self, process: subprocess.Popen[bytes], ours: Connection) -> None:
         self._process = psutil.Process(process.pid)
         self._ours = ours
 
-    def do(self, task: str) -> Done:
+    def do(self, task: str) -> TaskResult:
         """Have a piece of work done.
 
         Raises:
@@ -68,7 +68,7 @@ class Apart:
             self._ours.send(task)
             result = self._hear()
         seconds = time.perf_counter() - begin
-        return Done(result, seconds, _cpu_seconds(self._process) - cpu, peak() / _MEGABYTE)
+        return TaskResult(result, seconds, _cpu_seconds(self._process) - cpu, peak() / _MEGABYTE)
 
     def ready(self) -> None:
         """Wait until it can begin.
@@ -89,19 +89,19 @@ class Apart:
 
 
 @contextmanager
-def apart(make: Make, *arguments: object) -> Iterator[Apart]:
+def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProcess]:
     """Start a process that makes what works; it is killed with the block, children and all.
 
     Raises:
         ConfigurationError: It can't begin.
     """
     ours, theirs = Pipe()
-    argv = [sys.executable, "-m", "tests.bench.apart", str(theirs.fileno())]
+    argv = [sys.executable, "-m", "tests.bench.worker_process", str(theirs.fileno())]
     process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     try:
         theirs.close()
         ours.send((make, arguments))
-        started = Apart(process, ours)
+        started = WorkerProcess(process, ours)
         started.ready()
         yield started
     finally:

@@ -19,13 +19,13 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
 from consumers.network.aws import make_client
 
-#: Under which the results go: ``by-hand/{way}/{member's name}.opus``.
-PREFIX = "by-hand"
+#: Under which the results go: ``scripts/{way}/{member's name}.opus``.
+PREFIX = "scripts"
 
 Convert = Callable[[Sequence[Path]], None]
 
 
-def place_by_hand(key: str) -> int:
+def script_ordinal(key: str) -> int:
     """Give the place in its archive of a result: members' names are numbers."""
     return int(key.rpartition("/")[2].partition(".")[0])
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.broker.topology import QueueSpec
-from tests.bench.taking.letters import RawMessage, key_in, notifications
-from tests.bench.taking.tally import DeliveryCounter, Taken
+from tests.bench.consumption.counter import Consumed, DeliveryCounter
+from tests.bench.consumption.messages import RawMessage, key_in, notifications
 
 _ACTOR = "nothing"
 
@@ -22,7 +22,7 @@ def dramatiq_queue(name: str) -> QueueSpec:
     return QueueSpec(name, {**dead, "x-queue-type": "quorum"})
 
 
-def dramatiq_letters(queue: str, count: int) -> Iterator[RawMessage]:
+def dramatiq_messages(queue: str, count: int) -> Iterator[RawMessage]:
     """Give notifications as the arguments of dramatiq's messages."""
     from dramatiq import Message  # noqa: PLC0415
 
@@ -31,12 +31,12 @@ def dramatiq_letters(queue: str, count: int) -> Iterator[RawMessage]:
 
 
 @contextmanager
-def with_dramatiq(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+def dramatiq_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
     """Make a worker with one thread, as the others have, and dramatiq's own middleware."""
     # Read when dramatiq is imported.
     os.environ["dramatiq_queue_prefetch"] = str(prefetch)  # noqa: SIM112
 
-    def take(count: str) -> Taken:
+    def take(count: str) -> Consumed:
         from dramatiq import Worker, actor  # noqa: PLC0415
 
         full = threading.Event()

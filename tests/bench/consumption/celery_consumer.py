@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from tests.bench.taking.letters import RawMessage, key_in, notifications
-from tests.bench.taking.tally import DeliveryCounter, Taken
+from tests.bench.consumption.counter import Consumed, DeliveryCounter
+from tests.bench.consumption.messages import RawMessage, key_in, notifications
 
 _TASK = "nothing"
 
 
-def celery_letters(count: int) -> Iterator[RawMessage]:
+def celery_messages(count: int) -> Iterator[RawMessage]:
     """Give notifications as the arguments of Celery's messages (protocol 2)."""
     from celery import Celery  # noqa: PLC0415
 
@@ -35,13 +35,13 @@ def celery_letters(count: int) -> Iterator[RawMessage]:
 
 
 @contextmanager
-def with_celery(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Taken]]:
+def celery_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
     """Make a worker without what an only worker can do without: gossip, mingling, events.
 
     Its pool ``solo`` is the fastest where tasks take no time, as it hands nothing over.
     """
 
-    def take(count: str) -> Taken:
+    def take(count: str) -> Consumed:
         from celery.platforms import SecurityWarning  # noqa: PLC0415
         from celery.worker import state  # noqa: PLC0415
 

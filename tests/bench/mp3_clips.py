@@ -45,7 +45,7 @@ def require_speech() -> None:
     require(["espeak-ng"], "apt-get install --no-install-recommends espeak-ng")
 
 
-def spoken_clips(count: int) -> list[Mp3Clip]:
+def mp3_clips(count: int) -> list[Mp3Clip]:
     """Make clips of 5 to 15 seconds, each with words of its own.
 
     Raises:
@@ -55,7 +55,7 @@ def spoken_clips(count: int) -> list[Mp3Clip]:
     return [_clip(random.Random(number)) for number in range(count)]
 
 
-def long_recording(seconds: float) -> bytes:
+def mp3_recording(seconds: float) -> bytes:
     """Make one MP3 file of at least so many seconds.
 
     Raises:

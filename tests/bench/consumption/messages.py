@@ -13,7 +13,7 @@ import amqp
 
 from consumers.errors import TransientError
 from events.keys import AudioId, BatchId
-from tests.bench.channel import open_channel
+from tests.bench.amqp_channel import open_channel
 
 #: Seconds that a queue gets to show all that was put into it.
 _PATIENCE = 60.0
@@ -35,7 +35,7 @@ class RawMessage:
 
 
 #: Makes them, anew for each round.
-Letters = Callable[[], Iterable[RawMessage]]
+MakeMessages = Callable[[], Iterable[RawMessage]]
 
 
 def notifications(count: int) -> Iterator[dict[str, Any]]:
@@ -84,7 +84,7 @@ def _record(key: str, number: int) -> dict[str, Any]:
     }
 
 
-def plain(count: int) -> Iterator[RawMessage]:
+def store_messages(count: int) -> Iterator[RawMessage]:
     """Give notifications as the store itself sends them."""
     return (RawMessage(json.dumps(each)) for each in notifications(count))
 
@@ -95,7 +95,7 @@ def key_in(notification: dict[str, Any]) -> str:
     return key
 
 
-class Postbox:
+class MessageQueues:
     """A virtual host's queues, from outside.
 
     Args:

@@ -23,7 +23,7 @@ from tests.harness.deployment.consumer import immortal
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Milestone:
     """What happened when.
 
     Attributes:
@@ -37,7 +37,7 @@ class Note:
     at: float
 
 
-Write = Callable[[Note], None]
+Write = Callable[[Milestone], None]
 
 
 class _NotingStore(Store):
@@ -53,9 +53,9 @@ class _NotingStore(Store):
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        self._note(Note("sent", key, time.monotonic()))
+        self._note(Milestone("sent", key, time.monotonic()))
         super().write(key, content, content_type=content_type, metadata=metadata)
-        self._note(Note("stored", key, time.monotonic()))
+        self._note(Milestone("stored", key, time.monotonic()))
 
 
 class _NotingHandler:
@@ -67,19 +67,21 @@ class _NotingHandler:
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         for event in events:
-            self._note(Note("handed", event.key, time.monotonic()))
+            self._note(Milestone("handed", event.key, time.monotonic()))
         return self._handler.handle(events)
 
 
 @contextmanager
-def noting(variables: Mapping[str, str], route: str) -> Iterator[Callable[[str], list[Note]]]:
+def observed_consumer(
+    variables: Mapping[str, str], route: str
+) -> Iterator[Callable[[str], list[Milestone]]]:
     """Consume a route, as ``dropscribe consume`` does but without models; asked, give the notes.
 
     Args:
         variables: The settings.
         route: Its name.
     """
-    notes: list[Note] = []
+    notes: list[Milestone] = []
     adapters = replace(
         immortal(),
         store=lambda *told: _NotingStore(make_store(*told), notes.append),
@@ -87,7 +89,7 @@ def noting(variables: Mapping[str, str], route: str) -> Iterator[Callable[[str],
     )
     stop = Stop()
 
-    def give(prefix: str) -> list[Note]:
+    def give(prefix: str) -> list[Milestone]:
         return [note for note in tuple(notes) if note.key.startswith(prefix)]
 
     with (

@@ -49,7 +49,7 @@ _QUIETEST = 10**-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prompted:
+class PromptRecording:
     """A recording.
 
     Attributes:
@@ -74,7 +74,7 @@ class Prompted:
         return float((self.is_speech & ~found).sum()) / 10
 
 
-def prompted_recordings(root: Path, share: float) -> list[Prompted]:
+def prompt_recordings(root: Path, share: float) -> list[PromptRecording]:
     """Make recordings of five minutes of a share of the prompts; always the same.
 
     Args:
@@ -96,7 +96,7 @@ def prompted_recordings(root: Path, share: float) -> list[Prompted]:
     behind = {"hiss": hiss, "music": music}
     chosen = dice.sample(paths, max(1, round(share * len(paths))))
     return [
-        Prompted(_mixed(samples, is_speech, behind[kind], decibels), is_speech)
+        PromptRecording(_mixed(samples, is_speech, behind[kind], decibels), is_speech)
         for (samples, is_speech), (kind, decibels) in zip(
             _joined(chosen, dice), cycle(_BEHIND), strict=False
         )

@@ -35,7 +35,7 @@ _LISTENED = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class StoredAudio:
     """What lies in the bucket after a run.
 
     Attributes:
@@ -68,12 +68,12 @@ class UnpackServers:
         """Make it as it was, with the archives alone."""
         with psycopg.connect(self.variables["DATABASE_URL"], autocommit=True) as connection:
             connection.execute("TRUNCATE batches CASCADE")
-        for prefix in ("processed/", "by-hand/"):
+        for prefix in ("processed/", "scripts/"):
             for page in self.store.pages(prefix):
                 keys = [{"Key": listed.key} for listed in page]
                 self.client.delete_objects(Bucket=_BUCKET, Delete={"Objects": keys})
 
-    def listen(self, prefix: str, ordinal: Callable[[str], int]) -> Heard:
+    def listen(self, prefix: str, ordinal: Callable[[str], int]) -> StoredAudio:
         """Count the Opus objects under a prefix, and decode some of them.
 
         Args:
@@ -83,7 +83,7 @@ class UnpackServers:
         keys = [key for key in self.store.keys(prefix) if key.endswith(".opus")]
         by_place = {ordinal(key): key for key in keys}
         chosen = sorted(by_place)[:: max(1, len(keys) // _LISTENED)]
-        return Heard(len(keys), {place: self._sound(by_place[place]) for place in chosen})
+        return StoredAudio(len(keys), {place: self._sound(by_place[place]) for place in chosen})
 
     def _sound(self, key: str) -> tuple[float, float]:
         import io  # noqa: PLC0415
@@ -95,7 +95,7 @@ class UnpackServers:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[UnpackServers]:
+def open_unpack_servers(folder: Path) -> Iterator[UnpackServers]:
     """Run the servers for as long as the block runs.
 
     Args:
@@ -124,7 +124,7 @@ def site(folder: Path) -> Iterator[UnpackServers]:
         yield UnpackServers(variables, make_store(Environment(variables)), client)
 
 
-def place_of_ours(key: str) -> int:
+def own_ordinal(key: str) -> int:
     """Give the place in its archive of one of our objects."""
     return AudioId.parse(key.rpartition("/")[2].removesuffix(".opus")).ordinal
 
@@ -141,7 +141,9 @@ def unpacker(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def beginner(variables: Mapping[str, str], small: str) -> Iterator[Callable[[str], None]]:
+def first_object_unpacker(
+    variables: Mapping[str, str], small: str
+) -> Iterator[Callable[[str], None]]:
     """Make what unpacks an archive until its first object is stored, and then waits to be killed.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Consumed:
     """What a consumer did.
 
     Attributes:
@@ -53,6 +53,6 @@ class DeliveryCounter:
         return self._count >= self._expected
 
     @property
-    def taken(self) -> Taken:
+    def taken(self) -> Consumed:
         """Sum up."""
-        return Taken(self._count, len(self._keys), self._end - self._begin)
+        return Consumed(self._count, len(self._keys), self._end - self._begin)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from consumers.audio.decode import decode_opus
 from consumers.speech.recogniser import SAMPLE_RATE
 from ops.sample.make_sample import speak
-from tests.bench.sound import require_speech
+from tests.bench.mp3_clips import require_speech
 
 #: Words of a clip: espeak-ng takes 2 to 15 seconds for so many.
 _WORDS = (5, 34)
@@ -55,7 +55,7 @@ class SpeechSample:
         return len(self.samples) / SAMPLE_RATE
 
 
-def spoken_clips(count: int) -> list[SpeechSample]:
+def opus_clips(count: int) -> list[SpeechSample]:
     """Make clips of 2 to 15 seconds, each with words of its own; always the same.
 
     Raises:
@@ -65,7 +65,7 @@ def spoken_clips(count: int) -> list[SpeechSample]:
     return [_clip(random.Random(number), f"clip-{number:03}") for number in range(count)]
 
 
-def spoken_recording(seconds: float) -> SpeechSample:
+def opus_recording(seconds: float) -> SpeechSample:
     """Make one recording of at least so many seconds: clips with pauses between them.
 
     Raises:

@@ -9,11 +9,11 @@ import pytest
 
 from consumers.errors import ConfigurationError
 from consumers.speech.recogniser import SAMPLE_RATE
-from tests.bench.prompted import Prompted, prompted_recordings
+from tests.bench.prompts import PromptRecording, prompt_recordings
 
 
-def recording(is_speech: list[bool]) -> Prompted:
-    return Prompted(np.zeros(0, np.float32), np.array(is_speech))
+def recording(is_speech: list[bool]) -> PromptRecording:
+    return PromptRecording(np.zeros(0, np.float32), np.array(is_speech))
 
 
 def test_speech_in_no_stretch_is_missed() -> None:
@@ -27,7 +27,7 @@ def test_speech_in_no_stretch_is_missed() -> None:
 
 def test_without_the_prompts_it_says_how_to_install_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"apt-get install .*asterisk-core-sounds-en-g722"):
-        prompted_recordings(tmp_path, 1.0)
+        prompt_recordings(tmp_path, 1.0)
 
 
 def test_prompts_come_with_pauses_and_something_behind_them(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_prompts_come_with_pauses_and_something_behind_them(tmp_path: Path) -> N
         path.parent.mkdir(parents=True)
         path.write_bytes(np.random.default_rng(len(folder)).bytes(16_000))
 
-    (made,) = prompted_recordings(tmp_path, 1.0)
+    (made,) = prompt_recordings(tmp_path, 1.0)
 
     assert len(made.samples) == len(made.is_speech) * SAMPLE_RATE // 10
     assert made.spoken == pytest.approx(5 * 2.0, abs=1.0)

@@ -16,7 +16,7 @@ from ops.wiring.adapters import open_inbox
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.settings import LoopSettings
-from tests.bench.taking.tally import DeliveryCounter, Taken
+from tests.bench.consumption.counter import Consumed, DeliveryCounter
 
 
 class Idle:
@@ -37,9 +37,9 @@ class Idle:
 
 
 @contextmanager
-def ours(
+def dropscribe_consumer(
     variables: Mapping[str, str], route: str, group: int, log: Path
-) -> Iterator[Callable[[str], Taken]]:
+) -> Iterator[Callable[[str], Consumed]]:
     """Make a consumer with its log lines, which go to a file, and its figures.
 
     Args:
@@ -50,7 +50,7 @@ def ours(
     """
     environment, whose = Environment(variables), route_named(route)
 
-    def take(count: str) -> Taken:
+    def take(count: str) -> Consumed:
         stop = Stop()
         tally = DeliveryCounter(int(count), stop.asked.set)
         with log.open("a") as file:

@@ -35,7 +35,7 @@ _CLOSE_COUNTED: LiteralString = """
 """
 
 
-class Way(Protocol):
+class CompletionMethod(Protocol):
     """One way to do it."""
 
     @property
@@ -46,7 +46,7 @@ class Way(Protocol):
         """Put a recording's transcript on record, and complete its batch if it is the last."""
 
 
-class Shelf(Store):
+class KeyRecorder(Store):
     """A bucket that keeps in mind what is written to it; the store is no part of the figures."""
 
     def __init__(self) -> None:
@@ -62,12 +62,12 @@ class Shelf(Store):
         self.written.append(key)
 
 
-class Ours:
+class OwnCompletion:
     """As the consumers do it."""
 
     def __init__(self, pool: Pool) -> None:
         self._database = BatchRepository(pool)
-        self._shelf = Shelf()
+        self._shelf = KeyRecorder()
         self._completion = Completion(self._shelf, self._database, _silent())
 
     @property
@@ -76,12 +76,12 @@ class Ours:
         return len(self._shelf.written)
 
     def finish(self, audio: AudioId) -> None:
-        """See `Way`."""
+        """See `CompletionMethod`."""
         self._database.put_transcript(*transcribed(audio))
         self._completion.look(audio.batch)
 
 
-class Counted(BatchRepository):
+class CountCompletion(BatchRepository):
     """The same rows; then it is counted how many of the batch's are left."""
 
     def __init__(self, pool: Pool) -> None:
@@ -90,11 +90,11 @@ class Counted(BatchRepository):
 
     @property
     def completions(self) -> int:
-        """See `Way`."""
+        """See `CompletionMethod`."""
         return len(self._completed)
 
     def finish(self, audio: AudioId) -> None:
-        """See `Way`."""
+        """See `CompletionMethod`."""
         self.put_transcript(*transcribed(audio))
         batch = {"batch_id": str(audio.batch)}
         with self._pool.connection() as connection:
@@ -104,7 +104,7 @@ class Counted(BatchRepository):
                 self._completed.append(audio)
 
 
-class Counter(BatchRepository):
+class CounterCompletion(BatchRepository):
     """The same rows; in their transaction one is added to a number in the batch's row."""
 
     def __init__(self, pool: Pool) -> None:
@@ -113,11 +113,11 @@ class Counter(BatchRepository):
 
     @property
     def completions(self) -> int:
-        """See `Way`."""
+        """See `CompletionMethod`."""
         return len(self._completed)
 
     def finish(self, audio: AudioId) -> None:
-        """See `Way`."""
+        """See `CompletionMethod`."""
         self.put_transcript(*transcribed(audio))
         with self._pool.connection() as connection:
             if connection.execute(_CLOSE_COUNTED, {"batch_id": str(audio.batch)}).rowcount:
