@@ -14,6 +14,7 @@ import click
 import pytest
 
 from ops.cli.main import main
+from ops.wiring import settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,12 @@ _COMMAND = re.compile(r"(?:^|&& |; |\| )\s*(?:[A-Z_]+=\S* )*(?:\S*/)?dropscribe 
 #: Another command, or a comment.
 _END = re.compile(r"\s(?:&&|\||#|>)\s|;\s")
 _OPTION = re.compile(r"--?[a-z][a-z-]*")
+#: A file or folder of the project, not of its installed packages' or of hosts'.
+_PATH = re.compile(r"(?:events|consumers|ops|tests|docs)/[\w./*-]*")
+_VARIABLE = re.compile(r"(?<![\w/.])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?==|$)")
+
+#: Variables of other programs, of tests, and placeholders.
+_FOREIGN = {"AUDIO_ID", "MINIO_BIN", "NAME_FILE", "O_TMPFILE", "RUSTFS_NOTIFY_ENABLE"}
 
 
 def documents() -> list[Path]:
@@ -130,6 +137,29 @@ def test_modules_and_test_environments_exist(document: Path) -> None:
         for names in re.findall(r"\btox -e ([a-z0-9,]+)", line):
             for name in names.split(","):
                 assert name in listed or f"testenv:{name}" in tox, f"no environment {name}"
+
+
+@DOCUMENTS
+def test_files_that_are_named_exist(document: Path) -> None:
+    for words in _INLINE.findall(prose(document)):
+        if _PATH.fullmatch(words):
+            assert any(ROOT.glob(words.rstrip("/"))), f"no file {words}"
+
+
+@DOCUMENTS
+def test_settings_that_are_named_exist(document: Path) -> None:
+    if document.name == "RESULTS.md":
+        return
+    known = {variable.name for each in declared() for variable in each.variables()}
+    known |= {f"{variable.name}_FILE" for each in declared() for variable in each.variables()}
+    for words in code(document):
+        assert set(_VARIABLE.findall(words)) <= known | _FOREIGN, words
+
+
+def declared() -> list[type[settings.Settings]]:
+    """Find all groups of settings."""
+    found = [each for each in vars(settings).values() if isinstance(each, type)]
+    return [each for each in found if issubclass(each, settings.Settings)]
 
 
 def test_the_documents_are_found_and_read() -> None:
