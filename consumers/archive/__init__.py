@@ -1,4 +1,8 @@
-"""Reads the members of archives that nobody vouches for."""
+"""Readers of untrusted archives: tar, plain or compressed, and zip.
+
+They stay ours because ``tarfile`` and ``zipfile`` trust the lengths that an archive declares;
+`tar_headers` and `zip_directory` name the attacks.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Decompression of what may be a bomb: bounded memory, and no end that was not marked.
+"""Decompression of possible bombs: memory is bounded, and a missing end mark is an error.
 
-Pieces are at most 256 KiB long, whatever the compressed data says. One compressed stream may
-follow another (parallel compressors and ``cat`` write several); zero bytes between and after
-them are padding.
+Pieces are at most 256 KiB long, whatever the compressed data claims. Several compressed streams
+may follow one another, as parallel compressors and ``cat`` write them; zero bytes between and
+after them are padding.
 """
 
 from __future__ import annotations
@@ -20,21 +20,17 @@ from consumers.archive.zstd_frames import decompress_zstd
 from consumers.errors import BadArchiveError
 
 PIECE_BYTES = 256 * KIB
-# What is left of the input is copied at the end of each stream, and a stream can take 14 bytes.
+# The unread input is copied at the end of each stream, and a stream can be 14 bytes long.
 _READ_BYTES = 32 * KIB
 XZ_MEMORY_BYTES = 128 * MIB
 """``xz -9`` needs 65 MiB to decompress (xz(1))."""
 
 
 def decompressed(stored: SourceStream, compression: ArchiveFormat) -> Iterator[bytes]:
-    """Yield the decompressed data in pieces.
-
-    Args:
-        stored: the archive as it is stored.
-        compression: any format but zip; for tar the bytes come as they are.
+    """Yield the data in pieces: decompressed, or as stored for a plain tar; never for zip.
 
     Raises:
-        BadArchiveError: the data is damaged, cut off, or wants too much memory.
+        BadArchiveError: the data is damaged, cut off, or needs too much memory.
     """
     if compression is ArchiveFormat.TAR:
         return _as_stored(stored)
@@ -44,7 +40,7 @@ def decompressed(stored: SourceStream, compression: ArchiveFormat) -> Iterator[b
 
 
 class _Decompressor(Protocol):
-    """What ``bz2`` and ``lzma`` offer: unread input stays inside, output is bounded."""
+    """The interface of ``bz2`` and ``lzma``, which keep unread input and bound their output."""
 
     @property
     def eof(self) -> bool: ...
@@ -56,7 +52,7 @@ class _Decompressor(Protocol):
 
 
 class _Gunzip:
-    """One gzip member behind the interface that ``bz2`` and ``lzma`` share."""
+    """The same interface over ``zlib``, for one gzip member."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
@@ -111,7 +107,7 @@ def _decompressed(
 
 
 def _decompress(decompressor: _Decompressor, data: bytes, name: str) -> bytes:
-    # Around this call alone: an OSError of the store is none of bz2's.
+    # Around this call alone: an OSError of the store must not pass for one of bz2's.
     try:
         return decompressor.decompress(data, PIECE_BYTES)
     except (zlib.error, lzma.LZMAError, OSError, ValueError) as exc:

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, never by its name."""
+"""Archive formats, recognised by their first bytes, never by name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enum import Enum
 from consumers.errors import BadArchiveError
 
 HEAD_BYTES = 512
-"""How much of a file is looked at: one tar block."""
+"""Bytes that recognition needs: one tar block."""
 
 _ADVICE = "pack the recordings as tar or zip"
 
 
 class ArchiveFormat(Enum):
-    """The archive formats that are read, under the names that people give them."""
+    """The supported formats, under the names that people use."""
 
     TAR = "tar"
     GZIP = "gzip"
@@ -66,10 +66,10 @@ _RECORDINGS = (
 
 
 def recognise(head: bytes) -> ArchiveFormat:
-    """Name the format of the archive that begins with ``head`` (up to 512 bytes).
+    """Return the format of the archive that begins with ``head`` (up to 512 bytes).
 
     Raises:
-        BadArchiveError: it is no archive, or of a kind that is not read.
+        BadArchiveError: it is not an archive, or its format is not supported.
     """
     if not head:
         raise BadArchiveError("the archive is empty (0 bytes): drop it again")
@@ -78,16 +78,16 @@ def recognise(head: bytes) -> ArchiveFormat:
         return found
     for magic, words in _OTHER_ARCHIVES:
         if head.startswith(magic):
-            raise BadArchiveError(f"this is {words}, which is not read: {_ADVICE}")
+            raise BadArchiveError(f"this is {words}, which is not supported: {_ADVICE}")
     content = _recording(head) or _text_or_unknown(head)
     raise BadArchiveError(f"this is {content}, not an archive: {_ADVICE}")
 
 
 def require_tar(head: bytes, compression: ArchiveFormat) -> None:
-    """Check that what a compressed file holds begins like a tar.
+    """Check that decompressed data begins like a tar.
 
     Raises:
-        BadArchiveError: it holds something else; the message says what.
+        BadArchiveError: it is something else, which the message names.
     """
     if not head:
         raise BadArchiveError(f"the {compression.value} file is empty inside: drop it again")
@@ -99,9 +99,9 @@ def require_tar(head: bytes, compression: ArchiveFormat) -> None:
 
 
 def begins_tar(head: bytes) -> bool:
-    """Tell whether ``head`` begins with a tar header, or with an empty tar's zeros.
+    """Whether ``head`` begins with a tar header, or with an empty tar's zeros.
 
-    The header's checksum decides: the tars of before 1988 carry no magic bytes.
+    The header's checksum decides: tars from before 1988 have no magic bytes.
     """
     if head and not any(head):
         return len(head) >= tarfile.BLOCKSIZE
@@ -127,7 +127,7 @@ def _recording(head: bytes) -> str | None:
 
 
 def _text_or_unknown(head: bytes) -> str:
-    # A character may be cut at the end of what was read.
+    # The last character may be incomplete.
     text = head.decode("utf-8", "ignore")
     is_text = len(text.encode()) > len(head) - 4 and b"\x00" not in head
-    return "text" if is_text and len(text) > 0 else "no kind of file that is known here"
+    return "text" if is_text and len(text) > 0 else "a file of an unknown kind"

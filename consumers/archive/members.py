@@ -1,4 +1,4 @@
-"""What an archive is read from, what comes out of it, and how much is too much."""
+"""The source of an archive, its members, and its limits."""
 
 from __future__ import annotations
 
@@ -17,21 +17,18 @@ _BUFFER_BYTES = 64 * KIB
 
 
 class MemberError(PermanentError):
-    """One member's content is damaged; the members after it can still be read."""
+    """The content of one member is damaged; later members can still be read."""
 
 
 class ArchiveSource(Protocol):
-    """The bytes of one archive, wherever they are.
-
-    What its methods raise (``TransientError``) reaches the reader's caller unchanged.
-    """
+    """The bytes of one archive; a ``TransientError`` of its methods passes through the readers."""
 
     @property
     def size(self) -> int:
         """Length of the archive in bytes."""
 
     def stream(self) -> BinaryIO:
-        """Open the archive at byte 0, to be read forward once and closed."""
+        """Open the archive at byte 0; the caller reads it forward once and closes it."""
 
     def read_range(self, start: int, length: int) -> bytes:
         """Return exactly the ``length`` bytes from ``start``."""
@@ -39,16 +36,15 @@ class ArchiveSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """How much an archive may ask for before it is taken for an attack.
+    """Limits beyond which an archive counts as an attack.
 
     Attributes:
         members: entries of every kind, directories included.
-        member_bytes: decompressed size of one member; a larger one is refused, the rest is read.
+        member_bytes: decompressed size of one member; a larger one alone is refused.
         total_bytes: decompressed size of the whole archive.
-        ratio: decompressed bytes per compressed byte. Speech as WAV packs 2:1, silence under
-            deflate at most 1032:1, so it is looked at only past ``ratio_floor``.
-        ratio_floor: decompressed bytes that every archive (and zip member) may have whatever
-            its ratio.
+        ratio: decompressed bytes per compressed byte. Speech as WAV packs 2:1, but silence under
+            deflate up to 1032:1, so the ratio counts only above ``ratio_floor``.
+        ratio_floor: decompressed bytes allowed to an archive, or a zip member, at any ratio.
         header_bytes: one member's tar headers, its long name and pax records included.
         directory_bytes: zip's central directory, which is held in memory.
     """
@@ -67,14 +63,14 @@ class Member:
     r"""One entry of an archive.
 
     Attributes:
-        ordinal: 0-based position, counting every entry: the same at each reading.
-        path: the member's name made safe to show and to store: valid UTF-8 without control
-            characters; those, and bytes that are not UTF-8, are shown as ``\xNN``.
-        size: bytes as the archive declares them.
-        refusal: why the content must not be read, in words for people; ``None`` if it may be.
-        is_directory: a directory has no content and needs no refusal.
-        note: something a person should know about a member that is read all the same.
-        content: forward only, and closed when the next member is asked for; empty for refused
+        ordinal: 0-based position among all entries, the same at each reading.
+        path: the name, safe to show and to store: UTF-8, in which control characters and
+            invalid bytes are written as ``\xNN``.
+        size: bytes, as the archive declares them.
+        refusal: why the content must not be read, for people; ``None`` if it may be.
+        is_directory: directories have no content and need no refusal.
+        note: a remark for people on a member that is read all the same.
+        content: forward only, and closed when the next member is read; empty for refused
             members and directories. Reading can raise ``BadArchiveError`` or ``MemberError``.
     """
 
@@ -88,7 +84,7 @@ class Member:
 
 
 def content_file(raw: io.RawIOBase, size: int) -> BinaryIO:
-    """Return ``raw`` as a buffered file; closing it also ends reading for whoever holds it."""
+    """Buffer ``raw``; closing the result ends reading for its holders too."""
     return io.BufferedReader(raw, buffer_size=max(1, min(size, _BUFFER_BYTES)))
 
 
@@ -101,7 +97,7 @@ def in_units(size: int) -> str:
 
 
 def size_refusal(size: int, limits: ArchiveLimits) -> str | None:
-    """Say why a member of this declared size is not read, or ``None``."""
+    """Return why a member of this declared size is refused, or ``None``."""
     if size <= limits.member_bytes:
         return None
-    return f"is too large: {in_units(size)}, at most {in_units(limits.member_bytes)} are read"
+    return f"is too large: {in_units(size)}, and the limit is {in_units(limits.member_bytes)}"

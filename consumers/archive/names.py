@@ -1,4 +1,4 @@
-"""Members' names: bytes that an attacker chose, made safe to judge and to show."""
+"""Member names: untrusted bytes, checked and made safe to show."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 import unicodedata
 
 LONGEST_USUAL_NAME = 255
-"""Characters; most file systems take no more in one name."""
+"""Characters; the limit for one name on most file systems."""
 
 _DRIVE = re.compile(rb"[A-Za-z]:[/\\]")
 _SEPARATORS = re.compile(rb"[/\\]")
-# Line separators and the overrides of writing direction deceive whoever reads a listing.
+# Line separators and direction overrides can make a listing show something else.
 _DECEPTIVE = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def shown_path(raw: bytes) -> str:
-    r"""Return ``raw`` as text that can be shown and stored; what cannot becomes ``\xNN``."""
+    r"""Return ``raw`` as text that can be shown and stored; other bytes become ``\xNN``."""
     text = raw.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -23,7 +23,7 @@ def shown_path(raw: bytes) -> str:
 
 
 def path_note(raw: bytes) -> str | None:
-    """Say what a person should know about this name, or ``None``."""
+    """Return a remark for people on this name, or ``None``."""
     if not raw:
         return "its name is empty"
     text = raw.decode("utf-8", "replace")
@@ -36,9 +36,9 @@ def path_note(raw: bytes) -> str | None:
 
 
 def path_refusal(raw: bytes) -> str | None:
-    """Say why a member of this name is not read, or ``None``.
+    """Return why a member of this name is refused, or ``None``.
 
-    Backslashes count as separators: an archive does not say on which system it was packed.
+    Backslashes count as separators: an archive does not name the system that packed it.
     """
     if raw.startswith((b"/", b"\\")) or _DRIVE.match(raw):
         return "has an absolute path"

@@ -1,4 +1,4 @@
-"""A seekable file over an object store's ranged reads."""
+"""A seekable file over ranged reads of an object store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_range(source: ArchiveSource, start: int, length: int) -> bytes:
     """Return exactly these bytes of the archive.
 
     Raises:
-        TransientError: the store sent another number of bytes.
+        TransientError: the store sent fewer or more.
     """
     data = source.read_range(start, length)
     if len(data) != length:
@@ -26,15 +26,14 @@ def read_range(source: ArchiveSource, start: int, length: int) -> bytes:
 
 
 class RangedFile(io.RawIOBase):
-    """Reads ahead while it is read forward: twice as far each time, to 8 MiB a request.
+    """Reads ahead while reading is sequential, twice as far each time, up to 8 MiB a request.
 
-    Small jumps forward count as forward (local headers stand between zip members); any other
-    jump begins again with 256 KiB, so that reading in an odd order does not fetch the archive
-    many times over.
+    Small forward jumps count as sequential (local headers stand between zip members); any other
+    jump restarts at 256 KiB, so that an odd order does not fetch the archive many times over.
 
     Attributes:
-        failure: what the source raised, if it did. Libraries take some exceptions of the file
-            under them (``OSError``) for a fault of the data, and the truth must not be lost.
+        failure: the source's exception, if any. Libraries take some exceptions of the file under
+            them (``OSError``) for faults of the data.
     """
 
     def __init__(self, source: ArchiveSource) -> None:
@@ -48,11 +47,11 @@ class RangedFile(io.RawIOBase):
         self.failure: Exception | None = None
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can be moved in."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -69,7 +68,7 @@ class RangedFile(io.RawIOBase):
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return ``size`` bytes, or fewer only at the end of the archive."""
+        """Return ``size`` bytes; fewer only at the end of the archive."""
         left = max(0, self._size - self._position)
         if size is not None and size >= 0:
             left = min(size, left)

@@ -1,4 +1,4 @@
-"""The way in: which kind of archive it is, and who reads it."""
+"""The entry point: recognises the format and chooses its reader."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from consumers.archive.zip import read_zip
 
 
 def read_archive(source: ArchiveSource, limits: ArchiveLimits) -> Iterator[Member]:
-    """Yield the members of an archive that may be hostile, in order, with flat memory.
+    """Yield the members of an untrusted archive, in order, with flat memory.
 
-    Read are tar, plain or under gzip, bzip2, xz or zstd, and zip; which one it is the first bytes
-    say. Nothing is written to disk. Close the iterator if you leave it before its end.
-
-    Args:
-        source: the archive; read when the first member is asked for.
-        limits: what it may ask for.
+    The formats are zip and tar, plain or compressed with gzip, bzip2, xz or zstd. Nothing is
+    written to disk, and nothing is read before the first member is requested. Close the iterator
+    if you leave it before its end.
 
     Raises:
-        BadArchiveError: the archive cannot be read, or not further; all good members before that
+        BadArchiveError: the archive cannot be read, or not further; all members before that
             point have been yielded.
     """
     head = read_range(source, 0, min(source.size, HEAD_BYTES)) if source.size else b""

@@ -1,4 +1,4 @@
-"""Bytes that arrive in pieces of bounded size, counted against the archive's limits."""
+"""Streams of bytes in pieces of bounded size, counted against the archive's limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumers.errors import BadArchiveError, TransientError
 
 
 class SourceStream:
-    """The archive as it is stored, read forward and counted."""
+    """The stored archive, read forward; ``count`` is the number of bytes read."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream = stream
@@ -21,8 +21,8 @@ class SourceStream:
         """Return up to ``length`` bytes, and ``b""`` only at the archive's end.
 
         Raises:
-            TransientError: the stream ended before the archive's size. A lost connection can
-                look like that, and must not pass for a truncated archive.
+            TransientError: the stream ended early, which a lost connection can look like; it must
+                not pass for a truncated archive.
         """
         data = self._stream.read(length)
         self.count += len(data)
@@ -32,7 +32,7 @@ class SourceStream:
 
 
 class PieceReader:
-    """Reads across the pieces of a decompressed stream; holds one piece at a time."""
+    """Reads across the pieces of a decompressed stream, holding one at a time."""
 
     def __init__(
         self, pieces: Iterator[bytes], stored: SourceStream, limits: ArchiveLimits
@@ -48,7 +48,7 @@ class PieceReader:
         """Return between 1 and ``most`` bytes, or none at the end.
 
         Raises:
-            BadArchiveError: the data is damaged or cut off, or a limit is passed.
+            BadArchiveError: the data is damaged, cut off, or exceeds a limit.
         """
         while not self._piece:
             piece = self._next_piece()
@@ -69,11 +69,11 @@ class PieceReader:
         return bytes(taken)
 
     def push_back(self, data: bytes) -> None:
-        """Give back what was just read; it is read again next."""
+        """Return bytes just read, to be read again next."""
         self._piece = memoryview(data + bytes(self._piece))
 
     def skip(self, length: int) -> int:
-        """Pass over ``length`` bytes; returns how many there were."""
+        """Skip ``length`` bytes, and return how many there were."""
         left = length
         while left:
             piece = self.take(left)
@@ -83,12 +83,12 @@ class PieceReader:
         return length - left
 
     def skip_to_end(self) -> None:
-        """Pass over the rest, so that the decompressor checks all of it."""
+        """Skip the rest, so that the decompressor checks all of it."""
         while self.take(self._limits.total_bytes):
             pass
 
     def _next_piece(self) -> bytes | None:
-        # A generator that has raised ends quietly when asked again: that is not the data's end.
+        # A generator that has raised is merely exhausted afterwards: not the end of the data.
         if self._failure is not None:
             raise self._failure
         try:

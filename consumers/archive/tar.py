@@ -1,4 +1,4 @@
-"""The members of a tar archive, as they come by."""
+"""The members of a tar archive, read as a stream."""
 
 from __future__ import annotations
 
@@ -43,14 +43,9 @@ def read_tar(
 ) -> Iterator[Member]:
     """Yield the members in order, reading the archive once and holding one piece of it.
 
-    The archive ends at its first block of zeros; whatever follows is not looked at, as with
-    tar(1). Without that mark it may end where a header would begin, since many tools write it so;
-    a compressed archive must then still have the end marks of its compression.
-
-    Args:
-        source: the archive.
-        limits: what it may ask for.
-        compression: any format but zip.
+    The archive ends at its first block of zeros, and later data is ignored, as in tar(1). Many
+    tools leave that block out, so the archive may also end where a header would begin; compressed
+    archives still need the end mark of their compression.
 
     Raises:
         BadArchiveError: the archive cannot be read further.
@@ -91,7 +86,7 @@ def _next_header(archive: PieceReader, limits: ArchiveLimits, ordinal: int) -> T
 def _member(
     ordinal: int, header: TarHeader, path: str, data: _Data, limits: ArchiveLimits
 ) -> Member:
-    # Before POSIX a slash at the end was all that told a directory from a file.
+    # Before POSIX, only a trailing slash marked a directory.
     ends_in_slash = header.kind in _FILE_TYPES and header.name.endswith(b"/")
     is_directory = header.kind in _DIRECTORY_TYPES or ends_in_slash
     refusal = _refusal(header, limits, is_directory=is_directory)
@@ -113,7 +108,7 @@ def _refusal(header: TarHeader, limits: ArchiveLimits, *, is_directory: bool) ->
     if header.sparse:
         return "is stored as a sparse file: pack it without tar's --sparse"
     if not is_directory and header.kind not in _FILE_TYPES:
-        return f"is of a kind that is not read (tar type {shown_path(header.kind)})"
+        return f"is of an unsupported kind (tar type {shown_path(header.kind)})"
     return path_refusal(header.name) or size_refusal(header.size, limits)
 
 
@@ -137,7 +132,7 @@ def _in_the_middle_of(path: str) -> Iterator[None]:
 
 
 class _Data(io.RawIOBase):
-    """One member's content, read from the archive as it comes by."""
+    """One member's content, read from the archive's stream."""
 
     def __init__(self, archive: PieceReader, size: int, path: str) -> None:
         super().__init__()

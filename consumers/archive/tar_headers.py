@@ -1,9 +1,9 @@
 """The headers of one tar member: a block, and the extended headers before it.
 
-``tarfile`` checks and decodes the single 512-byte block (``TarInfo.frombuf``). Its reader of whole
-archives is not for hostile ones: before Python 3.11.10 and 3.12.6 a pax header of 64 KiB costs it
-1 GiB of memory and seconds, growing with the square; a damaged header ends the archive as if it
-were complete; global pax headers pile up. Here every length is checked before it is believed.
+``tarfile`` decodes the single 512-byte block (``TarInfo.frombuf``). Its reader of whole archives
+is unsafe with hostile ones: before Python 3.11.10 and 3.12.6 a pax header of 64 KiB costs it 1 GiB
+of memory, growing quadratically; a damaged header ends the archive as if it were complete; global
+pax headers pile up. Here every length is checked before use.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _TYPES_WITHOUT_DATA = (
 
 @dataclass(frozen=True, slots=True)
 class TarHeader:
-    """What the headers say of one member.
+    """The headers of one member, combined.
 
     Attributes:
-        name: as recorded, in no known encoding.
+        name: as recorded, in an unknown encoding.
         kind: the type flag, one byte.
-        size: of the data that follows in the archive, in bytes without the padding.
-        sparse: the data is a map of holes and what lies between them.
+        size: bytes of the data that follows, without padding.
+        sparse: the data is a map of holes and the parts between them.
     """
 
     name: bytes
@@ -57,18 +57,14 @@ class TarHeader:
 
     @property
     def stored(self) -> int:
-        """Bytes from here to the next header."""
+        """Bytes up to the next header."""
         if self.kind in _TYPES_WITHOUT_DATA:
             return 0
         return _in_blocks(self.size)
 
 
 def read_header(archive: PieceReader, header_bytes: int) -> TarHeader | None:
-    """Read all headers of the next member.
-
-    Args:
-        archive: at the beginning of a header.
-        header_bytes: the most that the headers may take together.
+    """Read all headers of the next member, up to ``header_bytes`` together.
 
     Returns:
         ``None`` at the end of the archive: a block of zeros, or no more bytes.
@@ -91,7 +87,7 @@ def read_header(archive: PieceReader, header_bytes: int) -> TarHeader | None:
 
 
 class _Blocks:
-    """Reads blocks of one member's headers as long as they fit into the budget."""
+    """Reads the blocks of one member's headers within a budget of bytes."""
 
     def __init__(self, archive: PieceReader, budget: int) -> None:
         self._archive = archive
@@ -122,7 +118,7 @@ class _Blocks:
 
 @dataclass(slots=True)
 class _Extended:
-    """What extended headers say of the member that follows them."""
+    """The extended headers before a member, combined."""
 
     found: bool = False
     sparse: bool = False
@@ -132,8 +128,8 @@ class _Extended:
     sparse_name: bytes | None = None
 
     def add(self, kind: bytes, payload: bytes) -> None:
-        # Global headers are read over: what they may say (a comment, a default owner) is not
-        # about any one member, and one name or size for all members would make no sense.
+        # Global headers hold comments or default owners; a name or size for all members would
+        # make no sense.
         if kind == tarfile.XGLTYPE:
             return
         self.found = True
@@ -144,14 +140,14 @@ class _Extended:
                 self._add_record(keyword, value)
 
     def name_over(self, block_name: bytes) -> bytes:
-        """Return the name that counts, given the one in the member's own block."""
+        """Return the effective name, given the one in the member's own block."""
         return self.sparse_name or self.pax_name or self.long_name or block_name
 
     def _add_record(self, keyword: bytes, value: bytes) -> None:
-        # Only what is needed is kept: many small records would take far more than their bytes.
+        # Many small records would take far more memory than their bytes, so only these are kept.
         if keyword.startswith(_SPARSE_KEYS):
             self.sparse = True
-        # An empty value takes a record back (POSIX pax).
+        # An empty value revokes a record (POSIX pax).
         if keyword == b"GNU.sparse.name":
             self.sparse_name = value
         elif keyword == b"path":
@@ -179,21 +175,21 @@ def _decoded(block: bytes) -> tarfile.TarInfo:
         raise BadArchiveError(f"a header is damaged ({exc})") from exc
     if info.size < 0:
         raise BadArchiveError("a header is damaged (negative size)")
-    # A trailing slash makes frombuf call an old-style file a directory; its data is there still.
+    # frombuf takes an old-style file with a trailing slash for a directory, but its data follows.
     info.type = block[156:157]
     return info
 
 
 def _block_name(block: bytes) -> bytes:
     name = _until_nul(block[0:100])
-    # GNU keeps times where POSIX keeps the beginning of a long name.
+    # GNU stores times where POSIX stores the beginning of a long name.
     is_posix = block[257:262] == _POSIX_MAGIC and block[257:265] != _GNU_MAGIC
     prefix = _until_nul(block[345:500]) if is_posix else b""
     return prefix + b"/" + name if prefix else name
 
 
 def _skip_sparse_map(block: bytes, blocks: _Blocks) -> None:
-    """Pass over the blocks that go on with an old GNU sparse map."""
+    """Skip the blocks that continue an old GNU sparse map."""
     more = block[482]
     while more:
         more = blocks.payload(BLOCK_BYTES)[504]

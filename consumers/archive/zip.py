@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE 4.4.4: classic, strong, masked headers
 _PATCHED = 0x20
 _UTF_8 = 0x800
-# zipfile unpacks the other methods without a bound on its output or on its memory.
+# zipfile does not bound the output or memory of the other methods.
 _METHODS_READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _METHOD_NAMES = {
     9: "Deflate64",
@@ -48,12 +48,12 @@ _REFUSED_MODES = {
 def read_zip(source: ArchiveSource, limits: ArchiveLimits) -> Iterator[Member]:
     """Yield the members in the order of the central directory.
 
-    The contents are never held, but ``zipfile`` keeps an object per member, about 600 bytes and
-    its name (measured): 60 MB for 100,000. For very many members tar is the better format.
+    ``zipfile`` keeps an object per member, about 600 bytes and its name (measured): 60 MB for
+    100,000. For very many members tar is the better format.
 
     Raises:
-        BadArchiveError: the archive as a whole is damaged or passes a limit. After the first
-            member there is none: a fault of one is the ``MemberError`` of its content.
+        BadArchiveError: the archive as a whole is damaged or exceeds a limit; only before the
+            first member. The fault of one member is the ``MemberError`` of its content.
     """
     with DirectoryFile(source, limits) as file, open_zip(file, limits) as archive:
         for ordinal, entry in enumerate(archive.infolist()):
@@ -94,7 +94,7 @@ def _content_refusal(entry: zipfile.ZipInfo, limits: ArchiveLimits) -> str | Non
         return "is encrypted: pack it without a password"
     if entry.compress_type not in _METHODS_READ or entry.flag_bits & _PATCHED:
         method = _METHOD_NAMES.get(entry.compress_type, f"method {entry.compress_type}")
-        return f"is compressed in a way that is not read ({method}): pack it with Deflate or stored"
+        return f"uses an unsupported compression ({method}): pack it with Deflate or stored"
     if entry.volume:
         return "lies in another part of a split archive: pack the archive in one piece"
     if entry.file_size > max(limits.ratio_floor, limits.ratio * entry.compress_size):
@@ -103,7 +103,7 @@ def _content_refusal(entry: zipfile.ZipInfo, limits: ArchiveLimits) -> str | Non
 
 
 class _Data(io.RawIOBase):
-    """One member's content; opened when it is first read, so that its faults are its own."""
+    """One member's content, opened at the first read, so that its faults concern it alone."""
 
     def __init__(
         self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, file: DirectoryFile, path: str

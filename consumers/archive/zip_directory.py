@@ -20,7 +20,7 @@ ZIP_FAULTS = (
     RuntimeError,
     ArithmeticError,
 )
-"""What ``zipfile`` raises over bad archives, documented or not."""
+"""The exceptions of ``zipfile`` on bad archives, documented or not."""
 
 _ENTRY_MAGIC = b"PK\x01\x02"
 _END_MAGIC = b"PK\x05\x06"
@@ -28,12 +28,12 @@ _LOCAL_HEADER_BYTES = 30
 
 
 def open_zip(file: DirectoryFile, limits: ArchiveLimits) -> zipfile.ZipFile:
-    """Read the central directory and check what it claims as a whole.
+    """Read the central directory and check its claims as a whole.
 
-    Names come as Latin-1 where they are not marked as UTF-8, which keeps their bytes.
+    Names not marked as UTF-8 are decoded as Latin-1, which keeps their bytes.
 
     Raises:
-        BadArchiveError: there is no directory, it passes a limit, or members overlap.
+        BadArchiveError: there is no directory, it exceeds a limit, or members overlap.
     """
     try:
         archive = zipfile.ZipFile(file, metadata_encoding="latin-1")
@@ -56,10 +56,10 @@ def open_zip(file: DirectoryFile, limits: ArchiveLimits) -> zipfile.ZipFile:
 
 
 class DirectoryFile(RangedFile):
-    """The file under ``ZipFile``.
+    """The file under ``ZipFile``, which bounds the directory.
 
-    ``ZipFile`` reads the directory whole and makes an object of about 600 bytes of each entry, so
-    size and number are checked here, while the entries are still bytes.
+    ``ZipFile`` reads the whole directory and makes an object of about 600 bytes per entry, so its
+    size and the number of entries are checked here, while they are still bytes.
     """
 
     def __init__(self, source: ArchiveSource, limits: ArchiveLimits) -> None:
@@ -69,7 +69,7 @@ class DirectoryFile(RangedFile):
         self._limits = limits
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return bytes as ``RangedFile`` does.
+        """Read as ``RangedFile`` does.
 
         Raises:
             BadArchiveError: the directory is too large or has too many entries.
@@ -89,7 +89,7 @@ class DirectoryFile(RangedFile):
 def _check_totals(entries: list[zipfile.ZipInfo], size: int, limits: ArchiveLimits) -> None:
     if len(entries) > limits.members:
         raise _too_many(limits)
-    # zipfile reads no more of a member than its declared size, so the declarations bound it.
+    # zipfile reads no more of a member than its declared size.
     total = sum(entry.file_size for entry in entries)
     if total > limits.total_bytes:
         raise BadArchiveError(
@@ -104,9 +104,9 @@ def _check_totals(entries: list[zipfile.ZipInfo], size: int, limits: ArchiveLimi
 
 
 def _check_beginning(entries: list[zipfile.ZipInfo], file: DirectoryFile) -> None:
-    """Refuse a directory that is not this archive's own.
+    """Refuse the directory of another zip.
 
-    Where the end is cut off, ``zipfile`` takes the directory of a zip stored inside it.
+    When the end is cut off, ``zipfile`` finds the directory of a zip stored inside.
     """
     if entries:
         is_own = min(entry.header_offset for entry in entries) == 0
@@ -120,9 +120,9 @@ def _check_beginning(entries: list[zipfile.ZipInfo], file: DirectoryFile) -> Non
 
 
 def _check_overlaps(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuse archives whose members share bytes: a small file can claim petabytes that way.
+    """Refuse archives whose members share bytes: a small file could claim petabytes.
 
-    ``zipfile`` checks it itself only since Python 3.11.8, 3.12.2 and 3.13.
+    ``zipfile`` itself checks this only since Python 3.11.8, 3.12.2 and 3.13.
     """
     free_from = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):

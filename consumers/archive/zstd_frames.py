@@ -1,8 +1,8 @@
 """Zstandard, frame by frame and block by block (RFC 8878, section 3.1.1).
 
-``zstandard``'s stream reader ends quietly where its input ends, so a truncated archive would look
-complete; its decompression object knows the end but turns one small input into gigabytes. Walking
-the blocks gives both: a block unpacks to at most 128 KiB, and a frame ends with a marked block.
+``zstandard``'s stream reader accepts input without an end, so a truncated archive would look
+complete; its decompression object detects the end but turns a small input into gigabytes. Walking
+the blocks solves both: a block unpacks to at most 128 KiB, and the last block of a frame is marked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from consumers.archive.streams import SourceStream
 from consumers.errors import BadArchiveError
 
 WINDOW_BYTES = 128 * MIB
-"""What ``zstd`` itself accepts unless told otherwise (``--long=27``)."""
+"""The default limit of ``zstd`` itself (``--long=27``)."""
 
 _READ_BYTES = 256 * KIB
 _BLOCK_BYTES = 128 * KIB
@@ -31,7 +31,7 @@ def decompress_zstd(stored: SourceStream) -> Iterator[bytes]:
     """Yield the decompressed data in pieces of at most 128 KiB.
 
     Raises:
-        BadArchiveError: the data is damaged, cut off, or wants a window of over 128 MiB.
+        BadArchiveError: the data is damaged, cut off, or needs a window above 128 MiB.
     """
     data = _Exactly(stored)
     decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
@@ -72,7 +72,7 @@ def _frame(data: _Exactly, decompressor: zstandard.ZstdDecompressor) -> Iterator
 
 
 class _Exactly:
-    """Reads exact lengths, or says that the archive is cut off."""
+    """Reads exact lengths, or raises that the archive is cut off."""
 
     def __init__(self, stored: SourceStream) -> None:
         self._stored = stored

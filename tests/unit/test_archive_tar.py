@@ -38,8 +38,8 @@ MEBIBYTE = b"x" * MIB
         (tarfile.FIFOTYPE, "named pipe"),
         (b"M", "continues a file"),
         (b"V", "volume label"),
-        (b"Z", r"a kind that is not read \(tar type Z\)"),
-        (b"\xfe", r"a kind that is not read \(tar type \\xfe\)"),
+        (b"Z", r"an unsupported kind \(tar type Z\)"),
+        (b"\xfe", r"an unsupported kind \(tar type \\xfe\)"),
     ],
 )
 def test_what_is_no_regular_file_is_refused(kind: bytes, words: str) -> None:
