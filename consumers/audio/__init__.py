@@ -1,6 +1,6 @@
-"""One hostile media file in, Opus out.
+"""Turns untrusted media files into Opus.
 
-``sniff`` says what a file is, ``pool.TranscoderPool`` turns sound into Opus in
-confined child processes, ``decode.decode_opus`` reads our Opus back. Import the
-modules themselves: the child must not load what only its parent needs.
+``sniff`` recognises a file, ``pool.TranscoderPool`` transcodes it in a confined child
+process, and ``decode.decode_opus`` reads our Opus back. Import the modules themselves:
+the child must not load modules that only its parent needs.
 """

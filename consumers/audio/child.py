@@ -1,13 +1,13 @@
-"""The child's entry: ``python -m consumers.audio.child FD``, FD being its end of the channel.
+"""The confined child: ``python -m consumers.audio.child FD``, FD being its end of the socket.
 
-The parent's first message says how to work and how much it may take. The child
-confines itself, transcodes a moment of known sound to see that this works inside
-its confinement (or every recording would seem broken), and says so. From then on
-each message is one file: its demuxer, and two descriptors, to read from and to
-write to. The child says that it took the file before it looks at it.
+The parent's first message holds the settings and limits. The child confines itself,
+transcodes a moment of known sound (if the confinement broke transcoding, every recording
+would seem broken), and reports that it is ready. Each later message is one file: its
+demuxer, and two descriptors, to read from and to write to. The child acknowledges the
+file before it looks at it.
 
-It is born with SIGTERM, SIGINT and SIGHUP blocked: what ends it is the end of the
-channel or a SIGKILL, the parent's or the kernel's when the parent ends.
+It starts with SIGTERM, SIGINT and SIGHUP blocked, and ends when the socket is closed or
+by SIGKILL: the parent's, or the kernel's when the parent ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROGRESS_SECONDS = 1.0
 
 
 def main(arguments: list[str]) -> int:
-    """Serve jobs until the parent closes the channel."""
+    """Serve files until the parent closes the socket."""
     with MessageSocket(socket.socket(fileno=int(arguments[0]))) as channel:
         try:
             job = _begin(channel)
@@ -54,8 +54,7 @@ def _begin(channel: MessageSocket) -> TranscodeOptions:
     die_with_parent(setup["parent"])
     source, output = os.memfd_create("known"), os.memfd_create("opus")
     os.write(source, _known_sound())
-    # Python and PyAV import on first use, which has to be before no file can be
-    # opened any more.
+    # Python and PyAV import on first use: that must happen while files can be opened.
     _try_out(source, output, job)
     confinement = confine(job.limits)
     _try_out(source, output, job)
@@ -82,8 +81,8 @@ def _serve(channel: MessageSocket, job: TranscodeOptions) -> None:
     finally:
         for file in files:
             os.close(file)
-    # PyAV 19 has filter graphs in reference cycles; what they hold does not
-    # count for Python, which would leave many of them behind.
+    # PyAV 19 keeps filter graphs in reference cycles; Python does not count the memory
+    # that they hold, and would collect them too late.
     gc.collect()
     channel.send(answer)
 
@@ -106,22 +105,22 @@ def _answer(
 
 
 class _Progress:
-    """Tells the parent how far decoding is, once a second at most."""
+    """Reports the seconds decoded so far to the parent, once a second at most."""
 
     def __init__(self, channel: MessageSocket, clock: Callable[[], float]) -> None:
         self._channel = channel
         self._clock = clock
-        self._told = clock()
+        self._reported = clock()
 
     def __call__(self, seconds: float) -> None:
         now = self._clock()
-        if now - self._told >= _PROGRESS_SECONDS:
-            self._told = now
+        if now - self._reported >= _PROGRESS_SECONDS:
+            self._reported = now
             self._channel.send({"seconds": seconds})
 
 
 def _known_sound() -> bytes:
-    """Half a second of a square wave, as a WAV file of 8 kHz, 16 bits."""
+    """Return half a second of a square wave as a WAV file: 8 kHz, 16 bits."""
     pcm = struct.pack("<16h", *[3000] * 8, *[-3000] * 8) * 250
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16)
     data = struct.pack("<4sI", b"data", len(pcm)) + pcm

@@ -1,7 +1,7 @@
-"""Cut a passage out of one of our Opus objects, for a person to hear.
+"""Cuts a passage out of one of our Opus objects, for a reviewer.
 
-The object is sought in: what a clip costs depends on its own length, and not
-on where in a recording it is, nor on how long that is.
+Seeking makes the cost of a clip depend on its own length only, not on its position or on
+the recording's length.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,23 +24,18 @@ from consumers.audio.decode import SAMPLE_RATE
 from consumers.audio.downmix import Downmix
 from consumers.audio.media import OpusSettings
 from consumers.audio.opus import OpusWriter
+from consumers.audio.segment import AudioSegment
 from consumers.errors import BadAudioError, PermanentError
-
-with warnings.catch_warnings():
-    # pydub looks for an ffmpeg binary, which nothing here needs, uses audioop,
-    # which Python 3.11 and 3.12 call deprecated, and has unescaped patterns.
-    warnings.simplefilter("ignore")
-    from pydub import AudioSegment
 
 _SETTINGS = OpusSettings(bit_rate=24_000, sample_rate=SAMPLE_RATE)
 _SAMPLE_BYTES = 2
-#: Milliseconds of a clip; nobody hears less.
+#: Milliseconds; a shorter clip is inaudible.
 _SHORTEST = 100
-#: Milliseconds that are decoded before a clip, for the decoder to settle; RFC
-#: 7845, section 4.6, has 80.
+#: Milliseconds decoded before a clip, until the decoder converges; RFC 7845, section 4.6,
+#: recommends 80.
 _PREROLL = 500
-#: Milliseconds that may be missing at a clip's end: a recording's length, as its
-#: last page tells it, holds the encoder's delay.
+#: Milliseconds that may be missing at a clip's end: the length in a recording's last page
+#: includes the encoder's delay.
 _MISSING = 50
 
 
@@ -51,8 +45,8 @@ class Clip:
 
     Attributes:
         data: Ogg Opus, 24 kbit/s, mono.
-        start: Where it begins in the recording, in seconds; whole milliseconds.
-        end: Where it ends, likewise.
+        start: Seconds from the recording's start, in whole milliseconds.
+        end: Likewise.
     """
 
     data: bytes
@@ -69,26 +63,22 @@ class _Extent:
 
 
 def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: float = 0.2) -> Clip:
-    """Cut a passage with something before and after it, faded in and out.
+    """Cut a passage with a margin, faded in and out; the same sound gives the same bytes.
 
     Args:
-        opus: One of our Ogg Opus objects, from its first byte on; it must be possible to
-            seek in it. It stays open.
-        start: Seconds from the recording's start to the passage's.
-        end: The same to the passage's end.
-        margin: Seconds before and after the passage; as much as there is.
-        fade: Seconds of fading at both ends; half of a clip at most.
-
-    Returns:
-        The clip; the same sound gives the same bytes.
+        opus: One of our Ogg Opus objects, seekable; it stays open.
+        start: Seconds from the recording's start.
+        end: Likewise.
+        margin: Seconds before and after the passage, within the recording.
+        fade: Seconds of fading at both ends; at most half of the clip.
 
     Raises:
         BadAudioError: The object is damaged, or is not Ogg Opus.
         PermanentError: The recording ends before the passage begins.
-        ValueError: There is no such passage in any recording.
+        ValueError: The times are invalid.
     """
     if not (0 <= start <= end < math.inf and 0 <= margin < math.inf and 0 <= fade < math.inf):
-        raise ValueError(f"no passage: {start} to {end} s, margin {margin} s, fade {fade} s")
+        raise ValueError(f"invalid passage: {start} to {end} s, margin {margin} s, fade {fade} s")
     try:
         with av.open(opus, "r", format="ogg") as container:
             extent = _extent(container, start, end, margin)
@@ -102,9 +92,9 @@ def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: f
 
 
 def _extent(container: InputContainer, start: float, end: float, margin: float) -> _Extent:
-    """Hold the passage with its margins within the recording."""
+    """Clamp the passage with its margins to the recording."""
     if not container.duration:
-        raise BadAudioError("this Opus object does not say how long it is")
+        raise BadAudioError("this Opus object has no duration")
     length = container.duration * 1000 // av.time_base
     if start * 1000 > length:
         raise PermanentError(
@@ -137,7 +127,7 @@ def _decoded(container: InputContainer, extent: _Extent) -> AudioSegment:
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decode frames, each of which begins where the last one ended."""
+    """Decode frames, and check that each begins where the one before ended."""
     expected: Fraction | None = None
     for frame in container.decode(stream):
         begin = _time(frame)
@@ -146,17 +136,17 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
         expected = begin + Fraction(frame.samples, frame.sample_rate)
         yield frame
     if expected is None:
-        raise BadAudioError("this Opus object holds no sound where it should")
+        raise BadAudioError("this Opus object holds no sound at the passage")
 
 
 def _time(frame: AudioFrame) -> Fraction:
     if frame.pts is None or frame.time_base is None:
-        raise BadAudioError("this Opus object does not say when its sound is")
+        raise BadAudioError("this Opus object has no timestamps")
     return frame.pts * frame.time_base
 
 
 def _pcm(frames: Iterator[AudioFrame], samples: int) -> bytearray:
-    """Resample until there is enough: at most so many samples of 16 bits."""
+    """Resample up to ``samples`` samples of 16 bits."""
     downmix = Downmix(SAMPLE_RATE, "s16")
     pcm = bytearray()
     for frame in itertools.chain(frames, [None]):

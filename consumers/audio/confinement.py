@@ -1,4 +1,8 @@
-"""Take from this process all that decoding does not need, before it meets hostile media."""
+"""Confines this process to what decoding needs, before it reads untrusted media.
+
+It stays ours because pyseccomp needs the system's libseccomp, and bubblewrap an installed
+program and user namespaces, which hosts and containers may lack.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,9 @@ from consumers.audio.media import MediaLimits
 
 Confinement = Literal["seccomp", "namespace"]
 
-# Reading, writing and seeking in what is already open, memory, time, and the
-# answers on the channel. No call opens a file, makes a socket, a process or a
-# thread, or sends a signal. Refusing sched_getaffinity makes FFmpeg see one
-# processor, so its filters start no threads.
+# Reading, writing and seeking in open files, memory, time, and the answers on the socket.
+# None opens a file, creates a socket, a process or a thread, or sends a signal. Without
+# sched_getaffinity FFmpeg sees one processor, so its filters start no threads.
 ALLOWED_CALLS = (
     "brk",
     "clock_gettime",
@@ -71,11 +74,8 @@ _CAPABILITY_VERSION_3 = 0x2008_0522  # linux/capability.h
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends.
 
-    Args:
-        parent: Process id of the parent that is expected.
-
     Raises:
-        ProcessLookupError: That parent is already gone.
+        ProcessLookupError: The parent with that process id has already ended.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -85,14 +85,14 @@ def die_with_parent(parent: int) -> None:
 def confine(limits: MediaLimits) -> Confinement:
     """Confine this process for good: no network, no programs, no new files, bounded memory.
 
-    Where seccomp filters are not to be had, an empty network namespace and an
-    empty root keep the network, files and other processes away.
+    Where seccomp filters are unavailable, an empty network namespace and an empty root keep
+    the network, files and other processes out of reach.
 
     Returns:
-        What holds the process.
+        The means in use.
 
     Raises:
-        OSError: Neither can be had; nothing hostile may be decoded here.
+        OSError: Neither is available; untrusted media must not be decoded here.
     """
     _be_first_to_go()
     _set_limits(limits)
@@ -111,22 +111,21 @@ def confine(limits: MediaLimits) -> Confinement:
 
 
 def enter_empty_world() -> None:
-    """Move this process to where there is no network and no file, and drop capabilities.
+    """Move this process into an empty network namespace and root, and drop capabilities.
 
     Raises:
-        OSError: The kernel grants no such namespace to this user.
+        OSError: The kernel grants this user no such namespace.
     """
     try:
         _call("unshare", _CLONE_NEWNET)
     except PermissionError:
         _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
-    # Nothing is in a folder that is deleted, and nothing can be made in it.
+    # A deleted folder is empty, and nothing can be created in it.
     root = tempfile.mkdtemp()
     os.chdir(root)
     Path(root).rmdir()
     os.chroot(".")
-    # One processor, for FFmpeg's filters would start threads, which the limit
-    # on processes refuses.
+    # On more processors FFmpeg's filters would start threads, which RLIMIT_NPROC refuses.
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
@@ -134,16 +133,15 @@ def enter_empty_world() -> None:
 
 
 def start_cpu_budget(seconds: float) -> None:
-    """Let this process use so much processor time from now on; then SIGPROF ends it.
+    """End this process by SIGPROF after so many seconds of processor time; zero lifts the limit.
 
-    An interval timer, and not RLIMIT_CPU, which counts from the process's start:
-    one process serves many jobs. Zero seconds lift the limit.
+    RLIMIT_CPU would count from the process's start, and one process serves many files.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _be_first_to_go() -> None:
-    """When the machine runs out of memory, one recording is lost before anything else is."""
+    """Have the kernel kill this process first when memory runs out: that costs one recording."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -1,4 +1,4 @@
-"""Open untrusted media with FFmpeg: one demuxer, audio decoders only, and nothing else to open."""
+"""Opens untrusted media with FFmpeg: one demuxer, audio decoders only, no other files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def open_media(source: int, demuxer: str) -> InputContainer:
     """Open a file for its sound.
 
     Args:
-        source: Descriptor to read and seek in; stays open.
-        demuxer: FFmpeg's name of the one demuxer that may read it.
+        source: Descriptor to read and seek in; it stays open.
+        demuxer: FFmpeg's name of the only demuxer that may read it.
 
     Raises:
-        av.FFmpegError: It is not what the demuxer reads.
+        av.FFmpegError: The demuxer cannot read it.
     """
     container: InputContainer = av.open(
         io.FileIO(source, closefd=False),
         "r",
         format=demuxer,
-        # Not options=, which PyAV also applies to the streams it sees at first:
-        # PyAV 15.0 crashes where more of them turn up later.
+        # Not options=, which PyAV also applies to the streams found first: PyAV 15.0
+        # crashes where more appear later.
         container_options={"protocol_whitelist": "pipe", "codec_whitelist": _audio_decoders()},
         io_open=_refuse,
         **_tolerance(),
@@ -43,20 +43,20 @@ def best_stream(container: InputContainer) -> AudioStream:
     """Choose the audio stream that FFmpeg would play.
 
     Raises:
-        BadAudioError: There is none, or none that can be decoded.
+        BadAudioError: There is none, or its coding is unknown.
     """
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream):
         raise BadAudioError("there is no sound in it")
     if stream.codec_context is None:
         raise BadAudioError("its sound is in a coding that cannot be decoded")
-    # A decoder's threads cost memory, and the child may start none.
+    # Decoder threads cost memory, and the child may start none.
     stream.codec_context.thread_count = 1
     return stream
 
 
 def _tolerance() -> dict[str, Any]:
-    """Have tags that are not UTF-8 tolerated, which PyAV does unasked from 19 on."""
+    """Accept tags that are not UTF-8, as PyAV does by default from 19 on."""
     before = int(av.__version__.partition(".")[0]) < _TOLERANT_PYAV
     return {"metadata_errors": "replace"} if before else {}
 

@@ -1,4 +1,4 @@
-"""Our own Opus, decoded for the recogniser."""
+"""Decodes our own Opus for the recogniser."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from consumers.audio.downmix import Downmix
 from consumers.errors import BadAudioError
 
 SAMPLE_RATE = 16_000
-"""Hz; what Whisper takes."""
+"""Hz; Whisper's input."""
 _SAMPLE_BYTES = 4
 
 
 def decode_opus(file: BinaryIO) -> NDArray[np.float32]:
-    """Decode one of our Ogg Opus objects.
-
-    Args:
-        file: Anything that can be read, from its current position on; seekable or not.
+    """Decode one of our Ogg Opus objects from the file's position on; it need not be seekable.
 
     Returns:
         Mono sound at 16 kHz, shape ``(samples,)``, within [-1, 1].
@@ -42,7 +39,7 @@ def decode_opus(file: BinaryIO) -> NDArray[np.float32]:
 
 
 def _pcm(file: BinaryIO) -> bytearray:
-    """Decode into one buffer that grows: hours of sound are not held twice."""
+    """Decode into one growing buffer, so that hours of sound are not held twice."""
     downmix = Downmix(SAMPLE_RATE, "flt")
     pcm = bytearray()
     with av.open(file, "r", format="ogg") as container:

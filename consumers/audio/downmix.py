@@ -1,4 +1,4 @@
-"""Turn decoded frames of any kind into mono frames of one sample rate and format."""
+"""Turns decoded frames of any kind into mono frames of one sample rate and format."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from av.audio.frame import AudioFrame
 from av.filter import Graph
 from av.filter.context import FilterContext
 
-# How FFmpeg names channels of which it knows only how many they are.
+# FFmpeg's name for a layout of which it knows only the number of channels.
 _UNLABELLED = re.compile(r"(\d+) channels")
 _STEREO = 2
 
 
 class Downmix:
-    """Resamples and mixes; a stream whose format changes on its way is taken as it comes."""
+    """Resamples and mixes; the format may change within a stream."""
 
     def __init__(self, sample_rate: int, sample_format: str) -> None:
         self._sample_rate = sample_rate
@@ -25,10 +25,10 @@ class Downmix:
         self._pushed = 0
 
     def convert(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
-        """Convert one frame, or give out the rest for None.
+        """Convert one frame; None flushes the rest.
 
         Yields:
-            Mono frames of one second; shorter where the format changes and at the end.
+            Mono frames of one second; shorter before a change of format and at the end.
         """
         shape = _shape(frame) if frame is not None else None
         if self._graph is not None and shape != self._shape:
@@ -42,7 +42,7 @@ class Downmix:
             self._shape = shape
         self._graph.push(frame)
         self._pushed += frame.samples
-        # To ask in vain is dear, and there are dozens of frames in a second.
+        # An empty pull is expensive, and a second has dozens of frames.
         if self._pushed >= frame.sample_rate:
             self._pushed = 0
             yield from self._finished()
@@ -58,7 +58,7 @@ class Downmix:
 
     def _built(self, frame: AudioFrame) -> Graph:
         graph = Graph()
-        # Not a thread per processor. PyAV 15 cannot be told.
+        # Without it, a thread per processor. PyAV 15 has no such attribute.
         if hasattr(graph, "threads"):
             graph.threads = 1
         source = graph.add(
@@ -87,8 +87,8 @@ def _shape(frame: AudioFrame) -> tuple[str, str, int]:
 def _even_mix(graph: Graph, frame: AudioFrame) -> list[FilterContext]:
     """Mix unlabelled channels evenly.
 
-    FFmpeg would take three of them for 2.1 and leave the third out: a recorder's
-    third microphone is no subwoofer.
+    FFmpeg would take three of them for 2.1 and drop the third as a subwoofer, where it is a
+    recorder's third microphone.
     """
     unlabelled = _UNLABELLED.fullmatch(frame.layout.name)
     if unlabelled is None or int(unlabelled[1]) <= _STEREO:

@@ -1,7 +1,7 @@
-"""Find raw streams of frames (MPEG audio, AAC, AC-3) by their headers.
+"""Recognises raw streams of frames (MPEG audio, AAC, AC-3) by their headers.
 
-One header is two or three bytes of magic, which random bytes hold by chance;
-what counts is that each frame is followed by another of its kind.
+The magic of one header, two or three bytes, occurs by chance in random data; a frame
+counts only if another of its kind follows.
 """
 
 # ruff: noqa: PLR2004 - bit fields have the values that the standards give them
@@ -57,11 +57,7 @@ _HEADER_BYTES = 6
 
 
 def find_frames(head: bytes) -> Sniffed | None:
-    """Find a stream of frames that begins at the start of a file, or shortly after.
-
-    Args:
-        head: The first bytes of the file, 64 KiB if it has them.
-    """
+    """Find a stream of frames at or shortly after the start of a file's first 64 KiB."""
     for start in range(min(len(head), _SEARCHED_BYTES)):
         if head[start] == 0xFF:
             if _follow(head, start, _mpeg_audio_size):
@@ -76,7 +72,7 @@ def find_frames(head: bytes) -> Sniffed | None:
 
 
 def _follow(head: bytes, start: int, size_of: Callable[[bytes], int]) -> bool:
-    """Whether frames follow each other from there on; a short file needs but be full of them."""
+    """Whether frames follow one another from there on; a short file may hold only two."""
     found = 0
     while found < _FRAMES_IN_A_ROW:
         header = head[start : start + _HEADER_BYTES]
@@ -95,7 +91,7 @@ def _mpeg_layer(byte: int) -> int:
 
 
 def _mpeg_audio_size(header: bytes) -> int:
-    """Bytes of a frame of MPEG audio, or 0: no such header."""
+    """Return the bytes of a frame of MPEG audio; 0 if the header is invalid."""
     layer, version = _mpeg_layer(header[1]), header[1] >> 3 & 3
     rate, frequency, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
     if header[0] != 0xFF or header[1] < 0xE0 or layer == 4 or version == 1:
@@ -111,7 +107,7 @@ def _mpeg_audio_size(header: bytes) -> int:
 
 
 def _adts_size(header: bytes) -> int:
-    """Bytes of a frame of AAC in ADTS, or 0: no such header (ISO/IEC 14496-3, 1.A.2)."""
+    """Return the bytes of a frame of AAC in ADTS, or 0 (ISO/IEC 14496-3, 1.A.2)."""
     if header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return 0
     size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
@@ -119,14 +115,14 @@ def _adts_size(header: bytes) -> int:
 
 
 def _loas_size(header: bytes) -> int:
-    """Bytes of a frame of AAC in LOAS, or 0: no such header (ISO/IEC 14496-3, 1.7.2)."""
+    """Return the bytes of a frame of AAC in LOAS, or 0 (ISO/IEC 14496-3, 1.7.2)."""
     if header[0] != 0x56 or header[1] & 0xE0 != 0xE0:
         return 0
     return ((header[1] & 0x1F) << 8 | header[2]) + 3
 
 
 def _ac3_size(header: bytes) -> int:
-    """Bytes of a frame of AC-3 or E-AC-3, or 0: no such header (ATSC A/52)."""
+    """Return the bytes of a frame of AC-3 or E-AC-3, or 0 (ATSC A/52)."""
     version, frequency, code = header[5] >> 3, header[4] >> 6, header[4] & 63
     if header[:2] != b"\x0b\x77":
         return 0

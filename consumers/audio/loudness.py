@@ -1,17 +1,11 @@
-"""Loudness and silence of mono 16-bit sound, measured as it streams by."""
+"""Loudness and silence of mono 16-bit sound, measured on a stream."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
-with warnings.catch_warnings():
-    # pydub looks for an ffmpeg binary, which nothing here needs, uses audioop,
-    # which Python 3.11 and 3.12 call deprecated, and has unescaped patterns.
-    warnings.simplefilter("ignore")
-    from pydub import AudioSegment
-    from pydub.utils import ratio_to_db
+from consumers.audio.segment import AudioSegment, ratio_to_db
 
 _SAMPLE_BYTES = 2
 _FULL_SCALE = 1 << 15
@@ -27,15 +21,15 @@ class Loudness:
     """RMS of the loudest window of one second."""
 
     def is_silent(self, threshold: float) -> bool:
-        """Whether no second of it reaches a threshold (dB of full scale)."""
+        """Whether no second reaches the threshold, in dB of full scale."""
         return self.loudest is None or self.loudest < threshold
 
 
 class LoudnessMeter:
-    """Measures sound in windows of one second; holds two of them at most.
+    """Measures sound in windows of one second, holding at most two.
 
-    The last window is the last full second, so that a click in a short rest
-    does not weigh more than anywhere else.
+    The last window is the last full second, so that a click in a short remainder weighs no
+    more than elsewhere.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -49,7 +43,7 @@ class LoudnessMeter:
         self._loudest = 0.0
 
     def add(self, pcm: bytes) -> None:
-        """Take more sound: native-endian signed 16-bit samples, mono."""
+        """Add mono sound: native-endian signed 16-bit samples."""
         self._pending += pcm
         while len(self._pending) >= self._window_bytes:
             window = bytes(self._pending[: self._window_bytes])
@@ -59,7 +53,7 @@ class LoudnessMeter:
             self._previous = window
 
     def result(self) -> Loudness:
-        """Levels of all that was added; nothing can be added after it."""
+        """Return the levels of all sound added; no more can be added."""
         if self._pending:
             rest = bytes(self._pending)
             self._pending.clear()

@@ -1,4 +1,4 @@
-"""What a transcoding is asked for, what it may use, and what came of it."""
+"""The settings, limits and result of a transcoding."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _CODEC_NAME = re.compile(r"[a-z0-9_.]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class OpusSettings:
-    """How sound is encoded; always mono. The defaults are what Whisper hears.
+    """How to encode sound, always mono. The default rate is that of Whisper's input.
 
-    Complexity and frames were chosen by wideband PESQ (ITU-T P.862.2) on speech: 4.07 for
-    70 % of the time that libopus's own (10, and 20 ms) take for 4.15; less than 5 costs more
-    than 0.2. ``tests/bench/RESULTS.md`` has the table, and on what it was measured.
+    Complexity and frames were chosen by wideband PESQ (ITU-T P.862.2) on speech: they score 4.07
+    in 70 % of the time in which libopus's defaults (10 and 20 ms) score 4.15; a complexity below
+    5 costs more than 0.2. The table is in ``tests/bench/RESULTS.md``.
     """
 
     bit_rate: int = 24_000
     """Bits per second."""
     sample_rate: int = 16_000
-    """Hz; one that Opus knows."""
+    """Hz; one of `OPUS_SAMPLE_RATES`."""
     application: str = "voip"
-    """libopus's name for what it should favour."""
+    """libopus's coding mode; one of `OPUS_APPLICATIONS`."""
     complexity: int = 6
-    """How hard libopus looks for better coding, from 0 to 10."""
+    """libopus's encoding effort, from 0 to 10."""
     frame_milliseconds: int = 60
-    """Sound in one packet: long ones cost less, and delay nobody who listens to files."""
+    """Sound per packet; long packets cost less, and their latency does not matter in files."""
 
     def __post_init__(self) -> None:
         if self.sample_rate not in OPUS_SAMPLE_RATES:
@@ -48,50 +48,46 @@ class OpusSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What one recording may cost before it is given up."""
+    """Limits beyond which a recording is rejected."""
 
     memory_bytes: int = 1 << 30
-    """Address space of a child, FFmpeg's libraries (about 160 MiB) included."""
+    """Address space of the child, including about 160 MiB for FFmpeg's libraries."""
     cpu_seconds: float = 3600
     output_bytes: int = 1 << 30
     duration_seconds: float = 24 * 3600
     """Seconds of decoded sound."""
     stall_seconds: float = 60
-    """A child that says nothing for so long hangs."""
+    """A child without a message for so long counts as hung."""
     wall_seconds: float = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Transcoded:
-    """Facts about one recording that is now Opus. Levels are dB of full scale."""
+    """Properties of one transcoded recording. Levels are dB of full scale."""
 
     duration: float
     """Seconds of sound."""
     codec: str
-    """FFmpeg's name of the source's codec; with rate (Hz) and channels of its first frame."""
+    """FFmpeg's name of the source's codec; rate (Hz) and channels are its first frame's."""
     sample_rate: int
     channels: int
     loudness_dbfs: float | None
-    """RMS over all of it; None for digital silence, here and below."""
+    """RMS over the whole recording; None for digital silence, here and below."""
     peak_dbfs: float | None
     loudest_dbfs: float | None
-    """RMS of the loudest window of one second, which silence is judged by."""
+    """RMS of the loudest window of one second, which decides about silence."""
     silent: bool
     damaged: int
-    """Packets that could not be decoded and were left out."""
+    """Packets left out because they could not be decoded."""
     size: int
     """Bytes of Opus."""
 
     @classmethod
     def from_message(cls, message: Mapping[str, object], size: int) -> Transcoded:
-        """Read a child's answer, which is trusted no more than the media that it met.
-
-        Args:
-            message: The answer's fields.
-            size: Bytes of Opus, as the parent sees them.
+        """Read a child's answer, trusted no more than the media; ``size`` is the parent's count.
 
         Raises:
-            ValueError: A field is missing, or is not what it should be.
+            ValueError: A field is missing or invalid.
         """
         codec = message.get("codec")
         if not isinstance(codec, str) or not _CODEC_NAME.fullmatch(codec):

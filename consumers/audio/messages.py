@@ -1,7 +1,6 @@
-"""The only way between a child and its parent: JSON objects over a socket pair.
+"""The only link between a child and its parent: JSON objects over a socket pair.
 
-The sockets are of type SOCK_SEQPACKET, so one message is one packet and neither
-side has to find where the other's message ends.
+The sockets are of type SOCK_SEQPACKET, so each message is one packet and needs no framing.
 """
 
 from __future__ import annotations
@@ -9,13 +8,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 _MESSAGE_BYTES = 1 << 16
 
 
 class PeerGoneError(Exception):
-    """The other side is gone."""
+    """The process at the other end has closed it, or ended."""
 
 
 class MessageSocket:
@@ -27,23 +25,18 @@ class MessageSocket:
     def __enter__(self) -> MessageSocket:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close this end; the other reads the end of the channel."""
+        """Close this end; the peer reads the end of the stream."""
         self._end.close()
 
     def send(self, message: Mapping[str, object], files: Sequence[int] = ()) -> None:
-        """Send one message, and copies of open file descriptors with it.
+        """Send one message, with copies of open file descriptors.
 
         Raises:
-            PeerGoneError: The other side is gone.
+            PeerGoneError: The peer has closed its end.
         """
         try:
             socket.send_fds(self._end, [json.dumps(message).encode()], files)
@@ -51,15 +44,12 @@ class MessageSocket:
             raise PeerGoneError from exc
 
     def receive(self, *, timeout: float | None = None) -> dict[str, object]:
-        """Wait for one message; descriptors that come with it are not taken.
-
-        Args:
-            timeout: Seconds to wait; forever if None.
+        """Wait for one message, up to ``timeout`` seconds; descriptors with it are dropped.
 
         Raises:
-            PeerGoneError: The other side is gone.
-            TimeoutError: Nothing came in time.
-            ValueError: What came is not a JSON object.
+            PeerGoneError: The peer has closed its end.
+            TimeoutError: No message arrived in time.
+            ValueError: The message is not a JSON object.
         """
         self._end.settimeout(timeout)
         try:
@@ -69,11 +59,11 @@ class MessageSocket:
         return _parsed(packet)
 
     def receive_with_files(self, count: int) -> tuple[dict[str, object], list[int]]:
-        """Wait for one message and up to ``count`` descriptors, which are the caller's to close.
+        """Wait for one message and up to ``count`` descriptors, which the caller closes.
 
         Raises:
-            PeerGoneError: The other side is gone.
-            ValueError: What came is not a JSON object.
+            PeerGoneError: The peer has closed its end.
+            ValueError: The message is not a JSON object.
         """
         try:
             packet, files, _, _ = socket.recv_fds(self._end, _MESSAGE_BYTES, count)

@@ -1,4 +1,4 @@
-"""Write mono 16-bit sound as Ogg Opus; the same sound always gives the same bytes."""
+"""Writes mono 16-bit sound as Ogg Opus; the same sound always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumers.audio.media import OpusSettings
 
 
 def encoder_options(settings: OpusSettings) -> dict[str, str]:
-    """Give what libopus is told beside rate and bit rate, in FFmpeg's words."""
+    """Return libopus's options beyond the rates, under FFmpeg's names."""
     return {
         "application": settings.application,
         "compression_level": str(settings.complexity),
@@ -42,26 +42,26 @@ class OpusWriter:
         self._stream = stream
 
     def write(self, frame: AudioFrame) -> None:
-        """Append one frame: s16, mono, at the settings' sample rate."""
+        """Append one mono frame of s16 samples at the settings' rate."""
         frame.pts = self.samples
         frame.time_base = self._time_base
         self.samples += frame.samples
         self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoder still holds, and the last page."""
+        """Flush the encoder, and write the last page."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
     def abandon(self) -> None:
-        """Close without writing any more, now or when the container is collected."""
+        """Close without any further write, now or when the container is collected."""
         self._output.closed = True
         with contextlib.suppress(Exception):
             self._container.close()
 
 
 class _Output:
-    """What libavformat writes through: all or an error, for it takes no notice of short writes."""
+    """libavformat's output; it ignores short writes, so this writes all bytes or raises."""
 
     def __init__(self, descriptor: int) -> None:
         self.closed = False
@@ -69,7 +69,7 @@ class _Output:
         self._failure: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        # Later writes fail as the first did, so that no gap can be left behind.
+        # After one failure all writes fail, so that the file cannot have a gap.
         if self._failure is not None:
             raise self._failure
         rest = memoryview(data)

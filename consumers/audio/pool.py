@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import BinaryIO
 
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
@@ -18,11 +17,11 @@ _CLOSED = "the transcoders are shut down"
 
 
 class TranscoderPool:
-    """Keeps up to ``size`` children warm; any number of threads may use it.
+    """Keeps up to ``size`` children running; any number of threads may use it.
 
-    A child serves one file at a time. It is replaced when it dies, when it met
-    a file that it could not decode (whatever that file did to it is gone with
-    it), and after ``jobs_per_child`` files, before leaks in decoders add up.
+    A child serves one file at a time. It is replaced when it dies, after a file that it could
+    not decode (which may have compromised it), and after ``jobs_per_child`` files, before
+    leaks in decoders add up.
     """
 
     def __init__(
@@ -46,36 +45,30 @@ class TranscoderPool:
         self._idle: list[TranscoderProcess] = []
         self._busy: set[TranscoderProcess] = set()
         self._closed = False
-        # The kernel ends children with the thread that started them, so that
-        # thread must live as long as the pool, which its callers' need not.
+        # The kernel kills children when the thread that started them ends, so that thread
+        # must live as long as the pool; callers' threads may not.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="transcoder-starter")
 
     def __enter__(self) -> TranscoderPool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
-        """Transcode an open file, waiting for a child to be free.
+        """Transcode an open file in the next free child.
 
         Args:
             source: A real file, named or not; read from its start.
-            demuxer: FFmpeg's name of its format, as ``sniff`` gives it.
-            output: A real file; what it held is replaced by the Opus. The
-                positions of both stay where they are.
+            demuxer: FFmpeg's name of its format, from ``sniff``.
+            output: A real file, whose content the Opus replaces. Neither file's position
+                changes.
 
         Raises:
-            BadAudioError: The media is at fault: it cannot be decoded, holds no
-                sound, goes over a limit, or the decoder crashed or hung over it.
-            TransientError: No child can be started, the child was told to end or
-                ended before it took the file, our disk is full or failing, or the
-                pool is closed.
+            BadAudioError: The media is at fault: it cannot be decoded, holds no sound, exceeds
+                a limit, or crashed or hung the decoder.
+            TransientError: No child can be started, the child ended before it took the file or
+                by a shutdown signal, our disk is full or failing, or the pool is closed.
         """
         if demuxer not in DEMUXERS:
             raise ValueError(f"not a demuxer that may be used: {demuxer!r}")
@@ -88,12 +81,12 @@ class TranscoderPool:
                 raise
 
     def pids(self) -> frozenset[int]:
-        """Process ids of the children that are alive."""
+        """Return the process ids of the living children."""
         with self._changed:
             return frozenset(c.pid for c in (*self._idle, *self._busy) if not c.exited())
 
     def close(self) -> None:
-        """End all children at once, busy ones too, and wait for that; can be repeated."""
+        """Kill all children, busy ones too, and wait for their end; may be repeated."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

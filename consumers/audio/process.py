@@ -1,4 +1,4 @@
-"""The parent's view of one child: start it, hand it a file, wait for its answer, end it."""
+"""The parent's side of one child: starts it, gives it files, awaits its answers, ends it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 _IMPORT_ROOT = Path(__file__).parents[2]
 _REASON_CHARACTERS = 300
-# A service manager and a terminal send these to every process of a service, the
-# children too; what is under way is for the parent to finish or to give up.
+# A service manager and a terminal send these to every process of a service, also to the
+# children; the parent decides whether work in progress is finished.
 _SHUTDOWN_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -43,7 +43,7 @@ class TranscoderProcess:
             TransientError: It cannot be started, or cannot confine itself.
         """
         self.jobs = 0
-        """Files that it was given."""
+        """Files given to it so far."""
         self._limits = limits
         self._clock = clock
         try:
@@ -67,29 +67,29 @@ class TranscoderProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def exited(self) -> bool:
-        """Whether it is gone, for whatever reason."""
+        """Whether it has ended, for any reason."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End it at once, whatever it does; for any thread."""
+        """Kill it; any thread may call this."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it, and let go of all that it took here."""
+        """Kill it, and release its resources in this process."""
         self._process.kill()
         self._process.wait()
         self._channel.close()
 
     def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
-        """Have it transcode one open file into another; after an error it is of no more use.
+        """Have it transcode one open file into another; after an error, discard it.
 
         Raises:
             BadAudioError: The media is at fault.
-            TransientError: The machine is.
+            TransientError: The machine is at fault.
         """
         self.jobs += 1
         try:
@@ -103,20 +103,20 @@ class TranscoderProcess:
         except PeerGoneError as exc:
             raise self._fate() from exc
         except ValueError as exc:
-            raise BadAudioError("the decoder broke down: it answers nonsense") from exc
+            raise BadAudioError("the decoder broke down: its answer is invalid") from exc
 
     def _hand_over(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> None:
         source.flush()
         output.truncate(0)
         with _reopened(source, os.O_RDONLY) as read, _reopened(output, os.O_WRONLY) as written:
             self._channel.send({"demuxer": demuxer}, [read, written])
-        # Until the child says so, nothing that becomes of it is the recording's fault.
+        # Until the child acknowledges the file, no failure is the recording's fault.
         answer = self._channel.receive(timeout=self._limits.stall_seconds)
         if "taken" not in answer:
-            raise ValueError(f"it does not take it: {answer!r:.80}")
+            raise ValueError(f"unexpected answer: {answer!r:.80}")
 
     def _answer(self) -> Mapping[str, object]:
-        """Wait for the answer, while progress is reported and the job's time lasts."""
+        """Wait for the answer for as long as progress is reported and time is left."""
         end = self._clock() + self._limits.wall_seconds
         while True:
             left = end - self._clock()
@@ -141,10 +141,10 @@ class TranscoderProcess:
                 raise BadAudioError(_printable(reason))
             case {"transient": str(reason)}:
                 raise TransientError(_printable(reason))
-        raise ValueError(f"no answer to a job: {answer!r:.80}")
+        raise ValueError(f"unexpected answer: {answer!r:.80}")
 
     def _fate(self) -> BadAudioError | TransientError:
-        """What became of a child that ended without an answer to the file that it took."""
+        """Return the error for a child that ended without an answer."""
         code = self._process.wait()
         if -code in _SHUTDOWN_SIGNALS:
             return TransientError(f"the decoder was told to end (signal {-code})")
@@ -156,7 +156,7 @@ class TranscoderProcess:
         return BadAudioError(f"the decoder crashed (exit status {code})")
 
     def _last_words(self) -> str:
-        """End a child that did not start and say why: the last line of its traceback."""
+        """End a child that did not start; return the last line of its traceback."""
         self._channel.close()
         try:
             _, stderr = self._process.communicate(timeout=_END_SECONDS)
@@ -164,7 +164,7 @@ class TranscoderProcess:
             self._process.kill()
             _, stderr = self._process.communicate()
         lines = stderr.decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+        return next((line for line in reversed(lines) if line.strip()), "it gives no reason")
 
 
 def _spawned() -> tuple[MessageSocket, subprocess.Popen[bytes]]:
@@ -188,7 +188,7 @@ def _spawned() -> tuple[MessageSocket, subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def _shutdown_signals_blocked() -> Iterator[None]:
-    """Block them in this thread alone; a child that it starts keeps them blocked, from birth on."""
+    """Block them in this thread; a child started meanwhile has them blocked from its start."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SHUTDOWN_SIGNALS)
     try:
         yield
@@ -197,9 +197,9 @@ def _shutdown_signals_blocked() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    """Where Python and this package are, and nothing else of ours."""
+    """Return the child's environment, which holds no secret of ours."""
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": str(_IMPORT_ROOT)}
-    # Some Pythons find their own libpython by it.
+    # Some Pythons need it to find their libpython.
     if libraries := os.environ.get("LD_LIBRARY_PATH"):
         environment["LD_LIBRARY_PATH"] = libraries
     return environment
@@ -207,7 +207,7 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _reopened(file: BinaryIO, mode: int) -> Iterator[int]:
-    """Open a file again, unnamed ones too: for one direction, and with an offset of its own."""
+    """Reopen a file, also an unnamed one, for one direction and with its own offset."""
     descriptor = os.open(f"/proc/self/fd/{file.fileno()}", mode | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -216,5 +216,5 @@ def _reopened(file: BinaryIO, mode: int) -> Iterator[int]:
 
 
 def _printable(reason: str) -> str:
-    """A child's words, fit for a log and a terminal."""
+    """Make a child's text safe for a log and a terminal."""
     return "".join(c if c.isprintable() else " " for c in reason[:_REASON_CHARACTERS])

@@ -1,6 +1,6 @@
-"""A seccomp filter that leaves a process nothing but the given system calls.
+"""A seccomp filter that allows a process only the given system calls.
 
-From linux/seccomp.h, linux/filter.h and linux/audit.h; the numbers of the calls
+Constants are from linux/seccomp.h, linux/filter.h and linux/audit.h; the numbers of the calls
 from asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64).
 """
 
@@ -32,9 +32,9 @@ class Architecture:
     """One kernel ABI."""
 
     audit: int
-    """What the kernel calls it in ``seccomp_data.arch``."""
+    """The kernel's code for it in ``seccomp_data.arch``."""
     seccomp: int
-    """The number of seccomp(2) itself."""
+    """The number of seccomp(2)."""
     calls: Mapping[str, int]
 
 
@@ -126,16 +126,13 @@ class _Program(ctypes.Structure):
 
 
 def install(allowed: Collection[str]) -> None:
-    """Refuse every system call but these to all threads of this process, for good.
+    """Allow all threads of this process only these system calls (names above), for good.
 
-    A refused call fails with EPERM; a call through another ABI (a 32-bit one,
-    say) kills the process. Needs ``PR_SET_NO_NEW_PRIVS`` to be set.
-
-    Args:
-        allowed: Names of system calls, each in the tables above.
+    A refused call fails with EPERM; a call through another ABI, such as a 32-bit one, kills
+    the process. ``PR_SET_NO_NEW_PRIVS`` must be set.
 
     Raises:
-        OSError: The kernel, or what the process runs in, has no seccomp filters.
+        OSError: The kernel or the container has no seccomp filters.
     """
     architecture = _ARCHITECTURES.get(platform.machine())
     if architecture is None:
@@ -149,7 +146,7 @@ def install(allowed: Collection[str]) -> None:
 
 
 def assemble(architecture: Architecture, numbers: Collection[int]) -> bytes:
-    """Assemble the filter: 8 bytes (struct sock_filter) an instruction."""
+    """Assemble the filter, at 8 bytes (struct sock_filter) per instruction."""
     count = len(numbers)
     program = [
         _instruction(_LOAD_WORD, _ARCH_OFFSET),

@@ -1,8 +1,7 @@
-"""Magic bytes, and the FFmpeg demuxer that reads what they announce.
+"""Magic bytes of file formats, and the FFmpeg demuxer for each.
 
-From the formats' specifications and FFmpeg's own probes. Formats that refer to
-other files (playlists, HLS, DASH, concat, SDP) are not here, so none of their
-demuxers can ever be chosen.
+They are from the formats' specifications and FFmpeg's own probes. Formats that refer to other
+files (playlists, HLS, DASH, concat, SDP) are left out, so their demuxers are never chosen.
 """
 
 from __future__ import annotations
@@ -15,26 +14,26 @@ FileKind = Literal["audio", "image", "text", "document", "archive", "metadata", 
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
-    """What a file is, by its content."""
+    """The type of a file, by its content."""
 
     kind: FileKind
-    """``audio``: a container that can hold sound, be it a video file. ``metadata``: what macOS
-    leaves beside files."""
+    """``audio``: any container that can hold sound, also a video file. ``metadata``: the files
+    that macOS adds."""
     demuxer: str | None
-    """FFmpeg's short name of the demuxer; set for ``audio`` only."""
+    """FFmpeg's short name of the demuxer; only for ``audio``."""
     label: str
-    """For people: "an MP3 file"."""
+    """For people, such as "an MP3 file"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Bytes that a format has at fixed offsets."""
+    """The bytes of a format at fixed offsets."""
 
     parts: tuple[tuple[int, bytes], ...]
     sniffed: Sniffed
 
     def matches(self, head: bytes) -> bool:
-        """Whether a file that begins so is of this format."""
+        """Whether a file with these first bytes has this format."""
         return all(head.startswith(magic, offset) for offset, magic in self.parts)
 
 
@@ -76,7 +75,7 @@ BRANDS = {
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 
-# The first that matches counts.
+# The first match counts.
 SIGNATURES = (
     _audio("wav", "a WAV file", (0, b"RIFF"), (8, b"WAVE")),
     _audio("wav", "a WAV file", (0, b"RIFX"), (8, b"WAVE")),
@@ -167,4 +166,4 @@ DEMUXERS = frozenset(
     )
     if sniffed.demuxer is not None
 )
-"""All demuxers that a file can be read with."""
+"""All demuxers that may read a file."""

@@ -1,4 +1,4 @@
-"""Say what a file is by its first bytes, never by its name."""
+"""Recognises a file by its first bytes, never by its name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf
 
 
 def sniff(file: BinaryIO) -> Sniffed:
-    """Look at a seekable file, and leave it at its start."""
+    """Recognise a seekable file, and return to its start."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if not head:
@@ -42,7 +42,7 @@ def sniff(file: BinaryIO) -> Sniffed:
     if start:
         file.seek(start)
         sniffed = _sniffed(file.read(HEAD_BYTES))
-        # FFmpeg reads such a tag before any format; without more it is an MP3's.
+        # FFmpeg accepts such a tag before any format; followed by no other, it is MP3.
         sniffed = sniffed if sniffed is not None and sniffed.kind == "audio" else MP3
     else:
         sniffed = _sniffed(head) or (TEXT if _is_text(head) else UNKNOWN)
@@ -62,7 +62,7 @@ def _sniffed(head: bytes) -> Sniffed | None:
 
 
 def _after_id3(file: BinaryIO, head: bytes) -> int:
-    """Where the ID3v2 tags at a file's start end (https://id3.org/id3v2.4.0-structure, 3.1)."""
+    """Return the end of the ID3v2 tags (https://id3.org/id3v2.4.0-structure, 3.1)."""
     end = 0
     header = head[:_ID3_HEADER_BYTES]
     for _ in range(_ID3_TAGS):
@@ -85,7 +85,7 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8, UTF-16 with its mark, or an older encoding that is mostly ASCII."""
+    """Whether it is UTF-8, UTF-16 with a byte order mark, or any mostly ASCII encoding."""
     if encoding := _BYTE_ORDER_MARKS.get(head[:2]):
         return _decodes(head, encoding)
     if any(byte in _CONTROLS for byte in head):
@@ -95,7 +95,7 @@ def _is_text(head: bytes) -> bool:
 
 def _decodes(head: bytes, encoding: str) -> bool:
     try:
-        # The head can end within a character.
+        # The last character may be incomplete.
         codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:
         return False

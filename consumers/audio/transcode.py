@@ -1,4 +1,4 @@
-"""Decode one media file and encode its sound as Opus; runs inside the confined child."""
+"""Decodes one media file and encodes its sound as Opus; runs in the confined child."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from consumers.audio.opus import OpusWriter
 from consumers.errors import BadAudioError, TransientError
 
 MINIMUM_SECONDS = 0.05
-"""What is shorter is noise left by a broken file, not a recording."""
+"""A shorter result is the remains of a broken file, not a recording."""
 DAMAGED_IN_A_ROW = 1000
-"""So many packets without any sound are the end of what can be decoded."""
+"""Consecutive packets without sound after which decoding ends."""
 
 _SAMPLE_BYTES = 2
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
@@ -31,7 +31,7 @@ _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 @dataclass(frozen=True, slots=True)
 class TranscodeOptions:
-    """How to transcode; what to transcode are two open files."""
+    """How to transcode a file; ``demuxer`` is never guessed from the content."""
 
     demuxer: str
     opus: OpusSettings
@@ -47,15 +47,15 @@ def transcode(
     Args:
         source: Descriptor to read and seek in; read from its start.
         output: Descriptor to write to, from its current offset on.
-        job: The demuxer (never guessed), the settings and the limits.
-        progress: Told the seconds of sound decoded so far, at every packet.
+        job: The settings and limits.
+        progress: Called at every packet with the seconds of sound decoded so far.
 
     Returns:
-        The facts; ``size`` is left 0, for the parent to see for itself.
+        The properties; ``size`` is 0, as the parent counts it.
 
     Raises:
-        BadAudioError: The media is at fault, or goes over a limit.
-        TransientError: Our disk is.
+        BadAudioError: The media is at fault, or exceeds a limit.
+        TransientError: Our disk is at fault.
         MemoryError: The memory limit is reached.
     """
     try:
@@ -68,7 +68,7 @@ def transcode(
 
 
 class _Transcoding:
-    """One file on its way through decoder, downmix, meter and encoder."""
+    """The path of one file through decoder, downmix, meter and encoder."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _Transcoding:
             raise BadAudioError(f"it is longer than {limit / 3600:g} hours")
 
     def _frames(self) -> Iterator[AudioFrame]:
-        """Decode all that can be decoded, over the packets that cannot."""
+        """Decode all packets, skipping damaged ones."""
         in_a_row = 0
         for packet in self._packets():
             self._progress(self._seconds)
@@ -148,7 +148,7 @@ class _Transcoding:
                 yield from frames
 
     def _packets(self) -> Iterator[Packet[AudioStream] | None]:
-        """Read all packets; the last one, also where the file breaks off, flushes the decoder."""
+        """Read all packets, then None to flush the decoder, also where the file breaks off."""
         try:
             yield from self._container.demux(self._stream)
         except MemoryError:
@@ -159,7 +159,7 @@ class _Transcoding:
 
 
 def _explain(exc: Exception, limits: MediaLimits) -> NoReturn:
-    """Say what went wrong; hostile media can make a binding raise anything."""
+    """Raise the right error; hostile media can make a binding raise anything."""
     if isinstance(exc, av.FFmpegError):
         if isinstance(exc, EOFError) or exc.errno == errno.EIO:
             raise BadAudioError("it breaks off before any sound") from exc

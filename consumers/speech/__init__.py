@@ -1,1 +1,1 @@
-"""From sound to words: Whisper behind one Protocol, and where its weights are."""
+"""Speech recognition: Whisper behind a Protocol, and its weights."""

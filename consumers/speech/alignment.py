@@ -1,7 +1,6 @@
-"""Word times: each segment's text laid over its sound by a wav2vec2 model.
+"""Word times: a wav2vec2 model aligns each segment's text with its sound.
 
-Alignment is a refinement. Whatever it lacks, the transcript stays, with its
-segments' own times, and says what it lacks.
+Alignment is a refinement: without it a transcript keeps its segments' times, with the reason.
 """
 
 from __future__ import annotations
@@ -12,21 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from consumers.documents.transcript import Segment, Word
 from consumers.errors import is_device_fault
 from consumers.speech.libraries import SpeechLibraries
+from consumers.speech.recogniser import SampleArray
 from consumers.speech.weights import find_alignment
 
-# A model with its metadata, as WhisperX's load_align_model gives them and align takes them.
+# A model with its metadata, as WhisperX's load_align_model returns and align takes them.
 AlignModel: TypeAlias = tuple[Any, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Segments after alignment; ``model`` is None where it did not take place."""
+    """Segments after alignment; ``model`` is None if there was none, for the ``reason``."""
 
     segments: tuple[Segment, ...]
     model: str | None
@@ -34,11 +31,11 @@ class Alignment:
 
 
 class CannotAlignError(Exception):
-    """Segments keep their times, for the reason given."""
+    """There are no word times, for the reason given."""
 
 
 class Aligner:
-    """Alignment models by language, each loaded when it is first needed, and kept."""
+    """Alignment models by language, each loaded at its first use and kept."""
 
     def __init__(self, libraries: SpeechLibraries, models_root: Path, device: str) -> None:
         self._libraries = libraries
@@ -47,11 +44,11 @@ class Aligner:
         self._models: dict[str, AlignModel | CannotAlignError] = {}
 
     def align(
-        self, samples: NDArray[np.float32], language: str, segments: tuple[Segment, ...]
+        self, samples: SampleArray, language: str, segments: tuple[Segment, ...]
     ) -> Alignment:
-        """Give words to one recording's segments, or the reason why they have none.
+        """Find the words of one recording's segments, or the reason why there are none.
 
-        Aligned segments are sentences: a segment with several is cut between them.
+        Aligned segments are sentences: a segment of several is split.
 
         Raises:
             RuntimeError: the device failed, not the alignment.
@@ -85,16 +82,16 @@ class Aligner:
         except Exception as exc:
             if is_device_fault(exc):
                 raise
-            # WhisperX raises its own words, in handling the error that tells what is wrong.
+            # WhisperX raises a generic error while it handles the specific one.
             cause = exc.__context__ or exc
             return CannotAlignError(f"the alignment model {folder} cannot be loaded ({cause})")
         return model
 
     def _check_sentence_data(self, language: str) -> None:
-        """WhisperX downloads what it does not find, so that it must find it."""
+        """Ensure that the sentence data is there: WhisperX would download it."""
         name = self._libraries.punkt_languages.get(language, "english")
         nltk_data = self._models_root / "nltk_data"
-        # NLTK's search path is the process's; no other place than this is meant.
+        # NLTK's search path belongs to the process; only this folder may be used.
         self._libraries.nltk_data.path[:] = [str(nltk_data)]
         try:
             self._libraries.nltk_data.load(f"tokenizers/punkt_tab/{name}.pickle")
@@ -103,7 +100,7 @@ class Aligner:
             raise CannotAlignError(f"no sentence data for alignment in {folder}") from exc
 
     def _aligned(
-        self, samples: NDArray[np.float32], model: AlignModel, segments: tuple[Segment, ...]
+        self, samples: SampleArray, model: AlignModel, segments: tuple[Segment, ...]
     ) -> tuple[Segment, ...]:
         given = [
             {"start": s.start, "end": s.end, "text": s.text, "avg_logprob": s.avg_logprob}
@@ -116,7 +113,7 @@ class Aligner:
                 raise
             raise CannotAlignError(f"alignment failed ({type(exc).__name__}: {exc})") from exc
         aligned = tuple(map(_segment, result["segments"]))
-        # WhisperX groups sentences by their times and so drops one that has none.
+        # WhisperX groups sentences by their times, and drops one without.
         if _letters(aligned) != _letters(segments):
             raise CannotAlignError("alignment lost a part of the text")
         if not any(segment.words for segment in aligned):
@@ -144,7 +141,7 @@ def _word(item: Mapping[str, Any]) -> Word:
 
 
 def _number(value: float | None) -> float | None:
-    """NumPy's numbers as Python's; NaN is how pandas writes that there is none."""
+    """Convert a NumPy number; NaN is pandas' missing value."""
     return None if value is None or math.isnan(value) else float(value)
 
 

@@ -1,7 +1,7 @@
-"""WhisperX and what it brings along, imported late, kept quiet and off the network.
+"""WhisperX and its dependencies, imported late, kept quiet and off the network.
 
-Between them they print, warn, log to standard output, and report their use to
-their makers. All of that is turned off here, and errors are left alone.
+They print, warn, log to standard output, and send usage reports. All of that is turned off
+here; errors are not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SpeechLibraries:
-    """The modules that recognition works with, ready for use."""
+    """The modules that recognition needs, configured."""
 
     alignment: ModuleType
     asr: ModuleType
@@ -47,19 +47,19 @@ class SpeechLibraries:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back Python warnings, which these libraries raise at import, load and use."""
+    """Suppress Python warnings, which these libraries raise at import, load and use."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def import_libraries() -> SpeechLibraries:
-    """Import everything, once; it takes some ten seconds.
+    """Import the libraries, which takes some ten seconds.
 
     Raises:
-        SpeechSetupError: WhisperX or a part of it is not installed.
+        SpeechSetupError: WhisperX or a dependency is not installed.
     """
-    # With a handler of its own WhisperX does not add one for standard output.
+    # WhisperX adds a handler for standard output unless it finds one.
     logging.getLogger("whisperx").addHandler(logging.NullHandler())
     with quiet():
         try:
@@ -83,12 +83,12 @@ def import_libraries() -> SpeechLibraries:
                 f"speech recognition needs WhisperX, and it cannot be imported ({exc}): "
                 f"{INSTALL_SPEECH}"
             ) from exc
-    # pyannote.audio reports each file that it is given, with its length, to its makers.
+    # pyannote.audio reports each file, with its length, to its makers.
     telemetry.set_telemetry_metrics(enabled=False)
     ctranslate2.set_log_level(logging.ERROR)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    # WhisperX prints the errors that it raises; a module's own name hides the built-in one.
+    # WhisperX prints the errors that it raises; this global shadows the built-in print.
     vars(libraries.alignment)["print"] = _log_instead
     return libraries
 

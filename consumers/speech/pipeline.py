@@ -1,4 +1,4 @@
-"""WhisperX's pipeline, loaded: the model on a device, and the voice detection before it."""
+"""Loads WhisperX's pipeline: the model on a device, and voice detection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from consumers.speech.weights import SpeechSetupError, WhisperWeights
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What the model runs on: ``cpu`` or ``cuda``, CTranslate2's type, threads of the CPU."""
+    """Where the model runs: ``cpu`` or ``cuda``, CTranslate2's compute type, CPU threads."""
 
     device: str
     compute_type: str
@@ -25,7 +25,7 @@ class Engine:
     def chosen(
         cls, device: str, compute_type: str | None, threads: int, libraries: SpeechLibraries
     ) -> Engine:
-        """Fill in what was left open: the GPU if there is one, and the type that suits.
+        """Resolve ``auto`` to the GPU if there is one, and a missing type to the device's default.
 
         Raises:
             SpeechSetupError: there is no such device.
@@ -34,26 +34,26 @@ class Engine:
         if device == "auto":
             device = "cuda" if has_gpu else "cpu"
         if device not in {"cpu", "cuda"}:
-            raise SpeechSetupError(f"the device is auto, cpu or cuda, and not {device!r}")
+            raise SpeechSetupError(f"the device must be auto, cpu or cuda, not {device!r}")
         if device == "cuda" and not has_gpu:
-            raise SpeechSetupError("the device is cuda, and PyTorch sees no GPU that it can use")
+            raise SpeechSetupError("the device is cuda, but PyTorch sees no usable GPU")
         return cls(device, compute_type or ("float16" if device == "cuda" else "int8"), threads)
 
     @property
     def workers(self) -> int:
-        """How many batches the model works on side by side.
+        """The number of batches in the model at once.
 
-        A GPU does one after the other. On a CPU, threads that have a batch each wait
-        less for one another than threads that share one.
+        A GPU processes one after the other. CPU threads with a batch each wait less for one
+        another than threads that share one.
         """
         return 1 if self.device == "cuda" else self.threads
 
     @property
     def encodes_singly(self) -> bool:
-        """Whether windows go through the encoder one at a time, before a batch is decoded.
+        """Whether windows are encoded one at a time before their batch is decoded.
 
-        A CPU has its caches: a batch of 16 takes a fifth longer than 16 windows. What
-        is kept in 16 bits can't be put together outside of the model.
+        Because of a CPU's caches, a batch of 16 takes a fifth longer than 16 windows. Encodings
+        in 16 bits cannot be joined outside the model.
         """
         return self.device == "cpu" and "16" not in self.compute_type
 
@@ -61,10 +61,10 @@ class Engine:
 def load_pipeline(
     libraries: SpeechLibraries, weights: WhisperWeights, models_root: Path, engine: Engine
 ) -> Any:
-    """A ``FasterWhisperPipeline`` with pyannote's voice detection, whose weights WhisperX carries.
+    """Load a ``FasterWhisperPipeline`` with pyannote's voice detection, part of WhisperX.
 
     Raises:
-        SpeechSetupError: the weights cannot be had, or not be loaded on this device.
+        SpeechSetupError: the weights are missing, or cannot be loaded on this device.
     """
     try:
         with quiet():
@@ -101,7 +101,7 @@ def _whisper(
 
 
 def _single_encoding(libraries: SpeechLibraries) -> Any:
-    """WhisperX's ``WhisperModel``, whose encoder gets one window at a time."""
+    """Derive a ``WhisperModel`` that encodes one window at a time."""
     storage_view = libraries.storage_view
 
     class SingleEncoding(libraries.asr.WhisperModel):  # type: ignore[misc,name-defined]
@@ -115,10 +115,10 @@ def _single_encoding(libraries: SpeechLibraries) -> Any:
 
 
 def _check_mel_bands(whisper: Any, weights: WhisperWeights) -> None:
-    """large-v3 hears 128 bands, and only preprocessor_config.json says so."""
+    """Check the mel bands: large-v3 has 128, stated only in preprocessor_config.json."""
     assumed = whisper.feat_kwargs.get("feature_size", 80)
     if whisper.model.n_mels != assumed:
         raise SpeechSetupError(
-            f"the model {weights.source} (WHISPER_MODEL) hears {whisper.model.n_mels} mel bands, "
-            f"and {assumed} are assumed: put its preprocessor_config.json into its folder"
+            f"the model {weights.source} (WHISPER_MODEL) needs {whisper.model.n_mels} mel bands, "
+            f"but {assumed} are assumed: put its preprocessor_config.json into its folder"
         )

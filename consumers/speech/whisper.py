@@ -1,9 +1,8 @@
-"""WhisperX as a recogniser: voice detection, words in full batches, word times.
+"""WhisperX as a recogniser: voice detection, transcription in full batches, word times.
 
-WhisperX's own ``transcribe`` fills its batches from one recording, and so runs
-nearly empty ones on short recordings. Here the stretches of speech of a whole
-group go through the model together, a language at a time, and are put back
-with their recordings afterwards.
+WhisperX's own ``transcribe`` fills its batches from one recording, so that short recordings
+leave them nearly empty. Here the stretches of speech of a whole group go through the model
+together, one language at a time, and return to their recordings afterwards.
 """
 
 from __future__ import annotations
@@ -18,24 +17,29 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
 from consumers.speech.alignment import Aligner
 from consumers.speech.libraries import import_libraries, quiet
 from consumers.speech.pipeline import Engine, load_pipeline
-from consumers.speech.recogniser import SAMPLE_RATE, Recognition, Waveform, recognition_error
+from consumers.speech.recogniser import (
+    SAMPLE_RATE,
+    Recognition,
+    SampleArray,
+    Waveform,
+    recognition_error,
+)
 from consumers.speech.transcriber import WindowTranscriber
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
 from consumers.speech.weights import find_whisper
 
-Error: TypeAlias = PermanentError | TransientError
+_Error: TypeAlias = PermanentError | TransientError
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """A recording in which there is speech: where (in seconds), and in which language."""
+    """A recording with speech: its place in the group, its stretches, and its language."""
 
     position: int
     waveform: Waveform
@@ -43,17 +47,16 @@ class _Heard:
     language: str
     probability: float | None
 
-    def sounds(self) -> Iterator[NDArray[np.float32]]:
-        """Views of the samples, a stretch each."""
+    def sounds(self) -> Iterator[SampleArray]:
+        """Yield the samples of each stretch, without a copy."""
         for start, end in self.stretches:
             yield self.waveform.samples[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)]
 
 
 class WhisperXRecogniser:
-    """A Whisper model, loaded once.
+    """A Whisper model, loaded once; it transcribes one group at a time, other callers wait.
 
-    One thread recognises at a time, and all of its threads work for it; others wait.
-    Nothing is downloaded where the model is local.
+    Nothing is downloaded if the model is local.
     """
 
     def __init__(
@@ -67,19 +70,19 @@ class WhisperXRecogniser:
         threads: int = 4,
         on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Import WhisperX and load the model: some ten seconds.
+        """Import WhisperX and load the model, which takes some ten seconds.
 
         Args:
             model: the ``WHISPER_MODEL`` setting (see ``consumers.speech.weights``).
             models_root: the folder of weights.
             device: ``cpu``, ``cuda``, or ``auto`` for the GPU if there is one.
-            compute_type: CTranslate2's, by default int8 on the CPU and float16 on a GPU.
-            batch_size: stretches of up to 30 seconds that go through the model at once.
+            compute_type: CTranslate2's; by default int8 on a CPU and float16 on a GPU.
+            batch_size: stretches per batch.
             threads: of the CPU.
             on_batch: called after each batch with its share of ``batch_size``, from 0 to 1.
 
         Raises:
-            SpeechSetupError: a package, the weights or the device are missing or wrong.
+            SpeechSetupError: a package, the weights or the device are missing or unsuitable.
         """
         weights = find_whisper(model, models_root)
         self._libraries = import_libraries()
@@ -92,7 +95,7 @@ class WhisperXRecogniser:
         self._lock = threading.Lock()
         self._whisper = pipeline.model
         self._is_multilingual: bool = self._whisper.model.is_multilingual
-        # The networks are small: threads that share one's work mostly wait for one another.
+        # The networks are small: threads that share one mostly wait for one another.
         self._executor = ThreadPoolExecutor(
             threads, "speech", self._libraries.torch.set_num_threads, (1,)
         )
@@ -110,13 +113,13 @@ class WhisperXRecogniser:
 
     @property
     def name(self) -> str:
-        """The model's name, as it is stored with each transcript."""
+        """The model's name, stored with each transcript."""
         return self._name
 
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
-        """One outcome per recording, in the group's order; errors are returned, not raised."""
+        """Return one result per recording, in order; errors are returned, not raised."""
         with self._lock, quiet():
-            # PyTorch keeps this for each thread, and new ones take over what was set last.
+            # A setting of each thread; new threads inherit the latest.
             self._libraries.torch.set_num_threads(self._threads)
             outcomes: dict[int, Recognition] = {}
             heard: list[_Heard] = []
@@ -125,22 +128,22 @@ class WhisperXRecogniser:
                     heard.append(found)
                 else:
                     outcomes[position] = found
-            # Sorting is stable, and a batch has one language.
+            # A batch has one language.
             heard.sort(key=attrgetter("language"))
             for _, same_language in groupby(heard, attrgetter("language")):
                 outcomes |= self._recognise(list(same_language))
         return [outcomes[position] for position in range(len(group))]
 
     def _listen(self, group: Sequence[Waveform]) -> Iterator[_Heard | Recognition]:
-        """Where there is speech in each recording, and its language."""
+        """Find the speech and language of each recording."""
         faults = [_fault(waveform) for waveform in group]
         good = [each for each, fault in zip(group, faults, strict=True) if fault is None]
         found = iter(self._find_speech(good))
         stretches = [fault or next(found) for fault in faults]
-        return self._executor.map(self._told, range(len(group)), group, stretches)
+        return self._executor.map(self._with_language, range(len(group)), group, stretches)
 
-    def _find_speech(self, group: Sequence[Waveform]) -> list[list[Stretch] | Error]:
-        """Stretches of each recording; found one by one where it fails together."""
+    def _find_speech(self, group: Sequence[Waveform]) -> list[list[Stretch] | _Error]:
+        """Find the stretches of each recording; one by one if that fails for the group."""
         try:
             return [*self._voice.find_speech([waveform.samples for waveform in group])]
         except Exception as exc:
@@ -148,10 +151,10 @@ class WhisperXRecogniser:
                 return [stretches for one in group for stretches in self._find_speech([one])]
             return [recognition_error(exc, waveform.audio_id) for waveform in group]
 
-    def _told(
-        self, position: int, waveform: Waveform, found: list[Stretch] | Error
+    def _with_language(
+        self, position: int, waveform: Waveform, found: list[Stretch] | _Error
     ) -> _Heard | Recognition:
-        """Tell a recording's language, if there is speech in it."""
+        """Detect the language of a recording with speech."""
         if isinstance(found, Exception):
             return found
         if not found:
@@ -166,7 +169,7 @@ class WhisperXRecogniser:
         return replace(heard, language=language, probability=float(probability))
 
     def _recognise(self, heard: list[_Heard]) -> dict[int, Recognition]:
-        """Transcripts of recordings in one language; one by one where they fail together."""
+        """Transcribe recordings in one language; one by one if that fails for all."""
         try:
             spoken = self._segments(heard)
         except Exception as exc:
@@ -179,7 +182,7 @@ class WhisperXRecogniser:
         }
 
     def _segments(self, heard: list[_Heard]) -> list[tuple[Segment, ...]]:
-        """What the model writes for all stretches, put back with their recordings."""
+        """Transcribe all stretches, and return the segments of each recording."""
         sounds = [sound for one in heard for sound in one.sounds()]
         written = iter(self._writer.write(sounds, heard[0].language))
         spoken = [
@@ -197,7 +200,7 @@ class WhisperXRecogniser:
         return spoken
 
     def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Recognition:
-        """Word times, where the language has an alignment model."""
+        """Add word times, if the language has an alignment model."""
         waveform = heard.waveform
         if not segments:
             return self._transcript(waveform, heard, reason="speech found, but no words in it")
@@ -231,8 +234,8 @@ class WhisperXRecogniser:
         )
 
 
-def _fault(waveform: Waveform) -> Error | None:
-    """What makes it impossible to hear a recording."""
+def _fault(waveform: Waveform) -> _Error | None:
+    """Return the error of unusable samples."""
     try:
         _check(waveform)
     except Exception as exc:
@@ -246,12 +249,12 @@ def _check(waveform: Waveform) -> None:
         raise BadAudioError(f"{waveform.audio_id} is not mono sound in 32-bit floats")
     if not len(samples):
         raise BadAudioError(f"{waveform.audio_id} is empty: it has no samples")
-    # NaN passes through both, and neither needs memory.
+    # Minimum and maximum propagate NaN, and need no memory.
     if not np.isfinite(samples.min()) or not np.isfinite(samples.max()):
-        raise BadAudioError(f"{waveform.audio_id} has samples that are no numbers")
+        raise BadAudioError(f"{waveform.audio_id} has samples that are not numbers")
 
 
 def _fills(windows: int, batch_size: int) -> Iterator[float]:
-    """Give how full the batches are that so many windows make, of 1."""
+    """Yield how full each batch of so many windows is, from 0 to 1."""
     for begin in range(0, windows, batch_size):
         yield min(1.0, (windows - begin) / batch_size)

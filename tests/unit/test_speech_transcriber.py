@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.speech.recogniser import SAMPLE_RATE
-from consumers.speech.transcriber import SampleArray, WindowText, WindowTranscriber
+from consumers.speech.recogniser import SAMPLE_RATE, SampleArray
+from consumers.speech.transcriber import WindowText, WindowTranscriber
 
 FIRST = (
     "We walked home along the water, past the mill where my grandfather had worked for forty years"
