@@ -1,1 +1,1 @@
-"""What we do about it: a handler per route, the loop that feeds them, and the adapters."""
+"""What dropscribe does about events: stages, their runtime and tools, and the servers' adapters."""

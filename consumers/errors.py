@@ -1,8 +1,7 @@
-"""The kinds of error that the consumers know: transient and permanent.
+"""The kinds of error: transient and permanent.
 
-Every adapter translates its library's exceptions into one of these, once
-(``raise ... from exc``); the rest of the code never names a library's error.
-An instance's message is shown to people: it says what is wrong with what.
+Each adapter translates its library's exceptions into one of these, once (``raise ... from exc``);
+other code never names a library's error. Messages are for people.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ _DEVICE_FAULT = re.compile(r"out of memory|can't allocate memory|CUDA|cuBLAS|cuD
 
 
 class TransientError(Exception):
-    """Something is away or busy; the same delivery can succeed later."""
+    """A server or resource is away or busy; the same delivery can succeed later."""
 
 
 class PermanentError(Exception):
-    """The input itself is at fault; trying again cannot help."""
+    """The input is at fault; a retry cannot help."""
 
 
 class BadArchiveError(PermanentError):
@@ -27,19 +26,19 @@ class BadArchiveError(PermanentError):
 
 
 class BadAudioError(PermanentError):
-    """One recording cannot be decoded; the rest of its batch is not concerned."""
+    """One recording cannot be decoded; the others of its batch can be."""
 
 
 class BusyError(TransientError):
-    """Another worker has the same work in hand; look again when it is done."""
+    """Another worker is doing the same work; try again when it has finished."""
 
 
 class ConfigurationError(Exception):
-    """The settings, or what is installed, do not allow it; the message says what to do."""
+    """A setting or the installation is at fault; the message names the remedy."""
 
 
 class ClockError(ConfigurationError):
-    """This host's clock is so far off that no signed request is accepted."""
+    """This host's clock is so far off that servers reject its signed requests."""
 
 
 def is_device_fault(exc: Exception) -> bool:

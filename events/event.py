@@ -1,4 +1,4 @@
-"""The one event that dropscribe acts on: an object was created in the bucket."""
+"""The event that dropscribe acts on: an object was created in the bucket."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class ObjectCreated:
-    """An object was stored, as its store announced it.
-
-    An event is a hint: handlers act on what the store says of the key now.
+    """A store's announcement of an object; a hint, as handlers act on the object's present state.
 
     Attributes:
         bucket: The bucket's name.
-        key: The object's key, decoded: what a GET request is to name.
-        size: Bytes, or None where the store left it out.
+        key: The object's key, decoded, as for a GET request.
+        size: Bytes, or None if the store left it out.
         etag: The object's ETag without quotes, or None.
-        time: When the store says it happened (aware), or None.
-        sequencer: Orders the events of one key, or None. See `sequence`.
-        source: The dialect it came in: ``aws``, ``eventbridge``, ``minio``, ``rustfs``, ``ceph``,
-            or ``dropscribe`` where an operator told of it again.
+        time: The store's time of the event (aware), or None.
+        sequencer: Orders the events of one key, or None; see `happened_before`.
+        source: The dialect: ``aws``, ``eventbridge``, ``minio``, ``rustfs``, ``ceph``, or
+            ``dropscribe`` if an operator resent the event.
     """
 
     bucket: str
@@ -33,15 +31,10 @@ class ObjectCreated:
 
 
 def happened_before(first: ObjectCreated, second: ObjectCreated) -> bool | None:
-    """Tell whether ``first`` is the older of two events of one key.
+    """Whether ``first`` is the older of two events of one key; None if that is unknown.
 
-    Sequencers are hexadecimal strings of differing lengths: the shorter is
-    padded with zeros on the right, then they compare as strings (Amazon S3
-    user guide, "Event message structure").
-
-    Returns:
-        True or False; None where the two can't be ordered (different keys, or
-        a sequencer is missing).
+    Sequencers are hexadecimal strings of different lengths: the shorter is padded with zeros on
+    the right, then they compare as strings (Amazon S3 user guide, "Event message structure").
     """
     if (first.bucket, first.key) != (second.bucket, second.key):
         return None

@@ -1,19 +1,19 @@
-"""Ids and object keys: a batch's state can be read off its keys alone.
+"""Ids and object keys; the keys alone show a batch's state.
 
 =============================================================  ==============================
-``archives/{batch_id}.tar``                                    what was dropped
-``processed/{date}/{batch_id}-{n}.opus``                       a recording, ready to be heard
-``processed/{date}/{batch_id}-{n}.transcript.json``            what was said in it
-``processed/{date}/{batch_id}-{n}.verdict.json``               what the policies say of that
-``processed/{date}/{batch_id}-{n}.{from}-{to}.clip.ogg``       a passage for a reviewer
-``processed/{date}/{batch_id}.manifest.jsonl``                 the archive is read: it is sealed
-``processed/{date}/{batch_id}.complete.json``                  the last recording is done
-``processed/{date}/{batch_id}.review.json``                    what people are to review
-``processed/{date}/{batch_id}.{time}-{token}.decision.json``   what one of them decided
-``policies/{name}/{version}.md``                               a policy that was judged by
+``archives/{batch_id}.tar``                                    the dropped archive
+``processed/{date}/{batch_id}-{n}.opus``                       a recording
+``processed/{date}/{batch_id}-{n}.transcript.json``            its transcript
+``processed/{date}/{batch_id}-{n}.verdict.json``               the policies' verdict on it
+``processed/{date}/{batch_id}-{n}.{from}-{to}.clip.ogg``       a passage for reviewers
+``processed/{date}/{batch_id}.manifest.jsonl``                 the manifest, which seals the batch
+``processed/{date}/{batch_id}.complete.json``                  written after the last recording
+``processed/{date}/{batch_id}.review.json``                    the items for reviewers
+``processed/{date}/{batch_id}.{time}-{token}.decision.json``   a reviewer's decision
+``policies/{name}/{version}.md``                               a policy used in verdicts
 =============================================================  ==============================
 
-Every key is a pure function of an id, and the id can be had back from the key.
+Every key is a pure function of an id, which can be parsed from the key.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DECISION = ".decision.json"
 RECORDING_SUFFIXES = (OPUS, TRANSCRIPT, VERDICT)
 BATCH_SUFFIXES = (MANIFEST, COMPLETE, REVIEW)
 
-#: The most members an archive can have: the width of `AudioId`'s ordinal.
+#: The largest ordinal of an `AudioId`, which has seven digits.
 MAX_ORDINAL = 9_999_999
 
 _BATCH = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}", re.ASCII)
@@ -51,20 +51,20 @@ _PROCESSED = re.compile(
     re.ASCII,
 )
 
-#: The most milliseconds that a clip's key has room for: eleven days.
+#: The largest time in a clip's key: eleven days.
 _MAX_MILLISECONDS = 999_999_999
 
 
 class MalformedKeyError(ValueError):
-    """A key or an id that dropscribe did not make."""
+    """A key or id was not made by dropscribe."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BatchId:
-    """One archive's id: ``YYYYMMDD-HHMMSS-xxxxxx`` (UTC, six hex digits).
+    """The id of one archive: ``YYYYMMDD-HHMMSS-xxxxxx`` (UTC, six hex digits).
 
     Raises:
-        MalformedKeyError: ``value`` is not of that form, or no such time is.
+        MalformedKeyError: ``value`` has another form, or names an impossible time.
     """
 
     value: str
@@ -78,36 +78,36 @@ class BatchId:
         try:
             _parse_time(match[1])
         except ValueError as exc:
-            raise MalformedKeyError(f"batch id {self.value!r} names no time: {exc}") from exc
+            raise MalformedKeyError(f"batch id {self.value!r} has an invalid time: {exc}") from exc
 
     @classmethod
     def new(cls, now: datetime, token: bytes) -> Self:
-        """Make an id for an archive that is dropped ``now``; ``token`` holds three random bytes."""
+        """Make an id for an archive dropped ``now``; ``token`` holds three random bytes."""
         return cls(f"{_format_time(now)}-{token[:3].hex()}")
 
     @classmethod
     def derived(cls, last_modified: datetime, key: str, etag: str) -> Self:
-        """Make the id of an archive that was stored under a name that holds none.
+        """Make the id of an archive whose name holds none.
 
-        The same object gives the same id each time: it is made of the object's
-        LastModified and of the SHA-256 over key and ETag.
+        The same object always gives the same id: it consists of the object's LastModified and
+        of SHA-256 over key and ETag.
         """
         digest = hashlib.sha256(f"{key}\n{etag}".encode()).hexdigest()
         return cls(f"{_format_time(last_modified)}-{digest[:6]}")
 
     @property
     def time(self) -> datetime:
-        """When the batch was made, to the second, in UTC."""
+        """The time of the drop, to the second, in UTC."""
         return _parse_time(self.value[:15])
 
     @property
     def archive_key(self) -> str:
-        """Where `drop` stores the archive. The ending says nothing of its format."""
+        """The key under which `drop` stores an archive of any format."""
         return f"{ARCHIVES}{self.value}.tar"
 
     @property
     def prefix(self) -> str:
-        """What all of the batch's objects begin with."""
+        """The prefix of all of the batch's objects under ``processed/``."""
         return f"{PROCESSED}{self.time.date().isoformat()}/{self.value}"
 
     @property
@@ -122,11 +122,11 @@ class BatchId:
 
     @property
     def review_key(self) -> str:
-        """The object that lists what people are to review."""
+        """The object that lists the items for reviewers."""
         return self.prefix + REVIEW
 
     def decision_key(self, now: datetime, token: bytes) -> str:
-        """Where a decision of ``now`` is kept; ``token`` holds three random bytes."""
+        """The key of a decision made ``now``; ``token`` holds three random bytes."""
         utc = now.astimezone(UTC)
         stamp = f"{utc.year:04}{utc:%m%d%H%M%S%f}"
         return f"{self.prefix}.{stamp}-{token[:3].hex()}{DECISION}"
@@ -137,10 +137,10 @@ class BatchId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class AudioId:
-    """One recording's id: its batch and its member's position in the archive, from 0.
+    """The id of one recording: its batch and its member's position in the archive, from 0.
 
     Raises:
-        MalformedKeyError: ``ordinal`` does not fit in seven digits.
+        MalformedKeyError: ``ordinal`` is negative, or has more than seven digits.
     """
 
     batch: BatchId
@@ -148,14 +148,14 @@ class AudioId:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ordinal <= MAX_ORDINAL:
-            raise MalformedKeyError(f"ordinal {self.ordinal} is not within 0 and {MAX_ORDINAL}")
+            raise MalformedKeyError(f"ordinal {self.ordinal} must be from 0 to {MAX_ORDINAL}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``{batch_id}-{n}``.
+        """Parse ``{batch_id}-{n}``.
 
         Raises:
-            MalformedKeyError: ``text`` is not of that form.
+            MalformedKeyError: ``text`` has another form.
         """
         match = _AUDIO.fullmatch(text)
         if match is None:
@@ -171,19 +171,19 @@ class AudioId:
 
     @property
     def transcript_key(self) -> str:
-        """What was said in it."""
+        """The recording's transcript."""
         return f"{self._prefix}{TRANSCRIPT}"
 
     @property
     def verdict_key(self) -> str:
-        """What the policies say of that."""
+        """The policies' verdict on the transcript."""
         return f"{self._prefix}{VERDICT}"
 
     def clip_key(self, start: float, end: float) -> str:
-        """Where a passage of it is kept for reviewers; the times are in seconds.
+        """The key of a passage for reviewers; the times are in seconds.
 
         Raises:
-            MalformedKeyError: No recording has such a passage.
+            MalformedKeyError: The times are invalid.
         """
         begin, stop = round(start * 1000), round(end * 1000)
         if not 0 <= begin <= stop <= _MAX_MILLISECONDS:
@@ -200,7 +200,7 @@ class AudioId:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveKey:
-    """A dropped archive; ``batch`` is None where the name holds no batch id."""
+    """A dropped archive; ``batch`` is None if the name holds no batch id."""
 
     key: str
     batch: BatchId | None
@@ -233,7 +233,7 @@ class ClipKey:
 
 @dataclass(frozen=True, slots=True)
 class DecisionKey:
-    """A reviewer's decision on a part of a batch; ``name`` is its time and token."""
+    """A reviewer's decision in a batch; ``name`` is its time and token."""
 
     batch: BatchId
     name: str
@@ -243,28 +243,28 @@ ProcessedKey = RecordingKey | BatchKey | ClipKey | DecisionKey
 
 
 def parse_key(key: str) -> ArchiveKey | ProcessedKey:
-    """Read an object's key.
+    """Parse an object's key.
 
     Raises:
-        MalformedKeyError: It is neither under ``archives/`` nor one of the keys
-            that dropscribe writes under ``processed/``.
+        MalformedKeyError: It is neither under ``archives/`` nor a key that dropscribe writes
+            under ``processed/``.
     """
     if key.startswith(ARCHIVES):
         return _parse_archive_key(key)
     match = _PROCESSED.fullmatch(key)
     if match is None:
-        raise MalformedKeyError(f"{key!r} is not a key of dropscribe's")
+        raise MalformedKeyError(f"{key!r} is not one of dropscribe's keys")
     date, stem, name, suffix = match.groups()
     parsed = _parse_named(stem, name, suffix) if name else _parse_plain(stem, suffix)
     if parsed is None:
-        raise MalformedKeyError(f"{key!r} ends in no suffix of dropscribe's")
+        raise MalformedKeyError(f"{key!r} has an unknown suffix")
     if _batch_of(parsed).time.date().isoformat() != date:
-        raise MalformedKeyError(f"{key!r} stands under another date than its batch id's")
+        raise MalformedKeyError(f"{key!r} is under another date than its batch id's")
     return parsed
 
 
 def batch_of(key: str) -> BatchId | None:
-    """Give the batch that an object's key names; None where it names none."""
+    """Return the batch that an object's key names, if any."""
     try:
         return batch_in(parse_key(key))
     except MalformedKeyError:
@@ -272,7 +272,7 @@ def batch_of(key: str) -> BatchId | None:
 
 
 def batch_in(key: ArchiveKey | ProcessedKey) -> BatchId | None:
-    """Give the batch of a key that was read; None for an archive whose name holds none."""
+    """Return the batch of a parsed key; None for an archive whose name holds none."""
     return key.batch if isinstance(key, ArchiveKey) else _batch_of(key)
 
 
@@ -289,7 +289,7 @@ def _parse_plain(stem: str, suffix: str) -> RecordingKey | BatchKey | None:
 
 
 def _parse_named(stem: str, name: str, suffix: str) -> ClipKey | DecisionKey | None:
-    """Read a key of which there can be many: by passage, or by time and token."""
+    """Parse a key that also names a passage, or a time and token."""
     first, _, last = name.partition("-")
     if suffix == CLIP and len(first) == len(last) and int(first) <= int(last):
         return ClipKey(AudioId.parse(stem), int(first), int(last))
@@ -310,9 +310,9 @@ def _parse_archive_key(key: str) -> ArchiveKey:
 
 @lru_cache(maxsize=256)
 def _parse_time(text: str) -> datetime:
-    """Read ``YYYYMMDD-HHMMSS``, of digits only: strptime takes ten times as long.
+    """Parse ``YYYYMMDD-HHMMSS``: strptime takes ten times as long.
 
-    Those of late are kept: a batch's keys come together.
+    The cache serves keys of one batch, which come together.
 
     Raises:
         ValueError: There is no such time.
@@ -322,6 +322,6 @@ def _parse_time(text: str) -> datetime:
 
 
 def _format_time(time: datetime) -> str:
-    # Not strftime: it leaves the zeros out of years before 1000.
+    # strftime does not pad years before 1000.
     utc = time.astimezone(UTC)
     return f"{utc.year:04}{utc:%m%d-%H%M%S}"

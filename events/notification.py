@@ -1,7 +1,7 @@
 """Bucket notifications: the stores' five dialects and our own, decoded once, here.
 
 ============================  ==========================  ====================
-store                         told by                     key in the record
+store                         recognised by               key in the record
 ============================  ==========================  ====================
 AWS S3 (to SQS; moto too)     ``eventSource: aws:s3``     form-encoded
 AWS S3 by EventBridge         ``source: aws.s3``          raw
@@ -26,29 +26,28 @@ from events.event import ObjectCreated
 _FORM_ENCODED = {"aws:s3": "aws", "minio:s3": "minio", "rustfs:s3": "rustfs"}
 _RAW = {"ceph:s3": "ceph", "dropscribe:s3": "dropscribe"}
 
-#: SNS in front of a queue wraps a body once; more than that is no notification.
+#: SNS wraps a body once; more wrappers are not a notification.
 _MAX_WRAPPERS = 2
 
-#: As many as 64 bits need.
+#: Up to the digits of 64 bits.
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 _Json = dict[str, Any]
 
 
 class MalformedNotificationError(ValueError):
-    """A message that is no bucket notification in any dialect."""
+    """A message is not a bucket notification in any dialect."""
 
 
 def decode(body: str | bytes) -> tuple[ObjectCreated, ...]:
-    """Read the events that a message announces.
+    """Read the events of a message.
 
     Returns:
-        One event per record that tells of a created object. None for a store's
-        test message, and none for records of anything else (an object removed
-        or tagged), which a rule should not have sent.
+        One event per record of a created object; none for a store's test message, and none for
+        other records, such as a removed object's, which a rule should not send.
 
     Raises:
-        MalformedNotificationError: The message is no bucket notification.
+        MalformedNotificationError: The message is not a bucket notification.
     """
     message = _parse(body)
     for _ in range(_MAX_WRAPPERS):
@@ -66,7 +65,7 @@ def decode(body: str | bytes) -> tuple[ObjectCreated, ...]:
 
 
 def encode(bucket: str, key: str) -> str:
-    """Tell again of an object that is stored; what is left out, HEAD says."""
+    """Make a message that resends the event of an object; HEAD supplies the rest."""
     record = {
         "eventSource": "dropscribe:s3",
         "eventName": "ObjectCreated:Put",
@@ -91,7 +90,7 @@ def _record_events(record: object) -> Iterator[ObjectCreated]:
     if not isinstance(record, dict):
         raise MalformedNotificationError("a record is not a JSON object")
     name = _text(record, "eventName")
-    # AWS and Ceph leave the "s3:" out; MinIO and RustFS write it.
+    # Only MinIO and RustFS write the "s3:".
     if not name.removeprefix("s3:").startswith("ObjectCreated:"):
         return
     source = _text(record, "eventSource")
@@ -132,14 +131,14 @@ def _eventbridge_events(message: _Json) -> Iterator[ObjectCreated]:
 def _object(parent: _Json, name: str) -> _Json:
     value = parent.get(name)
     if not isinstance(value, dict):
-        raise MalformedNotificationError(f"{name!r} is missing, or no JSON object")
+        raise MalformedNotificationError(f"{name!r} is missing, or not a JSON object")
     return value
 
 
 def _text(parent: _Json, name: str) -> str:
     value = parent.get(name)
     if not isinstance(value, str) or not value:
-        raise MalformedNotificationError(f"{name!r} is missing, or no text")
+        raise MalformedNotificationError(f"{name!r} is missing, or not text")
     return value
 
 
@@ -147,7 +146,7 @@ def _form_decoded(key: str) -> str:
     try:
         return unquote_plus(key, errors="strict")
     except UnicodeDecodeError as exc:
-        raise MalformedNotificationError(f"key {key!r} is not UTF-8 once decoded") from exc
+        raise MalformedNotificationError(f"decoded key {key!r} is not UTF-8") from exc
 
 
 def _optional_text(value: object) -> str | None:
@@ -160,7 +159,7 @@ def _etag(value: object) -> str | None:
 
 
 def _size(value: object) -> int | None:
-    """Read a size that can be missing (MinIO leaves 0 out) or text."""
+    """Read a size, which can be missing (MinIO leaves 0 out) or text."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int) and value >= 0:
@@ -171,7 +170,7 @@ def _size(value: object) -> int | None:
 
 
 def _time(value: object) -> datetime | None:
-    """Read a time; one that can't be read only costs the hint that it gives."""
+    """Read a time; an unreadable one is only a missing hint."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_timestamp(value)
     if not isinstance(value, str):

@@ -1,1 +1,1 @@
-"""How servers are reached: clients of AWS' protocols, and addresses of this machine."""
+"""Connections to servers: clients of AWS's protocols, and the addresses of this machine."""

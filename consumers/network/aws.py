@@ -1,4 +1,4 @@
-"""botocore clients, for AWS' own services and for what speaks their protocols."""
+"""botocore clients, for AWS and for other servers with its protocols."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ def make_client(
     timeout: float = 60.0,
     connections: int = 10,
 ) -> Any:
-    """Make a client; nothing is asked of the service yet.
+    """Make a client; it sends no request yet.
 
-    Without an endpoint it is AWS itself, whatever ``AWS_ENDPOINT_URL`` or a shared
-    file says, which may be unencrypted; without keys, botocore looks for
-    credentials where it always does (an instance's role, a shared file);
-    ``timeout`` is how many seconds an answer may keep us waiting;
-    without a ``ca_file``, certificates have to be signed by whom botocore trusts.
+    Args:
+        service: botocore's name, such as ``s3``.
+        endpoint: None for AWS itself; ``AWS_ENDPOINT_URL`` and shared files are ignored, as
+            they may name an unencrypted one.
+        access_key: None for botocore's usual sources, such as an instance's role.
+        secret_key: Likewise.
+        region: AWS's name of it.
+        ca_file: Certificates to trust instead of botocore's.
+        timeout: Read timeout, in seconds.
+        connections: The size of the pool.
     """
     config = Config(
         connect_timeout=10,
         read_timeout=timeout,
         max_pool_connections=connections,
         retries={"mode": "standard", "max_attempts": 4},
-        # Other stores than AWS may be reached by an address without wildcard DNS.
+        # Other stores may have no wildcard DNS.
         s3={"addressing_style": "auto" if endpoint is None else "path"},
-        # By TLS botocore would send its checksums as trailers, of which Ceph 16 knows nothing.
+        # Over TLS botocore sends its checksums as trailers, which Ceph 16 does not support.
         request_checksum_calculation="when_supported" if endpoint is None else "when_required",
         response_checksum_validation="when_supported" if endpoint is None else "when_required",
         proxies=proxies_for(endpoint),
@@ -50,5 +55,5 @@ def make_client(
 
 
 def proxies_for(endpoint: str | None) -> dict[str, str] | None:
-    """Say which proxies lead to an endpoint: none to this machine, else the environment's."""
+    """Return botocore's proxies for an endpoint: none on this machine, else the environment's."""
     return {} if is_loopback(urlsplit(endpoint or "").hostname or "") else None

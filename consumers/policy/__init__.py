@@ -1,1 +1,1 @@
-"""Content policies: what an operator forbids in words, and what a model says to it."""
+"""Content policies, written by the operator, and the models that judge by them."""

@@ -1,7 +1,7 @@
-"""CoPE-A's prompt, which is its interface: byte for byte what the model was trained on.
+"""CoPE-A's prompt: the exact bytes that the model was trained on.
 
-https://huggingface.co/zentropi-ai/cope-a-9b, "Input Format". There is no chat
-template; the model answers with one token, ``1`` or ``0``.
+https://huggingface.co/zentropi-ai/cope-a-9b, "Input Format". There is no chat template; the
+model answers with one token, ``1`` or ``0``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ CONTENT
 
 """
 
-#: What follows the content.
 SUFFIX = """
 
 
@@ -42,29 +41,24 @@ ANSWER
 YES = "1"
 NO = "0"
 
-#: Where Gemma's special tokens begin: `<eos>`, `<2mass>`, `</s>`, `<|image|>`, `[@BOS@]`.
+#: The beginnings of Gemma's special tokens: `<eos>`, `<2mass>`, `</s>`, `<|image|>`, `[@BOS@]`.
 _OPENING = re.compile(r"<(?=[\w/|])|\[(?=@)")
 
 
 def prompt(policy: str, content: str) -> str:
-    """Assemble the whole prompt.
-
-    Args:
-        policy: Its text, without blank lines around it.
-        content: What is judged, as `clean` gives it.
-    """
+    """Assemble the prompt from a policy without surrounding blank lines and a `clean` content."""
     return prefix(policy) + content + SUFFIX
 
 
 def prefix(policy: str) -> str:
-    """Give what stands before the content: the same for all contents of a policy."""
+    """Return the part before the content: the same for all contents of a policy."""
     return _BEFORE_POLICY + policy + _BEFORE_CONTENT
 
 
 def clean(content: str) -> str:
-    """Make a content that cannot be taken for a part of the prompt.
+    """Change the white space of a content so that it cannot pass for a part of the prompt.
 
-    It is one line, so it holds no heading; and no tokenizer finds a special token
-    in it. But for white space it is what it was. Cleaning twice changes nothing.
+    The result is one line, so it holds no heading, and no tokenizer finds a special token in
+    it. Cleaning twice changes nothing.
     """
     return _OPENING.sub(r"\g<0> ", " ".join(content.split()))

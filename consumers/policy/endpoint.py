@@ -1,7 +1,7 @@
-"""The judge behind an address: CoPE-A on a server of OpenAI's completions API, such as vLLM.
+"""The judge behind an address: CoPE-A on a server with OpenAI's completions API, such as vLLM.
 
-https://platform.openai.com/docs/api-reference/completions: the server makes
-tokens of the prompts itself, and puts before them what the model wants (``<bos>``).
+https://platform.openai.com/docs/api-reference/completions: the server tokenizes the prompts,
+and adds the model's initial token (``<bos>``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from consumers.policy.cope import prompt
 from consumers.policy.logprobs import score
 from consumers.policy.tokenizer import SEAM
 
-#: The most that the API tells of a position.
+#: The API's maximum of tokens per position.
 _LIKELIEST = 5
 
-#: Further tries of one request, 0.5 to 8 s apart; what lasts longer is the broker's to repeat.
+#: Retries of one request, 0.5 to 8 s apart; the broker's retries cover longer outages.
 _RETRIES = 2
 
-#: Answers that another try can change: timeout, conflict, too early, too many.
-_PASSING = {408, 409, 425, 429}
+#: Statuses worth a retry: timeout, conflict, too early, too many requests.
+_TRANSIENT = {408, 409, 425, 429}
 _FORBIDDEN = {401, 403}
 _UNKNOWN = 404
 
@@ -47,21 +47,21 @@ class EndpointJudge:
         context: int,
         on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Make a client; nothing is asked yet.
+        """Make a client; it sends no request yet.
 
         Args:
             url: The API's address, such as ``https://gpu1:8000/v1``.
             model: The name under which the server serves it.
-            key: What it is asked for as a bearer token; None for a server without.
-            timeout: Seconds for an answer to one request.
-            ca_file: Certificates that vouch for the server's, in PEM; None for the system's.
+            key: The bearer token; None for a server without.
+            timeout: Seconds for each request.
+            ca_file: Certificates to trust, in PEM; None for the system's.
             batch_size: The most prompts in one request.
             context: The most tokens of a prompt.
             on_batch: Called after each request with its share of ``batch_size``, from 0 to 1.
 
         Raises:
-            ConfigurationError: The package `openai` is not installed, or the certificates can't
-                be read.
+            ConfigurationError: The package `openai` is not installed, or the certificates are
+                unreadable.
         """
         self._openai = _import_openai()
         self._url = url
@@ -71,7 +71,7 @@ class EndpointJudge:
         self._on_batch = on_batch
         self._client = self._openai.OpenAI(
             base_url=url,
-            # It wants one; a server that wants none does not look at it.
+            # The library requires one; a server without keys ignores it.
             api_key=key or "none",
             timeout=timeout,
             max_retries=_RETRIES,
@@ -86,7 +86,7 @@ class EndpointJudge:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
 
     @property
@@ -96,16 +96,16 @@ class EndpointJudge:
 
     @property
     def adapter(self) -> None:
-        """Nothing tells whether the server has merged one."""
+        """None: the API does not report adapters."""
         return
 
     @property
     def context(self) -> int:
-        """Tokens that a prompt may have."""
+        """The most tokens of a prompt."""
         return self._context
 
     def prompt_tokens(self, policy: str) -> int:
-        """Have the server count the prompt with this policy and without content, once."""
+        """Have the server count the prompt's tokens without content, once per policy."""
         if policy not in self._counts:
             answer = self._complete([prompt(policy, "")])
             count = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
@@ -117,7 +117,7 @@ class EndpointJudge:
         return self._counts[policy]
 
     def content_tokens(self, content: str) -> int:
-        """Give the most tokens that a content can add: its bytes, as no token is less than one."""
+        """Return the bytes of a content: an upper bound, as no token is shorter than one."""
         return len(content.encode()) + SEAM
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
@@ -141,16 +141,16 @@ class EndpointJudge:
             )
 
     def _choices(self, answer: Any, count: int) -> list[Any]:
-        """One answer per prompt, in the prompts' order, whatever order they came in."""
+        """Return one answer per prompt, in the prompts' order."""
         choices = getattr(answer, "choices", None)
         if not isinstance(choices, list):
             raise PermanentError(
-                f"what {self._url} (POLICY_ENDPOINT) answers is not OpenAI's completions API"
+                f"{self._url} (POLICY_ENDPOINT) does not answer as OpenAI's completions API does"
             )
         by_index = {choice.index: choice for choice in choices}
         if len(choices) != count or by_index.keys() != set(range(count)):
             raise PermanentError(
-                f"{self._url} (POLICY_ENDPOINT) gives {len(choices)} answers to {count} prompts"
+                f"{self._url} (POLICY_ENDPOINT) returned {len(choices)} answers to {count} prompts"
             )
         return [by_index[n] for n in range(count)]
 
@@ -158,19 +158,19 @@ class EndpointJudge:
         positions = getattr(getattr(choice, "logprobs", None), "top_logprobs", None)
         if not positions or not isinstance(positions[0], Mapping):
             raise ConfigurationError(
-                f"{self._url} (POLICY_ENDPOINT) does not tell how likely its answers are (logprobs)"
+                f"{self._url} (POLICY_ENDPOINT) returns no probabilities (logprobs)"
             )
         return score(positions[0])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn openai's errors into the kinds that the consumers know.
+        """Translate openai's errors.
 
-        What the server says is left out of messages and causes: it can quote the prompt.
+        The server's text, which can quote the prompt, is left out of messages and causes.
 
         Raises:
             TransientError: The server is away, slow, busy or broken.
-            PermanentError: It refuses.
+            PermanentError: It refuses the request.
         """
         try:
             yield
@@ -180,30 +180,28 @@ class EndpointJudge:
             ) from exc
         except self._openai.APIConnectionError as exc:
             reason = exc.__cause__ or exc
-            raise TransientError(
-                f"{self._url} (POLICY_ENDPOINT) can't be reached: {reason}"
-            ) from exc
+            raise TransientError(f"{self._url} (POLICY_ENDPOINT) is unreachable: {reason}") from exc
         except self._openai.APIStatusError as exc:
             raise self._refusal(exc.status_code) from None
         except (self._openai.OpenAIError, ValueError):
             raise TransientError(
-                f"what {self._url} (POLICY_ENDPOINT) answers can't be read"
+                f"the answer of {self._url} (POLICY_ENDPOINT) is invalid"
             ) from None
 
     def _refusal(self, status: int) -> TransientError | PermanentError | ConfigurationError:
         server = f"{self._url} (POLICY_ENDPOINT)"
-        if status >= 500 or status in _PASSING:  # noqa: PLR2004
+        if status >= 500 or status in _TRANSIENT:  # noqa: PLR2004
             return TransientError(f"{server} is busy or broken: it answers {status}")
         if status in _FORBIDDEN:
             return ConfigurationError(f"{server} refuses the key (POLICY_ENDPOINT_KEY): {status}")
         if status == _UNKNOWN:
             return ConfigurationError(
-                f"{server} serves no model {self._model!r} (POLICY_ENDPOINT_MODEL), or is no API: "
-                f"it answers {status}, and its address ends in /v1 as a rule"
+                f"{server} serves no model {self._model!r} (POLICY_ENDPOINT_MODEL), or is not an "
+                f"API: it answers {status}; the address usually ends in /v1"
             )
         return PermanentError(
-            f"{server} refuses the request: it answers {status} (is POLICY_CONTEXT, "
-            f"{self._context}, more than the model takes there?)"
+            f"{server} refuses the request: it answers {status} (does POLICY_CONTEXT, "
+            f"{self._context}, exceed the server's limit?)"
         )
 
 
@@ -212,10 +210,10 @@ def _import_openai() -> ModuleType:
         openai = import_module("openai")
     except ImportError as exc:
         raise ConfigurationError(
-            f"a judge at POLICY_ENDPOINT needs the package openai, and it cannot be imported "
+            f"a judge at POLICY_ENDPOINT needs the package openai, which cannot be imported "
             f"({exc}): pip install 'dropscribe[endpoint]'"
         ) from exc
-    # At the level of debugging it logs whole requests, and these are transcripts.
+    # At debug level it logs whole requests, which are transcripts.
     logging.getLogger("openai").setLevel(logging.WARNING)
     return openai
 
@@ -225,5 +223,5 @@ def _certificates(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as exc:
         raise ConfigurationError(
-            f"the certificates in {ca_file} (POLICY_ENDPOINT_CA_FILE) can't be read: {exc}"
+            f"cannot read the certificates in {ca_file} (POLICY_ENDPOINT_CA_FILE): {exc}"
         ) from exc

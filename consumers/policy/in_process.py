@@ -1,4 +1,4 @@
-"""The judge that runs in this process: CoPE-A by transformers and peft."""
+"""The judge in this process: CoPE-A on transformers and peft."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from consumers.policy.model import Quantisation, chosen_device, import_libraries
 from consumers.policy.scoring import NoMemoryError, Prefix, Scorer
 from consumers.policy.tokenizer import PromptTokenizer, common_prefix
 
-#: How many policies' prefixes are kept. Of Gemma-2-9B, one takes 0.5 GB for a
-#: policy of 1,500 tokens; they make way when memory is short.
+#: The number of policies whose prefixes are kept. With Gemma-2-9B, one takes 0.5 GB for a policy
+#: of 1,500 tokens; they are dropped when memory is short.
 _PREFIXES = 8
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class CopeJudge:
     """A model on a device of this machine; conforms to `consumers.policy.judge.Judge`.
 
-    Deterministic: the same call gives the same scores. In other batches, a score
-    can differ in its last digits, as kernels add up in another order.
+    The same call always gives the same scores. In other batches the last digits of a score can
+    differ, as kernels add in another order.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class CopeJudge:
         reuses_prefix: bool = True,
         on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Take a loaded model; see `load_judge`.
+        """Use a loaded model; see `load_judge`.
 
         Args:
             scorer: The model.
             tokens: Its tokenizer.
             model: Its name.
-            adapter: The name of what is on it.
+            adapter: Its adapter's name.
             batch_size: The most contents at a time.
             context: The most tokens of a prompt.
-            reuses_prefix: Whether what a policy's prompts have in common is computed once.
+            reuses_prefix: Whether the common part of a policy's prompts is computed once.
             on_batch: Called after each batch with its share of ``batch_size``, from 0 to 1.
 
         Raises:
-            ConfigurationError: The model was not made for such a context.
+            ConfigurationError: The context exceeds the model's.
         """
         if context > scorer.longest:
             raise ConfigurationError(
-                f"POLICY_CONTEXT is {context}, and the model {model} takes {scorer.longest} tokens"
+                f"POLICY_CONTEXT is {context}, but the model {model} takes {scorer.longest} tokens"
             )
         self._scorer = scorer
         self._tokens = tokens
@@ -79,15 +79,15 @@ class CopeJudge:
 
     @property
     def context(self) -> int:
-        """Tokens that a prompt may have."""
+        """The most tokens of a prompt."""
         return self._context
 
     def prompt_tokens(self, policy: str) -> int:
-        """Count the tokens of the prompt with this policy and without content."""
+        """Count the prompt's tokens without content."""
         return len(self._tokens.of_prompt(policy, ""))
 
     def content_tokens(self, content: str) -> int:
-        """Give the most tokens that a content can add to a prompt."""
+        """Return the most tokens that a content can add to a prompt."""
         return self._tokens.most_of(content)
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
@@ -98,12 +98,12 @@ class CopeJudge:
         longest = max(map(len, prompts))
         if longest > self._context:
             raise PermanentError(
-                f"a prompt has {longest} tokens, and POLICY_CONTEXT allows {self._context}"
+                f"a prompt has {longest} tokens, but POLICY_CONTEXT allows {self._context}"
             )
         prefix = self._prefix(policy, prompts) if self._reuses_prefix else None
         start = len(prefix.ids) if prefix else 0
-        # The longest first, so that memory that does not suffice shows at once,
-        # and each batch of nearly one length, so that little of it is padding.
+        # The longest first, so that a lack of memory shows at once; batches of similar
+        # lengths, so that they need little padding.
         order = sorted(range(len(prompts)), key=lambda n: len(prompts[n]), reverse=True)
         ordered = self._in_batches([prompts[n][start:] for n in order], prefix)
         scores = dict(zip(order, ordered, strict=True))
@@ -121,19 +121,19 @@ class CopeJudge:
             except NoMemoryError:
                 if not self._forget(all_but=prefix) and len(batch) == 1:
                     raise
-            # Out of the except block nothing holds what the failed pass took.
+            # Only outside the except block is the failed pass's memory unreferenced.
             self._scorer.release()
             size = max(1, len(batch) // 2)
             log.warning("the device's memory is short: the policy model judges %d at a time", size)
         return scores
 
     def _prefix(self, policy: str, prompts: Sequence[list[int]]) -> Prefix:
-        """Find or compute what these prompts have in common.
+        """Find or compute the common part of these prompts.
 
-        By tokens, not by text: where the policy's part ends, a tokenizer can
-        draw the first of the content, or the line breaks before it, into one token.
+        Tokens decide, not text: a tokenizer can join the end of the policy's part with the
+        first characters of the content.
         """
-        # The last token stays out: it is what the model is asked after.
+        # The last token is left out: the model must compute it to give an answer.
         rows = [row[:-1] for row in (*prompts, self._tokens.of_prompt(policy, ""))]
         shared = tuple(rows[0][: common_prefix(rows)])
         known = self._prefixes.pop(policy, None)
@@ -154,7 +154,7 @@ class CopeJudge:
         return self._scorer.compute_prefix(ids)
 
     def _forget(self, all_but: Prefix | None) -> bool:
-        """Drop other policies' prefixes; says whether there were any."""
+        """Drop other policies' prefixes; returns whether there were any."""
         others = [key for key, prefix in self._prefixes.items() if prefix is not all_but]
         for key in others:
             del self._prefixes[key]
@@ -172,23 +172,23 @@ def load_judge(
     reuses_prefix: bool = True,
     on_batch: Callable[[float], None] = lambda _: None,
 ) -> CopeJudge:
-    """Load a judge from folders of weights; of 9 billion parameters it takes a minute or two.
+    """Load a judge from folders of weights; 9 billion parameters take a minute or two.
 
-    Weights are bfloat16 on a GPU and float32 on a CPU. The network is not used.
+    Weights are bfloat16 on a GPU and float32 on a CPU. Nothing is downloaded.
 
     Args:
         model: The base model's folder (``google/gemma-2-9b``).
         adapter: The LoRA adapter's folder (``zentropi-ai/cope-a-9b``), or None.
         device: ``auto``, ``cpu`` or ``cuda``.
         quantisation: ``none``, ``8bit`` or ``4bit``.
-        batch_size: The most contents that are judged at a time.
+        batch_size: The most contents at a time.
         context: The most tokens of a prompt.
-        reuses_prefix: Whether what a policy's prompts have in common is computed once.
+        reuses_prefix: Whether the common part of a policy's prompts is computed once.
         on_batch: Called after each batch with its share of ``batch_size``, from 0 to 1.
 
     Raises:
-        ConfigurationError: Something is not installed, the weights are not there or don't fit
-            together, the device is not there or too small; the message says what to do.
+        ConfigurationError: A package is not installed, the weights are missing or do not match,
+            or the device is missing or too small; the message names the remedy.
     """
     libraries = import_libraries()
     loaded = load(libraries, model, adapter, chosen_device(device, libraries), quantisation)

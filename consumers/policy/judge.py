@@ -1,4 +1,4 @@
-"""What scores contents against a policy, whichever model is behind it."""
+"""The interface of a policy model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import Protocol
 
 
 class Judge(Protocol):
-    """Says how likely it is that contents meet a policy.
+    """Scores how likely contents are to meet a policy, for one thread.
 
-    The prompt is the model's own matter: nothing here stands in the way of one
-    with a chat template. Belongs to one thread.
+    The prompt is left to the model, which may use a chat template.
     """
 
     @property
     def model(self) -> str:
-        """The model's name, as it is stored with each verdict."""
+        """The model's name, stored with each verdict."""
         ...
 
     @property
     def adapter(self) -> str | None:
-        """The name of the adapter on it; None where it has none, or nobody tells."""
+        """The adapter's name; None if there is none or it is unknown."""
         ...
 
     @property
     def context(self) -> int:
-        """Tokens that a prompt may have."""
+        """The most tokens of a prompt."""
         ...
 
     def prompt_tokens(self, policy: str) -> int:
@@ -37,7 +36,7 @@ class Judge(Protocol):
         ...
 
     def content_tokens(self, content: str) -> int:
-        """Give the most tokens that a content can add to a prompt."""
+        """Return the most tokens that a content can add to a prompt."""
         ...
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
@@ -51,8 +50,8 @@ class Judge(Protocol):
             For each, in order, the probability from 0 to 1 that it meets the policy.
 
         Raises:
-            TransientError: The model is away, or has not memory enough now.
-            PermanentError: It takes no such prompt.
-            ConfigurationError: What is there is no such model, or the key is not the right one.
+            TransientError: The model is away, or short of memory.
+            PermanentError: The model refuses the prompt.
+            ConfigurationError: The model is of another kind, or the key is wrong.
         """
         ...

@@ -1,4 +1,4 @@
-"""The policy model, loaded: transformers' causal model, the adapter on it, and its tokenizer."""
+"""Loads the policy model: transformers' causal model, its adapter, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOISY_LOGGERS = ("accelerate", "bitsandbytes", "peft", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class PolicyLibraries:
-    """The modules that judging works with, ready for use."""
+    """The modules that a judge needs, configured."""
 
     torch: ModuleType
     transformers: ModuleType
@@ -33,17 +33,17 @@ class PolicyLibraries:
 
 @dataclass(frozen=True, slots=True)
 class PolicyModel:
-    """A model ready to be asked, and what turns text into its tokens."""
+    """A loaded model and its tokenizer."""
 
     network: Any
     tokenizer: Any
 
 
 def import_libraries() -> PolicyLibraries:
-    """Import everything, once; it takes some seconds.
+    """Import the libraries, which takes some seconds.
 
     Raises:
-        ConfigurationError: Something is not installed.
+        ConfigurationError: One is not installed.
     """
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -55,11 +55,11 @@ def import_libraries() -> PolicyLibraries:
                 peft=import_module("peft"),
                 safetensors=import_module("safetensors"),
             )
-            # peft and transformers load weights onto a device by it.
+            # peft and transformers need it to load weights onto a device.
             import_module("accelerate")
     except ImportError as exc:
         raise ConfigurationError(
-            f"judging in process needs transformers and peft, and they cannot be imported ({exc}): "
+            f"judging in process needs transformers and peft, which cannot be imported ({exc}): "
             "pip install 'dropscribe[policy]', or set POLICY_ENDPOINT"
         ) from exc
     libraries.transformers.utils.logging.set_verbosity_error()
@@ -68,7 +68,7 @@ def import_libraries() -> PolicyLibraries:
 
 
 def chosen_device(device: str, libraries: PolicyLibraries) -> str:
-    """Fill in what ``auto`` leaves open: the GPU if there is one.
+    """Resolve ``auto`` to the GPU if there is one.
 
     Raises:
         ConfigurationError: There is no such device.
@@ -77,9 +77,9 @@ def chosen_device(device: str, libraries: PolicyLibraries) -> str:
     if device == "auto":
         return "cuda" if has_gpu else "cpu"
     if device not in {"cpu", "cuda"}:
-        raise ConfigurationError(f"POLICY_DEVICE is auto, cpu or cuda, and not {device!r}")
+        raise ConfigurationError(f"POLICY_DEVICE must be auto, cpu or cuda, not {device!r}")
     if device == "cuda" and not has_gpu:
-        raise ConfigurationError("POLICY_DEVICE is cuda, and PyTorch sees no GPU that it can use")
+        raise ConfigurationError("POLICY_DEVICE is cuda, but PyTorch sees no GPU that it can use")
     return device
 
 
@@ -90,17 +90,17 @@ def load(
     device: str,
     quantisation: Quantisation,
 ) -> PolicyModel:
-    """Load a model and its adapter from their folders, and nothing from anywhere else.
+    """Load a model and its LoRA adapter from their folders; nothing is downloaded.
 
     Args:
-        libraries: See there.
+        libraries: From `import_libraries`.
         model: The folder of a causal model and its tokenizer.
-        adapter: The folder of a LoRA adapter for it, or None.
+        adapter: The folder of its adapter, or None.
         device: ``cpu`` or ``cuda``.
         quantisation: Of the model's weights.
 
     Raises:
-        ConfigurationError: The weights cannot be had, or not be loaded on this device.
+        ConfigurationError: The weights are missing, or cannot be loaded on this device.
     """
     check_base(model)
     if adapter is not None:
@@ -111,7 +111,7 @@ def load(
             model,
             local_files_only=True,
             trust_remote_code=False,
-            # What is said is text, also where it spells a special token.
+            # Contents are text, even where they spell a special token.
             split_special_tokens=True,
         )
         network = libraries.transformers.AutoModelForCausalLM.from_pretrained(
@@ -121,8 +121,8 @@ def load(
             use_safetensors=True,
             dtype=libraries.torch.bfloat16 if device == "cuda" else libraries.torch.float32,
             device_map={"": device},
-            # Gemma-2 was trained with capped attention logits, and of transformers'
-            # implementations for its forward pass "sdpa", the default, leaves the cap out.
+            # Gemma-2 was trained with capped attention logits; transformers' default
+            # implementation, "sdpa", omits the cap.
             attn_implementation="eager",
             **options,
         )
@@ -139,18 +139,17 @@ def _adapted(libraries: PolicyLibraries, network: Any, adapter: Path, *, is_merg
     _check_fit(libraries, model, adapter)
     if is_merged:
         return model.merge_and_unload(safe_merge=True)
-    # Merged into quantised weights, the adapter would be rounded to their few
-    # bits, too, which are coarser than much of what it adds. So it is computed
-    # beside them, in full.
+    # Merged into quantised weights, the adapter would be rounded to their few bits, which
+    # are coarser than many of its own values. So it stays separate.
     return model.get_base_model()
 
 
 def _check_fit(libraries: PolicyLibraries, model: Any, adapter: Path) -> None:
-    """Tensors that the base has no place for are dropped without a word; that is not this judge."""
-    # "auto", the default for embeddings, can ask the Hub whether the base has others.
+    """Refuse an adapter for another base: peft silently drops tensors that do not fit."""
+    # "auto", the default for embeddings, can ask the Hub about the base.
     own = libraries.peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    # Some adapters carry whole embeddings, too, which then replace the base's.
+    # Some adapters hold whole embeddings, which replace the base's.
     known = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} | wanted
     with libraries.safetensors.safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as stored:
         given = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
@@ -165,14 +164,14 @@ def _check_fit(libraries: PolicyLibraries, model: Any, adapter: Path) -> None:
 
 
 def _quantised(libraries: PolicyLibraries, quantisation: Quantisation) -> dict[str, Any]:
-    """Options of transformers' loader.
+    """Return the options of transformers' loader.
 
-    4 bits are NF4 with nested scales, computed in bfloat16, as QLoRA has them
+    4 bits are NF4 with nested scales, computed in bfloat16, as in QLoRA
     (https://arxiv.org/abs/2305.14314).
     """
     if quantisation not in get_args(Quantisation):
         raise ConfigurationError(
-            f"POLICY_QUANTISATION is none, 8bit or 4bit, and not {quantisation!r}"
+            f"POLICY_QUANTISATION must be none, 8bit or 4bit, not {quantisation!r}"
         )
     if quantisation == "none":
         return {}
@@ -196,7 +195,7 @@ def _quantised(libraries: PolicyLibraries, quantisation: Quantisation) -> dict[s
 
 @contextmanager
 def _explained(what: str, device: str, quantisation: Quantisation) -> Iterator[None]:
-    """Say what could not be loaded, and how it was tried; these libraries raise anything."""
+    """Turn any exception of these libraries into an error that names what was loaded, and how."""
     try:
         with _quiet():
             yield
@@ -214,7 +213,7 @@ def _explained(what: str, device: str, quantisation: Quantisation) -> Iterator[N
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back Python warnings, which these libraries raise at import and load."""
+    """Suppress Python warnings, which these libraries raise at import and load."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from consumers.errors import ConfigurationError
 
-#: The least score that flags, unless ``thresholds.toml`` says another.
+#: The least score that flags, for policies not in ``thresholds.toml``.
 DEFAULT_THRESHOLD = 0.5
 
 THRESHOLDS = "thresholds.toml"
 
-#: What a policy can be called: keys and rows hold it, and people type it.
+#: A policy's name, which is part of keys and rows.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-
 
 #: Hexadecimal digits of a version.
 _DIGITS = 16
@@ -29,8 +28,8 @@ class Policy:
     """One policy.
 
     Attributes:
-        name: What people call it; its file's name without ``.md``.
-        text: Markdown, as the model reads it.
+        name: Its file's name without ``.md``.
+        text: Markdown, passed to the model as it is.
         threshold: The least score (0 to 1) that flags a window.
     """
 
@@ -40,29 +39,26 @@ class Policy:
 
     @property
     def version(self) -> str:
-        """What tells this text from any other of the same name: a hash of it."""
+        """A hash of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:_DIGITS]
 
 
 def read_policies(root: Path) -> tuple[Policy, ...]:
-    """Read all policies of a folder: its ``*.md``, but for hidden files.
-
-    Returns:
-        At least one, by name.
+    """Read all policies of a folder, its ``*.md`` but hidden files, in the order of their names.
 
     Raises:
-        ConfigurationError: There is none, or one can't be read, or a threshold can't be.
+        ConfigurationError: There is none, or a policy or threshold is unreadable or invalid.
     """
     if not root.is_dir():
         raise ConfigurationError(f"{root} is not a folder of policies: there is no such folder")
     try:
         paths = sorted(path for path in root.glob("*.md") if not path.name.startswith("."))
     except OSError as exc:
-        raise ConfigurationError(f"the folder {root} can't be read: {exc.strerror}") from exc
+        raise ConfigurationError(f"cannot read the folder {root}: {exc.strerror}") from exc
     if not paths:
         raise ConfigurationError(
             f"there are no policies in {root}: it needs at least one file whose name ends in .md "
-            "(`dropscribe policy examples --to FOLDER` copies some to begin with)"
+            "(`dropscribe policy examples --to FOLDER` copies some)"
         )
     thresholds = _read_thresholds(root / THRESHOLDS)
     policies = tuple(_read(path, thresholds) for path in paths)
@@ -77,7 +73,7 @@ def read_policy(path: Path) -> Policy:
     """Read one policy, with its threshold from the ``thresholds.toml`` beside it.
 
     Raises:
-        ConfigurationError: It can't be read, or the threshold can't be.
+        ConfigurationError: It or the threshold is unreadable or invalid.
     """
     return _read(path, _read_thresholds(path.parent / THRESHOLDS))
 
@@ -86,10 +82,10 @@ def _read(path: Path, thresholds: Mapping[str, float]) -> Policy:
     name = path.stem
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{path} can't be a policy: its name has to be of lower case letters (a to z), digits "
-            "and hyphens, at most 63, and not begin with a hyphen"
+            f"{path} has no valid policy name: use up to 63 lower case letters (a to z), digits "
+            "and hyphens, and do not begin with a hyphen"
         )
-    # The prompt has blank lines of its own around a policy.
+    # The prompt adds its own blank lines around a policy.
     text = read_text(path).strip()
     if not text:
         raise ConfigurationError(f"the policy {path} is empty")
@@ -97,32 +93,32 @@ def _read(path: Path, thresholds: Mapping[str, float]) -> Policy:
 
 
 def _read_thresholds(path: Path) -> dict[str, float]:
-    """Read the thresholds by the policies' names; none where there is no such file."""
+    """Read the thresholds by policy name; none without the file."""
     if not path.exists():
         return {}
     try:
         document = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigurationError(f"{path} can't be read as TOML: {exc}") from exc
+        raise ConfigurationError(f"{path} is not valid TOML: {exc}") from exc
     return {name: _threshold(path, name, value) for name, value in document.items()}
 
 
 def _threshold(path: Path, name: str, value: object) -> float:
-    # To Python, true is a number, too; what is not a number is not within any two.
+    # In Python, true is a number; NaN fails the comparison.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigurationError(f"{path}: {name} = {value!r} is not a number from 0 to 1")
     return float(value)
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 without its byte order mark, all ends of lines as a line feed.
+    """Read UTF-8 without a byte order mark, and with line feeds as line ends.
 
     Raises:
-        ConfigurationError: It is no file, can't be read, or is not UTF-8.
+        ConfigurationError: It is unreadable, or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as exc:
-        raise ConfigurationError(f"{path} can't be read: {exc.strerror}") from exc
+        raise ConfigurationError(f"cannot read {path}: {exc.strerror}") from exc
     except ValueError as exc:
-        raise ConfigurationError(f"{path} can't be read: it is no text in UTF-8") from exc
+        raise ConfigurationError(f"cannot read {path}: it is not UTF-8 text") from exc

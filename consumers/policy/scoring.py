@@ -1,4 +1,4 @@
-"""A causal model's say between two tokens, on from a prefix that is computed once."""
+"""Scores: a causal model's choice between two tokens, after a prefix that is computed once."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError, is_device_fault
 
-#: Tokens of a prefix that are computed at a time: attention takes memory by
-#: these times all before them.
+#: Tokens of a prefix computed at a time: attention needs memory for their number times that of
+#: all earlier ones.
 _CHUNK = 1024
 
 
 class NoMemoryError(TransientError):
-    """The device has no memory for so much at once."""
+    """The device is out of memory; a smaller batch may fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The first tokens of prompts, and a model's keys and values for them (a ``DynamicCache``)."""
+    """The first tokens of prompts, with the model's ``DynamicCache`` of keys and values."""
 
     ids: tuple[int, ...]
     cache: Any
 
 
 class Scorer:
-    """Asks a model for one token after a prompt. Changes nothing in it."""
+    """Computes the probability of one answer after a prompt; it does not change the model."""
 
     def __init__(
         self, torch: ModuleType, transformers: ModuleType, network: Any, yes: int, no: int
     ) -> None:
-        """Take a ``...ForCausalLM`` in evaluation mode, and the tokens that it chooses between.
+        """Use a ``...ForCausalLM`` in evaluation mode, and the token ids of the two answers.
 
         Raises:
-            ConfigurationError: An adapter that is not merged changes its output layer.
+            ConfigurationError: An unmerged adapter changes the output layer.
         """
         self._torch = torch
         self._caches = transformers.cache_utils
@@ -47,26 +47,26 @@ class Scorer:
         head = network.get_output_embeddings()
         if hasattr(head, "lora_A"):
             raise ConfigurationError(
-                "the policy adapter (POLICY_ADAPTER) changes the model's output layer, which it "
-                "can only where it is merged: set POLICY_QUANTISATION to none"
+                "the policy adapter (POLICY_ADAPTER) changes the model's output layer, so it must "
+                "be merged: set POLICY_QUANTISATION to none"
             )
-        # Two rows of the 256,000 that Gemma's vocabulary has. In float32: between
-        # two bfloat16 logits of 16 and more, scores go in steps of 3 %.
+        # Two of the 256,000 rows of Gemma's vocabulary. In float32, because with bfloat16
+        # logits of 16 and more, scores have steps of 3 %.
         with torch.inference_mode():
             self._rows = head.weight[[no, yes]].float()
         self._cap: float | None = getattr(self._config, "final_logit_softcapping", None)
 
     @property
     def longest(self) -> int:
-        """The most tokens that the model was made for."""
+        """The model's longest context, in tokens."""
         longest: int = self._config.max_position_embeddings
         return longest
 
     def compute_prefix(self, ids: Sequence[int]) -> Prefix:
-        """Compute what all prompts that begin with these tokens have in common.
+        """Compute the cache for prompts that begin with these tokens.
 
         Raises:
-            NoMemoryError: See there.
+            NoMemoryError: The device is out of memory.
             TransientError: The device failed.
         """
         cache = self._caches.DynamicCache(config=self._config)
@@ -76,19 +76,16 @@ class Scorer:
         return Prefix(tuple(ids), cache)
 
     def scores(self, rows: Sequence[Sequence[int]], prefix: Prefix | None) -> list[float]:
-        """Say for each prompt how likely the model's answer is yes, of yes and no.
+        """Return for each prompt the probability of yes among yes and no.
 
         Args:
-            rows: Of each prompt the tokens after the prefix, at least one.
-            prefix: None where the rows are whole prompts.
-
-        Returns:
-            Probabilities, in the rows' order.
+            rows: The tokens of each prompt after the prefix, at least one.
+            prefix: None if the rows are whole prompts.
 
         Raises:
-            NoMemoryError: See there.
+            NoMemoryError: The device is out of memory.
             TransientError: The device failed.
-            PermanentError: The model answers with what is no number.
+            PermanentError: The model's answer is not a number.
         """
         lengths = [len(row) for row in rows]
         padded = [[*row, *[0] * (max(lengths) - len(row))] for row in rows]
@@ -106,19 +103,19 @@ class Scorer:
                 logits = self._torch.tanh(logits / self._cap) * self._cap
             scores: list[float] = logits.double().softmax(dim=-1)[:, 1].tolist()
         if not all(map(math.isfinite, scores)):
-            raise PermanentError("the policy model (POLICY_MODEL) answers with what is no number")
+            raise PermanentError("the answer of the policy model (POLICY_MODEL) is not a number")
         return scores
 
     def release(self) -> None:
-        """Give memory back to the device that is held for later."""
+        """Return cached memory to the device."""
         if self._device.type == "cuda":
             self._torch.cuda.empty_cache()
 
     def _forward(self, rows: Sequence[Sequence[int]], start: int, cache: Any) -> Any:
-        """Run the decoder; gives its last states, of rows x tokens x width.
+        """Run the decoder; returns its last states, rows x tokens x width.
 
-        Rows are padded on the right: attention looks back only, and so, without
-        any mask, what counts sees no padding and stands where it would stand alone.
+        Rows are padded on the right. Attention looks back only, so without a mask the real
+        tokens see no padding, and keep their positions.
         """
         ids = self._torch.tensor(rows, device=self._device)
         positions = self._torch.arange(start, start + ids.shape[1], device=self._device)
@@ -140,8 +137,8 @@ class Scorer:
                 raise
             if "memory" in str(exc) or isinstance(exc, MemoryError):
                 raise NoMemoryError(
-                    f"there is not memory enough on {self._device} for the policy model and what "
-                    "it was asked (POLICY_BATCH_SIZE, POLICY_QUANTISATION)"
+                    f"{self._device} is out of memory for the policy model and its prompts: lower "
+                    "POLICY_BATCH_SIZE, or set POLICY_QUANTISATION"
                 ) from exc
             raise TransientError(
                 f"the device {self._device} failed the policy model: {exc}"
@@ -149,11 +146,11 @@ class Scorer:
 
 
 class _Lent:
-    """A layer of a prefix's cache for one forward pass of many rows, which leaves no trace in it.
+    """A read-only layer of a prefix's cache, for one forward pass of many rows.
 
-    transformers' own layers would keep each row's copy of the prefix, in all
-    layers at once: with Gemma-2-9B 344 KB per token and row. This one makes the
-    copies of a layer when that is computed, and keeps none.
+    transformers' own layers would keep each row's copy of the prefix, in all layers at once:
+    with Gemma-2-9B 344 KB per token and row. This one copies a layer only while that is
+    computed.
     """
 
     is_compileable = False
@@ -164,7 +161,7 @@ class _Lent:
         self.is_sliding: bool = layer.is_sliding
 
     def update(self, keys: Any, values: Any, _: object = None) -> tuple[Any, Any]:
-        """Put the prefix before new keys and values, of rows x heads x tokens x width."""
+        """Prepend the prefix to new keys and values, rows x heads x tokens x width."""
         return self._after(self._layer.keys, keys), self._after(self._layer.values, values)
 
     def get_seq_length(self) -> int:

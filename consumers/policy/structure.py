@@ -1,4 +1,4 @@
-"""The headings that CoPE was trained on, and what differs from them in a policy.
+"""Checks a policy's headings against those that CoPE was trained on.
 
 https://huggingface.co/zentropi-ai/cope-a-9b, "Input Format"::
 
@@ -33,22 +33,22 @@ LISTS = ("Includes", "Excludes")
 
 _LABEL = re.compile(r"\(([A-Z][A-Z0-9]{1,3})\): (\S.*)")
 
-#: What the prompt's own headings are: one of these words over such a line.
+#: The prompt's own headings: one of these words over such a line.
 _PARTS = re.compile(r"\s*(INSTRUCTIONS|POLICY|CONTENT|ANSWER)\s*", re.IGNORECASE)
 _UNDERLINE = re.compile(r"\s*={3,}\s*")
 
-#: What a tokenizer may take for a special token: `<eos>`, `<start_of_turn>`, `<|end|>`, `</s>`.
+#: Possible special tokens of a tokenizer: `<eos>`, `<start_of_turn>`, `<|end|>`, `</s>`.
 _TOKEN = re.compile(r"</?[a-z]+(_[a-z]+)*\d*>|<\|[^<>|\s]+\|>|\[@\w+@\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is not as the model knows it.
+    """A deviation from the structure.
 
     Attributes:
         line: Its number, from 1.
-        nature: An ``error`` has to be mended; a ``remark`` is advice.
-        message: What is wrong, and what to do.
+        nature: An ``error`` must be fixed; a ``remark`` is advice.
+        message: The problem and the remedy.
     """
 
     line: int
@@ -65,11 +65,7 @@ class Label:
 
 
 def check_structure(text: str) -> list[Problem]:
-    """Compare a policy with the structure that the model was trained on.
-
-    Returns:
-        What differs, by line; nothing where all is as it should be.
-    """
+    """Return the problems of a policy, in the order of its lines."""
     if not text.strip():
         return [Problem(1, "error", "the policy is empty")]
     problems = [*_prompt_problems(text), *_title_problems(parse(text))]
@@ -77,7 +73,7 @@ def check_structure(text: str) -> list[Problem]:
 
 
 def read_labels(text: str) -> tuple[Label, ...]:
-    """Read the labels that a policy defines, in order; what is no label is skipped."""
+    """Read the labels of a policy, in order; invalid ones are skipped."""
     matches = (
         _LABEL.fullmatch(part.title)
         for title in parse(text).children
@@ -89,7 +85,7 @@ def read_labels(text: str) -> tuple[Label, ...]:
 
 
 def _prompt_problems(text: str) -> Iterator[Problem]:
-    """Find what the model would take for a part of the prompt around the policy."""
+    """Find lines that the model would take for a part of the prompt around the policy."""
     lines = text.split("\n")
     for number, (line, following) in enumerate(pairwise([*lines, ""]), start=1):
         if _PARTS.fullmatch(line) and _UNDERLINE.fullmatch(following):
@@ -164,7 +160,7 @@ def _list_problems(label: Part) -> Iterator[Problem]:
 
 
 def _order_problems(parent: Part, expected: Sequence[str]) -> Iterator[Problem]:
-    """Compare the headings under one with those that belong there."""
+    """Compare the subheadings of a heading with the expected ones."""
     marks = "#" * (parent.level + 1)
     found: dict[str, Part] = {}
     for part in parent.children:

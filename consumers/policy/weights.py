@@ -1,4 +1,4 @@
-"""The folders that a policy model's weights lie in, looked at before anything is loaded."""
+"""Checks the folders of a policy model's weights before they are loaded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from consumers.errors import ConfigurationError
 
-#: Where the weights come from. Both are gated: their terms are accepted on the
-#: page https://huggingface.co/REPOSITORY, once, with an account.
+#: The sources of the weights. Both are gated: an account must once accept the terms at
+#: https://huggingface.co/REPOSITORY.
 BASE_REPOSITORY = "google/gemma-2-9b"
 ADAPTER_REPOSITORY = "zentropi-ai/cope-a-9b"
 
@@ -19,10 +19,10 @@ _INDEX = "model.safetensors.index.json"
 
 
 def check_base(folder: Path) -> None:
-    """See that a folder holds a whole model, in safetensors: the one format that can't hold code.
+    """Check for a complete model in safetensors, the format that cannot hold code.
 
     Raises:
-        ConfigurationError: It is not there, or something is missing.
+        ConfigurationError: The folder or a file is missing.
     """
     what = f"the policy model's folder {folder} (POLICY_MODEL)"
     advice = _advice(BASE_REPOSITORY, folder)
@@ -34,36 +34,36 @@ def check_base(folder: Path) -> None:
 
 
 def check_adapter(folder: Path) -> None:
-    """See that a folder holds a LoRA adapter.
+    """Check for a complete LoRA adapter.
 
     Raises:
-        ConfigurationError: It is not there, something is missing, or it is of another kind.
+        ConfigurationError: The folder or a file is missing, or the adapter is of another kind.
     """
     what = f"the policy adapter's folder {folder} (POLICY_ADAPTER)"
     advice = _advice(ADAPTER_REPOSITORY, folder)
     _check_files(folder, (_ADAPTER_CONFIG, ADAPTER_WEIGHTS), what, advice)
     kind = _read(folder / _ADAPTER_CONFIG, what, advice).get("peft_type")
     if kind != "LORA":
-        raise ConfigurationError(f"{what} holds an adapter of the kind {kind!r}, and LORA is read")
+        raise ConfigurationError(f"{what} holds an adapter of the kind {kind!r}, not LORA")
 
 
 def _advice(repository: str, folder: Path) -> str:
     return (
         f"accept the terms of https://huggingface.co/{repository}, "
-        f"and then: hf download {repository} --local-dir {folder}"
+        f"then run: hf download {repository} --local-dir {folder}"
     )
 
 
 def _check_files(folder: Path, names: tuple[str, ...], what: str, advice: str) -> None:
     if not folder.is_dir():
-        raise ConfigurationError(f"{what} is not there: {advice}")
+        raise ConfigurationError(f"{what} does not exist: {advice}")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ConfigurationError(f"{what} is incomplete, without {', '.join(missing)}: {advice}")
 
 
 def _shards(index: Path, what: str, advice: str) -> tuple[str, ...]:
-    """The files that a model in parts is spread over."""
+    """Return the files of a model in several parts."""
     parts = _read(index, what, advice).get("weight_map")
     if not isinstance(parts, dict) or not parts:
         raise ConfigurationError(f"{what} has a broken {index.name}: {advice}")

@@ -1,4 +1,4 @@
-"""A transcript in passages that a model can judge, each with its times."""
+"""Splits a transcript into windows that fit a model's context, each with its times."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from consumers.documents.transcript.timing import CharacterTimes
 from consumers.errors import PermanentError
 from consumers.policy.cope import clean
 
-#: Tokens that a policy has to leave in the model's context: less is no passage.
+#: Tokens that a policy must leave in the model's context for content.
 LEAST_ROOM = 64
 
 
 class NoRoomError(PermanentError):
-    """A policy leaves no room for any content in the model's context."""
+    """A policy leaves no room for content in the model's context."""
 
     def __init__(self) -> None:
         super().__init__(
             "the policy is too long: it leaves no room for content in the model's context; "
-            "shorten it (`dropscribe policy check FILE` tells its length in tokens)"
+            "shorten it (`dropscribe policy check FILE` prints its length in tokens)"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What is said from ``start`` to ``end`` (seconds); ``text`` is clean, and never empty."""
+    """The speech from ``start`` to ``end``, in seconds; ``text`` is clean and not empty."""
 
     start: float
     end: float
@@ -45,20 +45,19 @@ class _Limits:
 def windows(
     segments: Sequence[Segment], *, seconds: float, fits: Callable[[str], bool]
 ) -> Iterator[Passage]:
-    """Split a transcript into windows.
+    """Split a transcript into windows, which cover it without overlap.
 
-    Each is as many following segments as there can be. A segment that is too long
-    by itself is split between words, and a word that does not fit between any two
-    characters. Together the windows are all that was said, and nothing is said in
-    two. The time that this takes grows evenly with the length of the text.
+    Each has as many consecutive segments as fit. A longer segment is split between words, and a
+    word that does not fit between any two characters. The running time is linear in the
+    length of the text.
 
     Args:
         segments: In order.
-        seconds: The most from a window's start to its end (a single word may last longer).
-        fits: Whether the model's context holds a content; then it holds any part of it, too.
+        seconds: The longest window; a single word may last longer.
+        fits: Whether a content fits the model's context; then any part of it must fit too.
 
     Raises:
-        NoRoomError: It does not hold even a single character.
+        NoRoomError: Not even a single character fits.
     """
     limits = _Limits(seconds, fits)
     pieces = [piece for segment in segments for piece in _pieces(segment, limits)]
@@ -70,7 +69,7 @@ def windows(
 
 
 def _longest(pieces: Sequence[Passage], first: int, limits: _Limits) -> int:
-    """Count the pieces of the window that begins with one; alone, each is a window."""
+    """Count the pieces of the window that begins with ``first``, at least one."""
 
     def allows(number: int) -> bool:
         return limits.allow(_joined(pieces[first : first + number]))
@@ -87,9 +86,9 @@ def _joined(pieces: Sequence[Passage]) -> Passage:
 
 
 def _pieces(segment: Segment, limits: _Limits) -> Iterator[Passage]:
-    """Give what is never split: a segment, or what it has to be split into.
+    """Yield a segment, or the parts into which it must be split.
 
-    The text of each begins with a space, unless it goes on with a word.
+    The text of each begins with a space, unless it continues a word.
     """
     text = clean(segment.text)
     whole = Passage(segment.start, max(segment.start, segment.end), f" {text}")
@@ -107,7 +106,7 @@ def _pieces(segment: Segment, limits: _Limits) -> Iterator[Passage]:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word, and how many characters of its segment are before it."""
+    """A word, and the number of its segment's characters before it."""
 
     text: str
     offset: int
@@ -122,7 +121,7 @@ class _Word:
 
 
 def _fragments(word: _Word, fits: Callable[[str], bool]) -> Iterator[Passage]:
-    """Give a word, or what it has to be cut into to fit; however long it lasts."""
+    """Yield a word, or the parts into which it must be split to fit."""
     end = len(word.text)
     if fits(word.text):
         yield word.part(0, end)
@@ -135,7 +134,7 @@ def _fragments(word: _Word, fits: Callable[[str], bool]) -> Iterator[Passage]:
 
 
 def _longest_part(word: str, start: int, fits: Callable[[str], bool]) -> int:
-    """Count the characters of the longest part of a word that begins there and fits."""
+    """Return the length of the longest part of a word from ``start`` that fits."""
     number = _most(len(word) - start, lambda n: fits(word[start : start + n]))
     if number == 0:
         raise NoRoomError
@@ -145,8 +144,8 @@ def _longest_part(word: str, start: int, fits: Callable[[str], bool]) -> int:
 def _most(limit: int, allows: Callable[[int], bool]) -> int:
     """Find the largest number up to a limit that is allowed, 0 if none is.
 
-    What is asked for is never more than twice the answer (but for 1), so that the
-    questions together cost no more than some few times the answer's size.
+    The numbers tried are at most twice the result (or 1), so that all tries together cost only a
+    few times as much as the result's.
     """
     most, too_many = 0, limit + 1
     while most < limit:

@@ -1,4 +1,4 @@
-"""Scratch space: files without names, gone with the process that opened them."""
+"""Scratch space: unnamed files, which vanish with the process that opened them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from consumers.errors import TransientError
 
 
 class Scratch:
-    """Where members and their Opus lie while they are worked on.
+    """A folder for members and their Opus while they are processed.
 
-    A file never has a name there (`O_TMPFILE`): nothing hostile can choose
-    one, and nothing stays behind, not even after a SIGKILL.
+    Its files never have a name (`O_TMPFILE`): an archive cannot choose one, and none stays
+    behind, not even after a SIGKILL.
     """
 
     def __init__(self, root: Path) -> None:
@@ -23,10 +23,10 @@ class Scratch:
 
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
-        """Lend an empty file.
+        """Open an empty file for the block.
 
         Raises:
-            TransientError: The disk is full, or the folder is not there.
+            TransientError: The disk is full, or the folder is missing.
         """
         try:
             with tempfile.TemporaryFile(dir=self._root) as file:

@@ -101,7 +101,7 @@ def test_what_passes_is_tried_again(judge: EndpointJudge, server: str, fault: ob
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [(500, "answers 500"), (429, "answers 429"), ("cut", "can't be reached")],
+    [(500, "answers 500"), (429, "answers 429"), ("cut", "is unreachable")],
 )
 def test_what_lasts_is_left_to_a_later_delivery(
     judge: EndpointJudge, server: str, fault: object, message: str
@@ -122,14 +122,14 @@ def test_an_answer_that_breaks_off_is_left_to_a_later_delivery(
     judge: EndpointJudge, server: str
 ) -> None:
     inject(server, "garbled", "garbled", "garbled")
-    with pytest.raises(TransientError, match="can't be read"):
+    with pytest.raises(TransientError, match="is invalid"):
         judge.scores(POLICY, ["forbidden"])
 
 
 def test_a_server_that_is_away_is_left_to_a_later_delivery() -> None:
     with (
         make_judge("http://127.0.0.1:9") as judge,
-        pytest.raises(TransientError, match="can't be reached"),
+        pytest.raises(TransientError, match="is unreachable"),
     ):
         judge.prompt_tokens(POLICY)
 

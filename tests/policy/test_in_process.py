@@ -221,7 +221,7 @@ class TestMemoryThatDoesNotSuffice:
 
 def test_a_broken_model_gives_no_verdict(judge: CopeJudge) -> None:
     judge._scorer._rows = judge._scorer._rows * math.nan
-    with pytest.raises(PermanentError, match="no number"):
+    with pytest.raises(PermanentError, match="not a number"):
         judge.scores(POLICY, ["a"])
 
 

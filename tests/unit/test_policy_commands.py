@@ -45,7 +45,7 @@ def test_an_error_in_any_file_is_told_by_its_line_and_by_the_exit_code(tmp_path:
     assert result.exit_code == 1
     assert f"{file}: 6 words, no labels, errors 4, remarks 0" in result.stdout
     assert "  line 5: error: `CONTENT` over a line of =" in result.stdout
-    assert "BAD.md can't be a policy: its name" in result.stdout
+    assert "BAD.md has no valid policy name" in result.stdout
 
 
 def test_lines_are_those_of_the_file_also_after_blank_ones(tmp_path: Path) -> None:
