@@ -293,7 +293,7 @@ def test_a_passage_beyond_the_end_is_refused_in_words(hum: bytes) -> None:
 def test_what_is_no_passage_is_a_mistake(
     hum: bytes, start: float, end: float, margin: float
 ) -> None:
-    with pytest.raises(ValueError, match="no passage"):
+    with pytest.raises(ValueError, match="invalid passage"):
         clip_of(hum, start, end, margin)
 
 
