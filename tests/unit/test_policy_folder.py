@@ -57,7 +57,7 @@ def test_an_editor_s_hidden_files_are_no_policies(tmp_path: Path) -> None:
         ({"spam_md": b"caf\xe9"}, r"cannot read .*spam\.md: it is not UTF-8 text"),
         ({"Spam_md": "x"}, r"Spam\.md has no valid policy name"),
         ({"_spam_md": "x"}, r"-spam\.md has no valid policy name"),
-        ({"a" * 64 + "_md": "x"}, "at most 63"),
+        ({"a" * 64 + "_md": "x"}, "up to 63"),
         ({"spam_md": "x", "thresholds_toml": "spam = "}, r"thresholds\.toml is not valid TOML"),
         ({"spam_md": "x", "thresholds_toml": "spam = 1.5"}, "spam = 1.5 is not a number from 0"),
         ({"spam_md": "x", "thresholds_toml": "spam = -0.1"}, "spam = -0.1 is not a number"),
