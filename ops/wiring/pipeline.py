@@ -166,10 +166,21 @@ def _has_policies(environment: Environment) -> bool:
 #: A stage for each row of `events.routes.ROUTES`.
 PIPELINE = StageTable(
     (
-        Stage(route_named("unpack"), unpack.SPEC, open_unpack),
-        Stage(route_named("transcribe"), transcribe.SPEC, open_transcribe),
-        Stage(route_named("moderate"), moderate.SPEC, open_moderate, _has_policies),
-        Stage(route_named("review"), review.SPEC, open_review),
+        Stage(route_named("unpack"), unpack.SPEC, open_unpack, settings=(UnpackSettings,)),
+        Stage(
+            route_named("transcribe"),
+            transcribe.SPEC,
+            open_transcribe,
+            settings=(SpeechSettings,),
+        ),
+        Stage(
+            route_named("moderate"),
+            moderate.SPEC,
+            open_moderate,
+            is_set_up=_has_policies,
+            settings=(ModerationSettings,),
+        ),
+        Stage(route_named("review"), review.SPEC, open_review, settings=(ReviewSettings,)),
     )
 )
 

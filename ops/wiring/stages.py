@@ -14,6 +14,7 @@ from consumers.stages.spec import StageSpec
 from events.routes import Route
 from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
+from ops.wiring.settings import Settings
 
 
 class OpenHandler(Protocol):
@@ -39,12 +40,14 @@ class Stage:
         spec: Its declaration.
         open_handler: Puts its handler together.
         is_set_up: Whether the settings ask for it, where the route is optional.
+        settings: The groups that its handler reads, besides those of the servers.
     """
 
     route: Route
     spec: StageSpec
     open_handler: OpenHandler
     is_set_up: Callable[[Environment], bool] = lambda _: True
+    settings: tuple[type[Settings], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class StageTable:
     def names(self) -> tuple[str, ...]:
         """The names of all stages."""
         return tuple(stage.route.name for stage in self.stages)
+
+    @property
+    def settings(self) -> tuple[type[Settings], ...]:
+        """The settings of all stages."""
+        return tuple(group for stage in self.stages for group in stage.settings)
 
     @property
     def database_roles(self) -> RolePrivileges:

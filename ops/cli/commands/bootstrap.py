@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 
 import click
 
 from ops.bootstrap import bootstrap
 from ops.cli.render.progress import print_json
-from ops.wiring.environment import Environment
-from ops.wiring.settings import STORE_KINDS, StoreKind
+from ops.cli.settings import SettingsCommand, read_environment
+from ops.wiring.settings import (
+    STORE_KINDS,
+    BootstrapSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    LoopSettings,
+    PoliciesSettings,
+    StoreKind,
+    StoreSettings,
+)
 
 
-@click.command("bootstrap")
+@click.command(
+    "bootstrap",
+    cls=SettingsCommand,
+    settings=(
+        StoreSettings,
+        BootstrapSettings,
+        BrokerSettings,
+        DatabaseSettings,
+        LoopSettings,
+        PoliciesSettings,
+    ),
+)
 @click.option(
     "--store",
     type=click.Choice(STORE_KINDS),
@@ -41,16 +60,11 @@ def bootstrap_command(*, store: StoreKind | None, dry_run: bool, as_json: bool) 
 
     \b
       POLICIES_ROOT=/etc/dropscribe/policies dropscribe bootstrap
-
-    Settings: S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION,
-    S3_CA_FILE, S3_PRINCIPALS, STORE_KIND, STORE_BROKER_URL, STORE_BROKER_CA_FILE,
-    STORE_QUEUE_DIR, CEPH_ACK_LEVEL, RETENTION_DAYS, RETRY_DELAYS, POLICIES_ROOT,
-    BROKER_URL, BROKER_PREFIX, BROKER_CA_FILE, DATABASE_URL.
     """  # noqa: D301
     steps = []
     change = "would change" if dry_run else "changed"
     present = "present".ljust(len(change))
-    for step in bootstrap(Environment(os.environ), store=store, dry_run=dry_run):
+    for step in bootstrap(read_environment(), store=store, dry_run=dry_run):
         steps.append(asdict(step))
         if not as_json:
             click.echo(f"{change if step.changed else present}  {step.what}")

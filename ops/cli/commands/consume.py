@@ -14,6 +14,7 @@ from types import FrameType
 import click
 
 from consumers.runtime.loop import Loop, Stop
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth, ProcessHealth
 from ops.observe.metrics.server import serving
@@ -22,10 +23,26 @@ from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.pipeline import PIPELINE, open_consumer
-from ops.wiring.settings import ObservingSettings
+from ops.wiring.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LoopSettings,
+    ObservingSettings,
+    StoreSettings,
+)
 
 
-@click.command()
+@click.command(
+    cls=SettingsCommand,
+    settings=(
+        ObservingSettings,
+        StoreSettings,
+        BrokerSettings,
+        DatabaseSettings,
+        LoopSettings,
+        *PIPELINE.settings,
+    ),
+)
 @click.argument(
     "routes",
     nargs=-1,
@@ -46,19 +63,8 @@ def consume(routes: tuple[str, ...]) -> None:
     \b
       METRICS_ADDRESS=9464 dropscribe consume unpack
       curl http://127.0.0.1:9464/metrics
-
-    Settings: those of bootstrap, and METRICS_ADDRESS, HUNG_AFTER; SCRATCH_ROOT, UNPACK_PROCESSES,
-    OPUS_BIT_RATE, OPUS_COMPLEXITY, SILENCE_DBFS for unpack; SCRATCH_ROOT, MODELS_ROOT,
-    WHISPER_MODEL, WHISPER_DEVICE, WHISPER_COMPUTE_TYPE, WHISPER_BATCH_SIZE,
-    WHISPER_THREADS, TRANSCRIBE_GROUP for transcribe; POLICIES_ROOT, MODELS_ROOT,
-    POLICY_MODEL, POLICY_ADAPTER, POLICY_DEVICE, POLICY_QUANTISATION,
-    POLICY_BATCH_SIZE, POLICY_CONTEXT, or POLICY_ENDPOINT, POLICY_ENDPOINT_MODEL,
-    POLICY_ENDPOINT_KEY, POLICY_ENDPOINT_TIMEOUT, POLICY_ENDPOINT_CA_FILE, and
-    POLICY_LANGUAGES, POLICY_WINDOW_SECONDS, MODERATE_GROUP for moderate;
-    SCRATCH_ROOT, REVIEW_SAMPLE, REVIEW_MARGIN_SECONDS, REVIEW_LOGPROB, SILENCE_DBFS
-    for review.
     """  # noqa: D301
-    run_consumers(routes, Environment(os.environ))
+    run_consumers(routes, read_environment())
 
 
 def run_consumers(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -20,11 +19,12 @@ from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table, printable
 from ops.cli.render.progress import print_json, waiting_for
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.settings import read_broker_address
+from ops.wiring.settings import BrokerSettings, DatabaseSettings, read_broker_address
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -62,13 +62,10 @@ def dead() -> None:
     Once the cause is mended:
       dropscribe dead list
       dropscribe dead replay --reason exhausted
-
-    Settings: BROKER_URL, BROKER_PREFIX, BROKER_CA_FILE; for replay, and with
-    --batch, also DATABASE_URL.
     """  # noqa: D301
 
 
-@dead.command("list")
+@dead.command("list", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
 @_filters
 @click.option(
     "--limit",
@@ -87,7 +84,7 @@ def list_command(
     For example:
       dropscribe dead list --route transcribe --reason permanent
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     selection = _selection(environment, route, reason, batch)
     with (
         waiting_for("reading the dead letters"),
@@ -106,13 +103,13 @@ def list_command(
         click.echo(f"There are more than these {limit}: see --limit, or choose by --batch.")
 
 
-@dead.command("show")
+@dead.command("show", cls=SettingsCommand, settings=(BrokerSettings,))
 @click.argument("letter_id", metavar="ID")
 @_JSON
 def show_command(letter_id: str, *, as_json: bool) -> None:
     """Show all that is known of the dead letter ID, with the original message."""
     selection = DeadLetterFilter(ids=frozenset([letter_id]))
-    with closing(find(_queues(Environment(os.environ)), selection)) as letters:
+    with closing(find(_queues(read_environment()), selection)) as letters:
         letter = next(letters, None)
     if letter is None:
         raise click.ClickException(_not_there(letter_id))
@@ -122,7 +119,7 @@ def show_command(letter_id: str, *, as_json: bool) -> None:
         click.echo(letter_in_full(letter))
 
 
-@dead.command("replay")
+@dead.command("replay", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
 @_IDS
 @_filters
 @_ALL
@@ -145,7 +142,7 @@ def replay_command(
       dropscribe dead replay 1f6e0a9b2c3d
       dropscribe dead replay --batch 20250622-143052-a1b2c3
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
     selection = _selection(environment, route, reason, batch, ids)
     address = read_broker_address(environment)
@@ -158,7 +155,7 @@ def replay_command(
         _report("replayed", done, ids, as_json=as_json)
 
 
-@dead.command("discard")
+@dead.command("discard", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
 @_IDS
 @_filters
 @_ALL
@@ -182,7 +179,7 @@ def discard_command(
     For example:
       dropscribe dead discard --reason malformed
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
     selection = _selection(environment, route, reason, batch, ids)
     letters = _queues(environment)

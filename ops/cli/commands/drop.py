@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -12,12 +11,14 @@ from consumers.errors import PermanentError, TransientError
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.render.progress import batch_bar, print_json, progress_as_json, upload_bar
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, open_database, utc_now
 from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings, StoreSettings
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument(
     "archives",
     nargs=-1,
@@ -32,11 +33,8 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
     """Upload each ARCHIVE into the bucket as a batch, and print the batches' ids.
 
     With --wait the exit code is 0 only if every batch is complete.
-
-    Settings: S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION;
-    with --wait also DATABASE_URL.
     """
-    environment = Environment(os.environ)
+    environment = read_environment()
     store, host = make_store(environment), socket.gethostname()
     batches: list[tuple[Path, BatchId]] = []
     failed: list[str] = []

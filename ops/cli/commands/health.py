@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +14,29 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from ops.cli.render.health import checks_table, findings_table, overall, plugin_line, plugin_words
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import ProgressBar, open_context
 from ops.observe.health.result import CheckResult, Level
 from ops.observe.health.running import run_checks
 from ops.observe.health.textfile import write_textfile
 from ops.wiring.adapters import utc_now
-from ops.wiring.environment import Environment
+from ops.wiring.settings import (
+    BootstrapSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    HealthSettings,
+    LoopSettings,
+    ModerationSettings,
+    ScratchSettings,
+    SpeechSettings,
+    StoreSettings,
+)
 
 _NAMES = [check.name for check in CHECKS]
 
 
-class _Plugin(click.Command):
+class _Plugin(SettingsCommand):
     """Ends as a monitoring plugin does, too, where it can't begin: that is unknown."""
 
     def make_context(
@@ -69,7 +79,20 @@ class _UnknownUseError(click.UsageError):
     exit_code = Level.UNKNOWN.code
 
 
-@click.command(cls=_Plugin)
+@click.command(
+    cls=_Plugin,
+    settings=(
+        HealthSettings,
+        StoreSettings,
+        BootstrapSettings,
+        BrokerSettings,
+        DatabaseSettings,
+        LoopSettings,
+        ScratchSettings,
+        SpeechSettings,
+        ModerationSettings,
+    ),
+)
 @click.option(
     "--check",
     "names",
@@ -133,13 +156,6 @@ def health(
       broker        to log in, no more
       rabbitmqctl   tells RabbitMQ's bindings and consumer_timeout: as root on its
                     host, or by HEALTH_RABBITMQCTL='sudo -n rabbitmqctl'
-
-    Settings: those of bootstrap (rules are compared with them: STORE_KIND,
-    STORE_BROKER_URL, RETENTION_DAYS, POLICIES_ROOT), BROKER_CONSUMER_TIMEOUT,
-    RETRY_DELAYS, SCRATCH_ROOT, MODELS_ROOT, WHISPER_MODEL, WHISPER_DEVICE,
-    POLICY_DEVICE, and HEALTH_TIMEOUT, HEALTH_STUCK_AFTER, HEALTH_BEHIND,
-    HEALTH_SWEEP, HEALTH_FREE, HEALTH_CLOCK, HEALTH_CONNECTIONS,
-    HEALTH_COMPLETION_SECONDS, HEALTH_VOLUME, HEALTH_RABBITMQCTL.
     """  # noqa: D301
     if as_json and as_plugin:
         raise click.UsageError("--json and --plugin contradict each other: choose one")
@@ -149,7 +165,7 @@ def health(
         return
     with (
         _bar() as bar,
-        open_context(Environment(os.environ), is_full=is_full, bar=bar) as site,
+        open_context(read_environment(), is_full=is_full, bar=bar) as site,
     ):
         findings = run_checks(checks, site)
     if textfile is not None:

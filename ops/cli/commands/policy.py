@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ from consumers.policy.structure import read_labels
 from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
 from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json
 from ops.cli.render.progress import print_json, waiting_for
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.policies import EXAMPLES, copy_examples
 from ops.wiring.adapters import open_judge
-from ops.wiring.environment import Environment
 from ops.wiring.settings import ModerationSettings, PoliciesSettings
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -49,7 +48,7 @@ def policy() -> None:
     """  # noqa: D301
 
 
-@policy.command("check")
+@policy.command("check", cls=SettingsCommand, settings=(ModerationSettings,))
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 @click.option("--structure-only", is_flag=True, help="Do not load the model to count tokens.")
 @_JSON
@@ -65,10 +64,6 @@ def check_command(
     \b
     For example:
       dropscribe policy check --structure-only policies/*.md
-
-    Settings: MODELS_ROOT, POLICY_MODEL, POLICY_ADAPTER, POLICY_CONTEXT,
-    POLICY_DEVICE, POLICY_QUANTISATION; or POLICY_ENDPOINT, POLICY_ENDPOINT_MODEL,
-    POLICY_ENDPOINT_KEY, POLICY_ENDPOINT_TIMEOUT, POLICY_ENDPOINT_CA_FILE.
     """  # noqa: D301
     reports, uncounted = _checked(files, structure_only=structure_only)
     is_fine = all(report.is_fine for report in reports)
@@ -88,7 +83,7 @@ def check_command(
     context.exit(0 if is_fine else 1)
 
 
-@policy.command("try")
+@policy.command("try", cls=SettingsCommand, settings=(ModerationSettings,))
 @click.argument("file", type=_FILE)
 @click.argument("text")
 @_JSON
@@ -101,8 +96,6 @@ def try_command(file: Path, text: str, *, as_json: bool) -> None:
     \b
     For example:
       dropscribe policy try policies/violence.md "We won, we killed it out there."
-
-    Settings: those of `dropscribe policy check`.
     """  # noqa: D301
     content = clean(_standard_input() if text == "-" else text)
     if not content:
@@ -128,17 +121,15 @@ def try_command(file: Path, text: str, *, as_json: bool) -> None:
     click.echo(f"score {max(scores):.4f}{parts}, threshold {chosen.threshold:g}: {verdict}")
 
 
-@policy.command("list")
+@policy.command("list", cls=SettingsCommand, settings=(PoliciesSettings,))
 @click.option("--examples", is_flag=True, help="Those that come with dropscribe.")
 @_JSON
 def list_command(*, examples: bool, as_json: bool) -> None:
     """Show the policies that are used, or the examples.
 
     The version is a hash of the text; each verdict names the one that it is by.
-
-    Settings: POLICIES_ROOT.
     """
-    root = EXAMPLES if examples else PoliciesSettings.read(Environment(os.environ)).policies_root
+    root = EXAMPLES if examples else PoliciesSettings.read(read_environment()).policies_root
     if root is None:
         raise ConfigurationError(
             "POLICIES_ROOT is not set, so nothing is judged; "
@@ -192,7 +183,7 @@ def _checked(
 
 
 def _settings() -> ModerationSettings:
-    return ModerationSettings.read(Environment(os.environ))
+    return ModerationSettings.read(read_environment())
 
 
 @contextmanager

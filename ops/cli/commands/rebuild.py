@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,13 +12,14 @@ import click
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
-from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_rebuilder
+from ops.wiring.settings import DatabaseSettings, ScratchSettings, StoreSettings
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings, ScratchSettings))
 @click.argument("batch", required=False, type=BATCH)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -36,14 +36,11 @@ def rebuild(context: click.Context, batch: BatchId | None, *, yes: bool, as_json
     \b
       dropscribe rebuild 20250622-143052-a1b2c3
       dropscribe rebuild --yes && dropscribe sweep
-
-    Settings: DATABASE_URL, S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET,
-    S3_REGION, SCRATCH_ROOT.
     """  # noqa: D301
     if batch is None:
         _confirm("Write the rows of every batch anew?", yes=yes)
     outcomes = []
-    with open_rebuilder(Environment(os.environ), quiet_log()) as rebuilder:
+    with open_rebuilder(read_environment(), quiet_log()) as rebuilder:
         for outcome in _rebuilt(rebuilder, batch, yes=yes):
             outcomes.append(outcome)
             if not as_json:

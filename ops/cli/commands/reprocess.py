@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,12 +12,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from events.keys import AudioId, BatchId
 from ops.cli.commands.parameters import AUDIO, BATCH
 from ops.cli.render.progress import print_json
-from ops.wiring.environment import Environment
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
+from ops.wiring.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LoopSettings,
+    ScratchSettings,
+    StoreSettings,
+)
 
 
-@click.command()
+@click.command(
+    cls=SettingsCommand,
+    settings=(StoreSettings, BrokerSettings, DatabaseSettings, LoopSettings, ScratchSettings),
+)
 @click.argument("batch", type=BATCH)
 @click.option(
     "--from",
@@ -51,13 +60,11 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
       dropscribe reprocess 20250622-143052-a1b2c3 --only 20250622-143052-a1b2c3-0000007
       dropscribe reprocess 20250622-143052-a1b2c3 --from moderate
       dropscribe reprocess 20250622-143052-a1b2c3 --from unpack
-
-    Settings: those of bootstrap, and SCRATCH_ROOT.
     """  # noqa: D301
     if only and start == "unpack":
         raise click.UsageError("--only is not for --from unpack: an archive is unpacked as a whole")
     told = None
-    with open_reprocessor(Environment(os.environ), quiet_log()) as reprocessor, _bar() as show:
+    with open_reprocessor(read_environment(), quiet_log()) as reprocessor, _bar() as show:
         if start == "unpack":
             reprocessor.unpack_again(batch)
         elif start == "transcribe":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -23,8 +22,10 @@ from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH, DURATION
 from ops.cli.render.progress import print_json, waiting_for
 from ops.cli.render.review import figures_in_full, in_full, items_in_lines
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import make_store, open_reviewing, utc_now
 from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings, StoreSettings
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -124,12 +125,10 @@ def review() -> None:
       dropscribe review next --clip passage.ogg
       mpv passage.ogg
       dropscribe review decide ITEM uphold --note 'a threat, said in earnest'
-
-    Settings: DATABASE_URL; for clips and decisions, also the bucket's.
     """  # noqa: D301
 
 
-@review.command("list")
+@review.command("list", cls=SettingsCommand, settings=(DatabaseSettings,))
 @_filters
 @click.option("--state", type=click.Choice(REVIEW_STATES), help="Only in this state.")
 @click.option(
@@ -161,7 +160,7 @@ def list_command(
     For example:
       dropscribe review list --policy hate --state open
     """  # noqa: D301
-    with open_reviewing(Environment(os.environ)) as reviewing:
+    with open_reviewing(read_environment()) as reviewing:
         rows = reviewing.items(ItemFilter(batch, policy, kind), state, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
@@ -174,7 +173,7 @@ def list_command(
         click.echo(f"There are more than these {limit}: see --limit, or choose by --batch.")
 
 
-@review.command("show")
+@review.command("show", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument("item_id", metavar="ITEM")
 @_CLIP
 @_JSON
@@ -185,7 +184,7 @@ def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
     For example:
       dropscribe review show 20250622-143052-a1b2c3-0000001-5d41402abc4b --clip passage.ogg
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     with open_reviewing(environment) as reviewing:
         row = reviewing.item(item_id)
     if as_json:
@@ -195,7 +194,7 @@ def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
     _save(environment, row.item, clip)
 
 
-@review.command("next")
+@review.command("next", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @_AS
 @_filters
 @click.option(
@@ -236,7 +235,7 @@ def next_command(
     For example:
       dropscribe review next --as 'Ada L.' --lease 10min --clip passage.ogg
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     chosen = ItemFilter(batch, policy, kind)
     with open_reviewing(environment) as reviewing:
         row = reviewing.claim(reviewer, lease, chosen, second=second)
@@ -252,7 +251,7 @@ def next_command(
     _save(environment, row.item, clip)
 
 
-@review.command("decide")
+@review.command("decide", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument("item_id", metavar="ITEM")
 @click.argument("answer", type=click.Choice(ANSWERS))
 @_AS
@@ -291,7 +290,7 @@ def decide_command(
       dropscribe review decide ITEM reject --note 'it is a quotation'
       dropscribe review decide ITEM uphold --word 3=harbour --word 7=
     """  # noqa: D301
-    environment = Environment(os.environ)
+    environment = read_environment()
     if len({number for number, _ in words}) < len(words):
         raise click.UsageError("a word is corrected twice: give each --word once")
     with open_reviewing(environment) as reviewing:
@@ -303,7 +302,7 @@ def decide_command(
         click.echo(f"{answer}  {item_id}  {decision.key}")
 
 
-@review.command("export")
+@review.command("export", cls=SettingsCommand, settings=(DatabaseSettings,))
 @_OF_BATCH
 @click.option(
     "--format",
@@ -330,7 +329,7 @@ def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) 
       dropscribe review export --format jsonl --out decisions.jsonl
     """  # noqa: D301
     write = write_csv if form == "csv" else write_jsonl
-    with open_reviewing(Environment(os.environ)) as reviewing:
+    with open_reviewing(read_environment()) as reviewing:
         if out is None:
             write(reviewing.all(batch), sys.stdout)
             return
@@ -342,7 +341,7 @@ def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) 
             raise _unwritable(out, exc) from exc
 
 
-@review.command("figures")
+@review.command("figures", cls=SettingsCommand, settings=(DatabaseSettings,))
 @_OF_BATCH
 @_JSON
 def figures_command(batch: BatchId | None, *, as_json: bool) -> None:
@@ -358,7 +357,7 @@ def figures_command(batch: BatchId | None, *, as_json: bool) -> None:
     For example:
       dropscribe review figures --batch 20250622-143052-a1b2c3
     """  # noqa: D301
-    with open_reviewing(Environment(os.environ)) as reviewing, waiting_for("counting"):
+    with open_reviewing(read_environment()) as reviewing, waiting_for("counting"):
         found = review_statistics(reviewing.all(batch))
     if as_json:
         print_json(found.to_document())

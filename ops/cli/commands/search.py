@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import open_database
-from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("text")
 @click.option("--limit", default=20, show_default=True, help="How many to show at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -28,10 +27,8 @@ def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> N
 
     \b
       dropscribe search 'harbour "north wind" -test'
-
-    Setting: DATABASE_URL.
     """  # noqa: D301
-    with open_database(Environment(os.environ)) as database:
+    with open_database(read_environment()) as database:
         hits = database.search(text, limit)
     if as_json:
         print_json(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,8 +23,9 @@ from ops.cli.render.progress import (
     recording_as_json,
     recordings_table,
 )
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import open_database, utc_now
-from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings
 
 #: Seconds between looks of ``--watch``.
 _INTERVAL = 1.0
@@ -33,7 +33,7 @@ _INTERVAL = 1.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("batch", required=False, type=BATCH)
 @click.option("--watch", "keep_looking", is_flag=True, help="Look again each second until Ctrl-C.")
 @click.option(
@@ -45,13 +45,10 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bool) -> None:
-    """Show how far the youngest batches are, or one BATCH with its recordings.
-
-    Setting: DATABASE_URL.
-    """
+    """Show how far the youngest batches are, or one BATCH with its recordings."""
     if keep_looking and as_json:
         raise click.UsageError("--watch is for people and --json for programs: choose one")
-    with open_database(Environment(os.environ)) as database:
+    with open_database(read_environment()) as database:
 
         def shown() -> RenderableType:
             return _one(database, batch) if batch else _table(_look_at_all(database, limit))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +20,17 @@ from consumers.database.sweep import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError, TransientError
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
-from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from ops.wiring.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LoopSettings,
+    ScratchSettings,
+    StoreSettings,
+)
 
 #: Names that are shown of each kind.
 _NAMES = 5
@@ -44,7 +50,10 @@ class _Ending:
         self.is_asked = True
 
 
-@click.command()
+@click.command(
+    cls=SettingsCommand,
+    settings=(StoreSettings, BrokerSettings, DatabaseSettings, LoopSettings, ScratchSettings),
+)
 @click.option("--every", type=DURATION, help="Sweep again and again, so long apart, until SIGTERM.")
 @click.option(
     "--older-than",
@@ -85,15 +94,13 @@ def sweep(
       dropscribe sweep --dry-run
       dropscribe sweep --every 10min --json
       dropscribe sweep --older-than 0s --again-after 0s   # all that is not done, now
-
-    Settings: those of bootstrap, and SCRATCH_ROOT.
     """  # noqa: D301
     ending = _Ending()
     with _signals(ending), _bar() as show:
 
         def once() -> SweepReport | None:
             with open_sweeper(
-                Environment(os.environ), quiet_log(), Ages(older_than, again_after)
+                read_environment(), quiet_log(), Ages(older_than, again_after)
             ) as sweeper:
                 return sweeper.sweep(is_dry=dry_run, is_over=lambda: ending.is_asked, progress=show)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from events.keys import BatchId
 from ops.cli.commands.parameters import BATCH
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
 from ops.wiring.adapters import make_store, open_database
-from ops.wiring.environment import Environment
+from ops.wiring.settings import DatabaseSettings, StoreSettings
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument("batch", type=BATCH)
 @click.option(
     "--format",
@@ -39,10 +39,8 @@ def transcripts(batch: BatchId, form: TranscriptFormat, out: Path | None, *, as_
     """Print the transcripts of BATCH, or write them into a folder.
 
     With --format json each recording is one line, as it is stored.
-
-    Settings: DATABASE_URL, S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET.
     """
-    environment = Environment(os.environ)
+    environment = read_environment()
     with open_database(environment) as database:
         if database.batch(batch) is None:
             raise click.ClickException(f"there is no batch {batch}")

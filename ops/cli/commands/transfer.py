@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +14,12 @@ import click
 from consumers.errors import ConfigurationError
 from ops.cli.commands.parameters import DURATION
 from ops.cli.render.progress import print_json
+from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.environment import Environment
-from ops.wiring.settings import TransferSettings
+from ops.wiring.settings import StoreSettings, TransferSettings
 
 _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -49,7 +49,7 @@ class _SizeType(click.ParamType[int]):
         return int(match[1]) * _UNITS[match[2]]
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(TransferSettings, StoreSettings))
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=_SourceType())
 @click.option(
     "--sources",
@@ -129,10 +129,6 @@ def transfer(
 
     Host keys are always checked. The exit code is 0 if all was sent, or there
     was nothing to send, and 1 if something failed: it stays for the next run.
-
-    Settings: TRANSFER_ROOT, TRANSFER_SSH_KEY, TRANSFER_KNOWN_HOSTS,
-    TRANSFER_SSH_CONFIG, TRANSFER_ATTEMPTS, TRANSFER_TIMEOUT, TRANSFER_RESERVE;
-    S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET, S3_REGION.
     """  # noqa: D301
     if not sources and not lists:
         raise click.UsageError("there is no SOURCE, and no --sources FILE")
@@ -141,7 +137,7 @@ def transfer(
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from exc
     _require_asyncssh()
-    environment = Environment(os.environ)
+    environment = read_environment()
     settings = TransferSettings.read(environment)
     if known_hosts is not None:
         settings = settings.model_copy(update={"known_hosts": known_hosts})

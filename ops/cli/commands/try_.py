@@ -27,13 +27,14 @@ from ops.cli.render.progress import (
     upload_bar,
     waiting_for,
 )
+from ops.cli.settings import SettingsCommand
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
-from ops.embedded.stack import EmbeddedStack, run_stack
+from ops.embedded.stack import STACK_SETTINGS, EmbeddedStack, run_stack
 from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, open_database, utc_now
 
 
-@click.command("try")
+@click.command("try", cls=SettingsCommand, settings=(*STACK_SETTINGS,))
 @click.argument(
     "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )

@@ -11,10 +11,11 @@ from contextlib import ExitStack
 import click
 
 from ops.cli.render.progress import print_json, waiting_for
-from ops.embedded.stack import run_stack
+from ops.cli.settings import SettingsCommand
+from ops.embedded.stack import STACK_SETTINGS, run_stack
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=(*STACK_SETTINGS,))
 @click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
 def up(*, as_json: bool) -> None:
     """Run the embedded stack until Ctrl-C.

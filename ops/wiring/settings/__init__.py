@@ -1,7 +1,9 @@
 """All settings, in groups that are read together.
 
-A command declares the groups that it reads; `ops.cli.settings` makes its ``--help`` of them.
+Each command declares the groups that it reads, and `ops.cli.settings` derives its ``--help``.
 """
+
+from collections.abc import Iterable
 
 from ops.wiring.settings.declaration import Settings, Variable
 from ops.wiring.settings.operations import (
@@ -36,6 +38,7 @@ from ops.wiring.settings.stages import (
 from ops.wiring.settings.values import Limits
 
 __all__ = [
+    "GROUPS",
     "PACKAGED_MODEL",
     "STORE_KINDS",
     "STORE_ROLES",
@@ -62,4 +65,31 @@ __all__ = [
     "Variable",
     "read_broker_address",
     "read_scratch_root",
+    "variables_of",
 ]
+
+#: All groups, in the order in which people read about them.
+GROUPS: tuple[type[Settings], ...] = (
+    StoreSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    LoopSettings,
+    ScratchSettings,
+    ModelsSettings,
+    UnpackSettings,
+    SpeechSettings,
+    PoliciesSettings,
+    ModerationSettings,
+    ReviewSettings,
+    ObservingSettings,
+    BootstrapSettings,
+    TransferSettings,
+    HealthSettings,
+)
+
+
+def variables_of(groups: Iterable[type[Settings]] = GROUPS) -> tuple[Variable, ...]:
+    """Describe the variables of groups, each once, in the order of `GROUPS`."""
+    wanted = {variable.name for group in groups for variable in group.variables()}
+    known = {variable.name: variable for group in GROUPS for variable in group.variables()}
+    return tuple(variable for name, variable in known.items() if name in wanted)

@@ -145,14 +145,40 @@ class Settings(BaseModel):
 
     @classmethod
     def variables(cls) -> tuple[Variable, ...]:
-        """Describe all variables, those of the base classes first."""
-        return tuple(_describe(cls, name) for name in cls.model_fields)
+        """Describe all variables, those of the base classes last."""
+        keys = sorted(cls.model_fields, key=lambda key: cls.__mro__.index(cls._declaring(key)))
+        return tuple(cls._describe(key) for key in keys)
+
+    @classmethod
+    def _declaring(cls, key: str) -> type[Settings]:
+        bases = [base for base in cls.__mro__ if issubclass(base, Settings)]
+        return [base for base in bases if key in base.model_fields][-1]
+
+    @classmethod
+    def _describe(cls, key: str) -> Variable:
+        field = cls.model_fields[key]
+        extra = field.json_schema_extra
+        if not isinstance(extra, dict):
+            raise TypeError(f"{cls.__name__}.{key} is not declared with `setting`")
+        default = field.get_default()
+        shown = "" if default in (None, PydanticUndefined) else str(default)
+        declaring = cls._declaring(key)
+        return Variable(
+            name=str(field.alias),
+            help=field.description or "",
+            form=_form(field),
+            default=str(extra["shown"]) or shown,
+            is_required=field.is_required(),
+            is_secret=bool(extra["secret"]),
+            title=declaring.title,
+            foreign=declaring.foreign,
+        )
 
     @classmethod
     def _message(cls, error: ErrorDetails, given: Mapping[str, str]) -> str:
         name = str(error["loc"][0])
         key, field = next(each for each in cls.model_fields.items() if each[1].alias == name)
-        variable = _describe(cls, key)
+        variable = cls._describe(key)
         if error["type"] == "missing":
             example = f" (for example {field.examples[0]})" if field.examples else ""
             return f"{name} is not set{example}"
@@ -177,27 +203,6 @@ def matching(pattern: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
-
-
-def _describe(settings: type[Settings], key: str) -> Variable:
-    field = settings.model_fields[key]
-    extra = field.json_schema_extra
-    if not isinstance(extra, dict):
-        raise TypeError(f"{settings.__name__}.{key} is not declared with `setting`")
-    bases = [each for each in settings.__mro__ if issubclass(each, Settings)]
-    declaring = [each for each in bases if key in each.model_fields][-1]
-    default = field.get_default()
-    shown = "" if default in (None, PydanticUndefined) else str(default)
-    return Variable(
-        name=str(field.alias),
-        help=field.description or "",
-        form=_form(field),
-        default=str(extra["shown"]) or shown,
-        is_required=field.is_required(),
-        is_secret=bool(extra["secret"]),
-        title=declaring.title,
-        foreign=declaring.foreign,
-    )
 
 
 def _form(field: FieldInfo) -> str:
