@@ -55,7 +55,7 @@ def test_a_password_is_not_shown() -> None:
         "amqp://u:p@h:hush",
     ],
 )
-def test_what_can_not_be_is_refused_without_the_secret(url: str) -> None:
+def test_invalid_addresses_are_refused_without_showing_the_secret(url: str) -> None:
     with pytest.raises(ConfigurationError, match="BROKER_URL") as caught:
         parse(url)
     assert "hush" not in str(caught.value)

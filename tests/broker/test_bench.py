@@ -11,7 +11,7 @@ from tests.bench.consumption.messages import store_messages
 from tests.bench.events import EVENTS
 
 
-def test_what_is_sent_is_what_a_store_sends() -> None:
+def test_benchmark_messages_are_those_of_a_store() -> None:
     events = [event for letter in store_messages(3) for event in decode(letter.body)]
     assert [event.key.rpartition("-")[2] for event in events] == [
         "0000000.opus",

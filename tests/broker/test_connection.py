@@ -170,7 +170,7 @@ def test_a_broker_that_is_restarted_mid_work_costs_nothing(end: str) -> None:
         assert queues.dead() == []
 
 
-def test_while_work_goes_on_whose_connection_was_lost_nothing_waits_behind_it(
+def test_work_of_a_lost_connection_blocks_nothing(
     queues: RabbitQueues,
 ) -> None:
     assert queues.address.endpoint is not None

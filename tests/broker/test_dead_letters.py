@@ -28,7 +28,7 @@ class TestDeadLettersOnRabbitMQ(DeadLettersContract):
     """The contract."""
 
 
-def test_what_rabbitmq_put_away_itself_can_be_shown_and_sent_again(node: RabbitNode) -> None:
+def test_messages_that_rabbitmq_dead_lettered_can_be_shown_and_replayed(node: RabbitNode) -> None:
     with RabbitQueues(node.vhost(), delivery_limit=2) as queues:
         queues.send("archives/a.tar", application_headers={"dropscribe-attempt": 3})
         with queues._connection.channel() as channel:
@@ -59,7 +59,7 @@ def test_what_rabbitmq_put_away_itself_can_be_shown_and_sent_again(node: RabbitN
         {"application_headers": {"x-death": [{"time": "?"}]}},
     ],
 )
-def test_whatever_is_said_of_a_letter_its_bytes_stay(
+def test_replay_keeps_the_bytes_of_a_dead_letter(
     queues: RabbitQueues, properties: dict[str, object]
 ) -> None:
     bodies = [b"\xff\xfe\x00", notification(["archives/a.tar"]).encode()]

@@ -137,7 +137,7 @@ def test_consumers_are_counted(deployment: Deployment) -> None:
     assert f"{ROUTE.name}: no consumer" not in finding.what
 
 
-def test_what_waits_for_nobody_is_critical(deployment: Deployment) -> None:
+def test_a_queue_without_consumers_is_critical(deployment: Deployment) -> None:
     queues = deployment.queues
     for number in range(5):
         queues.send(f"archives/{number}.tar")

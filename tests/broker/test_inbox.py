@@ -36,7 +36,7 @@ def test_only_what_is_over_does_not_come_again(queues: RabbitQueues, over: list[
     assert sorted(again.keys) == sorted(left)
 
 
-def test_in_whatever_order_work_ends_all_of_it_is_acked(queues: RabbitQueues) -> None:
+def test_work_that_ends_in_any_order_is_acked(queues: RabbitQueues) -> None:
     """Of several workers, the first to begin is the last to end."""
     handler = Recorder(lambda event: time.sleep(0.3) if event.key == KEYS[0] else None)
     for key in KEYS:

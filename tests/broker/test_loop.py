@@ -37,7 +37,7 @@ def refused(queues: Opener) -> None:
         loop.run(Stop())
 
 
-def test_what_is_given_back_is_no_loss(queues: RabbitQueues) -> None:
+def test_returned_deliveries_are_not_lost(queues: RabbitQueues) -> None:
     """Consumers that are upgraded in turn, or can't work, are no sign of poison."""
     queues.send("archives/a.tar")
     for _ in range(queues.topology.delivery_limit + 1):

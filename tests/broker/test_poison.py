@@ -33,7 +33,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("properties", UNREADABLE)
-def test_what_its_sender_calls_the_body_does_not_matter(
+def test_the_content_type_of_a_body_does_not_matter(
     queues: RabbitQueues, properties: dict[str, object]
 ) -> None:
     handler = Recorder(lambda _: None)

@@ -21,7 +21,7 @@ from tests.contracts.loop import ROUTE, Recorder, eventually, notification, runn
 from tests.harness.servers.rabbitmq import RabbitNode
 
 
-def test_it_is_made_once_and_then_found(node: RabbitNode) -> None:
+def test_the_topology_is_declared_once_and_then_found(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     foreseen = list(declare_topology(address, TOPOLOGY, dry_run=True))
     assert len(foreseen) == 1 + len(ROUTES) * (2 + len(TOPOLOGY.delays)) + 1
@@ -66,7 +66,7 @@ def test_each_verdict_has_a_queue_of_its_delay() -> None:
     assert TOPOLOGY.delay_queue(ROUTE, 9999) == delay_queue_name(PREFIX, ROUTE, 600)
 
 
-def test_what_is_there_in_another_form_is_said(queues: RabbitQueues) -> None:
+def test_a_queue_with_other_arguments_is_reported(queues: RabbitQueues) -> None:
     other = replace(queues.topology, delivery_limit=queues.topology.delivery_limit + 1)
     with pytest.raises(ConfigurationError, match=f"queue {queues.queue} is there in another form"):
         list(declare_topology(queues.address, other))

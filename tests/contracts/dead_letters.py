@@ -98,7 +98,7 @@ class DeadLettersContract:
         assert queues.dead_count() == 23
         assert ids(queues) == first
 
-    def test_who_looks_at_a_few_gives_all_back(self, queues: MailedQueues) -> None:
+    def test_listing_a_few_returns_all_letters_to_the_queue(self, queues: MailedQueues) -> None:
         die(queues, "archives/a.tar", "archives/b.tar", "archives/c.tar")
         with queues.dead_letters().walk(ROUTE) as letters:
             next(letters)
@@ -113,7 +113,7 @@ class DeadLettersContract:
         assert len(ids(queues, reason="lost")) == 1
         assert ids(queues, reason="lost", batch=BATCH) == []
 
-    def test_what_is_discarded_is_gone_and_nothing_else(self, queues: MailedQueues) -> None:
+    def test_discard_removes_only_the_selected_letters(self, queues: MailedQueues) -> None:
         die(queues, "archives/a.tar", "archives/b.tar", "archives/c.tar")
         first, *others = ids(queues)
         chosen = DeadLetterFilter(routes=(ROUTE,), ids=frozenset([first, "0" * 12]))
@@ -121,7 +121,7 @@ class DeadLettersContract:
         assert gone == [first]
         assert ids(queues) == others
 
-    def test_what_is_replayed_is_a_first_attempt(self, queues: MailedQueues) -> None:
+    def test_a_replayed_letter_is_a_first_attempt(self, queues: MailedQueues) -> None:
         die(queues, BATCH.archive_key, "archives/b.tar")
         letters = ids(queues)
         rows = UnstalledRows()
@@ -139,7 +139,7 @@ class DeadLettersContract:
         inbox.close()
         assert attempts == [1, 1]
 
-    def test_what_is_dead_again_at_once_is_replayed_once(self, queues: MailedQueues) -> None:
+    def test_a_letter_that_dies_again_at_once_is_replayed_once(self, queues: MailedQueues) -> None:
         keys = [f"archives/{number}.tar" for number in range(5)]
         die(queues, *keys)
         handler = Recorder(bad)
@@ -169,7 +169,7 @@ class DeadLettersContract:
         assert ids(queues) == letters
         assert sorted(send_again(queues, letters)) == letters
 
-    def test_whatever_lies_there_can_be_shown_and_sent_again(self, queues: MailedQueues) -> None:
+    def test_any_message_can_be_shown_and_replayed(self, queues: MailedQueues) -> None:
         bodies = ["x", "x", notification(["archives/a.tar"]), *POISON]
         for body in bodies:
             queues.put_dead(body)

@@ -160,7 +160,7 @@ POISON = [
 class LoopContract:
     """Inherit it, and give a fixture ``queues``."""
 
-    def test_what_is_done_is_acked(self, queues: Queues) -> None:
+    def test_finished_deliveries_are_acked(self, queues: Queues) -> None:
         handler = Recorder(lambda _: None)
         queues.send("archives/a.tar", "archives/b.tar")
         queues.send("archives/c.tar")
@@ -170,7 +170,7 @@ class LoopContract:
         assert queues.dead() == []
 
     @pytest.mark.parametrize("error", [TimeoutError("slow"), OSError("disk"), ValueError("a bug")])
-    def test_whatever_a_handler_raises_the_delivery_comes_again(
+    def test_a_delivery_is_retried_after_any_exception(
         self, queues: Queues, error: Exception
     ) -> None:
         def fail_once(_: ObjectCreated) -> None:
@@ -184,9 +184,7 @@ class LoopContract:
         assert handler.keys == ["archives/a.tar"] * 2
         assert queues.dead() == []
 
-    def test_after_its_last_attempt_a_delivery_is_kept_with_all_that_is_known(
-        self, queues: Queues
-    ) -> None:
+    def test_an_exhausted_delivery_is_dead_lettered_with_its_facts(self, queues: Queues) -> None:
         handler = Recorder(lambda _: TransientError("the store is away"))
         queues.send("archives/a.tar")
         with running(queues, handler):
@@ -200,7 +198,7 @@ class LoopContract:
         assert json.loads(letter["body"])["Records"][0]["s3"]["object"]["key"] == "archives/a.tar"
         assert handler.given_up == [("archives/a.tar", "the store is away")]
 
-    def test_what_cannot_be_helped_is_kept_at_once(self, queues: Queues) -> None:
+    def test_permanent_failures_become_dead_letters_at_once(self, queues: Queues) -> None:
         handler = Recorder(lambda _: BadAudioError("no sound"))
         queues.send("archives/a.tar")
         with running(queues, handler):
@@ -209,7 +207,7 @@ class LoopContract:
         assert [letter["reason"] for letter in queues.dead()] == ["permanent"]
 
     @pytest.mark.parametrize("body", POISON)
-    def test_a_message_that_is_no_notification_is_kept_and_its_neighbours_are_done(
+    def test_a_malformed_message_is_dead_lettered_and_others_finish(
         self, queues: Queues, body: str
     ) -> None:
         handler = Recorder(lambda _: None, group=8)
@@ -236,7 +234,7 @@ class LoopContract:
         assert [letter["attempts"] for letter in queues.dead()] == [4]
         assert handler.given_up == [("archives/bad.tar", "MemoryError: all at once")]
 
-    def test_what_is_away_is_away_for_a_whole_group(self, queues: Queues) -> None:
+    def test_an_unavailable_server_delays_the_whole_group(self, queues: Queues) -> None:
         class Away(Recorder):
             def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
                 super().handle(events)
@@ -267,9 +265,7 @@ class LoopContract:
             time.sleep(9)
             assert thread.is_alive()
 
-    def test_a_fault_of_our_own_ends_the_consumer_rather_than_leave_it_deaf(
-        self, queues: Queues
-    ) -> None:
+    def test_a_programming_error_ends_the_consumer(self, queues: Queues) -> None:
         class Broken(Recorder):
             def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
                 return []
@@ -300,7 +296,7 @@ class LoopContract:
             assert not thread.is_alive()
         assert queues.unsettled() == 0
 
-    def test_what_does_not_finish_in_time_is_given_back(self, queues: Queues) -> None:
+    def test_unfinished_deliveries_are_returned_at_the_deadline(self, queues: Queues) -> None:
         begun, go_on = threading.Event(), threading.Event()
 
         def work(_: ObjectCreated) -> None:

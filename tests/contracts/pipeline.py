@@ -134,7 +134,7 @@ class PipelineContract:
             ("bad.mp3", "rejected"),
         ]
 
-    def test_what_is_silent_or_no_recording_does_not_keep_the_others(
+    def test_silent_and_ignored_members_do_not_delay_the_others(
         self, place: Place, tmp_path: Path
     ) -> None:
         members = {"silent.wav": SILENT, "bad.mp3": bytes(99), "a.wav": WAV}

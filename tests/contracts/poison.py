@@ -48,7 +48,7 @@ class PoisonContract:
     """Inherit it, and give a fixture ``queues`` whose broker keeps to `LIMIT`."""
 
     @pytest.mark.parametrize("group", [1, 4])
-    def test_what_kills_its_consumers_is_put_away_and_its_neighbours_are_done(
+    def test_a_message_that_kills_consumers_is_dead_lettered_and_others_finish(
         self, queues: PoisonedQueues, tmp_path: Path, group: int
     ) -> None:
         output = tmp_path / "done"

@@ -17,7 +17,7 @@ def tone(audio_id: str, seconds: float) -> Waveform:
 class RecogniserContract:
     """Inherit it, and give a fixture ``recogniser``."""
 
-    def test_there_is_one_outcome_for_each_recording_in_order(self, recogniser: Recogniser) -> None:
+    def test_each_recording_has_one_outcome_in_order(self, recogniser: Recogniser) -> None:
         group = [tone(f"tone-{n}", 1.0 + n) for n in range(3)]
         outcomes = recogniser.transcribe(group)
         assert [

@@ -35,7 +35,7 @@ class SenderContract:
     """Inherit it, and give a fixture ``queues``."""
 
     @pytest.mark.parametrize("body", [encode("b", "archives/a b.tar"), b'{"Records": []}'])
-    def test_what_is_sent_waits_until_a_consumer_has_done_it(
+    def test_a_sent_event_waits_for_a_consumer(
         self, queues: SenderQueues, body: str | bytes
     ) -> None:
         with queues.sender() as sender:
@@ -51,7 +51,7 @@ class SenderContract:
         assert set(handler.keys) <= {"archives/a b.tar"}
         assert queues.dead() == []
 
-    def test_what_is_delayed_counts(self, queues: SenderQueues) -> None:
+    def test_delayed_messages_count_as_waiting(self, queues: SenderQueues) -> None:
         handler = Recorder(lambda _: TransientError("the store is away"))
         with queues.sender() as sender:
             sender.send(ROUTE, encode("b", "archives/a.tar"))
@@ -81,7 +81,7 @@ class SenderContract:
             with pytest.raises(BrokerLostError):
                 sender.depth(ROUTE)
 
-    def test_what_is_announced_comes_as_it_is_and_to_no_consumer(
+    def test_announcements_arrive_unchanged_and_reach_no_consumer(
         self, queues: SenderQueues
     ) -> None:
         bodies = ['{"item_id": "1", "path": "caf\\u00e9.wav"}', '{"item_id": "2"}']

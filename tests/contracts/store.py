@@ -64,7 +64,7 @@ class StoreContract:
         """Take up downloads again at once."""
         monkeypatch.setattr("consumers.store.download._RESUME_PAUSE", 0.01)
 
-    def test_what_is_written_can_be_read(self, store: Store) -> None:
+    def test_a_written_object_can_be_read(self, store: Store) -> None:
         found = stored(store)
         assert found.size == len(DATA)
         assert store.read(found.key) == DATA
@@ -81,14 +81,14 @@ class StoreContract:
         store.write("archives/x.tar", file, content_type="application/x-tar")
         assert store.read("archives/x.tar") == DATA[:size]
 
-    def test_what_is_empty_can_be_written_and_read(self, store: Store) -> None:
+    def test_an_empty_object_can_be_written_and_read(self, store: Store) -> None:
         found = stored(store, content=b"")
         assert found.size == 0
         assert store.read(found.key) == b""
         with store.stream(found) as stream:
             assert stream.read() == b""
 
-    def test_what_is_written_later_takes_its_place(self, store: Store) -> None:
+    def test_a_later_object_replaces_an_earlier_one(self, store: Store) -> None:
         before = stored(store, metadata={"path": "a.wav"})
         after = stored(store, content=b"sound")
         assert store.read(after.key) == b"sound"
@@ -158,7 +158,7 @@ class StoreContract:
             old.read()
         assert store.read_range(after, 0, 2) == b"\xff\xfe"
 
-    def test_what_is_not_there_is_told_apart(self, store: Store) -> None:
+    def test_a_missing_object_has_an_error_of_its_own(self, store: Store) -> None:
         nowhere = "archives/none.tar"
         assert store.head(nowhere) is None
         with pytest.raises(ObjectGoneError):
@@ -171,7 +171,7 @@ class StoreContract:
             store.tag(nowhere, {"dropscribe": "complete"})
         store.delete(nowhere)
 
-    def test_what_is_deleted_is_gone(self, store: Store) -> None:
+    def test_a_deleted_object_is_gone(self, store: Store) -> None:
         found = stored(store, "archives/deleted.tar")
         store.delete(found.key)
         assert store.head(found.key) is None
@@ -179,7 +179,7 @@ class StoreContract:
         with pytest.raises(ObjectGoneError):
             store.read_range(found, 0, 10)
 
-    def test_what_people_call_things_comes_back_as_it_was(self, store: Store) -> None:
+    def test_any_name_in_metadata_is_read_back_unchanged(self, store: Store) -> None:
         metadata = {
             "path": "Zoë/100%/ü, „日本語“ 🎙.wav",
             "duration": "2.5",
@@ -220,7 +220,7 @@ class StoreContract:
         assert after.last_modified >= before.last_modified
         assert store.read(before.key) == DATA
 
-    def test_what_takes_an_objects_place_has_none_of_its_tags(self, store: Store) -> None:
+    def test_a_new_object_has_no_tags_of_the_old_one(self, store: Store) -> None:
         key = stored(store).key
         store.tag(key, {"dropscribe": "complete"})
         stored(store, content=b"other")
@@ -250,7 +250,7 @@ class StoreContract:
         # HEAD leaves out what is less than a second.
         assert listed.last_modified.replace(microsecond=0) == found.last_modified
 
-    def test_where_nothing_lies_nothing_is_listed(self, store: Store) -> None:
+    def test_an_empty_prefix_lists_nothing(self, store: Store) -> None:
         assert list(store.keys("nowhere/")) == []
 
     def test_a_large_file_is_uploaded_in_parts(self, store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.bench.memory import SOAK_MEMORY
 pytestmark = pytest.mark.store("ceph")
 
 
-def test_what_a_drop_waits_for_is_the_stores_and_ours(tmp_path: Path) -> None:
+def test_latency_splits_into_the_stores_part_and_ours(tmp_path: Path) -> None:
     with LATENCY.prepare(Conditions(tmp_path, scale=0.2)) as prepared:
         for case in prepared.cases:
             sample = case.run()
@@ -22,7 +22,7 @@ def test_what_a_drop_waits_for_is_the_stores_and_ours(tmp_path: Path) -> None:
             assert abs(sample.value - parts) < 0.01
 
 
-def test_each_consumer_is_looked_at_after_some_deliveries_and_after_many(tmp_path: Path) -> None:
+def test_memory_is_measured_after_few_and_after_many_deliveries(tmp_path: Path) -> None:
     with SOAK_MEMORY.prepare(Conditions(tmp_path, scale=0.001)) as prepared:
         megabytes = {case.name: case.run().value for case in prepared.cases}
     assert megabytes.keys() == {

@@ -157,7 +157,7 @@ def ids(s3: Any, bucket: str) -> set[str]:
     return {each["Id"] for each in answer["TopicConfigurations"]}
 
 
-def test_what_somebody_altered_is_put_right_and_what_is_theirs_stays(
+def test_bootstrap_repairs_its_own_rules_and_keeps_others(
     variables: dict[str, str],
 ) -> None:
     changes(variables)

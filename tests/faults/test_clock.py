@@ -13,7 +13,9 @@ from tests.harness.faults.clock import one_hour_off
 
 @pytest.mark.parametrize("ahead", [True, False])
 @pytest.mark.parametrize("route", ["unpack", "transcribe", "moderate", "review"])
-def test_it_takes_nothing_and_says_why(here: Cluster, route: str, *, ahead: bool) -> None:
+def test_a_consumer_with_a_wrong_clock_ends_with_the_reason(
+    here: Cluster, route: str, *, ahead: bool
+) -> None:
     """The store refuses what it signs, so all that it took would fail."""
     wrong = here.fleet.start(route, **one_hour_off(ahead=ahead))
     assert here.fleet.ended(wrong, seconds=30) == 1

@@ -21,7 +21,7 @@ def test_killed_twice_at_a_point_of_its_work(here: Cluster, point: DeathPoint) -
     whole(here, *batches)
 
 
-def test_all_consumers_killed_at_once_while_they_work(here: Cluster) -> None:
+def test_all_consumers_are_killed_at_once(here: Cluster) -> None:
     batch = here.drop(Random(4), recordings=40)
     stored = 0
     for _ in range(3):

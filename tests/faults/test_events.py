@@ -67,7 +67,7 @@ def heard(here: Cluster, batch: BatchId) -> int:
     return sum(state != "rejected" for state in here.plans[batch].states.values())
 
 
-def test_told_many_times_while_it_is_worked_on_and_after(here: Cluster) -> None:
+def test_duplicate_events_during_and_after_the_work(here: Cluster) -> None:
     others = [here.fleet.add(route) for route in ("unpack", "moderate", "review")]
     batch = here.drop(Random(5), recordings=6)
     for _ in range(5):
@@ -81,7 +81,7 @@ def test_told_many_times_while_it_is_worked_on_and_after(here: Cluster) -> None:
         here.fleet.dismiss(other)
 
 
-def test_told_in_any_order(here: Cluster) -> None:
+def test_shuffled_events(here: Cluster) -> None:
     here.fleet.stop()
     batches = [here.drop(Random(6), recordings=4) for _ in range(6)]
     queued(here, 6)
@@ -90,7 +90,7 @@ def test_told_in_any_order(here: Cluster) -> None:
 
 
 @pytest.mark.parametrize("route", ["moderate", "review"])
-def test_told_in_any_order_and_many_times_while_nobody_listens(here: Cluster, route: str) -> None:
+def test_shuffled_and_duplicate_events_without_consumers(here: Cluster, route: str) -> None:
     here.fleet.stop()
     start(here, *EARLIER[route])
     batches = [here.drop(Random(60 + number), recordings=3) for number in range(3)]
@@ -104,7 +104,7 @@ def test_told_in_any_order_and_many_times_while_nobody_listens(here: Cluster, ro
     whole(here, *batches)
 
 
-def test_not_told_at_all(here: Cluster) -> None:
+def test_the_sweep_resends_a_lost_event(here: Cluster) -> None:
     """What is lost on the way from the store, a sweep makes up for."""
     here.fleet.stop()
     batch = here.drop(Random(9), recordings=3)
@@ -118,7 +118,9 @@ def test_not_told_at_all(here: Cluster) -> None:
 @pytest.mark.parametrize(
     ("route", "found"), [("moderate", "transcript-untold"), ("review", "batch-unitemised")]
 )
-def test_a_later_stage_is_not_told_at_all(here: Cluster, route: str, found: str) -> None:
+def test_the_sweep_resends_a_lost_event_of_a_later_stage(
+    here: Cluster, route: str, found: str
+) -> None:
     here.fleet.stop()
     start(here, *EARLIER[route])
     batch = here.drop(Random(63), recordings=3)
@@ -134,7 +136,7 @@ def test_a_later_stage_is_not_told_at_all(here: Cluster, route: str, found: str)
     assert not swept(here)
 
 
-def test_told_of_what_is_gone(here: Cluster) -> None:
+def test_an_event_of_a_deleted_object(here: Cluster) -> None:
     """An event of long ago, whose object somebody deleted, is done with a line in the log."""
     gone = BatchId.new(utc_now() - timedelta(days=40), secrets.token_bytes(3))
     tell(here, gone)
@@ -143,7 +145,7 @@ def test_told_of_what_is_gone(here: Cluster) -> None:
     assert here.database.batch(gone) is None
 
 
-def test_told_before_the_object_can_be_read(here: Cluster) -> None:
+def test_an_event_before_its_object(here: Cluster) -> None:
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
     record = json.loads(encode(here.store.bucket, batch.archive_key))
     record["Records"][0]["eventTime"] = here.store.now().isoformat()

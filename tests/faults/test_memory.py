@@ -41,7 +41,7 @@ def done(here: Cluster, batches: Sequence[BatchId]) -> int:
 
 
 @pytest.mark.timeout(900)
-def test_after_a_thousand_deliveries_as_after_a_hundred(here: Cluster) -> None:
+def test_memory_does_not_grow_between_a_hundred_and_a_thousand_deliveries(here: Cluster) -> None:
     """Of recordings; those who take whole batches have a tenth of them."""
     taken: list[dict[str, int]] = []
     batches: list[BatchId] = []

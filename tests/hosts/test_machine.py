@@ -21,7 +21,7 @@ for round in $(seq 150); do systemctl start same.service || exit 1; done
 """
 
 
-def test_a_fresh_host_runs_and_comes_back_from_a_restart_and_from_a_cut_of_its_power(
+def test_a_host_survives_a_restart_and_a_power_cut(
     base: Debian,
 ) -> None:
     with machine(base, "fresh", "127.0.1.31") as host:

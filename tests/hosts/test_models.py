@@ -189,7 +189,7 @@ def test_a_file_that_was_damaged_is_noticed_and_put_right(
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --quiet SHA256SUMS")
 
 
-def test_versions_are_switched_at_once_and_old_ones_go_when_nothing_uses_them(
+def test_versions_switch_at_once_and_unused_ones_go(
     operator: Control, host: Machine, source: Source
 ) -> None:
     models = given(source, "large-v3")
@@ -228,7 +228,7 @@ def test_versions_are_switched_at_once_and_old_ones_go_when_nothing_uses_them(
     assert operator.play(SYNC, given=models).changed == []
 
 
-def test_what_an_operator_put_there_by_hand_is_not_replaced(
+def test_models_that_an_operator_put_there_are_not_replaced(
     operator: Control, host: Machine, source: Source
 ) -> None:
     source.write("large-v3", {"config.json": b"{}"})

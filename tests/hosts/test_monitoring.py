@@ -162,7 +162,7 @@ def test_the_end_of_certificates_is_known(site: Site) -> None:
     assert all(float(each["value"][1]) > 300 * 86400 for each in site.ask(query)["result"])
 
 
-def test_nobody_else_gets_through_a_door(site: Site) -> None:
+def test_metrics_are_closed_to_other_clients(site: Site) -> None:
     ask = (
         "python3 - <<'EOF'\n"
         "import ssl, urllib.request\n"
@@ -180,7 +180,7 @@ def test_nobody_else_gets_through_a_door(site: Site) -> None:
     assert site.worker.run(ask.format(own=own), check=False).code != 0
 
 
-def test_what_has_no_tls_serves_its_own_host_alone(site: Site) -> None:
+def test_services_without_tls_listen_on_loopback_alone(site: Site) -> None:
     listening = site.worker.run("ss -Hltn").out
     ours = [line.split()[3] for line in listening.splitlines() if "127.0.5." in line]
     assert {address.rpartition(":")[2] for address in ours} >= {"9100", "9464", "9090", "9093"}

@@ -221,7 +221,7 @@ def test_a_check_then_says_that_nothing_is_to_be_done(single: Single, timed: Tim
     assert (check.code, check.failed, check.changed) == (0, "", []), check.output[-6000:]
 
 
-def test_what_is_dropped_on_the_host_is_completed(single: Single, timed: Timed) -> None:
+def test_an_archive_dropped_on_the_host_is_completed(single: Single, timed: Timed) -> None:
     shutil.copy(_SAMPLE, single.host.tree / "root/sample.tar")
     with timed("drop --wait"):
         assert single.drop()["state"] == "complete"

@@ -110,7 +110,7 @@ def test_an_archive_that_is_dropped_is_completed_by_the_hosts(site: HostDeployme
             assert "delivery" in {line["event"] for line in told}
 
 
-def test_what_a_recorder_made_is_fetched_once(site: HostDeployment) -> None:
+def test_recordings_are_transferred_once(site: HostDeployment) -> None:
     with tarfile.open(_SAMPLE) as sample:
         sound = sample.extractfile("interviews/01 river.mp3")
         assert sound is not None
@@ -166,7 +166,7 @@ def test_each_host_looks_at_what_it_has_of_its_own(site: HostDeployment) -> None
     assert 'dropscribe_health{check="models",look="models"} 0.0' in figures()
 
 
-def test_no_secret_stands_where_it_can_be_read(site: HostDeployment) -> None:
+def test_no_secret_is_readable_by_others(site: HostDeployment) -> None:
     assert len(site.secrets) > 10
     telling = "; ".join(
         (

@@ -45,7 +45,7 @@ def sqs(variables: dict[str, str]) -> Any:
     )
 
 
-def test_it_changes_nothing_the_second_time(variables: dict[str, str]) -> None:
+def test_a_second_bootstrap_changes_nothing(variables: dict[str, str]) -> None:
     name = variables["S3_BUCKET"]
     first = changes(variables)
     assert [what for what in first if "database" not in what] == [
@@ -77,7 +77,7 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(
     assert changes(variables, dry_run=True) == []
 
 
-def test_what_somebody_altered_is_put_right(
+def test_bootstrap_repairs_altered_settings(
     variables: dict[str, str], environment: Environment, sqs: Any
 ) -> None:
     name = f"{variables['BROKER_PREFIX']}-unpack"
@@ -153,7 +153,7 @@ class TestPolicy:
     def test_every_role_that_can_be_named_has_rights(self) -> None:
         assert set(bucket_roles(PIPELINE)) == set(STORE_ROLES)
 
-    def test_nobody_is_given_anything_unasked(self, variables: dict[str, str], s3: Any) -> None:
+    def test_no_principal_has_rights_by_default(self, variables: dict[str, str], s3: Any) -> None:
         with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
             s3.get_bucket_policy(Bucket=variables["S3_BUCKET"])
 
@@ -218,7 +218,7 @@ class TestModeration:
     def moderated(self, variables: dict[str, str], policies: Path) -> dict[str, str]:
         return {**variables, "POLICIES_ROOT": str(policies)}
 
-    def test_it_can_be_switched_on_and_off_and_on_again(
+    def test_a_stage_can_be_switched_on_off_and_on_again(
         self, variables: dict[str, str], moderated: dict[str, str], s3: Any, sqs: Any
     ) -> None:
         name = variables["S3_BUCKET"]
@@ -298,9 +298,7 @@ class TestModeration:
         assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=variables["BROKER_PREFIX"])
 
     @pytest.mark.usefixtures("environment")
-    def test_what_looks_at_all_queues_does_without_those_of_a_stage_that_was_never_on(
-        self, run: Run
-    ) -> None:
+    def test_commands_for_all_queues_skip_stages_that_were_never_on(self, run: Run) -> None:
         assert run("dead", "list").stdout == "no dead letters\n"
         assert run("dead", "list", "--route", "moderate").stdout == "no dead letters\n"
         swept = run("sweep", "--json")
@@ -341,7 +339,7 @@ class TestModeration:
             return [route for (route,) in connection.execute("SELECT route FROM stages")]
 
 
-def test_what_nobody_takes_from_the_review_queue_expires(
+def test_unread_announcements_expire(
     variables: dict[str, str], environment: Environment, sqs: Any
 ) -> None:
     url = sqs.get_queue_url(QueueName=f"{variables['BROKER_PREFIX']}-ra")["QueueUrl"]
@@ -364,7 +362,7 @@ def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> Non
         ("rustfs", "sqs://", "rustfs announces over AMQP, and not to SQS"),
     ],
 )
-def test_what_does_not_go_together_is_said(
+def test_conflicting_settings_are_reported(
     variables: dict[str, str], store: Any, broker: str, message: str
 ) -> None:
     given = {**variables, "BROKER_URL": broker}

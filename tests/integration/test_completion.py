@@ -69,7 +69,7 @@ def test_until_it_is_announced_whoever_looks_is_asked_to(database: BatchReposito
 
 
 @pytest.mark.timeout(120)
-def test_of_many_workers_that_finish_at_once_exactly_one_completes_the_batch(
+def test_one_of_many_workers_completes_the_batch(
     database: BatchRepository,
 ) -> None:
     """Each batch is announced by whoever is answered; nobody being answered would hang it."""
@@ -106,7 +106,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("finished", [0, 19_000, 19_999])
 @pytest.mark.parametrize("is_analyzed", [False, True])
-def test_whether_one_is_left_is_seen_at_one_row_whatever_statistics_say(
+def test_the_completion_query_reads_one_row_whatever_the_statistics(
     database: BatchRepository, finished: int, is_analyzed: bool
 ) -> None:
     """No autovacuum comes in time; so what was finished still stands in the index."""
@@ -167,7 +167,7 @@ def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: BatchR
     assert look(database, batch).state == "complete"
 
 
-def test_a_text_with_more_words_than_an_index_takes_is_stored_all_the_same(
+def test_a_text_too_large_for_the_index_is_stored(
     database: BatchRepository,
 ) -> None:
     batch = registered(database)

@@ -63,7 +63,7 @@ class TestDeadLettersOnSqs(DeadLettersContract):
 
 
 @pytest.mark.parametrize("attempt", [None, 3])
-def test_what_sqs_put_away_itself_can_be_shown_and_sent_again(
+def test_messages_that_sqs_dead_lettered_can_be_shown_and_replayed(
     queues: EmbeddedQueues, attempt: int | None
 ) -> None:
     body = notification(["archives/a.tar"])
@@ -103,7 +103,7 @@ def listed(run: Run, batch: BatchId) -> list[dict[str, Any]]:
     return sorted(letters, key=lambda letter: str(letter["keys"]))
 
 
-def test_what_was_away_is_listed_and_replayed_and_done(
+def test_exhausted_letters_are_listed_replayed_and_finished(
     run: Run,
     pipeline: Pipeline,
     database: BatchRepository,
@@ -146,7 +146,7 @@ def test_a_batch_that_was_stalled_goes_on_once_its_letter_is_replayed(
     assert queues.dead_count() == 1
 
 
-def test_a_recording_that_was_stalled_goes_on_once_its_letter_is_replayed(
+def test_a_stalled_recording_continues_after_a_replay(
     run: Run, queues: EmbeddedQueues, database: BatchRepository
 ) -> None:
     audio = AudioId(BATCH, 3)
@@ -169,7 +169,7 @@ def test_a_letter_is_shown_with_its_message(run: Run, queues: EmbeddedQueues) ->
     assert run("list").stdout.count(str(letter["id"])) == 1
 
 
-def test_whatever_lies_there_can_be_shown(run: Run, queues: EmbeddedQueues) -> None:
+def test_any_message_can_be_shown(run: Run, queues: EmbeddedQueues) -> None:
     hostile = [
         *POISON,
         "\x1b]0;title\x07",
@@ -189,7 +189,7 @@ def test_whatever_lies_there_can_be_shown(run: Run, queues: EmbeddedQueues) -> N
         assert "\x1b" not in shown.stdout + table.stdout
 
 
-def test_what_is_not_there_is_an_error(run: Run, queues: EmbeddedQueues) -> None:
+def test_a_missing_letter_is_an_error(run: Run, queues: EmbeddedQueues) -> None:
     die(queues, "archives/a.tar")
     (letter,) = printed(run("list", "--json"))["letters"]
     result = run("replay", letter["id"], "0" * 12)
@@ -213,7 +213,7 @@ def test_nothing_is_thrown_away_by_mistake(run: Run, queues: EmbeddedQueues) -> 
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
-def test_on_a_terminal_it_asks_before_it_throws_away(
+def test_discard_asks_for_confirmation_on_a_terminal(
     run: Run, queues: EmbeddedQueues, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
     monkeypatch.setattr("ops.cli.commands.dead._is_terminal", lambda: True)
@@ -224,7 +224,7 @@ def test_on_a_terminal_it_asks_before_it_throws_away(
     assert queues.dead_count() == left
 
 
-def test_of_many_a_few_can_be_shown(run: Run, queues: EmbeddedQueues) -> None:
+def test_a_limit_shows_the_first_letters(run: Run, queues: EmbeddedQueues) -> None:
     for number in range(12):
         queues.put_dead(str(number))
     shown = printed(run("list", "--limit", "3", "--json"))

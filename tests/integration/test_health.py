@@ -85,7 +85,7 @@ def check_what_to_do(text: str) -> None:
     assert ours or any(command in text for command in others), text
 
 
-def test_of_what_is_in_order_all_is_well(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_healthy_deployment_is_ok(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
     finished(pipeline, tmp_path)
     swept(pipeline)
     # The batch was made without events.
@@ -108,7 +108,7 @@ def test_a_user_who_may_only_read_sees_all_of_it(
     assert result.exit_code == 0, result.output
 
 
-def test_nothing_is_changed_by_looking(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_health_changes_nothing(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
     unpacked(pipeline, tmp_path)
     swept(pipeline)
     client, bucket = pipeline.store._client, pipeline.store.bucket
@@ -167,7 +167,7 @@ def test_rules_that_were_removed(look: Look, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_whether_there_is_moderation_is_asked_of_the_database(
+def test_health_reads_from_the_database_whether_moderation_is_on(
     look: Look, variables: dict[str, str]
 ) -> None:
     with psycopg.connect(variables["DATABASE_URL"]) as connection:
@@ -212,7 +212,7 @@ def test_a_queue_that_is_missing(look: Look, queues: Queues) -> None:
     assert found(look("queues"))["what"] == "transcribe: its queues are not there"
 
 
-def test_what_waits_and_what_is_dead_is_counted(look: Look, queues: Queues) -> None:
+def test_waiting_messages_and_dead_letters_are_counted(look: Look, queues: Queues) -> None:
     # What the store said when it was told of the queues.
     assert set(found(look("queues"))["figures"]["messages"].values()) == {1}
     for route, number in ((ROUTES[0], 3), (ROUTES[3], 1)):
@@ -374,7 +374,7 @@ def test_a_batch_that_is_stalled(look: Look, pipeline: Pipeline, tmp_path: Path)
     assert f"dropscribe dead list --batch {batch}" in finding["what_to_do"]
 
 
-def test_of_many_batches_the_most_idle_are_named(look: Look, variables: dict[str, str]) -> None:
+def test_the_most_idle_batches_are_named(look: Look, variables: dict[str, str]) -> None:
     with psycopg.connect(variables["DATABASE_URL"]) as connection:
         connection.execute(
             "INSERT INTO batches (batch_id, dropped_at)"
@@ -411,7 +411,7 @@ def test_an_archive_that_nobody_has_taken_waits_too(
     assert found(look("stages", HEALTH_BEHIND="0s,9h"))["level"] == "warning"
 
 
-def test_where_not_all_archives_are_looked_at_the_tables_count_too(
+def test_a_partial_listing_of_archives_is_unknown(
     look: Look, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dropped(pipeline, tmp_path)
@@ -447,7 +447,9 @@ def test_the_last_sweep(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
     assert found(look("sweep"))["figures"]["repaired"]["archive-untold"] == 0
 
 
-def test_what_a_sweep_cannot_bring_back(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_loss_that_no_sweep_can_repair_is_reported(
+    look: Look, pipeline: Pipeline, tmp_path: Path
+) -> None:
     batch = unpacked(pipeline, tmp_path)
     pipeline.store.delete(AudioId(batch, 1).opus_key)
     execute(pipeline.database, "UPDATE recordings SET created_at = created_at - interval '1 hour'")
@@ -631,7 +633,7 @@ def utc() -> datetime:
     return datetime.now(UTC)
 
 
-def test_a_server_that_says_nothing_costs_no_more_than_the_time_a_check_has(
+def test_a_silent_server_costs_a_checks_timeout_at_most(
     variables: dict[str, str],
 ) -> None:
     """In a process of its own, which has to end although its thread does not."""
@@ -691,7 +693,7 @@ def test_figures_for_prometheus(
     assert samples["dropscribe_health_timestamp_seconds", "site"] > 1.7e9
 
 
-def test_all_of_it_for_people(look: Look, pipeline: Pipeline) -> None:
+def test_findings_are_printed_for_people(look: Look, pipeline: Pipeline) -> None:
     pipeline.store._client.delete_bucket(Bucket=pipeline.store.bucket)
     result = look(options=(), COLUMNS="100")
     assert result.exit_code == 2

@@ -97,7 +97,7 @@ def sevenzip() -> bytes:
     ],
     ids=["0 bytes", "an empty tar", "an empty zip", "a recording", "text", "7z", "a cut header"],
 )
-def test_what_cannot_be_read_as_an_archive_is_a_failed_batch_that_says_why(
+def test_an_unreadable_archive_is_a_failed_batch_with_the_reason(
     pipeline: Pipeline, tmp_path: Path, data: bytes, words: str
 ) -> None:
     pipeline.start()
@@ -110,7 +110,7 @@ def test_what_cannot_be_read_as_an_archive_is_a_failed_batch_that_says_why(
 
 
 @pytest.mark.parametrize("name", ["tar", "tar.gz", "tar.xz"])
-def test_of_a_truncated_archive_what_is_whole_is_transcribed(
+def test_whole_members_of_a_truncated_archive_are_transcribed(
     pipeline: Pipeline, tmp_path: Path, name: str
 ) -> None:
     whole = EVERY_FORMAT[name](RECORDINGS)

@@ -51,7 +51,7 @@ class TestPoisonOnSqs(PoisonContract):
         return queues
 
 
-def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: EmbeddedQueues) -> None:
+def test_deliveries_of_a_dead_consumer_are_worked_on_alone(queues: EmbeddedQueues) -> None:
     for number in range(4):
         queues.send(f"archives/{number}.tar")
     queues.take_and_leave()
@@ -62,7 +62,7 @@ def test_what_a_consumer_that_died_had_in_hand_is_worked_on_alone(queues: Embedd
     assert sorted(handler.keys) == [f"archives/{number}.tar" for number in range(4)]
 
 
-def test_what_is_given_back_is_no_loss(queues: EmbeddedQueues) -> None:
+def test_returned_deliveries_are_not_lost(queues: EmbeddedQueues) -> None:
     """Consumers that are upgraded in turn, or can't work, are no sign of poison."""
     queues.send("archives/a.tar")
     for _ in range(LOST_AFTER + 1):

@@ -265,9 +265,7 @@ def check_log(consumer: Consumer, batch: BatchId, routes: Sequence[str]) -> None
     assert dead["reason"] == "malformed"
 
 
-def test_it_is_ready_while_the_broker_is_there_and_healthy_without(
-    start: Start, network: Network
-) -> None:
+def test_readiness_follows_the_broker_and_health_does_not(start: Start, network: Network) -> None:
     network.stop()
     consumer = start("ops", "consume", "unpack", HUNG_AFTER="60")
     consumer.logged("broker lost")

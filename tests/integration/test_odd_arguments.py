@@ -44,7 +44,7 @@ def test_an_archive_that_is_named_twice_is_two_batches(
     assert len(keys) == 2
 
 
-def test_no_fewer_than_one_batch_can_be_asked_for(run: Run) -> None:
+def test_a_limit_below_one_is_refused(run: Run) -> None:
     assert run("status", "--limit", "0").exit_code == 2
 
 

@@ -98,7 +98,7 @@ def test_a_failed_batch_is_failed_again(
 
 
 @pytest.mark.parametrize("has_archive", [True, False])
-def test_of_an_unsealed_batch_the_recordings_come_back(
+def test_recordings_of_an_unsealed_batch_are_rebuilt(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, has_archive: bool
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
@@ -342,7 +342,7 @@ def test_a_decision_that_is_damaged_costs_no_other_and_is_named(
     assert rows(pipeline.database)["review_items"] == before
 
 
-def test_a_list_of_review_items_that_is_older_than_the_completion_does_not_count(
+def test_an_item_list_older_than_the_completion_is_ignored(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     """Whoever died in `reprocess` left it there."""
@@ -355,7 +355,9 @@ def test_a_list_of_review_items_that_is_older_than_the_completion_does_not_count
     assert found(swept(pipeline)) == {"batch-unitemised": 1}
 
 
-def test_all_batches_of_the_bucket(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_all_batches_of_the_bucket_are_rebuilt(
+    run: Run, pipeline: Pipeline, tmp_path: Path
+) -> None:
     batches = [
         finished(pipeline, tmp_path),
         unpacked(pipeline, tmp_path),
@@ -398,7 +400,7 @@ def test_an_archive_that_the_store_forbids_costs_its_own_batch_only(
     assert "forbids" in failed.error
 
 
-def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
+def test_a_batch_without_objects_is_forgotten_on_request(
     run: Run,
     pipeline: Pipeline,
     rebuilder: Rebuilder,
@@ -418,7 +420,7 @@ def test_a_batch_of_which_nothing_is_stored_is_forgotten_once_that_is_said(
 
 
 @pytest.mark.usefixtures("policies")
-def test_of_a_batch_that_is_forgotten_nothing_is_left_to_be_reviewed(
+def test_a_forgotten_batch_leaves_no_review_items(
     run: Run, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     batch = reviewed(pipeline, tmp_path)
@@ -431,7 +433,7 @@ def test_of_a_batch_that_is_forgotten_nothing_is_left_to_be_reviewed(
     assert item["item_id"] == decided.item.item_id
 
 
-def test_all_batches_are_rebuilt_only_once_that_is_said(run: Run) -> None:
+def test_rebuilding_all_batches_needs_confirmation(run: Run) -> None:
     assert run("rebuild").exit_code == 2
 
 

@@ -133,7 +133,7 @@ def test_only_some_are_transcribed_again(
     assert pipeline.recogniser.groups[-1] == 1
 
 
-def test_all_of_it_is_done_again_from_the_archive(
+def test_a_batch_is_reprocessed_from_its_archive(
     run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
@@ -202,7 +202,7 @@ def test_without_the_archive_it_says_why(
         (("{batch}", "--only", "everything"), "not an audio id"),
     ],
 )
-def test_what_is_not_there_is_refused_before_anything_is_done(
+def test_missing_input_is_refused_before_any_work(
     run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
@@ -226,7 +226,7 @@ def test_a_batch_that_is_not_unpacked_is_not_transcribed_again(
         reprocessor.transcribe_again(batch)
 
 
-def test_what_a_consumer_has_in_hand_is_waited_for(
+def test_reprocess_waits_for_work_in_hand(
     pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
 ) -> None:
     batch = finished(pipeline, tmp_path)
@@ -411,7 +411,7 @@ def test_wherever_it_dies_before_all_is_judged_again_it_is_in_the_end(
 @pytest.mark.usefixtures("policies")
 @pytest.mark.parametrize("policy", ["Nothing may last 3", "Nothing may make a sound"])
 @pytest.mark.parametrize("start", STARTS)
-def test_what_was_decided_stays_and_what_was_not_is_found_anew(
+def test_decisions_stay_and_undecided_items_are_found_again(
     pipeline: Pipeline,
     reprocessor: Reprocessor,
     policies: Path,
@@ -452,7 +452,7 @@ def test_what_was_decided_stays_and_what_was_not_is_found_anew(
 
 
 @pytest.mark.parametrize("only", [(), (1,)])
-def test_what_can_t_be_heard_again_keeps_its_transcript(
+def test_a_recording_that_cannot_be_read_keeps_its_transcript(
     pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path, only: tuple[int, ...]
 ) -> None:
     batch = finished(pipeline, tmp_path)

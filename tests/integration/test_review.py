@@ -156,7 +156,7 @@ def test_pages_of_recordings_are_all_looked_at(
     assert [item.audio.ordinal for item in stored(batch)] == [0, 1, 2, 3, 4]
 
 
-def test_what_is_done_is_not_done_again(batch: ReviewBatch) -> None:
+def test_a_finished_review_is_not_repeated(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     event = batch.complete()
     batch.review(event)
@@ -238,7 +238,7 @@ def test_a_batch_that_is_done_again_waits_for_its_new_completion(
     assert batch.store.head(batch.id.review_key) is None
 
 
-def test_what_is_gone_busy_or_no_completion_is_told_apart(batch: ReviewBatch) -> None:
+def test_missing_busy_and_incomplete_batches_have_errors_of_their_own(batch: ReviewBatch) -> None:
     batch.add(0, BAD)
     # Old enough to be deleted, not on its way.
     assert batch.review(batch.event) == [None]
@@ -267,7 +267,7 @@ def test_why_items_are_not_made_is_on_the_batchs_row_until_they_are(batch: Revie
 # Rounds
 
 
-def test_what_is_found_no_more_leaves_the_queue_unless_somebody_decided(
+def test_undecided_items_that_are_found_no_more_leave_the_queue(
     itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk
 ) -> None:
     decided, old, kept = (reviews.item(start, start + 1) for start in (1.0, 2.0, 3.0))
@@ -282,7 +282,7 @@ def test_what_is_found_no_more_leaves_the_queue_unless_somebody_decided(
     assert not reviewing.item(old.item_id).is_superseded
 
 
-def test_what_was_decided_about_stays_as_it_was_seen(
+def test_a_decided_item_keeps_what_the_reviewer_saw(
     itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk
 ) -> None:
     seen, free = reviews.item(1.0, path="as seen"), reviews.item(2.0, path="before")
@@ -354,7 +354,7 @@ def test_two_reviewers_never_hold_one_item(
     assert all(taken.values())
 
 
-def test_what_one_decided_is_never_given_to_another(
+def test_a_decided_item_is_given_to_nobody_else(
     environment: Environment, itemising: ReviewItemRepository, store: Store
 ) -> None:
     itemising.put_items([reviews.item(start / 10) for start in range(200)])
@@ -377,7 +377,7 @@ def test_what_one_decided_is_never_given_to_another(
     assert set(counts.values()) == {1}
 
 
-def test_of_those_who_decide_at_once_one_holds_the_item(
+def test_one_of_two_simultaneous_decisions_counts(
     environment: Environment, itemising: ReviewItemRepository
 ) -> None:
     items = [reviews.item(start / 10) for start in range(100)]
@@ -443,7 +443,7 @@ def test_a_second_opinion_is_asked_of_another_person_once(
     assert reviewing.claim("Cleo", LEASE, ANY, second=True) is None
 
 
-def test_what_is_asked_for_can_be_narrowed(
+def test_review_items_can_be_filtered(
     itemising: ReviewItemRepository, reviewing: ReviewQueueRepository
 ) -> None:
     hate, sexual = reviews.item(1.0), reviews.item(1.0, policy="sexual")
@@ -504,7 +504,7 @@ def test_rows_come_back_from_the_objects(
     assert reviewing.item(item.item_id).decisions == (decision,)
 
 
-def test_what_is_not_there_or_held_is_not_decided(
+def test_a_missing_or_foreign_item_cannot_be_decided(
     itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk, store: Store
 ) -> None:
     item = reviews.item()

@@ -147,7 +147,7 @@ def empty_database(url: str) -> Iterator[str]:
             )
 
 
-def test_what_a_migration_would_do_can_be_asked(url: str) -> None:
+def test_a_dry_run_lists_pending_migrations(url: str) -> None:
     assert pending(url) == ()
     with empty_database(url) as empty:
         assert pending(empty) == migrations()
@@ -177,7 +177,7 @@ def test_every_table_has_its_roles(url: str) -> None:
         ("REVOKE UPDATE (counts) ON batches FROM dropscribe_transcribe", TRANSCRIBE),
     ],
 )
-def test_what_was_changed_by_hand_is_put_right(
+def test_manual_changes_of_roles_are_repaired(
     url: str, statement: LiteralString, concerned: str
 ) -> None:
     make(url)
@@ -198,7 +198,7 @@ def test_what_was_changed_by_hand_is_put_right(
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
     ],
 )
-def test_what_everybody_may_is_taken_away(url: str, statement: LiteralString) -> None:
+def test_rights_of_public_are_revoked(url: str, statement: LiteralString) -> None:
     make(url)
     before = granted(url)
     as_owner(url, statement)
@@ -222,7 +222,7 @@ def granted(url: str) -> set[object]:
         )
 
 
-def test_what_people_granted_to_others_stays(url: str) -> None:
+def test_grants_to_other_roles_stay(url: str) -> None:
     make(url)
     with user(url) as someone:
         name = conninfo_to_dict(someone)["user"]
@@ -248,13 +248,13 @@ def test_two_databases_of_one_server_at_once(url: str) -> None:
         assert make(url) | make(other) == set()
 
 
-def test_it_waits_for_nobody_who_reads_or_writes(url: str) -> None:
+def test_a_migration_waits_for_no_reader_or_writer(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("INSERT INTO batches (batch_id) VALUES ('a')")
         assert make(at(url, options="-c lock_timeout=2s")) == everything()
 
 
-def test_who_may_make_no_roles_is_told_what_to_run(url: str) -> None:
+def test_an_operator_without_rights_gets_the_statements_to_run(url: str) -> None:
     with user(url) as owner, empty_database(url) as empty:
         run_as(empty, "GRANT CREATE ON SCHEMA public TO PUBLIC")
         mine = at(owner, dbname=str(conninfo_to_dict(empty)["dbname"]))
@@ -270,7 +270,7 @@ def test_who_may_make_no_roles_is_told_what_to_run(url: str) -> None:
         run_as(empty, "GRANT USAGE ON SCHEMA public TO PUBLIC")
 
 
-def test_who_does_not_own_the_tables_is_told_so(url: str) -> None:
+def test_a_role_that_does_not_own_the_tables_is_refused(url: str) -> None:
     with user(url, can="CREATEROLE") as someone:
         with pytest.raises(ConfigurationError, match="does not own the tables") as caught:
             make(someone)
@@ -369,9 +369,7 @@ def test_consumers_put_dead_letters_on_record(url: str) -> None:
 
 
 @pytest.mark.parametrize("role", [TRANSCRIBE, MODERATE])
-def test_a_batch_s_row_that_a_consumer_has_to_make_says_whether_it_waits_for_verdicts(
-    url: str, role: str
-) -> None:
+def test_a_row_made_by_a_consumer_records_whether_moderation_is_on(url: str, role: str) -> None:
     with (
         member(url, role) as login,
         open_database(Environment({"DATABASE_URL": login})) as database,

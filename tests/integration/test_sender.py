@@ -20,6 +20,6 @@ class TestSenderOnSqs(SenderContract):
     """The contract."""
 
 
-def test_what_sqs_can_not_hold_is_refused_for_good(queues: EmbeddedQueues) -> None:
+def test_a_message_too_large_for_sqs_is_refused_for_good(queues: EmbeddedQueues) -> None:
     with queues.sender() as sender, pytest.raises(PermanentError, match="SQS takes no such"):
         sender.send(ROUTE, "x" * 2_000_000)

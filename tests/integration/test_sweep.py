@@ -70,7 +70,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_of_what_is_in_order_nothing_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_consistent_bucket_has_no_findings(pipeline: Pipeline, tmp_path: Path) -> None:
     for _ in range(2):
         finished(pipeline, tmp_path)
     before = rows(pipeline.database)
@@ -94,14 +94,14 @@ def test_sweeps_alone_finish_a_batch_of_which_every_event_is_lost(
     assert sum(pipeline.recogniser.groups) == 3
 
 
-def test_what_may_be_on_its_way_is_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_recent_objects_are_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:
     unpacked(pipeline, tmp_path)
     dropped(pipeline, tmp_path)
     assert found(swept(pipeline, DEFAULT_AGES)) == {}
     assert found(swept(pipeline)) == {"archive-untold": 1, "recording-undone": 3}
 
 
-def test_what_waits_in_a_queue_is_not_told_once_more_by_each_sweep(
+def test_an_event_in_a_queue_is_not_resent_by_each_sweep(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     unpacked(pipeline, tmp_path)
@@ -352,9 +352,7 @@ def test_a_copy_of_an_archive_is_left_alone(pipeline: Pipeline, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["copy.tar", "tar.old"])
-def test_an_archive_that_was_renamed_before_it_was_unpacked_is_followed(
-    pipeline: Pipeline, tmp_path: Path, name: str
-) -> None:
+def test_a_renamed_archive_is_followed(pipeline: Pipeline, tmp_path: Path, name: str) -> None:
     batch = dropped(pipeline, tmp_path)
     swept(pipeline)
     key = f"archives/{batch}.{name}"
@@ -369,7 +367,7 @@ def test_an_archive_that_was_renamed_before_it_was_unpacked_is_followed(
     reviewed_once_swept(pipeline, batch)
 
 
-def test_an_archive_that_stands_for_another_batch_by_now_is_told_as_its_own(
+def test_an_archive_that_belongs_to_another_batch_is_reported_as_its_own(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     """Somebody's tags are enough for Ceph to say another time of an archive."""
@@ -388,7 +386,7 @@ def test_an_archive_that_stands_for_another_batch_by_now_is_told_as_its_own(
     assert row.sealed_at
 
 
-def test_an_archive_that_the_store_forbids_does_not_keep_the_others_waiting(
+def test_a_forbidden_archive_does_not_delay_the_others(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbidden, batch = dropped(pipeline, tmp_path), dropped(pipeline, tmp_path)
@@ -406,7 +404,7 @@ def test_an_archive_that_the_store_forbids_does_not_keep_the_others_waiting(
     assert report.tallies[Discrepancy.ARCHIVE_UNTOLD].names == [batch.archive_key]
 
 
-def test_what_is_not_done_is_not_announced_again(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_unfinished_batches_are_not_announced_again(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = finished(pipeline, tmp_path)
     pipeline.store.delete(batch.complete_key)
     pipeline.store.delete(AudioId(batch, 0).transcript_key)
@@ -449,7 +447,7 @@ def test_archives_under_any_name_keep_their_batch(pipeline: Pipeline) -> None:
     assert sorted(row.archive_key or "" for row in pipeline.database.batches(9)) == sorted(keys)
 
 
-def test_what_is_dead_is_told_and_not_sent(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_dead_letters_are_reported_and_not_resent(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = unpacked(pipeline, tmp_path)
     pipeline.database.stall_recording(AudioId(batch, 0), "the model is away")
     untold, dead = dropped(pipeline, tmp_path), dropped(pipeline, tmp_path)

@@ -50,7 +50,7 @@ def distrusting(variables: dict[str, str], tmp_path: Path) -> Environment:
     return Environment({**variables, "S3_CA_FILE": str(other), "BROKER_CA_FILE": str(other)})
 
 
-def test_all_works_by_tls(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_the_pipeline_works_over_tls(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.start()
     progress = pipeline.run(archive(tmp_path, tar_of(RECORDINGS)))
     assert progress.state == "complete"
@@ -66,7 +66,7 @@ def test_a_store_that_is_not_trusted_is_refused(distrusting: Environment) -> Non
 
 
 @pytest.mark.parametrize("change", [("S3_CA_FILE", ""), ("S3_ENDPOINT", "https://localhost:{}")])
-def test_a_store_whose_certificate_is_signed_by_nobody_or_of_another_host_is_refused(
+def test_a_store_with_an_untrusted_certificate_is_refused(
     variables: dict[str, str], change: tuple[str, str]
 ) -> None:
     name, value = change

@@ -108,7 +108,7 @@ def test_an_object_passes_the_stage(
     assert value >= 1
 
 
-def test_its_metrics_have_their_labels_from_the_start(metrics: ConsumerMetrics) -> None:
+def test_a_stages_metrics_have_their_labels_from_the_start(metrics: ConsumerMetrics) -> None:
     value = Scraped(generate_latest(metrics.registry).decode()).value
     assert value("dropscribe_recordings_total", route="wordcount", state="counted") == 0
     assert value("dropscribe_deliveries_total", route="wordcount", verdict="ack") == 0

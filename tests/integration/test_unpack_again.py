@@ -33,7 +33,7 @@ def begin(pipeline: Pipeline) -> BatchId:
     return archive.batch
 
 
-def test_a_batch_that_was_begun_is_gone_on_with_though_its_archive_was_stored_again(
+def test_a_begun_batch_continues_though_its_archive_was_stored_again(
     pipeline: Pipeline,
 ) -> None:
     """A client that did not hear the answer sends the same content once more."""

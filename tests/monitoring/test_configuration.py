@@ -57,7 +57,7 @@ def test_people_are_told_of_all_but_what_always_fires(
     assert told.returncode == 0, told.stdout
 
 
-def test_what_prometheus_shows_to_others_is_behind_tls_and_a_password(render: Render) -> None:
+def test_prometheus_serves_others_by_tls_and_password(render: Render) -> None:
     checked = promtool("check", "web-config", render("cluster") / "mon1" / "web.yml")
     assert checked.returncode == 0, checked.stdout
 

@@ -22,7 +22,7 @@ def test_prometheus_accepts_the_rules() -> None:
 
 
 @pytest.mark.parametrize("case", sorted(CASES.glob("*.yml")), ids=lambda case: case.stem)
-def test_told_when_it_should_be(case: Path) -> None:
+def test_alerts_fire_as_expected(case: Path) -> None:
     tested = promtool("test", "rules", case)
     assert tested.returncode == 0, tested.stdout
 

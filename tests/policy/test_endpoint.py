@@ -64,7 +64,7 @@ class TestContract(JudgeContract):
         return judge
 
 
-def test_its_scores_are_those_in_process(judge: EndpointJudge, judging: tuple[Path, Path]) -> None:
+def test_scores_match_those_in_process(judge: EndpointJudge, judging: tuple[Path, Path]) -> None:
     base, adapter = judging
     in_process = load_judge(
         model=base,
@@ -93,7 +93,7 @@ def test_a_policys_tokens_are_counted_once(judge: EndpointJudge, server: str) ->
 
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "cut"])
-def test_what_passes_is_tried_again(judge: EndpointJudge, server: str, fault: object) -> None:
+def test_temporary_errors_are_retried(judge: EndpointJudge, server: str, fault: object) -> None:
     expected = judge.scores(POLICY, ["forbidden"])
     inject(server, fault)
     assert judge.scores(POLICY, ["forbidden"]) == expected
@@ -103,7 +103,7 @@ def test_what_passes_is_tried_again(judge: EndpointJudge, server: str, fault: ob
     ("fault", "message"),
     [(500, "answers 500"), (429, "answers 429"), ("cut", "is unreachable")],
 )
-def test_what_lasts_is_left_to_a_later_delivery(
+def test_lasting_errors_are_left_to_a_later_delivery(
     judge: EndpointJudge, server: str, fault: object, message: str
 ) -> None:
     inject(server, fault, fault, fault)
@@ -143,7 +143,7 @@ def test_a_server_that_is_away_is_left_to_a_later_delivery() -> None:
         ("elsewhere", "POLICY_ENDPOINT_MODEL"),
     ],
 )
-def test_what_will_not_change_is_refused_with_the_setting_to_look_at(
+def test_permanent_errors_name_the_setting_to_check(
     judge: EndpointJudge, server: str, fault: object, message: str
 ) -> None:
     inject(server, fault)
@@ -160,7 +160,7 @@ def test_what_will_not_change_is_refused_with_the_setting_to_look_at(
         ("silent", "logprobs"),
     ],
 )
-def test_where_nothing_can_be_judged_the_consumer_is_to_end(
+def test_an_endpoint_that_can_judge_nothing_ends_the_consumer(
     judge: EndpointJudge, server: str, fault: object, message: str
 ) -> None:
     """No recording is to blame for a key that was changed."""

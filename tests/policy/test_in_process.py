@@ -84,7 +84,7 @@ class TestContract(JudgeContract):
     def judge(self, finding: CopeJudge) -> CopeJudge:
         return finding
 
-    def test_its_adapter_has_a_name(self, judge: CopeJudge) -> None:
+    def test_an_adapter_has_a_name(self, judge: CopeJudge) -> None:
         assert judge.adapter == "cope-a-9b"
 
 

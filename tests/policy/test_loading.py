@@ -204,7 +204,7 @@ def test_a_gpu_that_is_not_there(folders: tuple[Path, Path]) -> None:
         load(*folders, device="cuda")
 
 
-def test_it_prints_nothing(folders: tuple[Path, Path]) -> None:
+def test_loading_prints_nothing(folders: tuple[Path, Path]) -> None:
     """Standard output belongs to commands with --json, and logs have a form."""
     program = (
         "import sys; from pathlib import Path; from consumers.policy.in_process import load_judge\n"

@@ -47,7 +47,7 @@ def run(models: Path, *arguments: object, context: int = 8192, text: str = "") -
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_what_the_policy_forbids_is_flagged(models: Path, hate: Path) -> None:
+def test_forbidden_content_is_flagged(models: Path, hate: Path) -> None:
     code, answer = run(models, "try", hate, "Squeeze the lemons, all of them.")
     assert code == 0
     assert answer["score"] > 0.7

@@ -53,7 +53,7 @@ def write(client: psycopg.Connection, *notes: str) -> None:
             client.execute(INSERT, [note])
 
 
-def test_all_passes_where_nothing_is_to_be_cut(url: str, through: str) -> None:
+def test_the_relay_passes_everything_by_default(url: str, through: str) -> None:
     with psycopg.connect(through) as client:
         client.execute(INSERT, ["a" * 1_000_000])
         client.execute(INSERT, ["b"])
@@ -109,7 +109,9 @@ def test_a_statement_in_autocommit_is_cut(
     assert notes(url).count("before") == runs_before
 
 
-def test_it_is_cut_as_often_as_it_is_to_be(url: str, through: str, relay: DatabaseRelay) -> None:
+def test_connections_are_cut_as_often_as_asked(
+    url: str, through: str, relay: DatabaseRelay
+) -> None:
     relay.cut_at("insert", Moment.BEFORE, times=2)
     relay.cut_at("delete", Moment.BEFORE)
     outcomes = []
@@ -136,7 +138,7 @@ def test_others_are_not_concerned(url: str, through: str, relay: DatabaseRelay) 
     assert not relay.hits
 
 
-def test_what_is_cut_off_can_be_mended(url: str, through: str, relay: DatabaseRelay) -> None:
+def test_a_cut_relay_can_be_mended(url: str, through: str, relay: DatabaseRelay) -> None:
     with psycopg.connect(through, autocommit=True) as client:
         relay.reset()
         with pytest.raises(psycopg.OperationalError):
@@ -174,7 +176,7 @@ def test_a_completion_whose_answer_was_lost_is_found_by_who_looks_next(
     assert relay.hits == {Moment.AFTER: 1}
 
 
-def test_it_keeps_nothing_of_connections_that_are_over(through: str, relay: DatabaseRelay) -> None:
+def test_the_relay_forgets_closed_connections(through: str, relay: DatabaseRelay) -> None:
     relay.cut_at("^SELECT 1$", Moment.AFTER)
     with psycopg.connect(through) as client, pytest.raises(psycopg.OperationalError):
         client.execute("SELECT 1")

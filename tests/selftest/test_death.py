@@ -67,7 +67,7 @@ def test_a_process_dies_as_often_as_it_is_to(deaths: Deaths) -> None:
     assert not deaths.due()
 
 
-def test_nobody_dies_any_more(deaths: Deaths) -> None:
+def test_no_process_dies_after_deaths_are_forbidden(deaths: Deaths) -> None:
     deaths.allow(DeathPoint.BEFORE_ACK)
     deaths.allow(DeathPoint.SEALED, times=3)
     assert deaths.due() == {DeathPoint.BEFORE_ACK: 1, DeathPoint.SEALED: 3}
@@ -88,7 +88,7 @@ def test_each_death_is_one_processs(deaths: Deaths) -> None:
     assert Counter(claims) == {True: 100, False: 50}
 
 
-def test_who_is_told_of_no_folder_does_not_die() -> None:
+def test_no_process_dies_without_the_folder() -> None:
     assert Deaths.from_variables({}) is None
 
 

@@ -46,7 +46,7 @@ def test_a_wrong_password_is_refused(server: PostgresServer) -> None:
         psycopg.connect(wrong)
 
 
-def test_its_password_is_not_shown(server: PostgresServer) -> None:
+def test_the_password_is_not_shown(server: PostgresServer) -> None:
     password = server.url().split(":")[2].split("@")[0]
 
     assert password not in repr(server)
@@ -55,7 +55,7 @@ def test_its_password_is_not_shown(server: PostgresServer) -> None:
 @pytest.mark.parametrize(
     "end", [PostgresServer.kill, PostgresServer.stop], ids=["a kill", "a stop"]
 )
-def test_what_is_committed_outlives(
+def test_committed_rows_outlive(
     server: PostgresServer, end: Callable[[PostgresServer], None]
 ) -> None:
     url = server.database()
@@ -89,7 +89,7 @@ def test_a_wrong_option_is_shown() -> None:
         pass
 
 
-def test_by_tls_it_is_verified_and_nothing_else_is_let_in() -> None:
+def test_only_verified_tls_connections_are_accepted() -> None:
     with postgres(tls=True) as server:
         with psycopg.connect(server.url()) as client:
             row = client.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
@@ -103,7 +103,7 @@ def test_by_tls_it_is_verified_and_nothing_else_is_let_in() -> None:
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_it_leaves_nothing(is_killed: bool) -> None:
+def test_a_server_leaves_nothing(is_killed: bool) -> None:
     with postgres() as server:
         assert len(processes(server.folder)) >= 3
         segment = segment_of(server)

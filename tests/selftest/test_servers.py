@@ -159,7 +159,9 @@ class TestRabbitMQ:
         with pytest.raises(ServerError, match="no_such_option"), rabbitmq({"no_such_option": 1}):
             pass
 
-    def test_two_run_side_by_side_and_leave_nothing(self, node: RabbitNode, vhost: str) -> None:
+    def test_two_servers_run_side_by_side_and_leave_nothing(
+        self, node: RabbitNode, vhost: str
+    ) -> None:
         with rabbitmq() as other:
             put(vhost, "for one")
             put(other.url, "for the other")
@@ -210,7 +212,7 @@ class TestCeph:
         assert record["s3"]["object"]["key"] == KEY
         assert record["s3"]["object"]["size"] == len(b"sound")
 
-    def test_what_was_stored_outlives_a_kill_of_the_gateway(self, gateway: CephGateway) -> None:
+    def test_objects_outlive_a_kill_of_the_gateway(self, gateway: CephGateway) -> None:
         s3 = client(gateway, "s3")
         s3.create_bucket(Bucket="outlives")
         s3.put_object(Bucket="outlives", Key=KEY, Body=b"sound")
@@ -220,7 +222,7 @@ class TestCeph:
 
         assert s3.get_object(Bucket="outlives", Key=KEY)["Body"].read() == b"sound"
 
-    def test_two_run_side_by_side_and_leave_nothing(self, gateway: CephGateway) -> None:
+    def test_two_servers_run_side_by_side_and_leave_nothing(self, gateway: CephGateway) -> None:
         with ceph() as other:
             client(other, "s3").create_bucket(Bucket="of-other")
 
@@ -273,7 +275,7 @@ def announce(gateway: CephGateway, vhost: str, name: str, *, persistent: bool) -
 
 class TestTheEnd:
     @pytest.mark.parametrize("server", ["rabbitmq", "ceph", "postgres"])
-    def test_a_kill_of_the_test_process_takes_all_along(self, server: str) -> None:
+    def test_a_kill_of_the_test_process_ends_its_servers(self, server: str) -> None:
         program = f"""
 from tests.harness.servers.{server} import {server}
 with {server}() as started:

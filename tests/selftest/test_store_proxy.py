@@ -118,7 +118,7 @@ class TestWithoutFaults:
 
         assert caught.value.response["Error"]["Code"] == "NoSuchKey"
 
-    def test_it_can_be_cut_and_mended(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
+    def test_the_proxy_can_be_cut_and_mended(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
         proxy.cut()
         with pytest.raises(ReadTimeoutError):
             s3.head_bucket(Bucket=bucket)
@@ -171,7 +171,7 @@ class TestRefusals:
 
 
 class TestConnections:
-    def test_nobody_answers(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
+    def test_a_cut_proxy_does_not_answer(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
         proxy.fail(Misbehaviour.HANG)
 
         with pytest.raises(ReadTimeoutError):
@@ -272,7 +272,9 @@ class TestRules:
 
         assert not proxy.hits
 
-    def test_it_fails_so_many_times(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
+    def test_the_proxy_fails_as_often_as_asked(
+        self, s3: Any, bucket: str, proxy: StoreProxy
+    ) -> None:
         proxy.fail(Misbehaviour.SLOW_DOWN, times=2)
         proxy.fail(Misbehaviour.SLOW_DOWN, times=1)
 
@@ -295,7 +297,9 @@ class TestRules:
 
         s3.list_objects_v2(Bucket=bucket)
 
-    def test_it_fails_with_a_probability(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
+    def test_the_proxy_fails_with_a_probability(
+        self, s3: Any, bucket: str, proxy: StoreProxy
+    ) -> None:
         proxy.fail(Misbehaviour.SLOW_DOWN, times=None, probability=0.5)
         for _ in range(60):
             try:

@@ -34,7 +34,7 @@ def by_tls(server: PostgresServer) -> str:
     return url(server, sslmode="verify-full", sslrootcert=str(server.ca_file))
 
 
-def test_a_certificate_that_is_vouched_for_is_trusted(server: PostgresServer) -> None:
+def test_a_signed_certificate_is_trusted(server: PostgresServer) -> None:
     migrate(by_tls(server))
     assert pending(by_tls(server)) == ()
     with open_database(Environment({"DATABASE_URL": by_tls(server)})) as database:

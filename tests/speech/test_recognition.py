@@ -72,7 +72,7 @@ def test_the_samples_words_are_recognised(
     assert errors <= WORD_ERRORS, [one.text for one in heard]
 
 
-def test_of_a_window_nothing_is_left_out(recogniser: Recogniser) -> None:
+def test_a_window_is_transcribed_completely(recogniser: Recogniser) -> None:
     # Of its five sentences, tiny.en by itself leaves out three, and is sure of the others.
     spoken = opus_recording(27.0)
 
@@ -247,7 +247,7 @@ def seconds_with(stretches: list[tuple[float, float]]) -> set[int]:
 
 
 @pytest.mark.parametrize("samples", [silence(3), noise(3), silence(0.01), silence(1 / SAMPLE_RATE)])
-def test_where_nobody_speaks_nothing_is_made_up(
+def test_silence_has_no_words(
     recogniser: Recogniser, samples: np.ndarray[Any, np.dtype[np.float32]]
 ) -> None:
     (heard,) = transcripts(recogniser.transcribe([Waveform("quiet", samples)]))
@@ -300,7 +300,7 @@ def torn(waveform: Waveform, error: Exception) -> Waveform:
     return Waveform("torn", samples)
 
 
-def test_what_fails_in_a_batch_fails_alone(
+def test_a_failure_in_a_batch_costs_one_recording(
     recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
 ) -> None:
     first, last = sample["interviews/02 railway.wav"], sample["voicemail/café.wav"]
@@ -316,7 +316,7 @@ def test_what_fails_in_a_batch_fails_alone(
     assert str(error) == "torn cannot be recognised: OSError: stale file handle"
 
 
-def test_what_fails_in_voice_detection_fails_alone(
+def test_a_failure_in_voice_detection_costs_one_recording(
     recogniser: Recogniser, sample: dict[str, Waveform]
 ) -> None:
     good = sample["voicemail/café.wav"]
@@ -338,7 +338,7 @@ def test_what_fails_in_voice_detection_fails_alone(
         MemoryError(),
     ],
 )
-def test_what_fails_for_want_of_memory_can_be_tried_again(
+def test_running_out_of_memory_is_a_temporary_error(
     recogniser: Recogniser, sample: dict[str, Waveform], error: Exception
 ) -> None:
     good = sample["voicemail/café.wav"]

@@ -28,7 +28,7 @@ POLICIES = {"harassment", "hate", "self-harm", "sexual", "violence"}
 
 
 @pytest.mark.timeout(300)
-def test_what_a_policy_forbids_is_heard_by_a_person(temporary: Path, tmp_path: Path) -> None:
+def test_a_flagged_recording_reaches_a_reviewer(temporary: Path, tmp_path: Path) -> None:
     models, policies = tmp_path / "models", tmp_path / "policies"
     judging_model(models, *FORBIDDEN.values())
     list(copy_examples(policies))

@@ -126,7 +126,7 @@ def test_a_model_under_the_models_root_recognises(
         (PACKAGED, "tpu", "auto, cpu or cuda"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_words(
+def test_weights_that_cannot_be_loaded_have_a_clear_error(
     tmp_path: Path, model: str, device: str, words: str
 ) -> None:
     whisper_folder(tmp_path / "broken")

@@ -132,7 +132,7 @@ def test_a_pack_loses_what_was_changed_while_it_was_read(sending: Sending, line:
     assert {b"1.wav": noise(15 * MB, 9)} in map(members_of, sending.bucket.contents())
 
 
-def test_a_change_that_hides_behind_the_same_time_and_size_is_told_by_the_content(
+def test_a_change_with_the_same_time_and_size_is_found_by_content(
     sending: Sending, line: Line
 ) -> None:
     sending.put("large.tar", LARGE)
@@ -177,7 +177,7 @@ def test_with_the_store_away_nothing_is_fetched(sending: Sending) -> None:
     assert sending.staged() == []
 
 
-def test_a_run_that_was_killed_while_it_uploaded_sends_only_the_parts_that_are_missing(
+def test_a_run_killed_during_an_upload_sends_the_missing_parts(
     sending: Sending, store: CountingProxy
 ) -> None:
     sending.put("large.tar", LARGE)
@@ -195,7 +195,7 @@ def test_a_run_that_was_killed_while_it_uploaded_sends_only_the_parts_that_are_m
     assert sending.bucket.only() == LARGE
 
 
-def test_a_run_that_was_killed_before_it_knew_that_the_store_has_it_stores_nothing_twice(
+def test_a_run_killed_before_the_stores_answer_stores_nothing_twice(
     sending: Sending, store: CountingProxy
 ) -> None:
     sending.put("large.tar", LARGE)

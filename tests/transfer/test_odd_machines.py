@@ -167,7 +167,7 @@ def test_a_machine_under_two_names_sends_nothing_twice(sending: Sending) -> None
     assert len(sending.bucket.keys()) == 1
 
 
-def test_what_nobody_foresaw_costs_one_machine_alone(
+def test_an_unforeseen_error_costs_one_machine(
     sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending.put("calls.tar", CALLS)

@@ -167,7 +167,7 @@ def test_patterns(sending: Sending) -> None:
     assert not sending.staged()
 
 
-def test_a_pattern_that_matches_nothing_is_no_error_and_a_file_that_is_not_there_is(
+def test_an_unmatched_pattern_is_fine_and_a_missing_file_is_an_error(
     sending: Sending,
 ) -> None:
     sending.put("calls.tar", CALLS)
@@ -229,7 +229,7 @@ def test_a_full_disk_here_is_told_before_anything_is_fetched(sending: Sending) -
     assert sending.send(sending.source("*"))["transfers"][0]["outcome"] == "sent"
 
 
-def test_what_is_no_file_is_no_recording(sending: Sending) -> None:
+def test_only_regular_files_are_recordings(sending: Sending) -> None:
     sending.put("calls.tar", CALLS)
     os.mkfifo(sending.there / "pipe.tar")
 

@@ -62,13 +62,13 @@ def test_a_frame_that_comes_in_pieces_is_given_once_it_is_whole(line: Line, firs
     assert line.come(content[first:]) == [b"ab"]
 
 
-def test_what_came_before_is_not_waited_for_again(line: Line) -> None:
+def test_frames_already_received_are_returned_at_once(line: Line) -> None:
     line.broker.sendall(frame(b"a") + frame(b"b"))
     assert line.transport.read_frame() == (1, 1, b"a")
     assert line.transport.arrived_frame() == (1, 1, b"b")
 
 
-def test_an_answer_that_does_not_come_is_waited_for_so_long_and_its_part_is_kept(
+def test_a_missing_answer_times_out_and_its_part_is_kept(
     line: Line,
 ) -> None:
     content = frame(b"ab")
@@ -80,7 +80,7 @@ def test_an_answer_that_does_not_come_is_waited_for_so_long_and_its_part_is_kept
     assert line.transport.connected
 
 
-def test_what_is_no_frame_is_told(line: Line) -> None:
+def test_an_invalid_frame_is_reported(line: Line) -> None:
     with pytest.raises(UnexpectedFrame, match="0x41"):
         line.come(frame(b"a", end=0x41))
 
@@ -101,7 +101,7 @@ def test_a_waker_ends_the_wait_for_what_does_not_come(line: Line) -> None:
         assert line.transport.arrived_frame() is None
 
 
-def test_what_does_not_come_is_not_waited_for_longer_than_is_said(line: Line) -> None:
+def test_waiting_for_a_frame_ends_at_the_timeout(line: Line) -> None:
     begun = time.monotonic()
     line.transport.receive_what_came(0.05, None)
     assert 0.04 < time.monotonic() - begun < 5

@@ -94,9 +94,7 @@ def test_zstd_skippable_frames_are_passed_over() -> None:
 
 @every_compression
 @pytest.mark.parametrize("missing", [1, 4, 9, 500])
-def test_a_stream_without_its_end_is_cut_off_though_all_members_are_there(
-    compress: Compress, missing: int
-) -> None:
+def test_a_stream_without_its_end_is_truncated(compress: Compress, missing: int) -> None:
     # What is missing lies behind the tar's own end.
     cut = compress(tar_of()) + compress(os.urandom(20_000))[:-missing]
     members = read_archive(MemorySource(cut), ArchiveLimits())
@@ -131,13 +129,13 @@ def test_a_damaged_stream_is_reported_as_damage(compress: Compress) -> None:
 
 
 @every_compression
-def test_what_follows_a_stream_must_be_one_too(compress: Compress) -> None:
+def test_data_after_a_stream_must_be_another_stream(compress: Compress) -> None:
     with pytest.raises(BadArchiveError, match="damaged"):
         as_read(compress(tar_of()) + b"no stream at all, but long enough to be one")
 
 
 @every_compression
-def test_a_bomb_is_passed_over_with_flat_memory_until_the_ratio_stops_it(
+def test_a_decompression_bomb_stops_at_the_ratio_in_flat_memory(
     compress: Compress,
 ) -> None:
     bomb = compress(raw_entry(entry("bomb.wav", size=GIB))[:512] + bytes(64 * MIB))

@@ -164,9 +164,7 @@ def read_everything(source: MemorySource) -> None:
 @every_format
 @pytest.mark.parametrize("after", [0, 1500, 1_000_000])
 @pytest.mark.parametrize("error", [TransientError("connection lost"), OSError("timed out")])
-def test_what_the_source_raises_comes_through_untouched(
-    name: str, after: int, error: Exception
-) -> None:
+def test_errors_of_the_source_pass_unchanged(name: str, after: int, error: Exception) -> None:
     source = FailingSource(EVERY_FORMAT[name](LARGE), after, error)
 
     with pytest.raises(type(error)) as caught:

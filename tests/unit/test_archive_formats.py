@@ -176,7 +176,7 @@ def test_a_zip_with_a_long_comment_is_read() -> None:
         (bytes(100), "a file of an unknown kind"),
     ],
 )
-def test_what_is_no_archive_is_named(head: bytes, words: str) -> None:
+def test_unknown_formats_are_named(head: bytes, words: str) -> None:
     with pytest.raises(BadArchiveError, match=words):
         listed(head)
 
@@ -193,7 +193,7 @@ def test_what_is_no_archive_is_named(head: bytes, words: str) -> None:
     ],
     ids=["nothing", "flac", "text", "gzip", "zip"],
 )
-def test_what_is_compressed_but_no_tar_is_named(
+def test_a_compressed_file_that_is_no_tar_is_named(
     compress: Callable[[bytes], bytes], inner: bytes, words: str
 ) -> None:
     with pytest.raises(BadArchiveError, match=words):

@@ -42,7 +42,7 @@ MEBIBYTE = b"x" * MIB
         (b"\xfe", r"an unsupported kind \(tar type \\xfe\)"),
     ],
 )
-def test_what_is_no_regular_file_is_refused(kind: bytes, words: str) -> None:
+def test_members_that_are_no_regular_files_are_refused(kind: bytes, words: str) -> None:
     link = raw_entry(entry("link.wav", kind, linkname="/etc/passwd"))
 
     refused, after = listed(link + AFTER)

@@ -50,7 +50,7 @@ def patched(archive: bytes, *, local: tuple[int, bytes], central: tuple[int, byt
         (stat.S_IFSOCK, "is a socket"),
     ],
 )
-def test_what_is_no_regular_file_is_refused(kind: int, words: str) -> None:
+def test_members_that_are_no_regular_files_are_refused(kind: int, words: str) -> None:
     archive = zip_of_entries([(zip_entry("a.wav", kind | 0o777), b"/etc/passwd")])
 
     assert only_member(archive).refusal == words
@@ -259,7 +259,7 @@ def test_reading_in_order_takes_few_requests() -> None:
 
 
 @pytest.mark.parametrize("order", [reversed, sorted])
-def test_reading_against_the_order_does_not_fetch_the_archive_many_times(
+def test_reading_out_of_order_fetches_a_bounded_amount(
     order: Callable[[list[bytes]], list[bytes]],
 ) -> None:
     data = zip_of({f"{n}.wav": os.urandom(100 * KIB) for n in range(100)}, zipfile.ZIP_STORED)

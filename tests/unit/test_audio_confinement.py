@@ -91,7 +91,7 @@ def test_other_processes_and_namespaces_are_out_of_reach(call: str) -> None:
     assert probed(f"(libc.{call}(0, 0, 0, 0, 0, 0), ctypes.get_errno())") == "done (-1, 1)"
 
 
-def test_what_decoding_needs_is_left() -> None:
+def test_decoding_works_in_confinement() -> None:
     assert probed("os.read(read_only, 0)") == "done b''"
     assert probed("os.write(scratch, b'opus')") == "done 4"
     assert probed("os.lseek(scratch, 5, os.SEEK_SET)") == "done 5"

@@ -49,7 +49,7 @@ def test_sound_stays_within_full_scale() -> None:
     [b"", b"OggS", b"no sound at all" * 100, OPUS[:200], made(Recipe("flac", "flac"))],
     ids=["empty", "a magic", "text", "headers only", "flac"],
 )
-def test_what_is_not_ogg_opus_is_refused(media: bytes) -> None:
+def test_files_other_than_ogg_opus_are_refused(media: bytes) -> None:
     with pytest.raises(BadAudioError, match="Opus"):
         decode_opus(io.BytesIO(media))
 

@@ -62,7 +62,7 @@ def test_junk_is_refused_by_every_demuxer(pool: TranscoderPool, demuxer: str, ju
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(FILES)), st.floats(0, 1))
-def test_what_can_be_decoded_of_a_truncated_file_is_kept(
+def test_the_decodable_part_of_a_truncated_file_is_kept(
     pool: TranscoderPool, demuxer: str, part: float
 ) -> None:
     media = FILES[demuxer]

@@ -125,9 +125,7 @@ def test_every_format_keeps_its_length_and_loudness(pool: TranscoderPool, recipe
 
 
 @pytest.mark.parametrize("media", BY_HAND.values(), ids=BY_HAND)
-def test_what_real_files_get_wrong_is_read_as_it_was_meant(
-    pool: TranscoderPool, media: bytes
-) -> None:
+def test_common_mistakes_of_real_files_are_understood(pool: TranscoderPool, media: bytes) -> None:
     facts, opus = transcoded(pool, media)
 
     assert facts.duration == pytest.approx(SECONDS, abs=PADDING_SECONDS)

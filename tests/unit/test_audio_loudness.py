@@ -60,14 +60,14 @@ def test_sound_of_less_than_a_second_is_judged_as_it_is() -> None:
     assert measured(voice(0.25)).loudest == pytest.approx(dbfs(voice(0.25)), abs=0.1)
 
 
-def test_nothing_is_as_silent_as_silence() -> None:
+def test_digital_silence_has_the_lowest_loudness() -> None:
     nothing = Loudness(None, None, None)
     assert measured(silence(3)) == measured(silence(0)) == nothing
     assert nothing.is_silent(-100.0)
 
 
 @given(st.integers(1, 40_000), st.integers(0, 3 * RATE))
-def test_how_sound_is_cut_into_blocks_changes_nothing(block: int, samples: int) -> None:
+def test_the_block_size_does_not_change_the_loudness(block: int, samples: int) -> None:
     sound = voice(3)[:samples]
     assert measured(sound, block) == measured(sound, RATE)
 

@@ -176,7 +176,7 @@ def test_starting_a_child_leaves_the_threads_own_signals_as_they_were() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
-def test_a_child_that_is_told_to_end_after_all_is_not_the_recordings_fault(
+def test_a_cancelled_child_is_not_the_recordings_fault(
     pool: TranscoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A child without its protection: it is born with nothing blocked.

@@ -228,13 +228,13 @@ def test_the_parents_files_are_not_inherited(
     ],
     indirect=["child"],
 )
-def test_its_limits_hold(child: TranscoderProcess, program: str, fate: str) -> None:
+def test_the_limits_hold(child: TranscoderProcess, program: str, fate: str) -> None:
     answer, _ = run(child, program)
     assert fate in answer
 
 
 @pytest.mark.parametrize("child", [replace(LIMITS, output_bytes=1 << 20)], indirect=True)
-def test_its_file_does_not_outgrow_its_limit(child: TranscoderProcess) -> None:
+def test_the_output_file_stays_below_its_limit(child: TranscoderProcess) -> None:
     answer, written = run(
         child,
         """

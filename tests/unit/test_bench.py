@@ -110,7 +110,7 @@ def test_scaled_input_is_never_empty(tmp_path: Path) -> None:
     assert Conditions(tmp_path, scale=0.001).scaled(10) == 1
 
 
-def test_what_there_is_to_measure_is_listed() -> None:
+def test_all_benchmarks_are_listed() -> None:
     done = CliRunner().invoke(main, ["--list"])
     assert done.exit_code == 0
     assert "\npolicy " in f"\n{done.output}"

@@ -14,7 +14,7 @@ from tests.bench.listing_server import Shape, listing_server
 SHAPE = Shape(batches=3, recordings=333)
 
 
-def test_its_keys_are_those_of_batches_that_are_done_in_a_listings_order() -> None:
+def test_the_keys_are_those_of_finished_batches_in_order() -> None:
     keys = list(SHAPE.processed)
     assert keys == sorted(keys)
     assert len(keys) == SHAPE.objects == 3 * (2 * 333 + 3)
@@ -24,7 +24,7 @@ def test_its_keys_are_those_of_batches_that_are_done_in_a_listings_order() -> No
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-def test_it_is_listed_by_its_server_page_by_page() -> None:
+def test_the_server_lists_page_by_page() -> None:
     with listing_server(SHAPE) as endpoint:
         client = boto3.client(
             "s3",

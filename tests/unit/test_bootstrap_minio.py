@@ -315,7 +315,7 @@ def test_a_password_that_the_server_quotes_is_not_shown(server: Admin) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_whoever_is_no_administrator_is_told(server: Admin) -> None:
+def test_a_user_without_admin_rights_is_refused(server: Admin) -> None:
     server.forbidden = True
     with pytest.raises(ConfigurationError, match=r"refuses: .*AccessDenied"), admin_refusals(None):
         targets(server)

@@ -73,19 +73,19 @@ def test_cleartext_to_another_host_is_refused(variables: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("variables", TO_OTHERS)
-def test_it_can_be_allowed_in_a_network_of_ones_own(variables: dict[str, str]) -> None:
+def test_cleartext_can_be_allowed(variables: dict[str, str]) -> None:
     read({**variables, "ALLOW_CLEARTEXT": "1"})
 
 
 @pytest.mark.parametrize("variables", TO_OTHERS)
 @pytest.mark.parametrize("value", ["0", "", "true"])
-def test_nothing_but_1_allows_it(variables: dict[str, str], value: str) -> None:
+def test_only_1_allows_cleartext(variables: dict[str, str], value: str) -> None:
     with pytest.raises(SettingError, match="ALLOW_CLEARTEXT"):
         read({**variables, "ALLOW_CLEARTEXT": value})
 
 
 @pytest.mark.parametrize("variables", FINE)
-def test_what_is_encrypted_or_stays_on_this_machine_is_fine(variables: dict[str, str]) -> None:
+def test_encrypted_and_loopback_connections_are_accepted(variables: dict[str, str]) -> None:
     read(variables)
 
 
@@ -104,7 +104,7 @@ def test_the_error_says_what_to_do(variables: dict[str, str], advice: str) -> No
 
 
 @pytest.mark.parametrize("service", ["s3", "sqs"])
-def test_what_is_not_set_is_aws_itself(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_endpoint_is_aws(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another variable of botocore's would lead around all that is checked here."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://10.0.0.7:9000")
     client = make_client(

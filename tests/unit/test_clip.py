@@ -140,7 +140,7 @@ def test_a_clip_is_the_passage_with_its_margins(
     assert likeness > codec_likeness - 0.02
 
 
-def test_what_is_decoded_after_a_seek_is_what_is_decoded_from_the_start(opus: bytes) -> None:
+def test_decoding_after_a_seek_equals_decoding_from_the_start(opus: bytes) -> None:
     whole = decoded(clip_of(opus, 0, 60, margin=0, fade=0).data)
     part = clip_of(opus, 9, 12, margin=0, fade=0)
 
@@ -290,7 +290,7 @@ def test_a_passage_beyond_the_end_is_refused_in_words(hum: bytes) -> None:
     ("start", "end", "margin"),
     [(2, 1, 0), (-1, 1, 0), (0, 1, -1), (float("nan"), 1, 0), (0, float("inf"), 0)],
 )
-def test_what_is_no_passage_is_a_mistake(
+def test_an_invalid_interval_is_an_error(
     hum: bytes, start: float, end: float, margin: float
 ) -> None:
     with pytest.raises(ValueError, match="invalid passage"):
@@ -302,7 +302,7 @@ def test_what_is_no_passage_is_a_mistake(
     [b"", b"no sound at all" * 100, made(Recipe("flac", "flac")), made(Recipe("ogg", "flac"))],
     ids=["empty", "text", "flac", "flac in ogg"],
 )
-def test_what_is_not_ogg_opus_is_refused(media: bytes) -> None:
+def test_files_other_than_ogg_opus_are_refused(media: bytes) -> None:
     with pytest.raises(BadAudioError):
         clip_of(media, 0, 1)
 

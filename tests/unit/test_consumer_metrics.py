@@ -52,7 +52,7 @@ def test_verdicts_are_counted_by_route_and_dead_letters_by_reason(
     assert value("dropscribe_delivery_seconds_sum", route="transcribe") == pytest.approx(5.3)
 
 
-def test_all_that_is_told_can_be_scraped(figures: ConsumerMetrics, observer: Observer) -> None:
+def test_all_observations_can_be_scraped(figures: ConsumerMetrics, observer: Observer) -> None:
     with stage(observer, "hear"):
         pass
     observer.recording_ended(AUDIO, "transcribed", 12.5)
@@ -88,9 +88,7 @@ def test_a_stage_that_fails_is_timed_all_the_same(
 
 
 @pytest.mark.parametrize("stage_", PIPELINE.stages, ids=PIPELINE.names)
-def test_what_has_not_happened_yet_is_there_as_zero(
-    figures: ConsumerMetrics, stage_: Stage
-) -> None:
+def test_unobserved_counters_are_zero(figures: ConsumerMetrics, stage_: Stage) -> None:
     """Or the first dead letter would be no increase, and no alert would fire."""
     route, states = stage_.route.name, stage_.spec.states
     figures.observer(LoopHealth(route), states)
@@ -109,7 +107,7 @@ def test_processes_keep_figures_of_their_own(figures: ConsumerMetrics, observer:
     assert scraped(other).value("dropscribe_store_errors_total", route="transcribe") == 0
 
 
-def test_nothing_is_lost_where_many_threads_tell(
+def test_observations_of_many_threads_all_count(
     figures: ConsumerMetrics, observer: Observer
 ) -> None:
     def tell() -> None:
@@ -124,7 +122,7 @@ def test_nothing_is_lost_where_many_threads_tell(
     assert scraped(figures).value("dropscribe_audio_seconds_total", route="transcribe") == 8000
 
 
-def test_whoever_has_nobody_to_tell_tells_the_silent() -> None:
+def test_the_silent_observer_has_every_method() -> None:
     told = {name for name in vars(Observer) if not name.startswith("_")}
     assert told == {name for name in vars(Observer) if not name.startswith("_")}
 

@@ -57,7 +57,7 @@ def test_anything_can_be_read_and_shown_and_sent(stored: str | bytes) -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.integers(1, 9))
-def test_what_is_written_is_read(reason: str, error: str, body: str, attempts: int) -> None:
+def test_a_written_letter_is_read_back(reason: str, error: str, body: str, attempts: int) -> None:
     written = {"route": "unpack", "reason": reason, "error": error, "attempts": attempts}
     letter = read(json.dumps({**written, "dead_at": "2025-06-22T14:30:52+00:00", "body": body}))
     assert (letter.reason, letter.error, letter.body) == (reason, error, body)
@@ -65,7 +65,7 @@ def test_what_is_written_is_read(reason: str, error: str, body: str, attempts: i
     assert letter.dead_at is not None
 
 
-def test_what_is_no_letter_of_ours_is_lost() -> None:
+def test_foreign_messages_become_lost_letters() -> None:
     letter = read(encode("b", "archives/a.tar"))
     assert (letter.reason, letter.error, letter.attempts) == ("lost", "nobody knows", 1)
     assert letter.keys == ("archives/a.tar",)
@@ -82,7 +82,7 @@ def test_ids_differ_by_route_and_content_and_equal_letters_are_counted() -> None
 
 
 @given(st.binary() | st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_kombu_wraps_can_be_unwrapped(body: bytes | str) -> None:
+def test_kombus_envelope_is_unwrapped(body: bytes | str) -> None:
     content = body if isinstance(body, bytes) else body.encode()
     wrapped = {
         "body": base64.b64encode(content).decode(),
@@ -95,11 +95,11 @@ def test_what_kombu_wraps_can_be_unwrapped(body: bytes | str) -> None:
 
 
 @pytest.mark.parametrize("nested", ["[" * 100_000, '{"body": 7, "properties": {}, "headers": {}}'])
-def test_what_only_looks_like_an_envelope_stays_as_it_is(nested: str) -> None:
+def test_a_body_like_an_envelope_stays_unchanged(nested: str) -> None:
     stored = base64.b64encode(nested.encode()).decode()
     assert open_envelope(stored) == (stored, {})
 
 
 @given(st.text() | JSON.map(lambda value: base64.b64encode(json.dumps(value).encode()).decode()))
-def test_what_is_no_envelope_stays_as_it_is(stored: str) -> None:
+def test_other_bodies_stay_unchanged(stored: str) -> None:
     assert open_envelope(stored) == (stored, {})

@@ -87,7 +87,7 @@ def found(*segments: Segment) -> list[Doubt]:
     return doubts(transcript(*segments), LIMITS)
 
 
-def test_what_was_said_clearly_is_not_doubted() -> None:
+def test_clear_speech_is_not_doubtful() -> None:
     assert found(*spoken(*SENTENCES)) == []
     assert found() == []
 
@@ -100,13 +100,13 @@ class TestUnsure:
             "unsure", 10, 14, "the recogniser was not sure: mean log probability -1.42 (below -1.0)"
         )
 
-    def test_segments_that_follow_each_other_are_one_passage_with_the_mean_by_length(self) -> None:
+    def test_adjacent_segments_are_one_passage_with_their_weighted_mean(self) -> None:
         (doubt,) = found(segment(0, 9, logprob=-1.1), segment(9.5, 12.5, logprob=-2.1))
 
         assert (doubt.start, doubt.end) == (0, 12.5)
         assert "-1.35 (" in doubt.reason
 
-    def test_what_is_far_apart_is_two_passages(self) -> None:
+    def test_distant_doubts_are_two_passages(self) -> None:
         first, second = found(segment(0, 9, logprob=-1.1), segment(30, 33, logprob=-1.1))
         assert (first.end, second.start) == (9, 30)
 
@@ -139,7 +139,7 @@ class TestLoop:
         assert doubt.end == pytest.approx(20)
         assert "the same word 40 times" in doubt.reason
 
-    def test_a_loop_over_many_segments_is_one_passage_and_its_neighbours_are_not_in_it(
+    def test_a_loop_over_many_segments_is_one_passage(
         self,
     ) -> None:
         loop = ["Thank you for watching."] * 6
@@ -210,7 +210,7 @@ class TestSilence:
         assert (quiet.kind, quiet.start, quiet.end) == ("silence", 11, 12)
         assert quiet.reason.startswith(f"{reason}-65.")
 
-    def test_what_was_not_measured_raises_no_doubt(self) -> None:
+    def test_unmeasured_segments_are_not_doubtful(self) -> None:
         assert found(segment(0, 9, loudness=None)) == []
 
 
@@ -310,7 +310,7 @@ def test_a_ratio_is_whispers_for_ascii(text: str) -> None:
     assert compression_ratio(text) == len(data) / len(zlib.compress(data))
 
 
-def test_of_ten_hours_only_the_doubtful_minute_is_doubted() -> None:
+def test_one_doubtful_minute_of_ten_hours_is_found() -> None:
     dice = np.random.default_rng(1)
     words = [" ".join(map(str, row)) for row in dice.integers(0, 3000, (12_000, 8))]
     words[6000:6010] = ["Thank you."] * 10

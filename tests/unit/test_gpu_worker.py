@@ -48,13 +48,13 @@ def test_gpus_that_will_do_have_no_faults() -> None:
         (SMI, {"nvidiactl", "nvidia0"}, "/dev/nvidia1 is missing"),
     ],
 )
-def test_what_is_wrong_with_gpus_is_said(lines: str, nodes: set[str], fault: str) -> None:
+def test_gpu_faults_are_reported(lines: str, nodes: set[str], fault: str) -> None:
     (said,) = gpus.faults(gpus.parse(lines), nodes, driver_minimum="525.60.13", memory_mib=10_000)
 
     assert fault in said
 
 
-def test_sums_are_those_of_sha256sum_and_only_what_changed_is_hashed_again(tmp_path: Path) -> None:
+def test_checksums_match_sha256sum_and_only_changes_are_hashed(tmp_path: Path) -> None:
     folder = tmp_path / "models/align/en"
     (folder / ".cache").mkdir(parents=True)
     (folder / ".cache/lock").touch()
@@ -96,7 +96,7 @@ def test_a_version_is_switched_by_renaming_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "align/en/model.bin").read_bytes() == b"old"
 
 
-def test_what_came_damaged_is_not_installed_and_is_sent_again(tmp_path: Path) -> None:
+def test_damaged_files_are_not_installed_and_sent_again(tmp_path: Path) -> None:
     version = _version(tmp_path, b"good")
     todo = model_version.prepare(version, 4, full=False, dry=False)
     (version.incoming / "model.bin").write_bytes(b"bad!")

@@ -71,7 +71,7 @@ def test_the_exit_code_is_that_of_the_worst(levels: str, code: int) -> None:
     assert worst(Level(level) for level in levels.split()).code == code
 
 
-def test_of_several_remarks_the_worst_comes_first_and_each_command_once() -> None:
+def test_remarks_start_with_the_worst_and_name_each_command_once() -> None:
     finding = combined(
         "it",
         [
@@ -92,7 +92,7 @@ def test_of_several_remarks_the_worst_comes_first_and_each_command_once() -> Non
     )
 
 
-def test_what_is_not_looked_at_is_said_and_not_wrong() -> None:
+def test_skipped_checks_are_named_and_not_wrong() -> None:
     remarks = [Remark(Level.OK, "a rule"), Remark(Level.SKIPPED, "hidden", "ask the owner")]
     finding = combined("rules", remarks, "all well")
     assert (finding.level, finding.what) == (Level.SKIPPED, "hidden")
@@ -115,7 +115,7 @@ def test_limits_count_from_where_they_are() -> None:
     ]
 
 
-def test_what_cannot_be_asked_is_a_finding() -> None:
+def test_an_unreachable_server_is_a_finding() -> None:
     finding = fails(TransientError("the store is away"), away=Level.CRITICAL).run(site())
     assert (finding.level, finding.what) == (Level.CRITICAL, "the store is away")
     finding = fails(TransientError("the database is away")).run(site())
@@ -123,7 +123,7 @@ def test_what_cannot_be_asked_is_a_finding() -> None:
     assert "dropscribe health --check it" in finding.what_to_do
 
 
-def test_what_is_unforeseen_is_a_finding_without_what_it_quotes() -> None:
+def test_an_unforeseen_error_is_a_finding_without_its_text() -> None:
     finding = fails(ValueError("hush")).run(site())
     assert finding.level is Level.UNKNOWN
     assert "the check failed: ValueError in test_health.py, line" in finding.what
@@ -342,7 +342,7 @@ def test_no_name_and_no_word_breaks_the_formats(figures: dict[str, float], what:
     assert printed([finding])
 
 
-def test_how_much_is_free_is_what_df_says(tmp_path: Path) -> None:
+def test_free_space_matches_df(tmp_path: Path) -> None:
     space = measure(tmp_path)
     found = os.statvfs(tmp_path)
     assert 0 < space.ratio <= 1
@@ -424,7 +424,7 @@ def test_a_plugin_that_cannot_begin_is_unknown(
     assert what in line
 
 
-def test_nothing_that_was_looked_at_is_unknown() -> None:
+def test_a_finished_check_is_never_unknown() -> None:
     result = CliRunner().invoke(health, ["--check", "database", "--plugin"])
     assert (result.exit_code, result.stdout) == (3, "DROPSCRIBE UNKNOWN - 0 checks\n")
     assert overall([]).value == "unknown"

@@ -108,7 +108,7 @@ def test_all_objects_of_a_batch_share_its_prefix(audio: AudioId) -> None:
 
 
 @given(st.text() | st.from_regex(r"(archives|processed)/[0-9/.a-z-]*", fullmatch=True))
-def test_no_key_whatever_raises_anything_else(key: str) -> None:
+def test_no_key_raises_another_error(key: str) -> None:
     try:
         parsed = parse_key(key)
     except MalformedKeyError:

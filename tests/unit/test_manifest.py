@@ -63,7 +63,7 @@ def written(lines: list[ManifestEntry], failure: str | None = None) -> io.BytesI
 
 
 @given(st.lists(entries), st.none() | paths)
-def test_it_can_be_read_back(lines: list[ManifestEntry], failure: str | None) -> None:
+def test_a_manifest_can_be_read_back(lines: list[ManifestEntry], failure: str | None) -> None:
     head, read = read_manifest(written(lines, failure))
     assert list(read) == lines
     assert head.archive == ARCHIVE
@@ -101,6 +101,6 @@ def test_metadata_stays_within_what_s3_takes(known: AudioProperties, path: str) 
 
 
 @pytest.mark.parametrize("metadata", [{}, {"duration": "long"}])
-def test_somebody_elses_object_is_told(metadata: dict[str, str]) -> None:
+def test_a_foreign_object_is_reported(metadata: dict[str, str]) -> None:
     with pytest.raises(PermanentError, match="not dropscribe's"):
         AudioProperties.from_metadata(metadata)

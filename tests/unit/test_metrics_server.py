@@ -66,7 +66,7 @@ def test_figures_are_served_in_whichever_form_prometheus_asks_for(served: Served
     assert modern.endswith("# EOF\n")
 
 
-def test_it_is_ready_once_each_loop_has_reached_the_broker(served: Served) -> None:
+def test_readiness_needs_each_loop_to_reach_the_broker(served: Served) -> None:
     assert served.get("/readyz") == (
         503,
         "unpack is not connected to the broker\nreview is not connected to the broker\n",
@@ -123,7 +123,7 @@ def test_nothing_but_get_is_answered(served: Served, path: str, method: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/../etc/passwd", "/healthz%00"])
-def test_there_is_nothing_else(served: Served, path: str) -> None:
+def test_other_paths_are_not_found(served: Served, path: str) -> None:
     assert served.get(path)[0] == 404
 
 
@@ -146,7 +146,7 @@ def test_a_port_that_is_taken_is_named(served: Served) -> None:
         pass
 
 
-def test_it_can_be_on_ipv6() -> None:
+def test_the_server_can_listen_on_ipv6() -> None:
     served = Served()
     served.address = Address("::1", 0)
     with served.serving():

@@ -21,7 +21,7 @@ def test_a_program_that_is_nowhere_has_to_be_named(tmp_path: Path) -> None:
         pass
 
 
-def test_what_is_named_has_to_be_a_program(tmp_path: Path) -> None:
+def test_minio_bin_has_to_name_a_program(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigurationError, match=r"MINIO_BIN='.*' is no program that can be run"),
         minio({"MINIO_BIN": str(tmp_path / "minio")}),
@@ -53,7 +53,7 @@ HTTPServer((host, int(port)), Handler).serve_forever()
 """
 
 
-def test_what_was_stored_outlives_a_kill(tmp_path: Path) -> None:
+def test_objects_outlive_a_kill(tmp_path: Path) -> None:
     program = tmp_path / "minio"
     program.write_text(_STAND_IN.format(python=sys.executable))
     program.chmod(0o700)

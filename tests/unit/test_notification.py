@@ -127,7 +127,7 @@ def test_a_time_that_cannot_be_read_costs_only_the_hint() -> None:
         "[" * 100_000,
     ],
 )
-def test_what_is_no_notification_is_told_from_an_event(body: str | bytes) -> None:
+def test_malformed_notifications_are_told_from_events(body: str | bytes) -> None:
     with pytest.raises(MalformedNotificationError):
         decode(body)
 
@@ -148,7 +148,7 @@ _json = st.recursive(
 
 
 @given(_json.map(json.dumps) | st.text() | st.binary())
-def test_no_body_whatever_raises_anything_else(body: str | bytes) -> None:
+def test_no_body_raises_another_error(body: str | bytes) -> None:
     try:
         events = decode(body)
     except MalformedNotificationError:
@@ -177,6 +177,6 @@ def test_events_without_sequencer_or_of_different_keys_have_no_order() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_what_an_operator_tells_again_names_the_same_object(key: str) -> None:
+def test_a_resent_event_names_the_same_object(key: str) -> None:
     (event,) = decode(encode("audio-pipeline", key))
     assert (event.bucket, event.key, event.source) == ("audio-pipeline", key, "dropscribe")

@@ -26,7 +26,7 @@ def printed(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def test_the_examples_are_fine_and_their_length_is_not_known_without_a_model(
+def test_the_examples_are_valid_and_unmeasured_without_a_model(
     tmp_path: Path,
 ) -> None:
     result = run("check", EXAMPLES / "hate.md", EXAMPLES / "sexual.md", MODELS_ROOT=str(tmp_path))
@@ -75,7 +75,7 @@ def test_a_score_is_never_made_up_where_there_is_no_model(tmp_path: Path) -> Non
     assert not isinstance(result.exception, SystemExit)
 
 
-def test_nothing_is_judged_where_nothing_is_said() -> None:
+def test_an_empty_text_is_not_judged() -> None:
     assert run("try", EXAMPLES / "hate.md", " \n").exit_code == 2
 
 

@@ -32,7 +32,7 @@ def test_a_threshold_is_a_line_of_a_file_beside_them(tmp_path: Path) -> None:
     assert read_policy(tmp_path / "self-harm.md").threshold == 0.25
 
 
-def test_how_an_editor_saves_a_file_makes_no_other_version(tmp_path: Path) -> None:
+def test_the_way_an_editor_saves_a_policy_does_not_change_its_version(tmp_path: Path) -> None:
     texts = [b"# Policy\n\nx", b"# Policy\n\nx\n\n", b"\xef\xbb\xbf# Policy\r\n\r\nx\r\n"]
     versions = set()
     for text in texts:
@@ -68,9 +68,7 @@ def test_an_editor_s_hidden_files_are_no_policies(tmp_path: Path) -> None:
         ({"spam_md": "x", "thresholds_toml": b"\xff"}, r"cannot read .*thresholds\.toml"),
     ],
 )
-def test_what_is_wrong_is_said_by_the_file(
-    tmp_path: Path, files: dict[str, str | bytes], message: str
-) -> None:
+def test_errors_name_the_file(tmp_path: Path, files: dict[str, str | bytes], message: str) -> None:
     write(tmp_path, **files)
     with pytest.raises(ConfigurationError, match=message):
         read_policies(tmp_path)

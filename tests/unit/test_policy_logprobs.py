@@ -27,7 +27,7 @@ def test_an_answer_can_be_spelled_with_space(yes: str, no: str) -> None:
     assert score({yes: math.log(0.8), no: math.log(0.2)}) == pytest.approx(0.8)
 
 
-def test_of_an_answers_spellings_the_likeliest_counts() -> None:
+def test_the_likeliest_spelling_of_an_answer_counts() -> None:
     assert score({"1": -0.5, " 1": -9.0, "0": -0.5, "▁0": -9.0}) == pytest.approx(0.5)
 
 
@@ -36,7 +36,7 @@ def test_an_answer_that_is_not_told_is_not_likelier_than_any_that_is() -> None:
     assert score(logs(_0=0.9, a=0.02, b=0.01)) == pytest.approx(0.01 / 0.91)
 
 
-def test_an_answer_that_is_not_told_is_not_likelier_than_all_that_is_left() -> None:
+def test_a_missing_logprob_is_bounded_by_the_rest() -> None:
     assert score(logs(_1=0.96, a=0.039)) == pytest.approx(0.96 / 0.961)
     assert score({"1": 0.0}) == 1
     assert score({"0": 0.0, "1": None}) == 0
@@ -53,7 +53,7 @@ def test_an_answer_that_is_not_told_is_not_likelier_than_all_that_is_left() -> N
         logs(a=0.5, b=0.3, _0=0.1),
     ],
 )
-def test_where_the_answer_is_open_there_is_no_score(likeliest: dict[str, float | None]) -> None:
+def test_an_unclear_answer_has_no_score(likeliest: dict[str, float | None]) -> None:
     with pytest.raises(PermanentError, match="POLICY_ENDPOINT_MODEL"):
         score(likeliest)
 

@@ -63,7 +63,7 @@ def test_the_endpoint_s_key_can_stand_in_a_file_and_is_not_shown(tmp_path: Path)
 
 
 @pytest.mark.parametrize("url", ["http://gpu1:8000/v1", "http://10.0.0.7/v1"])
-def test_what_was_said_reaches_another_host_encrypted_or_not_at_all(url: str) -> None:
+def test_content_is_sent_to_other_hosts_only_encrypted(url: str) -> None:
     variables = {**ENDPOINT, "POLICY_ENDPOINT": url}
     with pytest.raises(SettingError, match=r"POLICY_ENDPOINT leads to .* unencrypted"):
         read(**variables)
@@ -101,7 +101,7 @@ def test_an_error_names_the_variable(variables: dict[str, str], name: str) -> No
     assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_of_what_is_not_flagged_a_fiftieth_is_reviewed(tmp_path: Path) -> None:
+def test_a_fiftieth_of_unflagged_recordings_is_reviewed(tmp_path: Path) -> None:
     settings = ReviewSettings.read(Environment({"SCRATCH_ROOT": str(tmp_path)}))
     assert (settings.sample, settings.margin_seconds) == (0.02, 3)
     assert settings.scratch_root == tmp_path

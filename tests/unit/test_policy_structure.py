@@ -131,7 +131,7 @@ def test_a_heading_that_is_there_twice_is_an_error() -> None:
     assert (line, nature, message) == (7, "error", "`## Overview` is there twice")
 
 
-def test_no_labels_are_an_error() -> None:
+def test_a_policy_without_labels_is_an_error() -> None:
     head = GOOD.partition("### (AD)")[0]
     assert "no label is defined" in only_problem(head)[2]
 

@@ -24,7 +24,7 @@ def test_done_is_acked() -> None:
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), ValueError("a bug")])
-def test_what_may_pass_is_tried_again_later_and_later(error: Exception) -> None:
+def test_temporary_errors_are_retried_with_growing_delays(error: Exception) -> None:
     waits = [verdict_for(error, attempt) for attempt in (1, 2, 3)]
     assert [wait.after for wait in waits if isinstance(wait, Retry)] == list(RETRY_DELAYS)
 
@@ -35,12 +35,12 @@ def test_after_the_last_attempt_it_is_a_dead_letter_that_says_why() -> None:
 
 
 @pytest.mark.parametrize("error", [PermanentError("bad"), BadAudioError("bad")])
-def test_what_cannot_be_helped_is_a_dead_letter_at_once(error: Exception) -> None:
+def test_permanent_errors_are_dead_lettered_at_once(error: Exception) -> None:
     assert verdict_for(error, 1) == DeadLetter("permanent", "bad")
 
 
 @given(st.integers(1, 1000))
-def test_waiting_for_another_worker_is_no_attempt_and_never_ends_in_a_dead_letter(
+def test_waiting_for_another_worker_is_no_attempt(
     attempt: int,
 ) -> None:
     assert verdict_for(BusyError("busy"), attempt) == Retry(BUSY_DELAY, counts=False, error="busy")
@@ -53,7 +53,7 @@ def test_a_delivery_is_acked_only_when_everything_in_it_is_done(parts: list[Verd
     assert isinstance(whole, Retry) == any(isinstance(part, Retry) for part in parts)
 
 
-def test_of_two_retries_the_one_that_counts_and_waits_longest_is_taken() -> None:
+def test_the_longest_counted_retry_wins() -> None:
     assert combined(
         [
             Retry(10, counts=False, error=""),

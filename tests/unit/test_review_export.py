@@ -22,7 +22,7 @@ def exported(*reviewed: ReviewedItem) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
 
 
-def test_csv_has_a_line_for_each_decision_and_one_for_what_is_undecided() -> None:
+def test_csv_has_a_line_per_decision_and_undecided_item() -> None:
     twice = decided(item(1), ("Ada", "uphold"), ("Bob", "reject"))
     one, two, three = exported(twice, decided(item(2)))
     assert [each["reviewer"] for each in (one, two, three)] == ["Ada", "Bob", ""]

@@ -99,7 +99,7 @@ def test_a_list_without_items_is_one() -> None:
         b'{"version": 1, "batch_id": "b", "items": [\n\xff\n]}\n',
     ],
 )
-def test_what_is_no_list_is_said(data: bytes) -> None:
+def test_an_invalid_item_list_is_reported(data: bytes) -> None:
     with pytest.raises(MalformedDocumentError):
         list(read_items(io.BytesIO(data)))
 
@@ -143,7 +143,7 @@ def test_a_decisions_key_tells_its_batch_and_its_id() -> None:
     assert parse_key(decision.key) == DecisionKey(BATCH, decision.review_id)
 
 
-def test_words_are_corrected_by_number_and_can_be_taken_out_or_become_several() -> None:
+def test_words_are_corrected_by_number() -> None:
     words = {1: "some", 5: " ver  min ", 3: ""}
     decision = Decision.new(item(), "uphold", reviewer="A", now=NOW, token=b"abc", words=words)
     assert decision.corrections == (
@@ -172,7 +172,7 @@ def test_a_word_that_is_not_there_can_not_be_corrected(number: int) -> None:
         ("item", {}),
     ],
 )
-def test_what_is_no_decision_is_said(field: str, value: object) -> None:
+def test_an_invalid_decision_is_reported(field: str, value: object) -> None:
     decision = Decision.new(item(), "unsure", reviewer="A", now=NOW, token=b"abc")
     document = {**json.loads(decision.to_json()), field: value}
     with pytest.raises(MalformedDocumentError):

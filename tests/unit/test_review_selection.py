@@ -67,7 +67,7 @@ def test_doubts_that_follow_closely_are_one_item_with_all_reasons() -> None:
     assert (second.start, second.end) == (20.0, 25.0)
 
 
-def test_doubts_without_end_become_items_of_a_minute_and_tell_three_reasons() -> None:
+def test_endless_doubts_become_items_of_a_minute() -> None:
     doubts = [Doubt("unsure", n * 5.0, n * 5.0 + 4, f"reason {n}") for n in range(24)]
     items = select(recording(duration=200.0), doubts, NONE)
     assert [(item.start, item.end) for item in items] == [(0.0, 59.0), (60.0, 119.0)]
@@ -81,14 +81,14 @@ def test_a_sample_is_one_window_of_what_no_policy_flags() -> None:
     assert item.text in {"Hello there.", "They are all vermin."}
 
 
-def test_what_is_flagged_or_was_not_judged_is_in_no_sample() -> None:
+def test_flagged_and_unjudged_recordings_are_never_sampled() -> None:
     flagged = (finding("hate", (5.0, 9.5, 0.93)), finding("harassment", (5.0, 9.5, 0.1)))
     (item,) = select(recording(THREAT, findings=flagged), [], ALL)
     assert item.kind == "flagged"
     assert select(recording(THREAT), [], ALL) == []
 
 
-def test_a_sample_is_drawn_by_the_recordings_id_and_about_as_large_as_asked_for() -> None:
+def test_a_sample_depends_on_ids_and_has_about_the_chosen_size() -> None:
     of_each = [recording(HELLO, findings=CLEAN, audio=AudioId(BATCH, n)) for n in range(2000)]
     drawn = [bool(select(each, [], Selection(0.1, 3.0))) for each in of_each]
     # Five standard deviations.

@@ -44,14 +44,14 @@ def test_two_versions_of_a_policy_are_two() -> None:
     assert [outcome.version for outcome in found.outcomes] == list(versions)
 
 
-def test_of_each_reviewer_the_latest_decision_counts() -> None:
+def test_the_latest_decision_of_each_reviewer_counts() -> None:
     (outcome,) = review_statistics(
         [decided(item(), ("Ada", "uphold"), ("Bob", "reject"), ("Ada", "reject"))]
     ).outcomes
     assert (outcome.upheld, outcome.rejected, outcome.disputed) == (0, 1, 0)
 
 
-def test_what_is_missed_is_what_of_the_sample_is_rejected() -> None:
+def test_the_missed_share_is_the_rejected_share_of_the_sample() -> None:
     samples = [item(n, n + 1, kind="sample") for n in range(10)]
     (outcome,) = review_statistics(
         decided(each, ("Ada", "reject" if each.start == 0 else "uphold")) for each in samples
@@ -61,7 +61,7 @@ def test_what_is_missed_is_what_of_the_sample_is_rejected() -> None:
     assert (outcome.wrong.part, outcome.wrong.whole, outcome.wrong.value) == (1, 10, 0.1)
 
 
-def test_no_decisions_are_no_figures() -> None:
+def test_no_decisions_give_no_statistics() -> None:
     found = review_statistics([decided(item())])
     assert (found.outcomes, found.agreements) == ((), ())
     (outcome,) = review_statistics([decided(item(), ("Ada", "unsure"))]).outcomes

@@ -70,7 +70,7 @@ def halved(
     )
 
 
-def test_what_says_too_little_is_heard_again_in_halves_that_part_at_a_pause() -> None:
+def test_sparse_text_is_transcribed_again_in_halves_split_at_a_pause() -> None:
     says = halved(WindowText(FIRST, -0.1), WindowText(SECOND, -0.3))
     (written,) = write([sound(pause_at=12.0)], says)
     assert written.words == SAID
@@ -98,12 +98,12 @@ def test_halves_that_say_too_little_are_halved() -> None:
 
 
 @pytest.mark.parametrize("little", ["you", ""])
-def test_of_noise_little_is_said_however_often_it_is_heard(little: str) -> None:
+def test_noise_stays_nearly_wordless_on_every_attempt(little: str) -> None:
     (written,) = write([sound(pause_at=12.0)], lambda _: WindowText(little, -0.2))
     assert written.words == little
 
 
-def test_what_a_model_is_not_sure_of_counts_for_nothing() -> None:
+def test_uncertain_text_counts_for_nothing() -> None:
     says = halved(WindowText(FIRST, -1.5), WindowText(SECOND, -1.5))
     assert write([sound(pause_at=12.0)], says)[0].words == "We walked home."
 

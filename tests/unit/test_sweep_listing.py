@@ -71,7 +71,7 @@ def is_ours(key: str) -> bool:
 
 
 @given(listings(), st.integers(1, 7))
-def test_nothing_is_lost_doubled_or_taken_for_ours(keys: list[str], size: int) -> None:
+def test_no_key_is_lost_doubled_or_mistaken(keys: list[str], size: int) -> None:
     again = []
     found = chunks(keys, size)
     for chunk in found:
@@ -105,7 +105,7 @@ def test_chunks_follow_each_other_without_a_gap(keys: list[str], size: int) -> N
 
 
 @given(listings(), st.integers(1, 7), st.integers(1, 7))
-def test_where_pages_end_does_not_matter(keys: list[str], size: int, other: int) -> None:
+def test_page_boundaries_do_not_matter(keys: list[str], size: int, other: int) -> None:
     def all_of(found: list[Chunk]) -> list[object]:
         return [
             *(recording for chunk in found for recording in chunk.recordings),

@@ -84,7 +84,7 @@ def supervised(systemd: Systemd) -> Supervised:
     return Supervised(systemd)
 
 
-def test_it_is_ready_once_and_only_when_it_is_connected(supervised: Supervised) -> None:
+def test_readiness_is_sent_once_connected(supervised: Supervised) -> None:
     assert "READY=1" not in supervised.after(30)
     supervised.pulse.is_connected = True
     assert supervised.after(0)[:2] == [
@@ -137,7 +137,7 @@ def test_without_a_watchdog_nothing_is_fed(systemd: Systemd) -> None:
     assert "WATCHDOG=1" not in supervised.after(600)
 
 
-def test_it_says_once_that_it_stops_and_is_fed_while_it_does(supervised: Supervised) -> None:
+def test_stopping_is_sent_once_and_the_watchdog_is_fed(supervised: Supervised) -> None:
     supervised.pulse.is_connected = True
     supervised.after(10)
     supervised.vitals.is_stopping = True
@@ -195,7 +195,7 @@ def read(**variables: str) -> ObservingSettings:
     return ObservingSettings.read(Environment(variables))
 
 
-def test_nothing_is_served_or_told_unless_it_is_asked_for() -> None:
+def test_nothing_is_served_or_sent_by_default() -> None:
     settings = read()
     assert (settings.metrics, settings.notify_socket) == (None, None)
     assert settings.watchdog(os.getpid()) is None

@@ -261,7 +261,7 @@ def test_a_caption_does_not_stand_through_a_long_pause() -> None:
     assert cues == [(0, 500, ["Wait."]), (20_000, 20_500, ["Now!"])]
 
 
-def test_a_script_without_spaces_is_joined_without_spaces_and_cut_at_the_lines_length() -> None:
+def test_text_without_spaces_is_joined_and_cut_at_the_line_length() -> None:
     text = "今日はとても静かな朝でした" * 8
     words = [Word(c, i / 10, (i + 1) / 10, 0.9) for i, c in enumerate(text)]
 

@@ -41,7 +41,7 @@ def test_a_segment_half_in_silence_is_three_decibels_quieter() -> None:
     assert levels(sound, (0, 6)) == [pytest.approx(-23, abs=0.1)]
 
 
-def test_what_is_quieter_than_a_16_bit_step_is_as_quiet_as_silence() -> None:
+def test_sound_below_a_16_bit_step_counts_as_silence() -> None:
     assert levels(voice(2, level_dbfs=-120), (0, 2)) == [QUIETEST_DBFS]
 
 
@@ -50,11 +50,11 @@ def test_a_segment_that_goes_beyond_the_end_is_measured_to_the_end() -> None:
 
 
 @pytest.mark.parametrize("times", [(2.5, 3.0), (1.0, 1.0), (1.5, 1.0)])
-def test_where_there_is_no_sound_nothing_is_measured(times: tuple[float, float]) -> None:
+def test_silence_has_no_loudness(times: tuple[float, float]) -> None:
     assert levels(voice(2), times) == [None]
 
 
-def test_all_else_stays_as_it_was() -> None:
+def test_other_fields_stay_unchanged() -> None:
     before = transcript((0, 1))
     (segment,) = before.segments
     after = with_loudness(before, silence(1), RATE)

@@ -69,7 +69,7 @@ def test_no_step_is_taken_twice_or_left_out(ledger: Ledger) -> None:
         ledger.restart(staged, batch(2))
 
 
-def test_it_is_on_the_disk(tmp_path: Path) -> None:
+def test_ledger_entries_are_on_the_disk(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite3") as ledger:
         shipment = begin(ledger, 1, b"/a")
     with Ledger(tmp_path / "ledger.sqlite3") as ledger:
@@ -195,7 +195,7 @@ TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 
 
-def test_it_goes_on_after_it_could_not_write(tmp_path: Path) -> None:
+def test_the_ledger_recovers_from_a_failed_write(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite3") as ledger:
         begin(ledger, 1, b"/a")
         # Somebody reads it, so that what is written can't be committed.

@@ -123,7 +123,7 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         assert third
 
 
-def test_what_belongs_to_nothing_is_removed(tmp_path: Path) -> None:
+def test_orphaned_parts_are_removed(tmp_path: Path) -> None:
     for name in ("7.staged", "8.staged", "ledger.sqlite3"):
         (tmp_path / name).touch()
     StagingFolder(tmp_path, 0).prune({7})

@@ -61,12 +61,12 @@ def test_sources(text: str, host: Host, path: bytes) -> None:
         "https://studio/srv",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_sources(text: str) -> None:
     with pytest.raises(SourceError):
         parse_source(text)
 
 
-def test_what_is_here_is_dropped() -> None:
+def test_local_files_are_dropped() -> None:
     with pytest.raises(SourceError, match="dropscribe drop"):
         parse_source("/srv/recordings")
 
@@ -115,7 +115,7 @@ def test_any_path_passes_in_a_url(
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_written_is_a_source_or_an_error(text: str) -> None:
+def test_any_text_is_a_source_or_an_error(text: str) -> None:
     try:
         source = parse_source(text)
     except (SourceError, UnicodeEncodeError):
@@ -125,7 +125,7 @@ def test_whatever_is_written_is_a_source_or_an_error(text: str) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_what_is_shown_is_one_line(path: bytes) -> None:
+def test_a_shown_source_is_one_line(path: bytes) -> None:
     assert shown(path).isprintable()
 
 

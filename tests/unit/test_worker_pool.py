@@ -21,7 +21,7 @@ def deliveries(count: int) -> list[Delivery]:
 
 
 @given(arrived=st.lists(st.integers(0, 5), max_size=8), most=st.integers(1, 7))
-def test_all_are_given_once_in_order_and_in_groups(arrived: list[int], most: int) -> None:
+def test_deliveries_are_given_once_in_order_and_in_groups(arrived: list[int], most: int) -> None:
     arrivals = Arrivals()
     sent = [deliveries(count) for count in arrived]
     for together in sent:
@@ -54,7 +54,7 @@ def test_an_incomplete_group_is_handed_over_after_the_wait() -> None:
     assert time.monotonic() - began >= 0.05
 
 
-def test_what_is_cleared_is_given_to_nobody() -> None:
+def test_cleared_deliveries_are_given_to_nobody() -> None:
     arrivals = Arrivals()
     sent = deliveries(2)
     arrivals.put(sent)
@@ -86,7 +86,7 @@ def test_many_threads_share_what_arrives_until_it_is_closed() -> None:
     assert sorted(taken, key=lambda each: int(each.body)) == sent
 
 
-def test_once_closed_it_gives_nothing() -> None:
+def test_a_closed_pool_gives_nothing() -> None:
     arrivals = Arrivals()
     arrivals.put(deliveries(1))
     arrivals.close()
