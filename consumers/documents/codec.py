@@ -34,6 +34,9 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 #: msgspec quotes a wrong value of an enumeration, and a document's content belongs in no log.
 _QUOTED = re.compile(r"(?<=Invalid enum value) .*(?= - at `)", re.DOTALL)
 
+#: A brace, a key or another string of valid JSON.
+_TOKEN = re.compile(rb'([{}])|("(?:[^"\\]++|\\.)*+")[ \t\r\n]*:|"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -95,8 +98,14 @@ def encode(value: msgspec.Struct) -> bytes:
     """
     data = msgspec.json.encode(stored_form(value))
     # msgspec writes NaN and Infinity as null.
-    if msgspec.json.decode(data, type=type(value)) != value:
-        raise ValueError(f"a number in the {type(value).__name__} is not finite")
+    try:
+        is_same = msgspec.json.decode(data, type=type(value)) == value
+    except msgspec.MsgspecError:
+        is_same = False
+    if not is_same:
+        raise ValueError(
+            f"a number of a {type(value).__name__} is not finite, or a text is invalid"
+        )
     return data
 
 
@@ -112,11 +121,12 @@ def decode(data: bytes, kind: type[T], noun: str) -> T:
         if issubclass(kind, Document):
             _check_version(data)
         value = msgspec.json.decode(data, type=kind)
-        # msgspec takes the last of several equal keys.
-        json.loads(data, object_pairs_hook=_refuse_repeated_keys)
+        # What this program wrote repeats no key. Other data takes longer to check.
+        if msgspec.json.encode(stored_form(value)) != data.rstrip():
+            _refuse_repeated_keys(data)
     except RecursionError:
         fault = "it is nested too deeply"
-    except (ValueError, OverflowError) as exc:
+    except (msgspec.MsgspecError, ValueError, OverflowError) as exc:
         fault = _QUOTED.sub("", str(exc))
     else:
         return value
@@ -148,6 +158,20 @@ def _check_version(data: bytes) -> None:
         raise ValueError(f"it has version {version}, and this program reads version {VERSION}")
 
 
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("an object has the same key twice")
+def _refuse_repeated_keys(data: bytes) -> None:
+    """Find repeated keys in valid JSON: msgspec takes the last one, and has no option to refuse.
+
+    The values are not built, which would cost a hostile document's size many times over.
+    """
+    objects: list[set[bytes]] = []
+    for match in _TOKEN.finditer(data):
+        brace, key = match.groups()
+        if brace == b"{":
+            objects.append(set())
+        elif brace:
+            objects.pop()
+        elif key is not None:
+            name = json.loads(key).encode() if b"\\" in key else key[1:-1]
+            if name in objects[-1]:
+                raise ValueError("an object has the same key twice")
+            objects[-1].add(name)

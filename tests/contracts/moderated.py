@@ -24,11 +24,22 @@ from consumers.documents.review.item_list import read_items
 from consumers.documents.review.reviewed_item import ReviewedItem
 from consumers.documents.verdict import PolicyVerdict
 from consumers.store import Store
-from events.keys import POLICIES, VERDICT, BatchId, ClipKey, parse_key
+from events.keys import (
+    COMPLETE,
+    MANIFEST,
+    POLICIES,
+    REVIEW,
+    TRANSCRIPT,
+    VERDICT,
+    BatchId,
+    ClipKey,
+    parse_key,
+)
 from ops.wiring.adapters import open_reviewing
 from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
 from tests.samples import RECORDINGS, SILENT, archive
+from tests.schemas import check_document
 from tests.unit.archives import tar_of
 from tests.unit.sounds import Recipe, Signal, made
 
@@ -158,6 +169,8 @@ class ModeratedContract:
             (finding,) = PolicyVerdict.from_json(place.store.read(key)).findings
             kept = f"{POLICIES}{finding.policy}/{finding.version}.md"
             assert place.store.read(kept).decode() == POLICY
+        documents = {check_document(key, place.store.read(key)) for key in keys}
+        assert documents == {None, MANIFEST, TRANSCRIPT, VERDICT, COMPLETE, REVIEW}
 
     def test_a_reviewer_gets_one_and_then_the_other(self, place: Place, tmp_path: Path) -> None:
         batch = place.drop(archive(tmp_path, tar_of(SPOKEN)))

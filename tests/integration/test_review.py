@@ -44,6 +44,7 @@ from tests.integration.reviewing import (
     crash_after,
     damaged,
 )
+from tests.schemas import check_document
 from tests.unit import reviews
 from tests.unit.sounds import decoded
 
@@ -465,7 +466,10 @@ def test_review_items_can_be_filtered(
 
 
 def test_decisions_are_objects_and_rows_and_nothing_is_overwritten(
-    itemising: ReviewItemRepository, reviewing: ReviewQueueRepository, desk: Desk, store: Store
+    itemising: ReviewItemRepository,
+    reviewing: ReviewQueueRepository,
+    desk: Desk,
+    store: Store,
 ) -> None:
     item = reviews.item()
     itemising.put_items([item])
@@ -480,6 +484,8 @@ def test_decisions_are_objects_and_rows_and_nothing_is_overwritten(
     keys = sorted(key for key in store.keys("processed/") if key.endswith(".decision.json"))
     assert keys == sorted(decision.key for decision in made)
     assert [Decision.from_json(store.read(decision.key)) for decision in made] == made
+    for decision in made:
+        check_document(decision.key, store.read(decision.key))
 
 
 def test_rows_come_back_from_the_objects(

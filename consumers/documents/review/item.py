@@ -23,7 +23,7 @@ class ReviewItem(msgspec.Struct, frozen=True):
     """A passage of a recording, and the machine's finding about it.
 
     Attributes:
-        item_id: Its id; see `make_item_id`.
+        item_id: The recording's id, a hyphen, and 12 hex digits; see `make_item_id`.
         audio_id: The recording's id.
         kind: ``flagged`` by a policy, ``doubtful`` as a transcript, or of the random
             ``sample`` of what no policy flags.
