@@ -3,7 +3,10 @@
 import itertools
 import re
 from datetime import UTC, datetime
+from pathlib import Path
+from runpy import run_path
 
+import pytest
 from hypothesis import given
 
 from events.keys import AudioId
@@ -16,6 +19,7 @@ from events.routes import (
     queue_name,
     rule_id,
 )
+from ops.wiring.pipeline import PIPELINE
 from tests.unit.test_keys import recordings
 
 
@@ -76,3 +80,14 @@ def test_a_rule_keeps_its_id() -> None:
         "dropscribe-moderate",
         "dropscribe-review",
     ]
+
+
+@pytest.mark.parametrize("is_moderated", [True, False])
+def test_ansible_sets_up_the_routes_of_the_table(*, is_moderated: bool) -> None:
+    plugin = run_path(str(Path(__file__).parents[2] / "ops/ansible/filter_plugins/pipeline.py"))
+    names = [route.name for route in ROUTES if is_moderated or not route.is_optional]
+    assert plugin["pipeline_routes"](is_moderated) == names
+
+
+def test_every_route_has_a_stage() -> None:
+    assert PIPELINE.routes == ROUTES

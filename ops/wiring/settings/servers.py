@@ -12,6 +12,7 @@ from pydantic import AfterValidator, PlainValidator, model_validator
 
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError
+from events.routes import ROUTES
 from ops.wiring.cleartext import check_database_url, check_url
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings.declaration import Form, Settings, count, matching, problem, setting
@@ -23,17 +24,8 @@ _PRINCIPAL = re.compile(r"(?P<role>[a-z]+)=(?P<principal>[^,\s]+)")
 StoreKind = Literal["aws", "minio", "ceph", "rustfs"]
 STORE_KINDS: tuple[StoreKind, ...] = ("aws", "minio", "ceph", "rustfs")
 
-#: The roles that ``S3_PRINCIPALS`` can give, each with the rights that it needs and no more.
-STORE_ROLES = (
-    "unpack",
-    "transcribe",
-    "moderate",
-    "review",
-    "reviewer",
-    "drop",
-    "transfer",
-    "operator",
-)
+#: The roles that ``S3_PRINCIPALS`` can give: those of the stages, and those of people.
+STORE_ROLES = (*(route.name for route in ROUTES), "reviewer", "drop", "transfer", "operator")
 
 
 class CleartextSettings(Settings):
