@@ -1,4 +1,4 @@
-"""Completing a batch: once, by whoever finishes its last recording."""
+"""Completion of a batch: once, by the worker that finishes its last recording."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPLETION_TABLES: TablePrivileges = {
 
 
 class Completion:
-    """Asks Postgres whether a batch is done, and announces it in the bucket."""
+    """Asks Postgres whether a batch is complete, and announces it in the bucket."""
 
     def __init__(
         self, store: Store, database: BatchRepository, log: Any, observer: Observer = SILENT
@@ -39,12 +39,11 @@ class Completion:
         self._observer = observer
 
     def look(self, batch: BatchId) -> None:
-        """Complete the batch if nothing of it is left to do.
+        """Complete the batch if all of its recordings are finished.
 
-        To be called after a row that could be the last is committed, any
-        number of times. The first to find the last one done stores
-        ``.complete.json`` and tags the archive; should it die before that, the
-        next to look does.
+        Call it after the commit of every row that could be the last one; more calls do no
+        harm. The first caller that finds nothing unfinished stores ``.complete.json`` and
+        tags the archive; if it dies before that, the next caller does.
         """
         if not self._database.complete(batch):
             return
@@ -79,8 +78,8 @@ class Completion:
 
 
 def _seconds(row: Batch) -> float | None:
-    """Give how long after it was dropped a batch was complete; None where nobody knows."""
+    """Give the seconds from the drop of a batch to its completion; None if unknown."""
     if row.dropped_at is None or row.completed_at is None:
         return None
-    # The one is the store's time, the other the database's.
+    # One is the store's time, the other the database's.
     return round(max(0.0, (row.completed_at - row.dropped_at).total_seconds()), 1)

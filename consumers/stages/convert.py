@@ -1,4 +1,4 @@
-"""One member of an archive: is it a recording, and if so, its Opus object."""
+"""The conversion of one member of an archive to an Opus object, if it is a recording."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
 
-#: Names by which people mean sound. What a file is, its bytes say; its name only
-#: says whether somebody will miss it.
+#: Suffixes of recordings. The bytes decide what a file is; the name only decides whether
+#: somebody will miss it.
 _SOUND_SUFFIX = re.compile(
     r"\.(3gp|aac|ac3|aif|aifc|aiff|amr|ape|au|caf|dsf|dts|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
     r"|oga|ogg|opus|ra|rm|snd|spx|tta|voc|w64|wav|wave|webm|wma|wv)",
     re.IGNORECASE,
 )
 
-#: What file managers and operating systems leave in archives.
+#: Files that file managers and operating systems leave in archives.
 _LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 
 _CHUNK = 1 << 20
 
 
 class Converter:
-    """Turns members into entries of the manifest, and recordings into objects."""
+    """Makes manifest entries of members, and stores an Opus object for each recording."""
 
     def __init__(
         self,
@@ -53,16 +53,15 @@ class Converter:
     def prepare(
         self, batch: BatchId, member: Member, done: Set[int]
     ) -> Callable[[], ManifestEntry]:
-        """Take over a member's content, as it can be read only now.
+        """Copy a member's content, which is readable only until the next member.
 
         Args:
-            batch: Whose member.
-            member: The archive's current one.
-            done: Ordinals whose objects are stored already.
+            batch: The member's batch.
+            member: The current member of the archive.
+            done: Ordinals of the recordings that are stored already.
 
         Returns:
-            What is left to do; it may run later, in another thread.
-
+            The rest of the work; it may run later, in another thread.
         """
         if member.ordinal in done:
             return lambda: self._found(AudioId(batch, member.ordinal), member)
@@ -73,7 +72,7 @@ class Converter:
             try:
                 sha256 = _copy(member.content, file)
             except (MemberError, BadArchiveError) as exc:
-                # Should the archive break off here, its next member says so again.
+                # If the archive ends here, reading its next member raises again.
                 entry = _entry(member, "rejected", str(exc))
                 return lambda: entry
             sniffed = sniff(file)
@@ -127,7 +126,7 @@ class Converter:
         )
 
     def _found(self, audio: AudioId, member: Member) -> ManifestEntry:
-        """Take the facts from the object that an earlier attempt stored."""
+        """Make the entry of an object that an earlier attempt stored."""
         stored = self._store.head(audio.opus_key)
         if stored is None:
             raise TransientError(f"{audio.opus_key} was deleted while its archive was read")

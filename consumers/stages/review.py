@@ -1,8 +1,7 @@
-"""The route ``review``: a complete batch in, the items that people are to review out.
+"""The stage ``review``: takes a complete batch, stores the items that people are to review.
 
-Everything is made before it is said: clips, then the list of items, then their
-rows, then the messages to other systems. A crash anywhere leaves what the
-next delivery makes again, with the same ids.
+The order is: clips, the list of items, their rows, the messages to other systems. After a
+crash anywhere, the next delivery makes all of them again with the same ids.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
@@ -23,7 +23,8 @@ from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.runtime.observer import SILENT, Observer, stage
-from consumers.stages.created_object import check_bucket, check_deleted
+from consumers.stages.created_object import batch_id, check_bucket, check_deleted
+from consumers.stages.outcome import Outcome, outcome_of
 from consumers.stages.selection import Selection, select
 from consumers.stages.spec import StageSpec
 from consumers.store import ObjectGoneError, Store
@@ -35,9 +36,6 @@ from events.keys import (
     REVIEW,
     AudioId,
     BatchId,
-    BatchKey,
-    MalformedKeyError,
-    parse_key,
 )
 
 SPEC = StageSpec(
@@ -52,7 +50,7 @@ SPEC = StageSpec(
     },
 )
 
-#: Rows that are written, and messages that are sent, together.
+#: Rows that are written together, and messages that are sent together.
 _TOGETHER = 100
 
 T = TypeVar("T")
@@ -62,7 +60,7 @@ class Cutter(Protocol):
     """Cuts clips (`consumers.audio.clip.cut_clip`)."""
 
     def __call__(self, opus: BinaryIO, *, start: float, end: float, margin: float) -> Clip:
-        """Cut a passage with something before and after it; times are in seconds."""
+        """Cut a passage, with a margin before and after it; all times are in seconds."""
         ...
 
 
@@ -79,9 +77,9 @@ class _Findings:
     """A batch's items.
 
     Attributes:
-        file: Their list, as it is stored.
-        ids: Of all of them, also of those without a clip.
-        damaged: The first error of a recording that can't be cut.
+        file: The list of items, as it is stored.
+        ids: The ids of all items, those without a clip included.
+        damaged: The error of the first recording from which no clip could be cut.
     """
 
     file: BinaryIO
@@ -90,23 +88,23 @@ class _Findings:
 
 
 class Review:
-    """Does the route's work.
+    """The stage's handler.
 
     Args:
         store: The bucket.
         database: For its locks.
-        itemising: The tables, as items are made.
-        announcer: Tells other systems of each item.
-        queue: The name of the queue that it is told them by.
-        scratch: For recordings, while they are cut, and the list of items.
+        itemising: The tables of items.
+        announcer: Announces each item to other systems.
+        queue: The name of the queue for these messages.
+        scratch: Space for the recordings that are cut, and for the list of items.
         cut: Cuts clips.
-        selection: What is to be reviewed, besides what is flagged.
-        limits: Which transcripts are doubtful.
+        selection: What is to be reviewed besides flagged passages.
+        limits: From when on a transcript is doubtful.
         log: A structlog logger.
-        observer: Is told of the work.
+        observer: Receives reports of the work.
     """
 
-    #: A batch is work enough for one call.
+    #: One batch is enough work for a call.
     group = 1
 
     def __init__(
@@ -136,28 +134,21 @@ class Review:
         self._log = log.bind(route="review")
         self._observer = observer
 
-    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Make the items of each event's batch. See `consumers.runtime.handler.Handler`."""
-        return [self._outcome(event) for event in events]
+        return [outcome_of(partial(self._review, event)) for event in events]
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
-        """Put on the batch's row why its items are not made."""
+        """Record in the batch's row why it stalls."""
         try:
-            batch = _batch_id(event)
+            batch = batch_id(event, COMPLETE)
         except PermanentError:
             return
         self._itemising.stall(batch, error)
 
-    def _outcome(self, event: ObjectCreated) -> Exception | None:
-        try:
-            self._review(event)
-        except (PermanentError, TransientError) as exc:
-            return exc
-        return None
-
     def _review(self, event: ObjectCreated) -> None:
         check_bucket(event, self._store.bucket)
-        batch = _batch_id(event)
+        batch = batch_id(event, COMPLETE)
         if self._store.head(batch.complete_key) is None:
             check_deleted(event, self._store.now())
             self._log.info(
@@ -176,7 +167,7 @@ class Review:
                 f"{batch.complete_key} is there, but the database does not know batch {batch} as "
                 f"complete: it is being done again, or 'dropscribe rebuild {batch}' is needed"
             )
-        # Both, as the list can be lost without the row.
+        # Both, as the list can be deleted and the row left.
         if done.itemised_at is not None and self._store.head(batch.review_key) is not None:
             return
         with self._scratch.file() as file:
@@ -185,8 +176,7 @@ class Review:
     def _find(self, batch: BatchId, file: BinaryIO) -> _Findings:
         """Make all items, with their clips.
 
-        One damaged recording must not cost the others theirs: what can be made is
-        made, and how it failed is kept for the end.
+        A damaged recording does not fail the others: its error is raised at the end.
         """
         findings = _Findings(file, [], None)
         writer = ItemListWriter(file, batch)
@@ -212,10 +202,10 @@ class Review:
             yield from select(recording, doubtful, self._selection)
 
     def _put_clips(self, audio: AudioId, items: Iterable[ReviewItem]) -> None:
-        """Cut and store the clips that are not there yet.
+        """Cut and store the clips that are missing.
 
         Raises:
-            _DamagedError: The recording can't be read.
+            _DamagedError: The recording is not readable.
         """
         by_key = {item.clip_key: item for item in items}
         missing = [item for key, item in by_key.items() if self._store.head(key) is None]
@@ -243,10 +233,10 @@ class Review:
             self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
 
     def _publish(self, batch: BatchId, findings: _Findings, completed_at: datetime) -> None:
-        """Store the list, unless it is not whole, then the rows, then tell of them.
+        """Store the list if it is whole, then the rows, then send the messages.
 
         Raises:
-            TransientError: Not all could be made.
+            TransientError: Some items could not be made.
         """
         if findings.damaged is None:
             self._store.write(batch.review_key, findings.file, content_type="application/json")
@@ -269,19 +259,19 @@ class Review:
 
 
 class _DamagedError(TransientError):
-    """A recording's object is not what was stored. The recording itself is not to blame."""
+    """The store damaged a recording's object; the recording itself was good."""
 
     def __init__(self, audio: AudioId, error: str) -> None:
         super().__init__(
             f"{audio.opus_key} is damaged in the store: {error} "
-            "(dropscribe reprocess --from unpack makes it anew)"
+            "(dropscribe reprocess --from unpack makes it again)"
         )
 
 
 def message(item: ReviewItem) -> str:
-    """Say of an item what other systems are told: JSON, in ASCII.
+    """Write the message that announces an item: JSON, in ASCII.
 
-    It can come more than once; ``item_id`` tells.
+    It can be sent more than once, with the same ``item_id``.
     """
     document = {"version": 1, "batch_id": str(item.audio.batch), **item.to_document()}
     return json.dumps(document, allow_nan=False)
@@ -290,13 +280,3 @@ def message(item: ReviewItem) -> str:
 def _portions(items: Iterator[T], size: int) -> Iterator[list[T]]:
     while portion := list(islice(items, size)):
         yield portion
-
-
-def _batch_id(event: ObjectCreated) -> BatchId:
-    try:
-        key = parse_key(event.key)
-    except MalformedKeyError as exc:
-        raise PermanentError(str(exc)) from exc
-    if not isinstance(key, BatchKey) or key.suffix != COMPLETE:
-        raise PermanentError(f"{event.key} does not say that a batch is complete")
-    return key.batch

@@ -1,4 +1,4 @@
-"""Which passages of a recording people are to review. Times are in seconds."""
+"""The selection of the passages that people are to review. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from consumers.documents.transcript.doubt import Doubt
 from consumers.documents.transcript.timing import text_between
 from consumers.documents.verdict import JudgedWindow, PolicyFinding
 
-#: Doubtful passages that are as close to each other, and together no longer, are one item.
+#: Doubtful passages are one item if at most this far apart, and together at most this long.
 _GAP = 5.0
 _TOGETHER = 60.0
 
-#: Reasons that are told of such an item; the rest are counted.
-_TOLD = 3
+#: Reasons that such an item names; the rest are counted.
+_NAMED = 3
 
-#: A passage begins at least so long before the recording's end: recognisers are
-#: sometimes wrong about where that is.
+#: A passage begins at least this long before the recording's end, which recognisers
+#: sometimes misplace.
 _LEAST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is to be reviewed besides what is flagged, and how much of it is to be heard.
+    """What is to be reviewed besides flagged passages, and how clips are cut.
 
     Attributes:
-        sample: Which share of the recordings that no policy flags, from 0 to 1.
-        margin: How much is heard before and after a passage.
+        sample: The share of the recordings without a flag to sample, from 0 to 1.
+        margin: Seconds of sound before and after a passage.
     """
 
     sample: float
@@ -50,12 +50,12 @@ def select(
 ) -> list[ReviewItem]:
     """Make a recording's review items; the same recording always gives the same.
 
-    Every window that a policy flags is one, for each such policy. Doubtful passages
-    that follow each other closely are one together. Of a random sample of the
-    recordings that no policy flags, one random window is.
+    Each window that a policy flags is an item, for each such policy. Doubtful passages that
+    follow each other closely are one item. Of a random sample of the recordings without a
+    flag, one random window is an item.
 
     Args:
-        recording: Whose.
+        recording: The recording.
         doubts: The transcript's doubtful passages, in any order.
         selection: What else is to be reviewed.
     """
@@ -87,7 +87,7 @@ def _doubtful(
 
 
 def _joined(doubts: Sequence[Doubt]) -> Iterator[_Passage]:
-    """Put together what overlaps, or is close and short enough together."""
+    """Join passages that overlap, or that are close and together short enough."""
     passage: _Passage | None = None
     for doubt in doubts:
         if passage is not None and _is_one(passage, doubt):
@@ -108,9 +108,9 @@ def _is_one(passage: _Passage, doubt: Doubt) -> bool:
     return is_short and doubt.start - passage.end <= _GAP
 
 
-def _told(reasons: Sequence[str]) -> str:
-    more = [f"and {len(reasons) - _TOLD} more like these"] if len(reasons) > _TOLD else []
-    return "; ".join([*reasons[:_TOLD], *more])
+def _named(reasons: Sequence[str]) -> str:
+    more = [f"and {len(reasons) - _NAMED} more like these"] if len(reasons) > _NAMED else []
+    return "; ".join([*reasons[:_NAMED], *more])
 
 
 def _sampled(recording: Reviewable, selection: Selection) -> Iterator[ReviewItem]:
@@ -152,7 +152,7 @@ def _item(
         policy=policy,
         version=version,
         score=score,
-        reason=_told(passage.reasons),
+        reason=_named(passage.reasons),
         path=recording.path,
         start=start,
         end=end,

@@ -1,4 +1,4 @@
-"""A dropped archive: its key, the batch that it stands for, and its bytes."""
+"""An archive in the bucket: its batch, its bytes and its tags."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from consumers.documents.manifest import Archive
-from consumers.errors import PermanentError
 from consumers.store import ObjectGoneError, Store, StoredObject
 from consumers.store.grants import BucketGrant
-from events.event import ObjectCreated
-from events.keys import ARCHIVES, ArchiveKey, BatchId, MalformedKeyError, parse_key
+from events.keys import ARCHIVES, ArchiveKey, BatchId, MalformedKeyError
 
-#: The tag of an archive whose batch is over, and its value where nothing of the
-#: archive is needed any more. The bucket's lifecycle rule expires what has these.
+#: The tag of an archive whose batch is finished, and the tag's value if the archive is not
+#: needed any more. The bucket's lifecycle rule expires archives with this value.
 STATE_TAG = "dropscribe"
 COMPLETE = "complete"
 
-#: The value where the archive could not be read to its end: it stays.
+#: The value if the archive was not readable to its end: the archive stays.
 FAILED = "failed"
 
-#: The tag that says which batch an archive stands for.
+#: The tag with an archive's batch id.
 BATCH_TAG = "dropscribe-batch"
 
 #: The right to read an archive, and to tag it once its batch is over.
@@ -40,7 +38,7 @@ ARCHIVES_GRANT = BucketGrant(
 
 @dataclass(frozen=True, slots=True)
 class StoredArchive:
-    """An archive's bytes, in the store."""
+    """The bytes of an archive in the bucket (`consumers.archive.ArchiveSource`)."""
 
     store: Store
     stored: StoredObject
@@ -60,11 +58,11 @@ class StoredArchive:
 
 
 def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
-    """Give the batch that an archive stands for: from its name, or from what HEAD says.
+    """Give the id of an archive's batch: from its name, its tag, or the answer to HEAD.
 
-    An archive without a batch id in its name is tagged with it once its batch is
-    complete: a store may count that as a modification, and HEAD says another
-    time from then on.
+    An archive without a batch id in its name is tagged with the id when its batch is
+    complete: some stores count that as a modification, which changes the time in the answer
+    to HEAD, and so the id that would be derived from it.
     """
     if key.batch is not None:
         return key.batch
@@ -75,7 +73,7 @@ def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
 
 
 def describe(store: Store, key: ArchiveKey, stored: StoredObject) -> Archive:
-    """Give the batch's row, from what HEAD says."""
+    """Describe an archive by the answer to HEAD."""
     return Archive(
         batch=identify(store, key, stored),
         key=stored.key,
@@ -87,10 +85,9 @@ def describe(store: Store, key: ArchiveKey, stored: StoredObject) -> Archive:
 
 
 def retire(store: Store, archive: str, etag: str, batch: BatchId, *, failed: bool) -> None:
-    """Tag the archive of a batch that is over.
+    """Tag the archive of a batch that is finished; other tags stay.
 
-    Content that was stored over it since is not what the batch was made of, and
-    stays as it is. Tags of others stay, too.
+    Content that replaced it since is not the batch's archive, and stays untagged.
     """
     stored = store.head(archive)
     if stored is None or stored.etag != etag:
@@ -104,34 +101,19 @@ def retire(store: Store, archive: str, etag: str, batch: BatchId, *, failed: boo
 
 
 def _check_tagged(store: Store, archive: str, etag: str) -> None:
-    """Take the tags away again from content that was stored in between: it has had none."""
+    """Remove the tags again if new content, which had none, was stored in between."""
     stored = store.head(archive)
     if stored is not None and stored.etag != etag:
         store.tag(archive, {})
 
 
 def unretire(store: Store, archive: str, batch: BatchId) -> None:
-    """Take the archive's state away again, as its batch is to be worked on anew.
+    """Remove the tag of an archive's state, before its batch is done again.
 
-    It says which batch it is, whatever else was done to its tags and its time.
+    The tag with the batch id stays, or is set.
     """
     tags = store.tags(archive)
     others = {name: value for name, value in tags.items() if name != STATE_TAG}
     wanted = others | {BATCH_TAG: str(batch)}
     if wanted != tags:
         store.tag(archive, wanted)
-
-
-def archive_key(event: ObjectCreated) -> ArchiveKey:
-    """Give the key of the archive that an event is about.
-
-    Raises:
-        PermanentError: It is about something else.
-    """
-    try:
-        key = parse_key(event.key)
-    except MalformedKeyError as exc:
-        raise PermanentError(str(exc)) from exc
-    if not isinstance(key, ArchiveKey):
-        raise PermanentError(f"{event.key} is no archive's key")
-    return key

@@ -1,8 +1,7 @@
-"""The route ``unpack``: an archive in, a recording's Opus object for each member out.
+"""The stage ``unpack``: takes an archive, stores an Opus object for each recording in it.
 
-All at once: the archive is read from the store while earlier members are
-converted and stored, so the first Opus object appears long before the archive
-is read, and neither memory nor scratch grows with it.
+Reading, converting and storing overlap: the first Opus object appears long before the end of
+the archive is read, and neither memory nor scratch space grows with the archive.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, Member, read_archive
@@ -26,16 +26,16 @@ from consumers.documents.manifest import (
     ManifestWriter,
     read_manifest,
 )
-from consumers.errors import BadArchiveError, BusyError, PermanentError, TransientError
+from consumers.errors import BadArchiveError, BusyError, PermanentError
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.convert import Converter
-from consumers.stages.created_object import check_bucket, check_deleted
+from consumers.stages.created_object import archive_key, check_bucket, check_deleted
+from consumers.stages.outcome import Outcome, outcome_of
 from consumers.stages.spec import StageSpec
 from consumers.stages.stored_archive import (
     ARCHIVES_GRANT,
     StoredArchive,
-    archive_key,
     describe,
 )
 from consumers.store import Store, StoredObject
@@ -60,26 +60,26 @@ SPEC = StageSpec(
     states=("converted", "rejected"),
 )
 
-#: Bytes of members that may lie in scratch, besides one of any size.
+#: Bytes of members that scratch space may hold, besides one member of any size.
 _AHEAD = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """A member whose entry is being made; ``size`` bytes of it lie in scratch."""
+class PendingEntry:
+    """A member that is being converted; ``size`` bytes of it are in scratch space."""
 
     entry: Future[ManifestEntry]
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A member whose content was taken over.
+class MemberJob:
+    """A member whose content was copied from the archive.
 
     Attributes:
-        convert: What is left to do.
-        size: Bytes of it that lie in scratch.
-        is_new: Whether no earlier attempt has done it.
+        convert: Does the rest of the work, in any thread.
+        size: Bytes of it in scratch space.
+        is_new: Whether no earlier attempt converted it.
     """
 
     convert: Callable[[], ManifestEntry]
@@ -88,9 +88,9 @@ class Job:
 
 
 class Unpack:
-    """Does the route's work."""
+    """The stage's handler."""
 
-    #: An archive is work enough for one call.
+    #: One archive is enough work for a call.
     group = 1
 
     def __init__(
@@ -116,12 +116,12 @@ class Unpack:
         self._log = log.bind(route="unpack")
         self._observer = observer
 
-    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
+    def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Unpack each event's archive. See `consumers.runtime.handler.Handler`."""
-        return [self._outcome(event) for event in events]
+        return [outcome_of(partial(self._unpack, event)) for event in events]
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
-        """Put on the batch's row why it does not go on."""
+        """Record in the batch's row why it stalls."""
         batch = self._batch_of(event)
         if batch is not None:
             self._database.stall_batch(batch, error)
@@ -132,33 +132,26 @@ class Unpack:
         except PermanentError:
             return None
         if key.batch is not None:
-            # The store may be away, which is why it is given up.
+            # No request: the store may be unreachable, and that may be the error.
             return key.batch
         stored = self._store.head(key.key)
         return None if stored is None else self._described(key, stored).batch
 
     def _described(self, key: ArchiveKey, stored: StoredObject) -> Archive:
-        """Give the batch's row; one that was begun is gone on with.
+        """Describe the archive, as the batch that an earlier attempt began, if any.
 
-        What HEAD says, of which an id is derived, changes when the same content
-        is stored once more (a client that did not hear the answer), and on some
-        stores when somebody tags it.
+        The answer to HEAD, from which ids are derived, changes when a client stores the same
+        content again because it missed the response, and on some stores when somebody tags
+        the object.
         """
         archive = describe(self._store, key, stored)
         begun = self._database.unsealed(archive) if key.batch is None else None
         return archive if begun is None else replace(archive, batch=begun)
 
-    def _outcome(self, event: ObjectCreated) -> Exception | None:
-        try:
-            self._unpack(event)
-        except (PermanentError, TransientError) as exc:
-            return exc
-        return None
-
     def _unpack(self, event: ObjectCreated) -> None:
         check_bucket(event, self._store.bucket)
         if event.key.endswith("/"):
-            # What S3 consoles make of "create folder".
+            # S3 consoles store such an object for "create folder".
             return
         key = archive_key(event)
         stored = self._store.head(key.key)
@@ -193,7 +186,7 @@ class Unpack:
         )
 
     def _manifest(self, archive: Archive) -> ManifestHead | None:
-        """Write the rows of an archive that was read before; None where it was not."""
+        """Write the rows of an archive whose manifest is stored; None if there is none."""
         if self._store.head(archive.batch.manifest_key) is None:
             return None
         with self._scratch.file() as file:
@@ -209,7 +202,7 @@ class Unpack:
     def _write_objects(
         self, archive: Archive, stored: StoredObject, *, moderated: bool
     ) -> ManifestHead:
-        """Read the archive, write its Opus objects and rows, and the manifest last."""
+        """Read the archive, store its Opus objects and rows, and last the manifest."""
         with self._scratch.file() as lines, self._scratch.file() as whole:
             manifest = ManifestWriter(cast("BinaryIO", lines))
             failure = None
@@ -228,13 +221,14 @@ class Unpack:
         return head
 
     def _entries(self, batch: BatchId, stored: StoredObject) -> Iterator[ManifestEntry]:
-        """Give each member's entry, in order, with its object stored and its row written.
+        """Yield each member's entry in order, once its object is stored and its row written.
 
         Raises:
-            BadArchiveError: After the entries of all members that could be read.
+            BadArchiveError: The archive is damaged. The entries of all readable members come
+                before.
         """
         done = self._stored_before(batch)
-        pending: deque[Pending] = deque()
+        pending: deque[PendingEntry] = deque()
         with ExitStack() as stack:
             executor = stack.enter_context(ThreadPoolExecutor(self._threads, "convert"))
             stack.callback(_cancel, pending)
@@ -252,7 +246,7 @@ class Unpack:
             raise failure
 
     def _members(self, stored: StoredObject) -> Iterator[Member]:
-        """Read the archive's members, of which there has to be one."""
+        """Read the archive's members, and require at least one."""
         is_empty = True
         for member in read_archive(StoredArchive(self._store, stored), self._limits):
             is_empty = False
@@ -260,8 +254,8 @@ class Unpack:
         if is_empty:
             raise BadArchiveError("the archive is empty: there is nothing in it")
 
-    def _jobs(self, batch: BatchId, stored: StoredObject, done: Set[int]) -> Iterator[Job]:
-        """Take over one member's content after the other."""
+    def _jobs(self, batch: BatchId, stored: StoredObject, done: Set[int]) -> Iterator[MemberJob]:
+        """Copy the members' contents from the archive, one after the other."""
         members = self._members(stored)
         while True:
             with stage(self._observer, "read"):
@@ -269,26 +263,26 @@ class Unpack:
                 if member is None:
                     return
                 convert = self._converter.prepare(batch, member, done)
-            yield Job(convert, member.size, is_new=member.ordinal not in done)
+            yield MemberJob(convert, member.size, is_new=member.ordinal not in done)
 
-    def _submit(self, executor: ThreadPoolExecutor, batch: BatchId, job: Job) -> Pending:
-        # What is told of the work there is told of this call.
+    def _submit(self, executor: ThreadPoolExecutor, batch: BatchId, job: MemberJob) -> PendingEntry:
+        # The observer assigns reports to this call by a context variable.
         run = copy_context().run
-        return Pending(executor.submit(run, self._finish, batch, job), job.size)
+        return PendingEntry(executor.submit(run, self._finish, batch, job), job.size)
 
-    def _is_far_ahead(self, pending: Sequence[Pending]) -> bool:
-        """Tell whether enough lies in scratch, in members or in bytes."""
+    def _is_far_ahead(self, pending: Sequence[PendingEntry]) -> bool:
+        """Tell whether scratch space holds enough, in members or in bytes."""
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
-    def _finish(self, batch: BatchId, job: Job) -> ManifestEntry:
+    def _finish(self, batch: BatchId, job: MemberJob) -> ManifestEntry:
         entry = job.convert()
         if job.is_new:
-            self._tell(batch, entry)
+            self._report(batch, entry)
         with stage(self._observer, "record"):
             self._put_row(batch, entry)
         return entry
 
-    def _tell(self, batch: BatchId, entry: ManifestEntry) -> None:
+    def _report(self, batch: BatchId, entry: ManifestEntry) -> None:
         recording = Recording.of_entry(batch, entry)
         if recording is not None:
             self._observer.recording_ended(
@@ -301,7 +295,7 @@ class Unpack:
             self._database.put_recording(recording)
 
     def _stored_before(self, batch: BatchId) -> frozenset[int]:
-        """List what an earlier attempt at this batch stored, so it is not done again."""
+        """List the members that an earlier attempt at this batch converted."""
         keys = self._store.keys(f"{batch.prefix}-")
         return frozenset(_ordinals(key for key in keys if key.endswith(OPUS)))
 
@@ -316,7 +310,7 @@ class Unpack:
 
 
 def _ordinals(keys: Iterable[str]) -> Iterator[int]:
-    """Give the recordings that keys name, passing over what others stored beside them."""
+    """Give the ordinals of the recordings that keys name; other people's keys are skipped."""
     for key in keys:
         try:
             parsed = parse_key(key)
@@ -326,6 +320,6 @@ def _ordinals(keys: Iterable[str]) -> Iterator[int]:
             yield parsed.audio.ordinal
 
 
-def _cancel(pending: Iterable[Pending]) -> None:
+def _cancel(pending: Iterable[PendingEntry]) -> None:
     for each in pending:
         each.entry.cancel()
