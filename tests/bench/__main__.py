@@ -51,7 +51,7 @@ BENCHMARKS: Sequence[Benchmark] = (
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--list", "as_list", is_flag=True, help="Say which there are, and end.")
+@click.option("--list", "as_list", is_flag=True, help="List the benchmarks, and exit.")
 @click.option(
     "--rounds",
     default=5,
@@ -64,14 +64,14 @@ BENCHMARKS: Sequence[Benchmark] = (
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Of the input, against that of record.",
+    help="Size of the input relative to the published figures.",
 )
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
     show_default=True,
-    help="Models'.",
+    help="Device for the models.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print sections as RESULTS.md has them.")
@@ -85,10 +85,10 @@ def main(
     as_json: bool,
     markdown: bool,
 ) -> None:
-    """Measure dropscribe beside what people would use instead, on this machine.
+    """Measure dropscribe beside its alternatives, on this machine.
 
     Each benchmark makes its input, runs ours and the others in alternation, checks
-    that all did the same work, and tells medians and ratios with their spread. Without
+    that all did the same work, and prints medians and ratios with their spread. Without
     NAME all run, which takes hours. The others come with `pip install '.[bench]'`,
     servers from Debian's packages.
 
@@ -97,7 +97,7 @@ def main(
       python -m tests.bench unpack-short
       python -m tests.bench unpack-short speech-short --scale 0.1 --json
 
-    Exits with 0 when all was measured, whatever the figures are.
+    Exits with 0 when all was measured, whether or not goals are met.
     """
     if as_list:
         for benchmark in BENCHMARKS:
@@ -148,7 +148,7 @@ def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> B
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[str], None]]:
-    """Show what runs, on a terminal."""
+    """Show the running case on a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(f"{name}: prepare", total=None)

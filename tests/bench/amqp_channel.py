@@ -1,4 +1,4 @@
-"""A channel to RabbitMQ, for what stands outside of what is measured."""
+"""A channel to RabbitMQ that is no part of a measurement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import amqp
 
 @contextmanager
 def open_channel(url: str) -> Iterator[Any]:
-    """Connect with py-amqp alone for as long as the block runs.
+    """Connect with py-amqp alone while the block runs.
 
     Args:
         url: The broker's, with login and virtual host.

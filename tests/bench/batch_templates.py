@@ -22,7 +22,7 @@ WARMING = BatchId("20250622-143053-a1b2c3")
 #: Recordings of the latter.
 WARM = 512
 
-#: Of what autovacuum, by its defaults, leaves as it is: a fifth of a table's rows.
+#: The share of dead rows that autovacuum tolerates by default.
 _NOT_VACUUMED = 0.2
 
 #: For the peer that counts in the batch's row.
@@ -84,7 +84,7 @@ class Template:
 
     @contextmanager
     def copied(self) -> Iterator[str]:
-        """Make a copy for as long as the block runs, and give its URL.
+        """Make a copy while the block runs; yields its URL.
 
         Its files lie in the system's cache, and those of the template on the disk.
         """

@@ -1,4 +1,4 @@
-"""What a benchmark is: cases that take turns, and the ratios between them that are aimed at."""
+"""The parts of a benchmark: cases that alternate, and goals for the ratios between them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 
 class DisagreementError(Exception):
-    """Two cases that have to do the same work gave different results; says which and how."""
+    """Two cases that should do the same work gave different results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one run of one case gave.
+    """The result of one run of a case.
 
     Attributes:
-        value: What is compared, in the benchmark's unit; less is better.
+        value: The compared figure, in the benchmark's unit; less is better.
         facts: Other figures of this run, by name, with their unit in it ("peak MB").
-        output: What was made, for `PreparedBenchmark.agree` to look at.
+        output: The work's output, for `PreparedBenchmark.agree`.
     """
 
     value: float
@@ -33,8 +33,8 @@ class Case:
     """One way to do the work.
 
     Attributes:
-        name: What it is called in the report.
-        run: Does the work once, from a state that is always the same.
+        name: Its name in the report.
+        run: Does the work once, from the same state each time.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A ratio that is aimed at: the value of ``of``, divided by that of ``to``.
+    """A target ratio: the value of ``of`` divided by that of ``to``.
 
     Attributes:
-        of: The case above the line. A peer there makes "so many times as fast" of it.
-        to: The case below it.
-        bound: Whether ``limit`` is the least or the most that is aimed at.
-        limit: That ratio; None where it is only told.
-        fact: Compare this fact instead of the value.
+        of: The numerator. With a peer there, the ratio says how many times as fast ours is.
+        to: The denominator.
+        bound: Whether ``limit`` is a lower or an upper bound.
+        limit: The bound of the ratio; None for a ratio without a goal.
+        fact: The fact to compare instead of the value.
     """
 
     of: str
@@ -60,7 +60,7 @@ class Goal:
     fact: str | None = None
 
     def is_met(self, ratio: float) -> bool:
-        """Tell whether a ratio is as it should be."""
+        """Whether a ratio meets the goal."""
         if self.limit is None:
             return True
         return ratio >= self.limit if self.bound == "at least" else ratio <= self.limit
@@ -72,17 +72,17 @@ def _nothing_to_compare(_: Mapping[str, Any]) -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedBenchmark:
-    """A benchmark whose input lies ready and whose servers run.
+    """A benchmark with its input and running servers.
 
     Attributes:
-        unit: Of the values: "s", "ms per recording".
+        unit: The unit of the values: "s", "ms per recording".
         cases: In the order of the report.
-        goals: The ratios to be told.
-        agree: Looks at what each case made, by its name, and gives figures on how
+        goals: The ratios of the report.
+        agree: Compares the outputs of the cases, by name, and returns figures on how
             far they agree ("word error rate").
             Raises `DisagreementError` where they do not.
         packages: Whose versions belong to the result.
-        rounds: How often at most; for what takes too long, or grows while it runs.
+        rounds: The most rounds, for benchmarks that take long or grow while they run.
         warms_up: Whether a first round is not counted.
     """
 
@@ -97,11 +97,11 @@ class PreparedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under which a benchmark is to prepare itself.
+    """The conditions of a run.
 
     Attributes:
         folder: For its files; removed afterwards.
-        scale: Of the input, against that of record: 0.1 is a tenth of the clips.
+        scale: Size of the input relative to the published figures: 0.1 is a tenth of the clips.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -110,7 +110,7 @@ class Conditions:
     device: str = "cpu"
 
     def scaled(self, count: int) -> int:
-        """Give how many there are to be, of so many at full scale; one at least."""
+        """Scale a count; at least one."""
         return max(1, round(count * self.scale))
 
 
@@ -119,9 +119,9 @@ class Benchmark:
     """A benchmark, before anything is made for it.
 
     Attributes:
-        name: As it is typed.
-        about: What it measures, in a line.
-        prepare: Makes input and servers for as long as a block runs.
+        name: Its name on the command line.
+        about: One line on what it measures.
+        prepare: Makes input and servers while a block runs.
     """
 
     name: str

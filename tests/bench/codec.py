@@ -22,7 +22,7 @@ _TAKEN = 4
 
 @contextmanager
 def codec_alone(folder: Path) -> Iterator[Callable[[str], int]]:
-    """Make what transcodes all MP3 files of a folder, which are held in memory before.
+    """Make a worker that transcodes all MP3 files of a folder, from memory.
 
     It gives how many bytes of Opus came of them.
     """

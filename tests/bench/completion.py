@@ -1,4 +1,4 @@
-"""`completion`: what it costs the database to finish a recording, in batches of any size."""
+"""`completion`: the database's cost of finishing a recording, in batches of any size."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _run(
 
 
 def _finish(doing: CompletionMethod, audios: list[AudioId], workers: int) -> list[float]:
-    """Have workers finish recordings, beginning at once; gives the seconds each one takes."""
+    """Let workers finish recordings at the same time; returns the seconds of each."""
     barrier = threading.Barrier(workers)
 
     def work(number: int) -> list[float]:

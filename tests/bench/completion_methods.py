@@ -47,14 +47,14 @@ class CompletionMethod(Protocol):
 
 
 class KeyRecorder(Store):
-    """A bucket that keeps in mind what is written to it; the store is no part of the figures."""
+    """A bucket that records the written keys; the store is no part of the figures."""
 
     def __init__(self) -> None:
         super().__init__(None, "none")
         self.written: list[str] = []
 
     def head(self, key: str) -> None:
-        """Say that nothing is stored: there is no archive to be tagged."""
+        """Find nothing: there is no archive to tag."""
         del key
 
     def write(self, key: str, *_: Any, **__: Any) -> None:
@@ -76,7 +76,6 @@ class OwnCompletion:
         return len(self._shelf.written)
 
     def finish(self, audio: AudioId) -> None:
-        """See `CompletionMethod`."""
         self._database.put_transcript(*transcribed(audio))
         self._completion.look(audio.batch)
 
@@ -90,11 +89,9 @@ class CountCompletion(BatchRepository):
 
     @property
     def completions(self) -> int:
-        """See `CompletionMethod`."""
         return len(self._completed)
 
     def finish(self, audio: AudioId) -> None:
-        """See `CompletionMethod`."""
         self.put_transcript(*transcribed(audio))
         batch = {"batch_id": str(audio.batch)}
         with self._pool.connection() as connection:
@@ -113,11 +110,9 @@ class CounterCompletion(BatchRepository):
 
     @property
     def completions(self) -> int:
-        """See `CompletionMethod`."""
         return len(self._completed)
 
     def finish(self, audio: AudioId) -> None:
-        """See `CompletionMethod`."""
         self.put_transcript(*transcribed(audio))
         with self._pool.connection() as connection:
             if connection.execute(_CLOSE_COUNTED, {"batch_id": str(audio.batch)}).rowcount:
@@ -129,7 +124,7 @@ class CounterCompletion(BatchRepository):
 
 
 def transcribed(audio: AudioId) -> tuple[Recording, Transcript]:
-    """Make what is put on record of ten seconds of speech."""
+    """Make the rows of ten seconds of speech."""
     words = tuple(
         Word(word, number * 0.7, number * 0.7 + 0.5, 0.9)
         for number, word in enumerate(_SAID.split())

@@ -44,8 +44,8 @@ from tests.harness.servers.rabbitmq import rabbitmq
 
 _COUNT = 50_000
 
-#: Events per call of the handler, and messages that everybody prefetches: what the
-#: route does if it is not told otherwise (``TRANSCRIBE_GROUP``).
+#: Events per call of the handler, and messages that each consumer prefetches: the
+#: route's default (``TRANSCRIBE_GROUP``).
 _ROUTE, _GROUP = route_named("transcribe"), 32
 
 _PREFIX = "dropscribe"
@@ -81,7 +81,7 @@ def _case(
 
 @contextmanager
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    # Of one alone there would be no time from the first to the last.
+    # One message alone has no time from the first to the last.
     count = max(2, conditions.scaled(_COUNT))
     with rabbitmq() as node:
         url = node.vhost()

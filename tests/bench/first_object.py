@@ -21,7 +21,7 @@ from tests.bench.worker_process import worker_process
 
 _SIZES = {"50 MB": 50_000_000, "500 MB": 500_000_000, "5 GB": 5_000_000_000}
 
-#: Clips of which the archives are made, again and again.
+#: Distinct clips, which the archives repeat.
 _DISTINCT = 20
 
 _WARM = "archives/warm.tar"

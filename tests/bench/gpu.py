@@ -18,7 +18,7 @@ def busy(device: str) -> Iterator[dict[str, float]]:
     """Fill a dict, when the block ends, with the share of time in which the GPU worked.
 
     Args:
-        device: ``cuda``, or ``cpu`` where there is nothing to tell.
+        device: ``cuda``, or ``cpu`` for no figures.
     """
     told: dict[str, float] = {}
     if device != "cuda":

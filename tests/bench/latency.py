@@ -1,4 +1,4 @@
-"""`latency`: how long an archive waits for its consumer, and a finished batch for its word.
+"""`latency`: from a drop to its delivery, and from the last verdict to `.complete.json`.
 
 Ceph, RabbitMQ and PostgreSQL are real, and each route has a consumer in a process of its
 own; their recogniser and judge have no model. Archives of one short recording are
@@ -42,10 +42,10 @@ _MILLISECONDS = 1000.0
 
 
 class Bystander:
-    """A consumer of RabbitMQ's that only notes when the store tells of which archive.
+    """A RabbitMQ consumer that records when the store announces an archive.
 
     Args:
-        deployed: Where; it is sent what the consumers of ``unpack`` are sent.
+        deployed: The deployment; it receives the events of ``unpack``.
     """
 
     def __init__(self, deployed: Deployment) -> None:
@@ -56,7 +56,7 @@ class Bystander:
 
     @contextmanager
     def listening(self) -> Iterator[Callable[[str], float | None]]:
-        """Listen while the block runs; asked for a key, it says when it heard of it."""
+        """Listen while the block runs; yields a function from a key to its time of arrival."""
         ready = threading.Event()
         thread = threading.Thread(target=self._listen, args=(ready,))
         thread.start()
@@ -90,7 +90,7 @@ class Bystander:
 
 @dataclass(frozen=True, slots=True)
 class _Drop:
-    """A batch that is over: when what happened, in seconds."""
+    """The times of a finished batch, in seconds."""
 
     answered: float
     heard: float
@@ -122,7 +122,7 @@ class _Site:
         heard = self.when_heard(batch.archive_key)
         handed = _when(self.unpack.do(batch.archive_key).result, "handed", "")
         if heard is None or handed is None:
-            raise TransientError(f"nobody was told of {batch.archive_key}")
+            raise TransientError(f"no consumer received the event of {batch.archive_key}")
         return _Drop(answered, heard, handed, *moderated)
 
     def _await(self, batch: BatchId) -> tuple[float, float, float]:

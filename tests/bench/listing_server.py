@@ -1,4 +1,4 @@
-"""An archive that is all in order: its keys, its rows, and a store of which it can be listed.
+"""A consistent archive: its keys, its rows, and a server that lists it.
 
 A million objects take an hour to put. What a store answers when it is asked to list them
 does not depend on that, so `listing_server` answers it without having them: faster than
@@ -44,25 +44,25 @@ _END = "</ListBucketResult>"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An archive of so many batches with so many recordings each."""
+    """The size of an archive."""
 
     batches: int
     recordings: int
 
     @property
     def ids(self) -> Iterator[BatchId]:
-        """Give the batches, in order."""
+        """The batches, in order."""
         for number in range(self.batches):
             yield BatchId.new(_BEGINNING + timedelta(seconds=number), b"\xa1\xb2\xc3")
 
     @property
     def archives(self) -> Iterator[str]:
-        """Give the keys under ``archives/``, in order."""
+        """The keys under ``archives/``, in order."""
         return (batch.archive_key for batch in self.ids)
 
     @property
     def processed(self) -> Iterator[str]:
-        """Give the keys under ``processed/``, in order."""
+        """The keys under ``processed/``, in order."""
         for batch in self.ids:
             for ordinal in range(self.recordings):
                 audio = AudioId(batch, ordinal)
@@ -103,12 +103,12 @@ class Shape:
 
 @contextmanager
 def listing_server(shape: Shape) -> Iterator[str]:
-    """Answer listings of an archive for as long as the block runs; gives the endpoint."""
+    """Answer listings of an archive while the block runs; yields the endpoint."""
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
     process = context.Process(target=_serve, args=(shape, its), daemon=True)
     process.start()
-    # Its end is then the only one, so that its death is the end of what is waited for.
+    # The process then has the only other end, so that its death ends the wait.
     its.close()
     try:
         yield f"http://127.0.0.1:{_told(ours)}"
@@ -132,11 +132,11 @@ def _serve(shape: Shape, port: Connection) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
-            """Say that the bucket is there, and what time it is."""
+            """Confirm the bucket, and date the answer."""
             self._answer(b"")
 
         def do_GET(self) -> None:
-            """Give one page of a listing."""
+            """Send a page of a listing."""
             asked = parse_qs(urlsplit(self.path).query)
             number = int(asked.get("continuation-token", ["0"])[0])
             self._answer(pages[asked["prefix"][0]][number])
@@ -148,7 +148,7 @@ def _serve(shape: Shape, port: Connection) -> None:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     port.send(server.server_port)

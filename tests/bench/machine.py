@@ -1,4 +1,4 @@
-"""On what a figure was taken: processor, memory, system, GPU, versions."""
+"""The machine of a figure: processor, memory, system, GPU, versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """Say on what this runs; what can't be found out is left out."""
+    """Describe this machine, as far as it can be found out."""
     found = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -25,7 +25,7 @@ def describe_machine(device: str) -> dict[str, str]:
 
 
 def describe_packages(names: Sequence[str]) -> dict[str, str]:
-    """Give the versions of those packages that are installed."""
+    """The versions of the installed ones of these packages."""
     found = {}
     for name in names:
         with suppress(PackageNotFoundError):

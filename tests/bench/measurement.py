@@ -12,7 +12,7 @@ from tests.bench.benchmark import Case, Goal, PreparedBenchmark, Sample
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Some rounds' figures: their median, the least and the most."""
+    """Median, minimum and maximum of the rounds."""
 
     median: float
     low: float
@@ -20,31 +20,31 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Sum up values, of which there is one at least."""
+        """Summarise one or more values."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """What became of a goal. Each round has its own ratio, and these are spread."""
+    """The measured ratio of a goal: one per round, with their spread."""
 
     goal: Goal
     spread: Spread
 
     @property
     def is_met(self) -> bool:
-        """Whether the median is as it should be."""
+        """Whether the median meets the goal."""
         return self.goal.is_met(self.spread.median)
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What rounds gave.
+    """The figures of all rounds.
 
     Attributes:
         rounds: How many were counted.
-        values: Of each case.
-        facts: Of each case, by the fact's name.
+        values: The values of each case.
+        facts: The facts of each case, by the fact's name.
         ratios: The goals'.
         agreement: Figures on how far the cases' outputs agree.
     """
@@ -89,12 +89,12 @@ def measure(prepared: PreparedBenchmark, rounds: int, advance: Callable[[str], N
 
 
 def _round(cases: Sequence[Case], number: int, advance: Callable[[str], None]) -> dict[str, Sample]:
-    """Run each case once; who comes first changes, as the machine's caches do."""
+    """Run each case once; the order changes, as caches favour later ones."""
     begin = number % len(cases)
     samples = {}
     for case in (*cases[begin:], *cases[:begin]):
         advance(case.name)
-        # What another case left behind is not this one's to clear away.
+        # Garbage of another case is not this one's to collect.
         gc.collect()
         samples[case.name] = case.run()
     return samples

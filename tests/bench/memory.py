@@ -1,4 +1,4 @@
-"""`soak-memory`: what consumers have in memory after many deliveries, and after ten times as many.
+"""`soak-memory`: the consumers' memory after many deliveries, and after ten times as many.
 
 Each route has a consumer in a process of its own, on real servers; archives of one
 recording are dropped, so that each route has one delivery of each. The recogniser and
@@ -68,10 +68,10 @@ class _Site:
     megabytes: dict[str, float] = field(default_factory=dict)
 
     def reach(self, deliveries: int) -> None:
-        """Go on until there were so many deliveries of each route, and none is under way.
+        """Drop archives until each route has had this many deliveries, and none is under way.
 
         Raises:
-            TransientError: It goes no further.
+            TransientError: There is no progress.
         """
         if self.dropped >= deliveries:
             return
@@ -118,7 +118,7 @@ class _Site:
         return int(row[0]) if row else 0
 
     def _megabytes(self, route: str) -> float:
-        """Say what the route's consumer and its children have in memory.
+        """Measure the memory of a route's consumer and its children.
 
         Raises:
             TransientError: It has died.

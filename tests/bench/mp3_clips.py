@@ -12,11 +12,11 @@ from consumers.errors import ConfigurationError
 from ops.sample.make_sample import SpokenRecording, encode, speak
 from tests.harness.servers.process import require
 
-#: Of a clip: seconds at least and at most, and the words that take about so long.
+#: The shortest and longest clip in seconds, and the words for about that time.
 SECONDS = (5.0, 15.0)
 _WORDS = (16, 34)
 
-#: Hz, and what most MP3 files of speech are otherwise: 64 kbit/s, joint stereo.
+#: Hz. Like most MP3 files of speech, clips have 64 kbit/s and joint stereo.
 _RATE = 44_100
 
 _WHO = ("my sister", "the old farmer", "our teacher", "a young doctor", "the captain", "nobody")
@@ -29,7 +29,7 @@ _WHY = ("because it was raining", "and then went home", "without saying a word",
 
 @dataclass(frozen=True, slots=True)
 class Mp3Clip:
-    """A recording of speech, and what is said in it."""
+    """A recording of speech and its text."""
 
     mp3: bytes
     seconds: float
@@ -37,7 +37,7 @@ class Mp3Clip:
 
 
 def require_speech() -> None:
-    """Make sure that there is somebody to speak.
+    """Make sure that espeak-ng is installed.
 
     Raises:
         ConfigurationError: espeak-ng is not installed.
@@ -56,7 +56,7 @@ def mp3_clips(count: int) -> list[Mp3Clip]:
 
 
 def mp3_recording(seconds: float) -> bytes:
-    """Make one MP3 file of at least so many seconds.
+    """Make one MP3 file of at least this duration.
 
     Raises:
         ConfigurationError: espeak-ng is not installed.
@@ -80,7 +80,7 @@ def _clip(dice: random.Random) -> Mp3Clip:
 
 
 def _text(dice: random.Random, words: int) -> str:
-    """Say so many words; the last sentence may break off."""
+    """Make a text of this many words; the last sentence may break off."""
     said: list[str] = []
     while len(said) < words:
         parts = (_WHO, _DID, _WHAT, _WHERE, _WHEN, _WHY)
@@ -95,7 +95,7 @@ def _seconds(wav: bytes) -> float:
 
 
 def _sound(wav: bytes) -> tuple[int, bytes]:
-    """Give rate and samples; on a pipe, espeak-ng can't say in the header how many there are."""
+    """Read rate and samples; on a pipe, espeak-ng's header has no length."""
     with wave.open(io.BytesIO(wav)) as file:
         return file.getframerate(), file.readframes(len(wav))
 

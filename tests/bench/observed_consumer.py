@@ -1,4 +1,4 @@
-"""A consumer in a process of its own that notes when it is handed what, and when it stores what."""
+"""A consumer that records when it handles events and stores objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips of speech with what is said in them, as the recogniser takes them."""
+"""Speech clips with their text, as Opus and as samples for the recogniser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from consumers.speech.recogniser import SAMPLE_RATE
 from ops.sample.make_sample import speak
 from tests.bench.mp3_clips import require_speech
 
-#: Words of a clip: espeak-ng takes 2 to 15 seconds for so many.
+#: Words of a clip, for 2 to 15 seconds of espeak-ng.
 _WORDS = (5, 34)
 _FEW = 7
 
@@ -42,7 +42,7 @@ _THEN = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechSample:
-    """A recording of speech: float32 samples at 16 kHz, its Opus object, what is said."""
+    """A recording of speech: float32 samples at 16 kHz, its Opus object and its text."""
 
     name: str
     samples: NDArray[np.float32]
@@ -66,7 +66,7 @@ def opus_clips(count: int) -> list[SpeechSample]:
 
 
 def opus_recording(seconds: float) -> SpeechSample:
-    """Make one recording of at least so many seconds: clips with pauses between them.
+    """Make one recording of at least this duration: clips with pauses between them.
 
     Raises:
         ConfigurationError: espeak-ng is not installed.
@@ -91,7 +91,7 @@ def _clip(dice: random.Random, name: str) -> SpeechSample:
 
 
 def _text(dice: random.Random) -> str:
-    """Say whole sentences, with as many words as the dice give, or a few more."""
+    """Make whole sentences with about a random number of words."""
     least = dice.randint(*_WORDS)
     said: list[str] = []
     while len(said) < least:
@@ -103,7 +103,7 @@ def _text(dice: random.Random) -> str:
 
 
 def _heard(words: str) -> NDArray[np.float32]:
-    """Give speech as samples at 16 kHz."""
+    """Synthesise samples at 16 kHz."""
     resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
     with av.open(io.BytesIO(speak(words)), "r") as source:
         frames = [f for frame in source.decode(audio=0) for f in resampler.resample(frame)]
@@ -112,7 +112,7 @@ def _heard(words: str) -> NDArray[np.float32]:
 
 
 def _kept(name: str, samples: NDArray[np.float32], words: str) -> SpeechSample:
-    """Encode a recording, and take the samples that come out of it again: all hear the same."""
+    """Encode a recording, and decode it again, so that all recognisers get the same samples."""
     opus = _opus(samples)
     return SpeechSample(name, decode_opus(io.BytesIO(opus)), opus, words)
 

@@ -1,4 +1,4 @@
-"""Recordings of people, and when in them somebody speaks: prompts of which Debian has packages."""
+"""Recordings of people with the times of speech, made of Debian's packages of prompts."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _SOUNDS = ("beep", "tone", "silence")
 _LENGTH = 300.0
 _PAUSE = (0.2, 8.0)
 
-#: Seconds of a prompt: what is shorter is a letter or a digit.
+#: Seconds of a prompt: shorter ones are letters or digits.
 _SHORTEST = 1.0
 
-#: What is heard behind the prompts, and how many dB below them: each recording has the next.
+#: The background and its level below the prompts in dB; recordings take turns.
 _BEHIND = (("hiss", 45), ("hiss", 10), ("music", 10), ("hiss", 5))
 
 #: Samples of a tenth of a second, and the power of the quietest speech beside the loudest.
@@ -54,7 +54,7 @@ class PromptRecording:
 
     Attributes:
         samples: float32 at 16 kHz.
-        is_speech: For each tenth of a second, whether somebody speaks.
+        is_speech: Whether each tenth of a second holds speech.
     """
 
     samples: Samples
@@ -62,11 +62,11 @@ class PromptRecording:
 
     @property
     def spoken(self) -> float:
-        """Seconds in which somebody speaks."""
+        """Seconds of speech."""
         return float(self.is_speech.sum()) / 10
 
     def missed(self, stretches: Sequence[Stretch]) -> float:
-        """Give the seconds of speech that are in none of the stretches."""
+        """Count the seconds of speech outside the stretches."""
         middles = np.arange(len(self.is_speech)) / 10 + 0.05
         found = np.zeros_like(self.is_speech)
         for start, end in stretches:
@@ -79,7 +79,7 @@ def prompt_recordings(root: Path, share: float) -> list[PromptRecording]:
 
     Args:
         root: The folder of Asterisk's ``sounds`` and ``moh``.
-        share: Of the prompts, above 0 and up to 1.
+        share: Share of the prompts, above 0 and up to 1.
 
     Raises:
         ConfigurationError: Debian's packages of them are not installed.
@@ -141,7 +141,7 @@ def _is_speech(part: Samples) -> NDArray[np.bool_]:
 def _mixed(
     samples: Samples, is_speech: NDArray[np.bool_], behind: Samples, decibels: float
 ) -> Samples:
-    """Add what is heard behind speech, so many dB below it."""
+    """Add a background, this many dB below the speech."""
     other = np.resize(behind, samples.size)
     speech = float(_power(samples.reshape(-1, _TENTH)[is_speech]).mean())
     gain = math.sqrt(speech / float(_power(other)) * 10 ** (-decibels / 10))
@@ -149,6 +149,6 @@ def _mixed(
 
 
 def _power(samples: Samples) -> NDArray[np.float32]:
-    """Give the mean square along the last axis."""
+    """The mean square along the last axis."""
     power: NDArray[np.float32] = np.square(samples).mean(axis=-1)
     return power

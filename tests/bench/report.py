@@ -16,15 +16,15 @@ from tests.bench.measurement import Findings, Ratio, Spread
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """One benchmark's findings, with what they depend on.
+    """A benchmark's findings and their conditions.
 
     Attributes:
         benchmark: What was measured.
-        unit: Of the values.
+        unit: The unit of the values.
         findings: The figures.
-        scale: Of the input, against that of record.
-        seconds: How long all of it took.
-        machine: On what it ran.
+        scale: Size of the input relative to the published figures.
+        seconds: The duration of the run.
+        machine: The machine.
         packages: Versions.
     """
 
@@ -37,7 +37,7 @@ class BenchmarkReport:
     packages: Mapping[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it as a JSON object."""
+        """The report as a JSON object."""
         found = self.findings
         return {
             "benchmark": self.benchmark.name,

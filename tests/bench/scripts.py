@@ -1,4 +1,4 @@
-"""What people script instead of the route ``unpack``: each way does the same work.
+"""Scripts that do the work of the route ``unpack``.
 
 Download, ``tar -x``, convert on all cores, upload: one after the other.
 """
@@ -26,19 +26,19 @@ Convert = Callable[[Sequence[Path]], None]
 
 
 def script_ordinal(key: str) -> int:
-    """Give the place in its archive of a result: members' names are numbers."""
+    """Read the ordinal of a result: members' names are numbers."""
     return int(key.rpartition("/")[2].partition(".")[0])
 
 
 @contextmanager
 def ffmpeg_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
-    """Make what converts by ``xargs`` and the FFmpeg command, a process per recording."""
+    """Make a worker with ``xargs`` and the FFmpeg command, a process per recording."""
     yield partial(_run, variables, "ffmpeg", _by_ffmpeg)
 
 
 @contextmanager
 def pydub_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
-    """Make what converts by pydub, in a pool with a process per core."""
+    """Make a worker with pydub, in a pool with a process per core."""
     yield partial(_run, variables, "pydub", _by_pydub)
 
 

@@ -35,7 +35,7 @@ from tests.bench.speech_limit import Limit
 from tests.bench.speech_peers import BATCH, Peers, Texts
 from tests.bench.word_errors import compare_words
 
-#: Recordings that are heard together (``TRANSCRIBE_GROUP``'s default).
+#: Recordings of a group (``TRANSCRIBE_GROUP``'s default).
 _GROUP = 32
 
 _PACKAGES = ("whisperx", "faster-whisper", "ctranslate2", "torch", "pyannote-audio", "jiwer")
@@ -63,7 +63,7 @@ class _Ours:
         """Hear everything, a group at a time.
 
         Raises:
-            DisagreementError: A recording could not be heard.
+            DisagreementError: A recording could not be transcribed.
         """
         found = []
         for begin in range(0, len(self._waveforms), _GROUP):
@@ -74,11 +74,11 @@ class _Ours:
         return found
 
     def texts(self) -> Texts:
-        """Give what is said in each clip."""
+        """The text of each clip."""
         return [transcript.text for transcript in self.transcripts()]
 
     def facts(self) -> Mapping[str, float]:
-        """Tell what it costs to have the samples, which is no part of the time."""
+        """Time the decoding, which is no part of the measurement."""
         begin = time.perf_counter()
         for clip in self._clips:
             decode_opus(io.BytesIO(clip.opus))
@@ -86,7 +86,7 @@ class _Ours:
 
 
 def threads() -> int:
-    """Give how many threads everyone has."""
+    """The number of threads of each recogniser."""
     return len(os.sched_getaffinity(0))
 
 
@@ -149,7 +149,7 @@ def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         for segment in transcript.segments
     ]
     if not windows:
-        raise ConfigurationError("nothing was heard in the clips")
+        raise ConfigurationError("no speech was found in the clips")
     full = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=False)
     side_by_side = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=True)
     case = partial(_case, device=conditions.device)

@@ -58,7 +58,7 @@ _AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
 @dataclass(frozen=True, slots=True)
 class ListedBucket:
-    """Where an archive is to be listed."""
+    """A bucket to list."""
 
     shape: Shape
     endpoint: str
@@ -76,7 +76,7 @@ class ListedBucket:
         )
 
     def client(self) -> Any:
-        """Reach it as anybody does."""
+        """Connect with boto3 alone."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -155,10 +155,10 @@ def _agree(numbers: Mapping[str, int]) -> Mapping[str, float]:
 
 
 class _NoQueues:
-    """Of what is in order nothing is told."""
+    """Empty queues."""
 
     def depth(self, _: Route) -> int:
-        """Nothing waits."""
+        """Count no messages."""
         return 0
 
 
@@ -171,7 +171,7 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
         rows=rows,
         resender=Resender(store.bucket, cast("Sender", _NoQueues()), rows, PIPELINE.routes),
         completion=Completion(store, database, log),
-        # Nothing is to be rebuilt.
+        # Nothing has to be rebuilt.
         rebuilder=cast("Rebuilder", None),
         ages=_AGES,
     )

@@ -53,7 +53,7 @@ def _case(
     archive: str,
     listen: Callable[[], StoredAudio],
 ) -> Case:
-    """Time one way to unpack an archive; what it made is looked at, and removed."""
+    """Time one way to unpack an archive; its output is compared and removed."""
 
     def run() -> Sample:
         done = worker.do(archive)
@@ -197,7 +197,7 @@ def pack(
 def _agreement(
     count: int, names: Sequence[str]
 ) -> Callable[[Mapping[str, StoredAudio]], Mapping[str, float]]:
-    """Say how what was made of an archive is compared."""
+    """Make the comparison of the outputs of an archive."""
 
     def agree(heard: Mapping[str, StoredAudio]) -> Mapping[str, float]:
         for name in names:

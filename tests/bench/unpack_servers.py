@@ -39,8 +39,8 @@ class StoredAudio:
     """What lies in the bucket after a run.
 
     Attributes:
-        count: Of the Opus objects.
-        sounds: Of some of them, by their place in the archive: seconds, and RMS in dB of
+        count: Number of Opus objects.
+        sounds: For some of them, by ordinal: seconds, and RMS in dB of
             full scale.
     """
 
@@ -52,7 +52,7 @@ class StoredAudio:
 class UnpackServers:
     """Ceph and PostgreSQL, with one bucket and the tables.
 
-    The bucket announces nothing: what a notification costs the store is left out for
+    The bucket announces nothing: the store's cost of a notification is left out for
     everybody.
     """
 
@@ -77,7 +77,7 @@ class UnpackServers:
         """Count the Opus objects under a prefix, and decode some of them.
 
         Args:
-            prefix: Of their keys.
+            prefix: Their keys' prefix.
             ordinal: Gives an object's place in the archive, by its key.
         """
         keys = [key for key in self.store.keys(prefix) if key.endswith(".opus")]
@@ -96,13 +96,10 @@ class UnpackServers:
 
 @contextmanager
 def open_unpack_servers(folder: Path) -> Iterator[UnpackServers]:
-    """Run the servers for as long as the block runs.
+    """Run the servers while the block runs.
 
     Args:
         folder: For scratch.
-
-    Raises:
-        ConfigurationError: One is not installed.
     """
     with ceph() as gateway, postgres() as server:
         url = server.database()
@@ -125,13 +122,13 @@ def open_unpack_servers(folder: Path) -> Iterator[UnpackServers]:
 
 
 def own_ordinal(key: str) -> int:
-    """Give the place in its archive of one of our objects."""
+    """Read the ordinal of one of our objects."""
     return AudioId.parse(key.rpartition("/")[2].removesuffix(".opus")).ordinal
 
 
 @contextmanager
 def unpacker(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
-    """Make what unpacks the archive under a key, as ``dropscribe consume unpack`` does."""
+    """Make a worker that unpacks an archive as ``dropscribe consume unpack`` does."""
     with _handler(variables, Observer()) as handler:
 
         def work(key: str) -> None:
@@ -144,11 +141,11 @@ def unpacker(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
 def first_object_unpacker(
     variables: Mapping[str, str], small: str
 ) -> Iterator[Callable[[str], None]]:
-    """Make what unpacks an archive until its first object is stored, and then waits to be killed.
+    """Make a worker that unpacks an archive until its first object, and waits to be killed.
 
     Args:
         variables: Settings.
-        small: Key of an archive that is unpacked before, as a consumer has done on other days.
+        small: Key of an archive that it unpacks before, to be warm.
     """
     first = _First()
     with _handler(variables, first) as handler:

@@ -33,7 +33,7 @@ from tests.bench.speech import threads
 
 _ASTERISK = Path("/usr/share/asterisk")
 
-#: Of the speech, so much may be missed that WhisperX's windows find.
+#: The share of speech that may be missed beyond WhisperX's windows.
 _MORE_MISSED = 0.002
 
 _OURS, _NEAR = "dropscribe", "windows as WhisperX's"

@@ -1,4 +1,4 @@
-"""How far transcripts differ from what was said, and from one another."""
+"""Word error rates of transcripts against the spoken text and each other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WORSE = 0.005
 def compare_words(
     said: Sequence[str], ours: str, outputs: Mapping[str, Sequence[str]]
 ) -> Mapping[str, float]:
-    """Compare everyone's words with what was said, and with ours.
+    """Compare all transcripts with the spoken text, and with ours.
 
     Args:
         said: in each clip.
         ours: the name of our case.
-        outputs: what was heard in each clip, by the case's name.
+        outputs: The transcripts of the clips, by the case's name.
 
     Raises:
         DisagreementError: More of our words are wrong than of another's.

@@ -1,6 +1,6 @@
-"""A process that does one kind of work whenever it is asked to, and is measured from outside.
+"""A process that repeats one kind of work on request, and is measured from outside.
 
-Whatever a benchmark itself holds is not counted, and each case has processes of its own.
+The memory of the benchmark itself does not count, and each case has its own processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psutil
 
 from consumers.errors import ConfigurationError
 
-#: Makes, for as long as a block runs, what does the work; both are found by their names there.
+#: Opens a worker for a block; it is pickled, so it has to be a module's function.
 OpenWorker = Callable[..., AbstractContextManager[Callable[[str], Any]]]
 
 #: Seconds between two looks at the memory.
@@ -35,8 +35,8 @@ class TaskResult:
     Attributes:
         result: What came of it.
         seconds: How long it took.
-        cpu_seconds: Of the process and of those that it started.
-        peak_megabytes: Of all of them together at the worst moment; what they share counts once.
+        cpu_seconds: Processor time of the process and its children.
+        peak_megabytes: Their largest common memory; shared pages count once.
     """
 
     result: Any
@@ -46,7 +46,7 @@ class TaskResult:
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """What a benchmark tells of it."""
+        """Its figures for a report."""
         return {"CPU s": self.cpu_seconds, "peak MB": self.peak_megabytes}
 
 
@@ -58,7 +58,7 @@ class WorkerProcess:
         self._ours = ours
 
     def do(self, task: str) -> TaskResult:
-        """Have a piece of work done.
+        """Do a piece of work.
 
         Raises:
             ConfigurationError: It failed; the message says how.
@@ -74,7 +74,7 @@ class WorkerProcess:
         """Wait until it can begin.
 
         Raises:
-            ConfigurationError: It can't.
+            ConfigurationError: It cannot.
         """
         self._hear()
 
@@ -84,16 +84,16 @@ class WorkerProcess:
         except EOFError:
             failure, result = "it ended", None
         if failure is not None:
-            raise ConfigurationError(f"what is measured failed: {failure}")
+            raise ConfigurationError(f"the measured process failed: {failure}")
         return result
 
 
 @contextmanager
 def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProcess]:
-    """Start a process that makes what works; it is killed with the block, children and all.
+    """Start a process with a worker; it is killed with the block, and its children too.
 
     Raises:
-        ConfigurationError: It can't begin.
+        ConfigurationError: It cannot start.
     """
     ours, theirs = Pipe()
     argv = [sys.executable, "-m", "tests.bench.worker_process", str(theirs.fileno())]
@@ -114,7 +114,7 @@ def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProce
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Sum up what it used, and its children, the ended ones too."""
+    """Sum up the processor time of a process and its children, the ended ones too."""
     total = 0.0
     for each in (process, *process.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -151,7 +151,7 @@ def _memory(process: psutil.Process) -> float:
             try:
                 total += each.memory_full_info().pss
             except psutil.AccessDenied:
-                # A confined child shows its pages to nobody but root.
+                # Only root can see the pages of a confined child.
                 total += each.memory_info().rss
     return total
 

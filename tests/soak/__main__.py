@@ -1,4 +1,4 @@
-"""``python -m tests.soak``: see whether anything is lost, whatever breaks."""
+"""``python -m tests.soak``: find out whether faults lose or double anything."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tests.soak.run import Scale, Show, soak
 )
 @click.option("--faults", default=500, show_default=True, help="How many faults to inject.")
 @click.option("--recordings", default=8, show_default=True, help="The most per archive.")
-@click.option("--seed", type=int, help="Of an earlier run, to choose the same again.")
+@click.option("--seed", type=int, help="Seed that reproduces a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(
     batches: int, minutes: float, faults: int, recordings: int, seed: int | None, *, as_json: bool
 ) -> None:
-    """Run real servers and consumers, drop archives, and break things all the while.
+    """Run real servers and consumers, drop archives, and inject faults meanwhile.
 
     Starts RabbitMQ, a Ceph gateway and PostgreSQL of its own, from Debian's
-    packages, and several consumers, which hear and judge without models.
-    When the time is up, whatever is left is finished as an operator
+    packages, and several consumers, which transcribe and judge without models.
+    When the time is up, the remaining work is finished as an operator
     would (sweep, dead replay), and bucket, rows, queues and scratch are
-    compared with what was dropped.
+    compared with the dropped archives.
 
     Exits with 0 if nothing is lost, doubled, unfinished or left over, else 1.
 
@@ -61,7 +61,7 @@ def main(
 
 @contextmanager
 def _bars(scale: Scale) -> Iterator[Show]:
-    """Show how far it is, on a terminal."""
+    """Show the progress on a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bars:
         archives = bars.add_task("archives dropped", total=scale.batches)

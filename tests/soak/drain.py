@@ -1,4 +1,4 @@
-"""Finishing what is left, with what an operator has: ``sweep`` and ``dead``."""
+"""Finishing the remaining work with an operator's commands: ``sweep`` and ``dead``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.cluster import Cluster
 from tests.harness.deployment.consumer import POISON
 
-#: Seconds after which what does not move is swept.
+#: Seconds without progress before a sweep.
 _PATIENCE = 15.0
 
-#: How often to sweep before what is left counts as stuck.
+#: Sweeps before the remaining work counts as stuck.
 _ROUNDS = 20
 
-#: However young, and however often it was told before.
+#: Without regard to age and earlier events.
 _ALL = Ages(timedelta(), timedelta())
 
 
@@ -48,7 +48,7 @@ class Drained:
 
 
 def drain(cluster: Cluster, log: Any) -> Drained:
-    """Let consumers work until nothing is left, and help as an operator would."""
+    """Wait until the consumers have finished, with an operator's help."""
     drained = Drained()
     begun = time.monotonic()
     for _ in range(_ROUNDS):
@@ -64,7 +64,7 @@ def drain(cluster: Cluster, log: Any) -> Drained:
 
 
 def sweep(cluster: Cluster, log: Any, repaired: Counter[str]) -> None:
-    """Sweep once, and count what was repaired."""
+    """Sweep once, and count the repairs."""
     with open_sweeper(cluster.deployment.environment, log, _ALL) as sweeper:
         report = sweeper.sweep()
     for kind, tally in report.tallies.items() if report else ():
@@ -80,7 +80,7 @@ def _settle(cluster: Cluster, is_over: Callable[[], bool]) -> None:
 
 
 def clear_dead_letters(cluster: Cluster, drained: Drained) -> None:
-    """Throw away what was meant to end so, and send all else again."""
+    """Discard the dead letters that the run provokes on purpose, and replay the others."""
     address = read_broker_address(cluster.deployment.environment)
     dead = make_dead_letter_queues(address)
     letters = list(find(dead, DeadLetterFilter()))

@@ -37,7 +37,7 @@ class Fault:
         name: In a report.
         weight: How often it is chosen, beside the others.
         inject: Does it; false cluster there was nothing to do it to.
-        is_armed: Whether it is only armed so, and happens when somebody comes along.
+        is_armed: Whether injecting it only arms it, and a consumer triggers it later.
     """
 
     name: str
@@ -66,7 +66,7 @@ def _queue(cluster: Cluster, chance: Random) -> str:
 
 
 def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
-    """Choose a route, and what it is told of a batch and one of its recordings."""
+    """Choose a route, and the key of its event for a batch and one of its recordings."""
     audio = AudioId(batch, ordinal)
     return chance.choice(
         [
@@ -209,7 +209,7 @@ def _fill_disk(cluster: Cluster, chance: Random) -> bool:
 
 
 def _poison(cluster: Cluster, chance: Random) -> bool:
-    """Send what ends every process that takes it."""
+    """Send a message that kills each process that takes it."""
     cluster.messages.put(_queue(cluster, chance), encode(cluster.store.bucket, POISON))
     return True
 
@@ -276,7 +276,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def happened(cluster: Cluster) -> Counter[str]:
-    """Count the faults that were armed and have met somebody."""
+    """Count the armed faults that were triggered."""
     counts: Counter[str] = Counter()
     counts.update({f"dies: {point}": times for point, times in cluster.deaths.done().items()})
     counts.update(
@@ -289,7 +289,7 @@ def happened(cluster: Cluster) -> Counter[str]:
 
 
 def heal(cluster: Cluster) -> None:
-    """Arm nothing any more, and mend what is broken."""
+    """Disarm all faults, and mend all relays."""
     cluster.deaths.forbid()
     cluster.deployment.to_store.heal()
     cluster.deployment.to_database.heal()

@@ -14,7 +14,7 @@ from tests.harness.deployment.audit import Audit
 
 @dataclass(frozen=True, slots=True)
 class SoakReport:
-    """What was done to a deployment, and what came of it.
+    """The faults of a soak run, and its results.
 
     Attributes:
         seed: By which the same archives and faults are chosen again.
@@ -24,8 +24,8 @@ class SoakReport:
         restarts: How often a consumer had to be started again.
         repaired: What sweeps found and repaired, by kind.
         replayed: Dead letters that were replayed, by reason.
-        discarded: Dead letters of messages that nobody can work on, as planned.
-        audit: What became of what was dropped.
+        discarded: Dead letters that the run provokes on purpose.
+        audit: The results of the dropped archives.
         left_in_queues: Messages, by queue.
         left_in_scratch: Files.
     """
@@ -61,7 +61,7 @@ class SoakReport:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give what ``--json`` prints."""
+        """The object that ``--json`` prints."""
         return {
             "clean": self.is_clean,
             "faults_injected": sum(self.faults.values()),
@@ -69,7 +69,7 @@ class SoakReport:
         }
 
     def for_people(self) -> RenderableType:
-        """Give two tables: what was done, and what came of it."""
+        """Two tables: the faults and the results."""
         return Group(_counts("fault", self.faults), "", _counts("outcome", self._outcome()))
 
     def _outcome(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""A soak run: drop archives and break things, then finish, and look at what is left."""
+"""A soak run: drop archives and inject faults, then drain, and audit the results."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of it.
+    """The size of a run.
 
     Attributes:
-        batches: Archives to drop.
-        seconds: Within which they are dropped, and faults injected.
-        faults: How many faults.
+        batches: Archives.
+        seconds: The time for dropping and for faults.
+        faults: Number of faults.
         recordings: The most per archive.
     """
 
@@ -50,19 +50,15 @@ class Scale:
 
 
 def soak(scale: Scale, seed: int, show: Show, log: Any) -> SoakReport:
-    """Run it.
+    """Run a soak test.
 
     Args:
-        scale: How much of it.
-        seed: By which archives and faults are chosen.
-        show: Called now and then with how far it is.
+        scale: The size of the run.
+        seed: Determines archives and faults.
+        show: Called with the progress.
         log: A structlog logger.
-
-    Raises:
-        ConfigurationError: A server is not installed.
-        ServerError: One does not come up.
     """
-    # Two, so that what is dropped does not depend on what is broken.
+    # Two, so that the archives do not depend on the faults.
     archives, faults = Random(seed), Random(seed + 1)
     with _running_cluster(faults) as cluster:
         begun = time.monotonic()
@@ -103,7 +99,7 @@ def _break(
                 dropped += 1
             if passed < 1 and chosen < passed * scale.faults and len(pending) < _AT_ONCE * 2:
                 fault = faults.choices(FAULTS, [each.weight for each in FAULTS])[0]
-                # Its own dice, as threads would throw one pair in any order.
+                # A generator of its own, as threads would use a shared one in any order.
                 dice = Random(faults.random())
                 pending[executor.submit(fault.inject, cluster, dice)] = fault
                 chosen += 1

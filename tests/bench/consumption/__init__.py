@@ -1,1 +1,1 @@
-"""Consumers that do nothing with what they take, each run as it is meant to be."""
+"""Consumers with an empty handler, each run as its makers recommend."""

@@ -17,7 +17,7 @@ _TASK = "nothing"
 
 
 def celery_messages(count: int) -> Iterator[RawMessage]:
-    """Give notifications as the arguments of Celery's messages (protocol 2)."""
+    """Make notifications as arguments of Celery's messages (protocol 2)."""
     from celery import Celery  # noqa: PLC0415
 
     app = Celery(set_as_current=False)
@@ -36,7 +36,7 @@ def celery_messages(count: int) -> Iterator[RawMessage]:
 
 @contextmanager
 def celery_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
-    """Make a worker without what an only worker can do without: gossip, mingling, events.
+    """Make a worker without gossip, mingling and events, which a single worker does not need.
 
     Its pool ``solo`` is the fastest where tasks take no time, as it hands nothing over.
     """
@@ -45,7 +45,7 @@ def celery_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[s
         from celery.platforms import SecurityWarning  # noqa: PLC0415
         from celery.worker import state  # noqa: PLC0415
 
-        # That it may be root's, who runs servers as others.
+        # Tests may run as root.
         warnings.simplefilter("ignore", SecurityWarning)
         # Once all that was taken is acked.
         tally = DeliveryCounter(int(count), lambda: setattr(state, "should_stop", 0))

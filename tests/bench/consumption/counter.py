@@ -1,4 +1,4 @@
-"""Counting what is taken."""
+"""Counting of messages in a handler."""
 
 from __future__ import annotations
 

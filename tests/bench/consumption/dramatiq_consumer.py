@@ -23,7 +23,7 @@ def dramatiq_queue(name: str) -> QueueSpec:
 
 
 def dramatiq_messages(queue: str, count: int) -> Iterator[RawMessage]:
-    """Give notifications as the arguments of dramatiq's messages."""
+    """Make notifications as arguments of dramatiq's messages."""
     from dramatiq import Message  # noqa: PLC0415
 
     for each in notifications(count):

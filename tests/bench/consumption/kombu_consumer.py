@@ -15,7 +15,7 @@ from tests.bench.consumption.messages import key_in
 
 @contextmanager
 def kombu_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
-    """Make a loop that takes as many messages as it is told to."""
+    """Make a loop that takes a number of messages."""
 
     def take(count: str) -> Consumed:
         tally = DeliveryCounter(int(count))

@@ -1,4 +1,4 @@
-"""Notifications as a store sends them, put into queues before anybody is timed."""
+"""Notifications as a store sends them, which fill a queue before the measurement."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MakeMessages = Callable[[], Iterable[RawMessage]]
 
 
 def notifications(count: int) -> Iterator[dict[str, Any]]:
-    """Tell of so many recordings of one batch, as Ceph's gateway 16 does (940 bytes each)."""
+    """Make notifications of one batch's recordings, like Ceph's gateway 16 (940 bytes each)."""
     for number in range(count):
         yield {"Records": [_record(AudioId(_BATCH, number).opus_key, number)]}
 
@@ -85,7 +85,7 @@ def _record(key: str, number: int) -> dict[str, Any]:
 
 
 def store_messages(count: int) -> Iterator[RawMessage]:
-    """Give notifications as the store itself sends them."""
+    """Make messages as the store sends them."""
     return (RawMessage(json.dumps(each)) for each in notifications(count))
 
 
@@ -125,7 +125,7 @@ class MessageQueues:
         return count
 
     def count(self, queue: str) -> int:
-        """Count what waits in a queue."""
+        """Count the waiting messages of a queue."""
         with open_channel(self._url) as channel:
             return _count(channel, queue)
 

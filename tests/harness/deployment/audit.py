@@ -1,4 +1,4 @@
-"""Comparing bucket, rows, queues and scratch with what was dropped."""
+"""Audit of bucket and rows against the dropped archives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.harness.deployment.review_audit import ReviewsAudit
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What became of what was dropped.
+    """The results of the dropped archives.
 
     Attributes:
         batches: Dropped.
@@ -27,11 +27,11 @@ class Audit:
         rejected: That ended rejected, as planned.
         judged: Recordings with the verdict that was planned.
         flagged: Of these.
-        items: Review items that are listed, on record, announced, and can be heard.
+        items: Review items that are listed, on record and announced, with a clip that plays.
         lost: Recordings, or their objects, that are not there, or ended otherwise than planned.
         misjudged: Recordings without a verdict, or with another than planned.
-        unreviewed: What is to be reviewed, and can't be, or is not announced.
-        duplicated: Rows, objects and review items that nobody dropped, and recordings that
+        unreviewed: Missing, broken or unannounced review items.
+        duplicated: Rows, objects and review items of no dropped archive, and recordings that
             ended twice.
         completed_twice: Batches.
         never_completed: Batches, or not ready for review.
@@ -68,14 +68,14 @@ def audit(
     known: Collection[BatchId],
     announced: Mapping[str, Mapping[str, Any]],
 ) -> Audit:
-    """Compare bucket and rows with what was dropped.
+    """Compare bucket and rows with the dropped archives.
 
     Args:
         store: The bucket.
-        url: The database's, by which anything can be read.
+        url: The database's URL for its superuser.
         plans: What was dropped.
         known: What was dropped besides, and is not looked at.
-        announced: What the review queue told, by the items' ids.
+        announced: Messages of the review queue, by the items' ids.
     """
     others = {str(batch) for batch in known if batch not in plans}
     rows = _read_rows(url, others)

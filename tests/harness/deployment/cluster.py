@@ -1,4 +1,4 @@
-"""A deployment with its consumers, and the person who drops archives there."""
+"""A deployment with its consumers, and an operator who drops archives and looks at results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Cluster:
         disk: For scratch.
         deaths: Where consumers are to die.
         plans: What was dropped.
-        announced: What the review queue has told other systems, by the items' ids.
+        announced: Messages of the review queue, by the items' ids.
         restarting: Whoever ends a server keeps this until it is up again.
     """
 
@@ -105,7 +105,7 @@ class Cluster:
         return queue_name(self._prefix, route)
 
     def forget_dead_letters(self) -> None:
-        """Throw away what nobody is to look at any more."""
+        """Discard all dead letters."""
         for route in self.deployment.routes:
             self.messages.take_all(dead_letter_queue_name(self._prefix, route))
 
@@ -114,19 +114,19 @@ class Cluster:
         return read_broker_address(self.deployment.environment).prefix
 
     def _hear(self) -> None:
-        """Take from the review queue what there is, as another system does."""
+        """Take all messages from the review queue, as another system does."""
         for body in self.messages.take_all(review_queue_name(self._prefix)):
             document = json.loads(body)
             self.announced[document["item_id"]] = document
 
     def left_in_queues(self) -> dict[str, int]:
-        """Count what lies in any queue that consumers empty, where something does."""
+        """Count the messages of each queue for consumers that is not empty."""
         virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
         listed = self.deployment.node.ctl(
             "list_queues", "--no-table-headers", "-p", virtual_host, "name"
         )
         others = review_queue_name(self._prefix)
-        # The gateway has one of its own, which nobody else may look at.
+        # The gateway's own queue is exclusive.
         names = [name for name in listed.split() if not name.startswith("amq.") and name != others]
         # Counted one by one, as the list's own numbers are some seconds old.
         counts = {name: self.messages.count(name) for name in names}
@@ -146,7 +146,7 @@ class Cluster:
         return row is not None and None not in (row.announced_at, row.itemised_at)
 
     def audit(self, plans: Mapping[BatchId, Plan] | None = None) -> Audit:
-        """Compare what is there with what was dropped."""
+        """Compare the results with the dropped archives."""
         self._hear()
         return audit(
             self.store,
@@ -162,7 +162,7 @@ def open_cluster(deployed: Deployment, folder: Path) -> Iterator[Cluster]:
     """Open a site without consumers; those that are added end with the block.
 
     Raises:
-        ConfigurationError: A disk for scratch can't be mounted.
+        ConfigurationError: The scratch disk cannot be mounted.
     """
     deaths = Deaths(folder / "deaths")
     with (

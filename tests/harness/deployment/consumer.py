@@ -41,7 +41,6 @@ class PoisonableHandler(DyingHandler):
     """A handler that also kills its process when it is handed poison."""
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        """See `consumers.runtime.handler.Handler`."""
         if any(event.key == POISON for event in events):
             self._deaths.die()
         return super().handle(events)
@@ -55,7 +54,7 @@ def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Ite
 
 
 def mortal(deaths: Deaths) -> Adapters:
-    """Make adapters that die as they are told."""
+    """Make adapters that die at the allowed points."""
 
     @contextmanager
     def database(environment: Environment, *, connections: int) -> Iterator[BatchRepository]:

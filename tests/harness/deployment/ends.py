@@ -1,4 +1,4 @@
-"""What the database itself notes of a run, whatever its rows say afterwards."""
+"""Triggers that record each end of a recording or a batch in the database."""
 
 from __future__ import annotations
 

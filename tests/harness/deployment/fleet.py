@@ -1,4 +1,4 @@
-"""Consumer processes, and who starts them again when they die."""
+"""Consumer processes, and the supervisor that restarts them."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Fleet:
         self.restarts = 0
 
     def add(self, *routes: str, **settings: str) -> FleetConsumer:
-        """Start one more consumer of these routes, and keep it running."""
+        """Start a consumer of these routes under supervision."""
         consumer = self.start(*routes, **settings)
         self.consumers.append(consumer)
         return consumer
 
     def start(self, *routes: str, **settings: str) -> FleetConsumer:
-        """Start a consumer that is left to itself."""
+        """Start a consumer without supervision."""
         self._born += 1
         name = f"{'-'.join(routes)}-{self._born}"
         folder, scratch = self._folder / name, self._scratch / name
@@ -105,7 +105,7 @@ class Fleet:
         consumer.process.kill()
 
     def tend(self) -> int:
-        """Start again what is dead, as an operating system's supervisor does; say how many."""
+        """Restart dead consumers, as a supervisor does; return their number."""
         dead = [each for each in self.consumers if not each.is_alive]
         for consumer in dead:
             consumer.process.start()
@@ -123,7 +123,7 @@ class Fleet:
             consumer.process.kill()
 
     def left_in_scratch(self) -> Sequence[Path]:
-        """List the files that lie in anybody's scratch."""
+        """List the files in the consumers' scratch."""
         return [
             path
             for consumer in self.consumers
@@ -134,7 +134,7 @@ class Fleet:
 
 @contextmanager
 def open_fleet(folder: Path, scratch: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
-    """Have consumers for as long as the block runs. For the parameters see `Fleet`."""
+    """Run a fleet while the block runs. For the parameters see `Fleet`."""
     with ThreadPoolExecutor(1, "fleet") as births:
         running = Fleet(folder, scratch, births, variables)
         try:

@@ -1,4 +1,4 @@
-"""Comparing verdicts, review items, clips and messages with what was dropped."""
+"""Audit of verdicts, review items, clips and messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from consumers.store import ObjectGoneError, Store
 from events.keys import AudioId, BatchId
 from tests.harness.deployment.batches import Plan
 
-#: Seconds that a clip may be longer or shorter than its recording, of which it is the whole.
+#: Seconds by which a clip, which holds the whole recording, may differ from it.
 _TOLERANCE = 0.05
 
 _Row = Mapping[str, Any]
@@ -37,7 +37,7 @@ class Reviews:
         flagged: Of these.
         items: To be reviewed, as planned.
         misjudged: Recordings without a verdict, or with another than planned.
-        unreviewed: What is to be reviewed, and can't be, or is not announced.
+        unreviewed: Missing, broken or unannounced review items.
         duplicated: Items that should not be there, or are twice.
         clips: Keys of the items' clips.
     """
@@ -56,9 +56,9 @@ class ReviewsAudit:
 
     Args:
         store: The bucket.
-        url: The database's, by which anything can be read.
+        url: The database's URL for its superuser.
         plans: What was dropped.
-        announced: What the review queue told, by the items' ids.
+        announced: Messages of the review queue, by the items' ids.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ReviewsAudit:
         self._reviews = Reviews()
 
     def run(self, recordings: Mapping[str, Sequence[_Row]]) -> Reviews:
-        """Compare what is there with what was dropped.
+        """Compare the results with the dropped archives.
 
         Every recording with words is to be judged, and ends with one item: as it is
         flagged, or as one of the sample, which is all others.
@@ -161,7 +161,7 @@ class ReviewsAudit:
         try:
             seconds = _seconds(self._store.read(item.clip_key))
         except (ObjectGoneError, PermanentError, av.FFmpegError) as exc:
-            yield f"its clip can't be heard: {exc}"
+            yield f"its clip cannot be decoded: {exc}"
             return
         if recording is not None and abs(seconds - recording["duration"]) > _TOLERANCE:
             yield f"its clip lasts {seconds:.3f} s, not {recording['duration']:.3f}"
@@ -178,7 +178,7 @@ def _by_batch(
 
 
 def _seconds(clip: bytes) -> float:
-    """Play a clip, as anybody's player would."""
+    """Decode a clip, and measure its duration."""
     with av.open(io.BytesIO(clip), "r", format="ogg") as container:
         frames = container.decode(container.streams.audio[0])
         return math.fsum(frame.samples / frame.sample_rate for frame in frames)

@@ -50,7 +50,7 @@ def open_store(kind: StoreChoice) -> AbstractContextManager[StoreServer]:
 
 @contextmanager
 def open_servers(kind: StoreChoice = "ceph") -> Iterator[RealServers]:
-    """Run the servers for as long as the block runs.
+    """Run the servers while the block runs.
 
     Raises:
         ConfigurationError: A server is not installed.

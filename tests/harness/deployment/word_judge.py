@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 class WordJudge:
-    """Flags what holds the policy's last word."""
+    """Flags content that holds the policy's last word."""
 
     model = "word"
     adapter = None
@@ -27,6 +27,6 @@ class WordJudge:
         return len(content.split())
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
-        """Give 0.9 to what holds the word, and 0.1 to what does not."""
+        """Score content with the word 0.9, and other content 0.1."""
         forbidden = policy.rsplit(maxsplit=1)[-1].casefold()
         return [0.9 if forbidden in content.casefold().split() else 0.1 for content in contents]

@@ -30,7 +30,7 @@ class Moment(StrEnum):
 
     #: The server never gets it; its transaction is rolled back.
     BEFORE = "before"
-    #: The server has done it; nobody hears.
+    #: The server has executed it; its answer is lost.
     AFTER = "after"
 
 
@@ -39,7 +39,7 @@ class StatementCut:
     """Where connections are cut.
 
     Attributes:
-        statement: What is to be found in the statement's text.
+        statement: A part of the statement's text.
         moment: Before the server gets it, or after it has done it.
         times: How often.
     """
@@ -152,7 +152,7 @@ class _Talk:
     Attributes:
         asked: How often the server was given reason to say that it is ready for more.
         ready: How often it has said so.
-        secret: The number of the answer that the client is not to hear.
+        secret: The number of the answer that the relay withholds.
         statements: The texts of prepared statements, by name.
         portals: The same of those that are bound to parameters.
     """
@@ -194,7 +194,7 @@ class _Talk:
             self.ready += 1
 
     def is_secret(self) -> bool:
-        """Tell whether the client is not to hear what the server says now."""
+        """Whether the relay withholds the server's current answer."""
         return self.secret == self.ready + 1
 
 

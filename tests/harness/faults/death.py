@@ -1,4 +1,4 @@
-"""Sudden death at a named point: a process that kills itself, as often as it is told to.
+"""Sudden death at a named point: a process kills itself, as often as it is asked to.
 
 What it is told lies in a folder, one marker for each death, so that whoever starts the
 process again need not know. What dies is wrapped from outside: the consumers' own code
@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-#: The variable that tells a process of the folder.
+#: The variable that names the folder.
 _VARIABLE = "SOAK_DEATHS"
 
 _DUE, _DONE = ".due", ".done"
@@ -32,11 +32,11 @@ class DeathPoint(StrEnum):
     MID_TRANSCODE = "mid-transcode"
     #: A recording's Opus object is stored, and its row is not.
     OPUS_STORED = "opus-stored"
-    #: A recording's row is written, and nobody has looked whether it was the last.
+    #: A recording's row is written, and completion is not yet checked.
     ROW_WRITTEN = "row-written"
     #: The manifest is stored, and the batch is not sealed.
     MANIFEST_STORED = "manifest-stored"
-    #: The batch is sealed, and nobody has looked whether it is complete.
+    #: The batch is sealed, and completion is not yet checked.
     SEALED = "sealed"
     #: A recording's Opus object is downloaded.
     OPUS_FETCHED = "opus-fetched"
@@ -48,7 +48,7 @@ class DeathPoint(StrEnum):
     JUDGED = "judged"
     #: A verdict's object is stored, and its rows are not.
     VERDICT_STORED = "verdict-stored"
-    #: A verdict's rows are written, and nobody has looked whether it was the last.
+    #: A verdict's rows are written, and completion is not yet checked.
     VERDICT_WRITTEN = "verdict-written"
     #: Recordings are moderated, and the broker does not know it.
     MODERATED = "moderated"
@@ -81,22 +81,22 @@ class Deaths:
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> Self | None:
-        """Find the folder that a process was told of; None where it was told of none."""
+        """Read the folder from the environment; None without the variable."""
         folder = variables.get(_VARIABLE)
         return cls(Path(folder)) if folder else None
 
     @property
     def variables(self) -> dict[str, str]:
-        """What to tell a process."""
+        """Environment variables for the processes that are to die."""
         return {_VARIABLE: str(self._folder)}
 
     def allow(self, point: DeathPoint, times: int = 1) -> None:
-        """Let processes die at a point so many times more."""
+        """Allow a number of further deaths at a point."""
         for _ in range(times):
             (self._folder / f"{point}.{uuid.uuid4().hex}{_DUE}").touch()
 
     def forbid(self) -> None:
-        """Let nobody die any more."""
+        """Forbid further deaths."""
         for point in DeathPoint:
             for marker in self._due(point):
                 marker.unlink(missing_ok=True)

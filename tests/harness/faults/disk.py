@@ -32,7 +32,7 @@ class SmallDisk:
                 return
 
     def clear(self) -> None:
-        """Give back what was filled."""
+        """Delete the files that fill the disk."""
         self._filler.unlink(missing_ok=True)
 
     @property
@@ -42,7 +42,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount a disk of that size, in memory, for as long as the block runs.
+    """Mount a disk of that size, in memory, while the block runs.
 
     Raises:
         ConfigurationError: Only root may mount.

@@ -59,7 +59,6 @@ class DyingStore(Store):
         self._deaths = deaths
 
     def stream(self, stored: StoredObject) -> BinaryIO:
-        """See `Store.stream`."""
         file = super().stream(stored)
         if stored.key.startswith(ARCHIVES) and self._deaths.claim(DeathPoint.ARCHIVE_FETCHED):
             file.read(1)
@@ -67,14 +66,12 @@ class DyingStore(Store):
         return file
 
     def read_range(self, stored: StoredObject, start: int, length: int) -> bytes:
-        """See `Store.read_range`."""
         content = super().read_range(stored, start, length)
         if stored.key.startswith(ARCHIVES):
             self._deaths.reach(DeathPoint.ARCHIVE_FETCHED)
         return content
 
     def download(self, key: str, file: IO[bytes]) -> None:
-        """See `Store.download`."""
         super().download(key, file)
         if key.endswith(OPUS):
             self._deaths.reach(DeathPoint.OPUS_FETCHED)
@@ -87,7 +84,6 @@ class DyingStore(Store):
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """See `Store.write`."""
         super().write(key, content, content_type=content_type, metadata=metadata)
         for suffix, point in _STORED.items():
             if key.endswith(suffix):
@@ -102,27 +98,22 @@ class DyingDatabase(BatchRepository):
         self._deaths = deaths
 
     def put_recording(self, recording: Recording) -> None:
-        """See `Database.put_recording`."""
         super().put_recording(recording)
         self._deaths.reach(DeathPoint.ROW_WRITTEN)
 
     def put_transcript(self, recording: Recording, transcript: Transcript) -> None:
-        """See `Database.put_transcript`."""
         super().put_transcript(recording, transcript)
         self._deaths.reach(DeathPoint.ROW_WRITTEN)
 
     def put_moderation(self, audio: AudioId, moderation: PolicyVerdict) -> None:
-        """See `Database.put_moderation`."""
         super().put_moderation(audio, moderation)
         self._deaths.reach(DeathPoint.VERDICT_WRITTEN)
 
     def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
-        """See `Database.seal`."""
         super().seal(batch, rejected=rejected, ignored=ignored, failure=failure)
         self._deaths.reach(DeathPoint.SEALED)
 
     def complete(self, batch: BatchId) -> bool:
-        """See `Database.complete`."""
         is_complete = super().complete(batch)
         if is_complete:
             self._deaths.reach(DeathPoint.COMPLETED)
@@ -137,7 +128,6 @@ class DyingTranscoders(TranscoderPool):
         self._deaths = deaths
 
     def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
-        """See `TranscoderPool.transcode`."""
         if not self._deaths.claim(DeathPoint.MID_TRANSCODE):
             return self._pool.transcode(source, demuxer, output)
         threading.Thread(target=self._die_once_begun, args=[output], daemon=True).start()
@@ -153,11 +143,9 @@ class DyingTranscoders(TranscoderPool):
         self._deaths.die()
 
     def pids(self) -> frozenset[int]:
-        """See `TranscoderPool.pids`."""
         return self._pool.pids()
 
     def close(self) -> None:
-        """See `TranscoderPool.close`."""
         self._pool.close()
 
 
@@ -174,7 +162,6 @@ class DyingRecogniser:
         return self._recogniser.name
 
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
-        """See `consumers.speech.recogniser.Recogniser`."""
         outcomes = self._recogniser.transcribe(group)
         self._deaths.reach(DeathPoint.RECOGNISED)
         return outcomes
@@ -191,22 +178,19 @@ class DyingJudge:
         self.context = judge.context
 
     def prompt_tokens(self, policy: str) -> int:
-        """See `consumers.policy.judge.Judge`."""
         return self._judge.prompt_tokens(policy)
 
     def content_tokens(self, content: str) -> int:
-        """See `consumers.policy.judge.Judge`."""
         return self._judge.content_tokens(content)
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
-        """See `consumers.policy.judge.Judge`."""
         scores = self._judge.scores(policy, contents)
         self._deaths.reach(DeathPoint.JUDGED)
         return scores
 
 
 class DyingHandler:
-    """A handler after whose work the process dies, before the broker hears of it."""
+    """A handler whose process dies after the work and before the verdict."""
 
     def __init__(self, handler: Handler, deaths: Deaths) -> None:
         self._handler = handler
@@ -214,11 +198,9 @@ class DyingHandler:
 
     @property
     def group(self) -> int:
-        """See `consumers.runtime.handler.Handler`."""
         return self._handler.group
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        """See `consumers.runtime.handler.Handler`."""
         outcomes = self._handler.handle(events)
         if None in outcomes:
             self._deaths.reach(DeathPoint.BEFORE_ACK)
@@ -229,5 +211,4 @@ class DyingHandler:
         return outcomes
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
-        """See `consumers.runtime.handler.Handler`."""
         self._handler.give_up(event, error)

@@ -12,7 +12,7 @@ import amqp
 
 
 class Tamperer:
-    """Changes what lies in queues, behind everybody's back.
+    """Changes the content of queues without the consumers' knowledge.
 
     Args:
         url: ``amqp://USER:PASSWORD@HOST:PORT/VHOST``.

@@ -40,14 +40,14 @@ class Relay:
         self.reset()
 
     def reset(self) -> None:
-        """Break what is connected."""
+        """Reset the open connections."""
         with self._lock:
             broken, self._open = self._open, set()
         for each in broken:
             _close(each)
 
     def cut(self) -> None:
-        """Let nothing pass, and tell nobody."""
+        """Drop all data, and keep connections open."""
         self._passes.clear()
 
     def mend(self) -> None:
@@ -82,7 +82,7 @@ class Relay:
                 _close(end)
 
     def _serve(self, near: socket.socket, far: socket.socket) -> None:
-        """Pass on what both say until both have ended; a subclass may do otherwise."""
+        """Relay both directions until both end; subclasses override it."""
         back = self._start(self._pump, far, near)
         self._pump(near, far)
         back.join()

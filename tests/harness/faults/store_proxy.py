@@ -1,4 +1,4 @@
-"""A proxy before an S3 store, which fails as stores and networks do when it is told to.
+"""A proxy before an S3 store that fails on demand as stores and networks do.
 
 Requests and answers pass as they are, the Host that was signed along with them, but
 for one thing: each has a connection of its own.
@@ -40,11 +40,11 @@ class Misbehaviour(StrEnum):
     SLOW_DOWN = "SlowDown"
     #: Nobody answers, until the client gives up.
     HANG = "hang"
-    #: The connection is reset before the store has heard of it.
+    #: The connection is reset before the request reaches the store.
     RESET = "reset"
     #: The connection is reset when half of the body was passed on to the store.
     CUT_UPLOAD = "cut upload"
-    #: The connection is reset after the store has done it, and before it is told so.
+    #: The connection is reset after the store has done it, and before its answer.
     LOSE_ANSWER = "lose answer"
     #: The connection is reset when half of the answer's body has passed.
     CUT_DOWNLOAD = "cut download"
@@ -76,7 +76,7 @@ class StoreRule:
     Attributes:
         fault: What goes wrong.
         method: Their method; None is any.
-        key: What is to be found in their key, which is empty where they are about a bucket.
+        key: A regular expression for their key, which is empty for requests about a bucket.
         probability: Of the fault, for each of them.
     """
 
@@ -144,7 +144,7 @@ class StoreProxy(Relay):
                 self._rules.pop(each, None)
 
     def _take(self, request: MessageHead, faults: Set[Misbehaviour]) -> Misbehaviour | None:
-        """Say which of these a request meets, which then counts."""
+        """Choose the misbehaviour for a request, and count it."""
         with self._lock:
             for rule, left in self._rules.items():
                 if rule.fault not in faults or not rule.fits(request):
@@ -262,6 +262,6 @@ def _half(head: MessageHead, client: BufferedReader) -> Iterator[bytes]:
 
 
 def _reset(end: socket.socket) -> None:
-    """Close it so that the other side hears of an error, as when a host is gone."""
+    """Close it by a reset, as when a host is gone."""
     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.close()

@@ -71,7 +71,7 @@ rgw frontends = beast {frontend}
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """By what a gateway proves who it is, and whom it believes.
+    """A gateway's certificate, and the authorities that it trusts.
 
     Attributes:
         certificate: A PEM file.
@@ -97,7 +97,7 @@ class CephGateway:
 
     Attributes:
         endpoint: ``http://127.0.0.1:PORT``, or https; the same after a restart.
-        access_key: Of a user who may make buckets and topics.
+        access_key: The access key of a user who may make buckets and topics.
         secret_key: The same user's.
         folder: With its logs; removed at the end.
     """
@@ -111,7 +111,7 @@ class CephGateway:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Settings by which dropscribe reaches it."""
+        """dropscribe's settings for it."""
         return {
             "S3_ENDPOINT": self.endpoint,
             "S3_ACCESS_KEY": self.access_key,
@@ -119,7 +119,7 @@ class CephGateway:
         }
 
     def make_user(self, name: str) -> tuple[str, str]:
-        """Make a user who owns nothing, ``arn:aws:iam:::user/NAME``.
+        """Make a user without buckets, ``arn:aws:iam:::user/NAME``.
 
         Returns:
             Access key and secret key.
@@ -132,11 +132,7 @@ class CephGateway:
         return keys
 
     def start(self) -> None:
-        """Start the gateway after it was killed; what was stored is still there.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start the gateway after it was killed; its objects are still there."""
         self._process.start()
         self.wait()
 
@@ -145,11 +141,7 @@ class CephGateway:
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait until it answers.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Wait until it answers."""
         port = int(self.endpoint.rsplit(":", 1)[1])
         # By TLS it is enough that it listens.
         request = b"" if self.endpoint.startswith("https:") else b"GET / HTTP/1.0\r\n\r\n"
@@ -160,15 +152,11 @@ class CephGateway:
 def ceph(
     config: Mapping[str, str | int] | None = None, *, tls: Tls | None = None
 ) -> Iterator[CephGateway]:
-    """Run a monitor, an object store in memory and a gateway for as long as the block runs.
+    """Run a monitor, an object store in memory and a gateway while the block runs.
 
     Args:
         config: Options of the gateway, such as ``{"rgw lc debug interval": 5}``.
-        tls: By what it proves who it is, and whom it believes; None for no TLS.
-
-    Raises:
-        ConfigurationError: Ceph is not installed.
-        ServerError: It does not come up.
+        tls: Its certificate and the authorities that it trusts; None for no TLS.
     """
     require(_PROGRAMS, _INSTALL)
     with grounds("ceph", ports=2) as place, _cluster(place, config or {}, tls) as program:
@@ -186,13 +174,13 @@ def ceph(
 def _cluster(
     place: Grounds, config: Mapping[str, str | int], tls: Tls | None
 ) -> Iterator[partial[Process]]:
-    """Run what is behind the gateway, with its user; yields how to make one more program."""
+    """Run the cluster behind the gateway; yields a factory of further programs."""
     fsid, monitor_map = str(uuid.uuid4()), str(place.folder / "monmap")
     _write_folder(place, fsid, config, tls)
     program = partial(Process, place, environment=_environment(place.folder, tls))
     address = f"[v1:127.0.0.1:{place.ports[0]}]"
     _run(program(["monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monitor_map]))
-    # It asks nobody: what finds no monitor yet looks again only after seconds.
+    # Without a monitor it would ask again only after seconds.
     new_disk = ["--mkfs", "--no-mon-config", "--monmap", monitor_map]
     disk = program(["ceph-osd", "-i", "0", *new_disk, "--osd-uuid", str(uuid.uuid4())])
     with running(disk):

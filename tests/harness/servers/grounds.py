@@ -17,11 +17,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Below the ports that Linux gives to outgoing connections, so that nobody is given
+#: Below the ports that Linux gives to outgoing connections, so that none of those gets
 #: the port of a server that restarts.
 _PORTS = range(15000, 32000)
 
-#: Waits for the end of standard input; what still writes there then is about to die.
+#: Waits for the end of standard input; processes that still write there are about to die.
 _REMOVE_FOLDER = """
 while read -r _; do :; done
 for _ in $(seq 300); do rm -rf -- "$1" && exit; sleep 0.1; done
@@ -30,7 +30,7 @@ exit 1
 
 
 class ServerError(Exception):
-    """A server did not do what was asked; the message has the end of its log."""
+    """A server failed; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class MinioServer:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Settings by which dropscribe reaches it."""
+        """dropscribe's settings for it."""
         return {
             "S3_ENDPOINT": self.endpoint,
             "S3_ACCESS_KEY": self.access_key,
@@ -48,11 +48,7 @@ class MinioServer:
         }
 
     def start(self) -> None:
-        """Start the server after it was killed; what was stored is still there.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start the server after it was killed; its objects are still there."""
         self._process.start()
         self.wait()
 
@@ -61,11 +57,7 @@ class MinioServer:
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait until it answers.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Wait until it answers."""
         port = int(self.endpoint.rsplit(":", 1)[1])
         request = b"GET /minio/health/ready HTTP/1.0\r\n\r\n"
         wait_until(lambda: _is_ready(answer(port, request)), [self._process], "the start of minio")
@@ -73,15 +65,11 @@ class MinioServer:
 
 @contextmanager
 def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
-    """Run a server for as long as the block runs.
+    """Run a server while the block runs.
 
     Args:
-        variables: Environment variables, of which ``MINIO_BIN`` names the
+        variables: Environment variables; ``MINIO_BIN`` names the
             program; without it, it is looked for on the PATH.
-
-    Raises:
-        ConfigurationError: There is no such program.
-        ServerError: It does not come up.
     """
     program = find_program(variables)
     with grounds("minio", ports=2) as place:

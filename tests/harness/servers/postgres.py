@@ -65,7 +65,7 @@ class PostgresServer:
 
         Args:
             database: Its name.
-            port: That of a relay to this server, if one is to be between.
+            port: The port of a relay to this server.
         """
         authority = f"{_USER}:{self._password}@127.0.0.1:{port or self.port}"
         address = f"postgresql://{authority}/{quote(database, safe='')}"
@@ -77,7 +77,7 @@ class PostgresServer:
         """Make a database, and give its URL.
 
         Args:
-            template: What it is a copy of; nobody may be connected to that.
+            template: The database to copy, which must have no connections.
         """
         name = f"test-{uuid.uuid4().hex[:12]}"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
@@ -86,16 +86,12 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
-        """Start it after it was stopped or killed; all that was committed is still there.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start it after it was stopped or killed; all that was committed is still there."""
         self._process.start()
         self.wait()
 
     def stop(self) -> None:
-        """Shut it down in good order at once: what is not committed is rolled back."""
+        """Shut it down in order at once: open transactions are rolled back."""
         # By SIGTERM it would wait until the last client has gone.
         self._process.stop(signal.SIGINT)
 
@@ -104,16 +100,12 @@ class PostgresServer:
         self._process.kill()
 
     def restart(self) -> None:
-        """Shut it down in good order, and start it again."""
+        """Shut it down in order, and start it again."""
         self.stop()
         self.start()
 
     def wait(self) -> None:
-        """Wait until it takes connections.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Wait until it takes connections."""
         wait_until(self._answers, [self._process], f"the start of PostgreSQL on {self.port}")
 
     def _answers(self) -> bool | None:
@@ -127,7 +119,7 @@ class PostgresServer:
 def postgres(
     config: Mapping[str, str | int] | None = None, *, tls: bool = False
 ) -> Iterator[PostgresServer]:
-    """Run a server for as long as the block runs.
+    """Run a server while the block runs.
 
     It keeps its promises (a commit waits for the disk, 0.2 ms here), but for the
     folder's first content, which is not flushed.
@@ -135,13 +127,9 @@ def postgres(
     Args:
         config: Lines of ``postgresql.conf``, such as ``{"max_connections": 20}``.
         tls: Whether connections have to be by TLS.
-
-    Raises:
-        ConfigurationError: PostgreSQL is not installed.
-        ServerError: It does not come up.
     """
     programs = _programs()
-    # It refuses to run as root; what it uses must then belong to its own user.
+    # It refuses to run as root; its files must then belong to its own user.
     user = "postgres" if os.geteuid() == 0 else None
     password = secrets.token_hex(16)
     with grounds("postgres", ports=1) as place:
@@ -197,7 +185,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _write_folder(place: Grounds, password: str, *, tls: bool) -> None:
-    """Write what `initdb` and the server read."""
+    """Write the files that `initdb` and the server read."""
     word = place.folder / "password"
     word.touch(mode=0o600)
     word.write_text(password)

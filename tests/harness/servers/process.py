@@ -51,22 +51,14 @@ class Process:
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     def start(self) -> None:
-        """Start it.
-
-        Raises:
-            ServerError: It runs already.
-        """
+        """Start it."""
         if self._running and self.exit_code is None:
             raise ServerError(f"{self._name} runs already")
         self._running[:] = [self.grounds.births.submit(self._spawn).result()]
 
     @property
     def pid(self) -> int:
-        """Its process id.
-
-        Raises:
-            ServerError: It has not been started.
-        """
+        """Its process id."""
         if not self._running:
             raise ServerError(f"{self._name} has not been started")
         return self._running[0].pid
@@ -86,11 +78,7 @@ class Process:
             self.check()
 
     def check(self) -> None:
-        """Make sure that it runs.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Make sure that it runs."""
         if not self._running:
             raise ServerError(f"{self._name} has not been started")
         if self.exit_code is not None:
@@ -113,9 +101,9 @@ class Process:
                 ) from None
 
     def kill(self) -> None:
-        """Kill it and what it started, by SIGKILL, and wait until all of it is dead.
+        """Kill it and its children by SIGKILL, and wait until all are dead.
 
-        A server that is started again asks who still has a part of its memory.
+        A restarted server refuses to start while an old process holds its memory.
         """
         for process in self._running:
             family: list[psutil.Process] = []
@@ -130,7 +118,7 @@ class Process:
                 wait_until(partial(_is_dead, member), (), f"the end of {self._name}")
 
     def log_end(self) -> str:
-        """Read the last of what it wrote."""
+        """Read the end of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -183,7 +171,7 @@ def require(programs: Sequence[str], install: str) -> None:
     """Make sure that programs are installed.
 
     Raises:
-        ConfigurationError: One is not; the message says what to install.
+        ConfigurationError: One is missing; the message names the package.
     """
     for program in programs:
         if shutil.which(program) is None:
@@ -191,7 +179,7 @@ def require(programs: Sequence[str], install: str) -> None:
 
 
 def wait_until(look: Callable[[], T | None], processes: Sequence[Process], what: str) -> T:
-    """Look again and again, while processes run, until there is something to be seen.
+    """Poll while processes run, until the result is not None.
 
     Raises:
         ServerError: A process ended, or it took too long.
@@ -208,11 +196,11 @@ def wait_until(look: Callable[[], T | None], processes: Sequence[Process], what:
 
 
 def answer(port: int, question: bytes = b"") -> bytes | None:
-    """Connect to a port of 127.0.0.1, say something, and read what comes first.
+    """Connect to a port of 127.0.0.1, send a request, and read the start of the answer.
 
     Returns:
-        The first bytes of the answer, none when there was no question, or None
-        when nobody listens or answers.
+        The first bytes of the answer, empty without a request, or None
+        when nothing listens or answers.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:

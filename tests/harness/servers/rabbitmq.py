@@ -62,24 +62,20 @@ class RabbitNode:
         return self.url + name
 
     def ctl(self, *arguments: str) -> str:
-        """Run ``rabbitmqctl``, which takes half a second, and give what it prints.
+        """Run ``rabbitmqctl``, which takes half a second, and return its output.
 
         Raises:
-            ServerError: It failed; the message has what it said.
+            ServerError: It failed; the message has its output.
         """
         return self._command(str(_BIN / "rabbitmqctl"), "--quiet", *arguments)
 
     def start(self) -> None:
-        """Start it after it was stopped or killed; all durable is still there.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start it after it was stopped or killed; all durable is still there."""
         self._process.start()
         self.wait()
 
     def stop(self) -> None:
-        """Shut it down in good order, by SIGTERM."""
+        """Shut it down in order, by SIGTERM."""
         self._process.stop()
 
     def kill(self) -> None:
@@ -87,16 +83,12 @@ class RabbitNode:
         self._process.kill()
 
     def restart(self) -> None:
-        """Shut it down in good order, and start it again."""
+        """Shut it down in order, and start it again."""
         self.stop()
         self.start()
 
     def wait(self) -> None:
-        """Wait until it answers a client.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Wait until it answers a client."""
         wait_until(self._answers, [self._process], f"the start of {self.name}")
 
     def _answers(self) -> bytes | None:
@@ -136,7 +128,7 @@ def rabbitmq(
     config: Mapping[str, str | int] | None = None,
     application: Mapping[str, int] | None = None,
 ) -> Iterator[RabbitNode]:
-    """Run a node for as long as the block runs.
+    """Run a node while the block runs.
 
     A delivery is held against ``consumer_timeout`` (milliseconds) only once per
     ``channel_tick_interval`` (60,000 ms), so a test of a short one sets both.
@@ -145,13 +137,9 @@ def rabbitmq(
         config: Lines of ``rabbitmq.conf``, such as ``{"consumer_timeout": 5000, "heartbeat": 2}``.
         application: Settings of the application ``rabbit`` that rabbitmq.conf does not know,
             such as ``{"channel_tick_interval": 500}``.
-
-    Raises:
-        ConfigurationError: RabbitMQ is not installed.
-        ServerError: It does not come up.
     """
     require([str(_BIN / "rabbitmq-server"), "epmd", "erl_call"], _INSTALL)
-    # Never as root, as Debian's service; what it uses must then belong to its own user.
+    # Never as root, like Debian's service; its files must then belong to its own user.
     user = "rabbitmq" if os.geteuid() == 0 else None
     with grounds("rabbitmq", ports=3) as place:
         amqp, _, names = place.ports
@@ -181,7 +169,7 @@ def _environment(place: Grounds, node: str, application: Mapping[str, int]) -> d
         "HOME": str(folder),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_EPMD_PORT": str(names),
-        # Writing one takes seconds, and nobody reads it.
+        # Writing one takes seconds.
         "ERL_CRASH_DUMP_BYTES": "0",
         # The script then becomes the node, whose id we so know.
         "RUNNING_UNDER_SYSTEMD": "true",

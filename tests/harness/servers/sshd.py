@@ -75,11 +75,7 @@ class SshServer:
         self.start()
 
     def start(self) -> None:
-        """Start it after it was stopped.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start it after it was stopped."""
         self._process.start()
         self.wait()
 
@@ -88,28 +84,20 @@ class SshServer:
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait until it greets a client.
-
-        Raises:
-            ServerError: It does not.
-        """
+        """Wait until it greets a client."""
         wait_until(lambda: answer(self.port, b"SSH-2.0-probe\r\n"), [self._process], "the start")
 
     def log(self) -> str:
-        """Read the end of what it wrote."""
+        """Read the end of its log."""
         return self._process.log_end()
 
 
 @contextmanager
 def sshd(*more: str) -> Iterator[SshServer]:
-    """Run an sshd for as long as the block runs.
+    """Run an sshd while the block runs.
 
     Args:
         more: More lines of its configuration.
-
-    Raises:
-        ConfigurationError: It is not installed.
-        ServerError: It does not come up.
     """
     require([_SSHD, "ssh-keygen"], _INSTALL)
     user = getpass.getuser()

@@ -15,14 +15,10 @@ class StoreServer(Protocol):
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """Settings by which dropscribe reaches it, and may do anything there."""
+        """dropscribe's settings for a user with all rights."""
 
     def kill(self) -> None:
         """Kill it, by SIGKILL."""
 
     def start(self) -> None:
-        """Start it after it was killed; what was stored is still there.
-
-        Raises:
-            ServerError: It does not come up.
-        """
+        """Start it after it was killed; its objects are still there."""
