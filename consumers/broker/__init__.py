@@ -1,1 +1,1 @@
-"""The broker, through kombu. The loop and the handlers know none of its kinds."""
+"""The broker, RabbitMQ or SQS: taking deliveries, settling them, sending, and dead letters."""

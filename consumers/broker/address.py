@@ -8,26 +8,26 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from consumers.errors import ConfigurationError
 
-#: What a BROKER_URL begins with, and how its service is reached.
+#: The schemes of BROKER_URL, and those of the endpoints behind them.
 _SCHEMES = {"sqs": "http", "sqs+tls": "https", "amqp": "amqp", "amqps": "amqps"}
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is, and how dropscribe's queues are called there.
+    """Where the broker is, and the prefix of dropscribe's queues there.
 
     Attributes:
-        endpoint: The broker's URL, without credentials and path: ``http://...``
-            or ``https://...`` for an SQS, ``amqp://...`` or, by TLS,
-            ``amqps://...`` for a RabbitMQ; None for AWS itself.
-        access_key: The user, or the key id; None where botocore is to find
-            credentials, or where RabbitMQ's own ``guest`` is meant.
-        secret_key: Its password, or its secret.
+        endpoint: The broker's URL, without credentials and path: ``http://...`` or
+            ``https://...`` for SQS, ``amqp://...`` or ``amqps://...`` for RabbitMQ; None
+            for AWS itself.
+        access_key: The user, or the key ID; None to have botocore find credentials, or
+            for RabbitMQ's default ``guest``.
+        secret_key: The password, or the secret key.
         region: SQS' region.
-        prefix: What the names of queues and exchange begin with.
+        prefix: The first part of the names of queues and exchange.
         virtual_host: RabbitMQ's virtual host.
-        ca_file: Path of the certificates that the broker's own has to be signed
-            by; None for those that the system trusts.
+        ca_file: Path of the certificate authorities that the broker's certificate must
+            be signed by; None for the system's.
     """
 
     endpoint: str | None
@@ -40,34 +40,34 @@ class BrokerAddress:
 
     @property
     def is_amqp(self) -> bool:
-        """Whether this is a RabbitMQ, rather than an SQS."""
+        """Whether the broker is RabbitMQ, rather than SQS."""
         return self.endpoint is not None and self.endpoint.startswith("amqp")
 
     @classmethod
     def parse(cls, url: str, *, region: str, prefix: str, ca_file: str | None = None) -> Self:
-        """Read where the broker is.
+        """Parse a BROKER_URL.
 
-        It is ``sqs://``, ``sqs://KEY:SECRET@HOST:PORT`` or
-        ``amqp://USER:PASSWORD@HOST:PORT/VHOST``; by TLS ``sqs+tls://...`` or
+        Its forms are ``sqs://``, ``sqs://KEY:SECRET@HOST:PORT`` and
+        ``amqp://USER:PASSWORD@HOST:PORT/VHOST``; with TLS ``sqs+tls://...`` and
         ``amqps://...``.
 
         Raises:
-            ConfigurationError: It is of no such form. The URL is not in the
-                message, as it holds a secret.
+            ConfigurationError: The URL has another form. The message does not quote
+                it, as it holds a secret.
         """
         parts, netloc = _split(url)
         if parts.scheme not in _SCHEMES:
             raise ConfigurationError(
                 "BROKER_URL does not begin with sqs://, sqs+tls://, amqp:// or amqps://: "
-                "no other broker is spoken"
+                "only SQS and RabbitMQ are supported"
             )
         scheme = _SCHEMES[parts.scheme]
         if scheme.startswith("amqp") and not netloc:
             raise ConfigurationError(f"BROKER_URL begins with {scheme}:// and names no host")
         if scheme.startswith("amqp") and (parts.query or parts.fragment):
             raise ConfigurationError(
-                "BROKER_URL may hold no ? and no #: in a password or a virtual host they have to "
-                "be percent-encoded (%3F %23), and options are none of its parts"
+                "BROKER_URL must not contain ? or #: percent-encode them in a password or a "
+                "virtual host (%3F %23); options are not supported"
             )
         return cls(
             endpoint=f"{scheme}://{netloc}" if netloc else None,
@@ -81,15 +81,14 @@ class BrokerAddress:
 
 
 def _split(url: str) -> tuple[SplitResult, str | None]:
-    """Split a URL; also gives its host and port."""
+    """Split a URL, and join its host and port."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # What urllib says would quote a part of the secret.
+        # urllib's own message quotes a part of the secret.
         raise ConfigurationError(
-            "BROKER_URL can't be read: / + @ : in its key or secret have to be percent-encoded "
-            "(%2F %2B %40 %3A)"
+            "BROKER_URL is invalid: percent-encode / + @ : in its key or secret (%2F %2B %40 %3A)"
         ) from None
     host = parts.hostname
     if host and ":" in host:

@@ -9,24 +9,27 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from amqp.exceptions import AMQPError, MessageNacked
+from amqp.exceptions import AMQPError, MessageNacked, NotFound
 from kombu import Connection
 from kombu.exceptions import KombuError
 from kombu.transport import pyamqp
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_frames import FrameConnection
-from consumers.broker.errors import BrokerLostError
+from consumers.broker.errors import BrokerLostError, MissingQueueError
 
-#: Whatever py-amqp and kombu raise where the broker does not answer as it should.
+#: Seconds that an `AmqpSession` waits for the broker's answers and confirms, and to connect.
+PATIENCE, _CONNECT_TIMEOUT = 30.0, 5.0
+
+#: All that py-amqp and kombu raise when the broker does not answer as it should.
 AMQP_ERRORS: tuple[type[Exception], ...] = (OSError, AMQPError, MessageNacked, KombuError)
 
 
 class AmqpMessage(pyamqp.Message):  # type: ignore[misc]
-    """A message with the body that its sender gave it.
+    """A message with its sender's body.
 
-    kombu takes a header ``compression`` for its own, and raises within
-    ``drain_events`` where the body is not compressed so.
+    kombu takes any header ``compression`` for its own, and raises within
+    ``drain_events`` if the body is not compressed accordingly.
     """
 
     def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
@@ -36,7 +39,7 @@ class AmqpMessage(pyamqp.Message):  # type: ignore[misc]
 
 
 class AmqpChannel(pyamqp.Channel):  # type: ignore[misc]
-    """A channel of such messages."""
+    """A channel of `AmqpMessage`."""
 
     Message = AmqpMessage
 
@@ -46,7 +49,7 @@ class _Amqp(FrameConnection):
 
 
 class AmqpTransport(pyamqp.Transport):  # type: ignore[misc]
-    """The transport of that channel."""
+    """The transport of `AmqpChannel`."""
 
     Connection = _Amqp
 
@@ -58,12 +61,12 @@ def make_connection(
     connect_timeout: float,
     patience: float | None = None,
 ) -> Any:
-    """Make a connection, not yet established, whose every publication is confirmed.
+    """Make a connection, not yet established, that waits for RabbitMQ to confirm each message.
 
     Args:
-        address: A RabbitMQ's.
-        heartbeat: Seconds between heartbeats; after twice as many without a
-            sign of the broker it is taken for lost. 0 for none.
+        address: RabbitMQ's.
+        heartbeat: Seconds between heartbeats; after twice as many without a sign of the
+            broker it is taken for lost. 0 for none.
         connect_timeout: Seconds that connecting may take.
         patience: Seconds to wait for an answer; None for two heartbeats.
     """
@@ -81,7 +84,7 @@ def make_connection(
         connect_timeout=connect_timeout,
         transport_options={
             "confirm_publish": True,
-            # Of an answer that we wait for, as there no heartbeat is looked at.
+            # While dropscribe waits for an answer, it does not check heartbeats.
             "read_timeout": patience,
             "write_timeout": patience,
             # py-amqp gives up after a second in which a packet is not acknowledged.
@@ -102,7 +105,7 @@ def _tls(host: str | None, ca_file: str | None) -> dict[str, Any]:
 
 @contextmanager
 def connected(connection: Any) -> Iterator[Any]:
-    """Establish a connection; it is closed where the block fails.
+    """Establish a connection; it is closed if the block fails.
 
     Raises:
         BrokerLostError: RabbitMQ can't be reached, or refuses.
@@ -116,3 +119,60 @@ def connected(connection: Any) -> Iterator[Any]:
     except BaseException:
         connection.collect()
         raise
+
+
+class AmqpSession:
+    """A connection outside of a consumer: made when first needed, and anew after each error.
+
+    It has no heartbeats, as its owner may pause for minutes: a lost broker shows with the
+    next request.
+    """
+
+    def __init__(self, address: BrokerAddress) -> None:
+        self._address = address
+        self._connection: Any = None
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """Lend the channel, for requests to the broker alone.
+
+        Raises:
+            BrokerLostError: The broker can't be reached, or refuses.
+            MissingQueueError: A queue does not exist.
+        """
+        try:
+            yield self._connected().default_channel
+        except AMQP_ERRORS as exc:
+            # A refused request can leave an answer behind that the next request would
+            # take for its own.
+            self._drop()
+            if isinstance(exc, NotFound):
+                # "NOT_FOUND - no queue 'x' in vhost 'y'"
+                what = str(exc.reply_text).removeprefix("NOT_FOUND - ")
+                raise MissingQueueError(f"{what}: run dropscribe bootstrap") from exc
+            raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+
+    def _connected(self) -> Any:
+        if self._connection is not None and not self._connection.connected:
+            self._drop()
+        if self._connection is None:
+            connection = make_connection(
+                self._address, heartbeat=0, connect_timeout=_CONNECT_TIMEOUT, patience=PATIENCE
+            )
+            with connected(connection):
+                self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()
+            self._connection = None
+
+    def close(self) -> None:
+        """Close the connection, even if the broker is away."""
+        if self._connection is not None:
+            try:
+                self._connection.close()
+            except AMQP_ERRORS:
+                self._connection.collect()
+            self._connection = None

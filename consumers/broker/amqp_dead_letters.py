@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.amqp_session import AmqpSession
+from consumers.broker.amqp_connection import AmqpSession
 from consumers.broker.dead_letters import (
     BrokerDeath,
     DeadLetterIds,
@@ -22,23 +22,22 @@ from consumers.broker.errors import BrokerLostError
 from consumers.errors import TransientError
 from events.routes import Route, dead_letter_queue_name
 
-#: Seconds to wait, at most, until what was held can be seen again.
+#: Seconds to wait, at most, until requeued messages are visible again.
 _RETURN = 2.0
 
 
 class AmqpDeadLetterQueues:
-    """The dead-letter queues of a RabbitMQ.
+    """The dead-letter queues of RabbitMQ.
 
-    A walk fetches the letters one by one and keeps none of them here: RabbitMQ
-    has them down as fetched until the connection ends, and then gives back
-    what was not acked.
+    A walk fetches one message at a time. RabbitMQ holds fetched messages back until the
+    connection ends, and then requeues those that were not acked.
     """
 
     def __init__(self, address: BrokerAddress) -> None:
         self._address = address
 
     def count(self, route: Route) -> int:
-        """Count the route's letters that nobody holds."""
+        """See `DeadLetterQueues`."""
         walk = _Walk(AmqpSession(self._address), route, self._queue(route))
         try:
             return walk.count()
@@ -47,7 +46,7 @@ class AmqpDeadLetterQueues:
 
     @contextmanager
     def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
-        """Go through the route's letters, each once."""
+        """See `DeadLetterQueues`."""
         walk = _Walk(AmqpSession(self._address), route, self._queue(route))
         try:
             yield walk.held(walk.count())
@@ -73,25 +72,25 @@ class _Walk:
             return number
 
     def held(self, number: int) -> Iterator[HeldDeadLetter]:
-        """Fetch so many letters: as many as there are now, as others come behind them."""
+        """Fetch ``number`` messages, those present now: later ones queue behind them."""
         ids = DeadLetterIds(self._route)
         self._present = number
         for _ in range(number):
             with self._request() as channel:
-                # The body as it is, rather than decoded as its sender says.
+                # The body's bytes, whatever encoding the headers name.
                 channel.auto_decode = False
                 message = channel.basic_get(self._queue)
             if message is None:
                 return
             self._held += 1
             stored = _as_text(message.body)
-            letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _mark(message))
+            letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _death(message))
             yield HeldDeadLetter(letter, partial(self._discard, message.delivery_tag))
 
     def _discard(self, tag: int) -> None:
         with self._request() as channel:
             channel.basic_ack(tag)
-            # An ack has no answer; this has, and RabbitMQ takes one after the other.
+            # An ack has no answer; this has, and RabbitMQ handles them in order.
             channel.queue_declare(self._queue, passive=True)
         self._held -= 1
         self._present -= 1
@@ -105,7 +104,7 @@ class _Walk:
             yield channel
 
     def end(self) -> None:
-        """Give back what is held; where the broker is away, it does so by itself."""
+        """Requeue what is held; a broker that is away does so by itself."""
         with suppress(TransientError):
             if self._held:
                 self._give_back()
@@ -114,14 +113,14 @@ class _Walk:
     def _give_back(self) -> None:
         with self._request() as channel:
             channel.basic_recover(requeue=True)
-        # It takes RabbitMQ a moment, and whoever looks next should see them.
+        # RabbitMQ takes a moment, and the next reader should see them.
         end = time.monotonic() + _RETURN
         while self.count() < self._present and time.monotonic() < end:
             time.sleep(0.01)
 
 
 def _as_text(body: bytes | str) -> bytes | str:
-    """Decode what is UTF-8; all that dropscribe writes is."""
+    """Decode UTF-8, in which dropscribe writes; leave anything else."""
     if isinstance(body, str):
         return body
     try:
@@ -130,23 +129,21 @@ def _as_text(body: bytes | str) -> bytes | str:
         return body
 
 
-def _mark(message: Any) -> BrokerDeath:
-    """Read what RabbitMQ puts on what it dead-letters itself (its documentation: "x-death")."""
+def _death(message: Any) -> BrokerDeath:
+    """Read the header that RabbitMQ adds when it dead-letters ("x-death" in its documentation)."""
     headers = message.properties.get("application_headers") or {}
     deaths = headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else None
     if not isinstance(last, dict):
-        return BrokerDeath(
-            "it lies here without a reason of dropscribe's", attempt_in(headers), None
-        )
+        return BrokerDeath("put here without a reason from dropscribe", attempt_in(headers), None)
     reason = last.get("reason")
     if reason == "delivery_limit":
         error = (
-            "RabbitMQ put it away, as it came back too often without a verdict: "
-            "it may be what its consumers die of"
+            "RabbitMQ dead-lettered it, as it was redelivered too often without a verdict: "
+            "it may be crashing consumers"
         )
     else:
-        error = f"RabbitMQ put it away: {reason}"
+        error = f"RabbitMQ dead-lettered it: {reason}"
     time = last.get("time")
     # py-amqp gives UTC without saying so.
     dead_at = time.replace(tzinfo=UTC) if isinstance(time, datetime) else None

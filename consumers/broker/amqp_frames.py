@@ -1,7 +1,7 @@
-"""Reading frames from RabbitMQ: all that has arrived at once, and woken by more than the socket.
+"""Reading frames from RabbitMQ.
 
-py-amqp asks the system for each part of each frame, nine times for a message, and can
-wait for nothing else meanwhile.
+Ours, because py-amqp's reader makes nine system calls for a message, and waits for its
+socket alone: this one reads all that has arrived in one call, and a `Waker` ends its wait.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from consumers.broker.waker import Waker
 #: Bytes to ask for at a time.
 _CHUNK = 1 << 18
 
-#: Type, channel and size; the payload; and one byte that is always the same (AMQP 0-9-1,
-#: "General Frame Format").
+#: A frame is its type, channel and size, then the payload, then a fixed last byte (AMQP
+#: 0-9-1, "General Frame Format").
 _HEADER = struct.Struct(">BHI")
 _END = 0xCE
 
-#: What the system, and OpenSSL, say of a socket from which nothing came in time.
+#: The system's codes for a socket from which nothing came in time.
 _NOTHING_CAME = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 Frame = tuple[int, int, bytes]
 
 
 class _Reading:
-    """A transport of py-amqp's that keeps what arrived, and gives it frame by frame.
+    """Buffers received bytes and splits them into frames.
 
-    Mixed into py-amqp's own, which has what is only declared here.
+    Mixed into py-amqp's transports, which define the members that are only declared here.
     """
 
     having_timeout: Callable[[float], AbstractContextManager[object]]
@@ -48,22 +48,22 @@ class _Reading:
     _at = 0
 
     def read_frame(self) -> Frame:
-        """Give the next frame; waits for it as long as the socket does.
+        """Read the next frame, within the socket's own timeout.
 
         Raises:
-            TimeoutError: It did not come in time; what has come of it is kept.
+            TimeoutError: It did not come in time; its first bytes are kept.
             OSError: The connection broke.
-            UnexpectedFrame: What came is no frame.
+            UnexpectedFrame: The bytes are not a frame.
         """
         while (frame := self.arrived_frame()) is None:
             self._receive()
         return frame
 
     def arrived_frame(self) -> Frame | None:
-        """Give the next frame if all of it has been received.
+        """Take the next frame from the buffer; None while it is incomplete.
 
         Raises:
-            UnexpectedFrame: What came is no frame.
+            UnexpectedFrame: The bytes are not a frame.
         """
         begin = self._at + _HEADER.size
         if begin > len(self._arrived):
@@ -77,15 +77,15 @@ class _Reading:
         self._at = end + 1
         return kind, channel, self._arrived[begin:end]
 
-    def receive_what_came(self, timeout: float, waker: Waker | None) -> None:
-        """Receive once; waits until there is something, it is woken, or so many seconds.
+    def receive_arrived(self, timeout: float, waker: Waker | None) -> None:
+        """Receive once, waiting up to ``timeout`` seconds, or until woken.
 
         Raises:
             OSError: The connection broke.
         """
         if not self._is_ready(timeout, waker):
             return
-        # What came by TLS can be the part of something that is deciphered as a whole.
+        # By TLS, the bytes may be a part of a record that is only deciphered as a whole.
         with suppress(TimeoutError), self.having_timeout(0):
             self._receive()
 
@@ -101,7 +101,7 @@ class _Reading:
 
     def _receive(self) -> None:
         try:
-            came = self._quick_recv(_CHUNK)
+            chunk = self._quick_recv(_CHUNK)
         except TimeoutError:
             raise
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
@@ -111,23 +111,23 @@ class _Reading:
                 raise TimeoutError(str(exc)) from exc
             self.connected = False
             raise
-        if not came:
+        if not chunk:
             self.connected = False
             raise OSError("Server unexpectedly closed connection")
-        self._arrived = self._arrived[self._at :] + came
+        self._arrived = self._arrived[self._at :] + chunk
         self._at = 0
 
 
 class _Tcp(_Reading, TCPTransport):  # type: ignore[misc]
-    """Without TLS."""
+    """The transport without TLS."""
 
 
 class _Tls(_Reading, SSLTransport):  # type: ignore[misc]
-    """With TLS."""
+    """The transport with TLS."""
 
 
 class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
-    """kombu's connection over such a transport."""
+    """kombu's connection over these transports."""
 
     def Transport(  # noqa: N802
         self, host: str, connect_timeout: float | None, ssl: Any, *timeouts: Any, **settings: Any
@@ -135,9 +135,9 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
         """Make the transport.
 
         Args:
-            host: And port.
+            host: Host and port.
             connect_timeout: Seconds.
-            ssl: By what TLS is to be spoken; nothing for none.
+            ssl: TLS settings; empty for none.
             timeouts: Seconds to wait for an answer, and to send.
             settings: The socket's.
         """
@@ -153,7 +153,7 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
         )
 
     def handle_arrived(self, timeout: float, waker: Waker | None) -> None:
-        """Handle all that has arrived; waits for it until woken, or so many seconds.
+        """Handle all frames that arrive, waiting up to ``timeout`` seconds, or until woken.
 
         Raises:
             OSError: The connection broke.
@@ -162,7 +162,7 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
         transport = self.transport
         frame = transport.arrived_frame()
         if frame is None:
-            transport.receive_what_came(timeout, waker)
+            transport.receive_arrived(timeout, waker)
             frame = transport.arrived_frame()
         while frame is not None:
             self.on_inbound_frame(frame)

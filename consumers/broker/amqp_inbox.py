@@ -1,4 +1,4 @@
-"""RabbitMQ."""
+"""An inbox on RabbitMQ."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from consumers.broker.verdict import Retry
 from consumers.broker.waker import Waker
 from events.routes import Route
 
-#: A delivery that was lost so often may be what its consumers die of. A lost
-#: connection counts too, so once is no sign yet.
+#: A delivery with this many losses may be crashing consumers. A lost connection counts
+#: too, so one is no sign yet.
 _SUSPECT_AFTER = 2
 
 
@@ -35,10 +35,10 @@ class AmqpSettings:
     Attributes:
         heartbeat: Seconds between heartbeats.
         connect_timeout: Seconds that connecting may take.
-        confirm_timeout: Seconds within which RabbitMQ has to confirm what is
-            published; it does not while it is out of memory or of disk.
-        renew_after: Seconds after which long work renews its hold: well under
-            RabbitMQ's `consumer_timeout`, which it looks at once a minute.
+        confirm_timeout: Seconds within which RabbitMQ has to confirm a message; out of
+            memory or disk it does not.
+        renew_after: Seconds after which long work renews its lease: well under RabbitMQ's
+            `consumer_timeout`, which it checks once a minute.
     """
 
     heartbeat: int = 30
@@ -86,7 +86,7 @@ class AmqpInbox(Inbox):
             with super()._translated():
                 yield
         except BrokerLostError:
-            # What is broken is not asked to say goodbye: the answer may never come.
+            # A broken connection is dropped rather than closed: the answer may never come.
             self._connection.collect()
             raise
 
@@ -109,17 +109,17 @@ class AmqpInbox(Inbox):
             self._connection.connection.handle_arrived(timeout, waker)
 
     def close(self) -> None:
-        """Close the connection; a lease queue goes if nothing lies in it."""
+        """Close the connection, and delete the lease queue if nothing can be in it."""
         with self._translated():
             if not self.in_hand and self._connection.connected:
                 self._leases.end()
             self._connection.close()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell RabbitMQ that deliveries are over: of as many as can be by one ack.
+        """Ack deliveries: as many as possible at once.
 
-        An ack can stand for all that was delivered before, so for those that only
-        what is over came before.
+        One ack can stand for all deliveries before it, so it is used up to the first
+        delivery that stays in hand.
         """
         still_open = self.in_hand.difference(deliveries)
         first_open = min((self._tag(each) for each in still_open), default=math.inf)
@@ -133,7 +133,7 @@ class AmqpInbox(Inbox):
         self.in_hand.intersection_update(still_open)
 
     def _check_connected(self) -> None:
-        # kombu would connect anew, without a consumer.
+        # kombu would reconnect, without a consumer.
         if not self._connection.connected:
             raise BrokerLostError("the broker can't be reached: the connection is closed")
 
@@ -141,7 +141,7 @@ class AmqpInbox(Inbox):
         return self._leases.message(delivery)
 
     def _tag(self, delivery: Delivery) -> int:
-        """Give the number that the channel has for it: they are given in order."""
+        """Look up its number on the channel: they ascend in order of delivery."""
         tag: int = self._message(delivery).delivery_tag
         return tag
 
@@ -163,7 +163,7 @@ class AmqpInbox(Inbox):
         headers: dict[str, object] | None = None,
         **properties: object,
     ) -> None:
-        """Publish, and wait until RabbitMQ has it; a queue that is missing is an error."""
+        """Publish, and wait for the confirm; a missing queue is an error."""
         super()._publish(
             body,
             queue,
@@ -186,7 +186,7 @@ def open_amqp_inbox(
 
     Raises:
         BrokerLostError: RabbitMQ can't be reached, or refuses.
-        MissingQueueError: One of the route's queues is not there.
+        MissingQueueError: One of the route's queues does not exist.
     """
     settings = settings or AmqpSettings()
     with connected(

@@ -1,12 +1,11 @@
-"""Holding on to long work on RabbitMQ.
+"""Leases on long work on RabbitMQ.
 
-RabbitMQ closes a channel that has a delivery unsettled for `consumer_timeout`
-(30 minutes, if it is not told otherwise), and gives the delivery to another
-consumer. Work that takes longer renews its hold in time: it sends a copy of
-the message into a queue of this consumer's own, takes it from there at once,
-and settles the first. The copy is a new delivery with a new timeout, nobody
-else ever sees it, and it stands for the work until its verdict. When this
-process dies, it returns to the route's queue, as that queue expires into it.
+RabbitMQ closes a channel whose delivery is unsettled for `consumer_timeout` (30 minutes
+by default), and redelivers it. Work that takes longer renews its lease in time: it sends
+a copy of the message into a queue of this consumer's own, takes it from there at once,
+and acks the original. The copy is a new delivery with a new timeout, which no other
+consumer ever sees, and stands for the work until its verdict. If this process dies, that
+queue expires the copy back into the route's queue.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from consumers.broker.topology import QueueSpec, declare_queue
 #: The header that counts how often a renewed delivery was lost with its consumer.
 LOSSES = "dropscribe-losses"
 
-#: Seconds to wait where a hold could not be renewed.
+#: Seconds to wait before a failed renewal is repeated.
 _RENEW_AGAIN = 30.0
 
 
@@ -36,13 +35,16 @@ class Publish(Protocol):
 
 
 class Leases:
-    """The holds of one consumer.
+    """The leases of one consumer.
 
     Args:
         channel: Its channel.
         publish: Publishes over it.
-        lease_queue: The consumer's own queue, made when it is first needed.
-        renew_after: Seconds after which a hold is renewed.
+        lease_queue: The consumer's own queue, declared when first needed.
+        renew_after: Seconds after which a lease is renewed.
+
+    Attributes:
+        copies: kombu's messages that stand for deliveries whose lease was renewed.
     """
 
     def __init__(
@@ -57,15 +59,15 @@ class Leases:
         self.copies: dict[Delivery, Any] = {}
 
     def begin(self, delivery: Delivery) -> None:
-        """Hold a delivery that arrived now."""
+        """Begin the lease of a delivery that arrived now."""
         self._renew_at[delivery] = time.monotonic() + self._renew_after
 
     def message(self, delivery: Delivery) -> Any:
-        """Give the broker's message that stands for the delivery now."""
+        """Look up the message that stands for the delivery now."""
         return self.copies.get(delivery, delivery.message)
 
     def renew(self, in_hand: AbstractSet[Delivery]) -> None:
-        """Renew the holds whose time has come; forget what is not in hand any more."""
+        """Renew the leases that are due; forget those of deliveries no longer in hand."""
         now = time.monotonic()
         for delivery in self._renew_at.keys() - in_hand:
             del self._renew_at[delivery]
@@ -76,7 +78,7 @@ class Leases:
                 self._renew_one(delivery)
 
     def _renew_one(self, delivery: Delivery) -> None:
-        """Replace a delivery's message by a copy that is delivered to us now."""
+        """Replace a delivery's message by a copy that is delivered now."""
         name = self._lease_queue.name
         if not self._is_declared:
             declare_queue(self._channel, self._lease_queue)
@@ -90,7 +92,7 @@ class Leases:
         )
         raw = self._channel.basic_get(name)
         if raw is None:
-            # It came back to the route's queue before we had it. A double costs nothing.
+            # It expired into the route's queue already; a duplicate is harmless.
             return
         copy = self._channel.message_to_python(raw)
         if copy.properties.get("message_id") != copy_id:
@@ -101,6 +103,6 @@ class Leases:
         self._renew_at[delivery] = time.monotonic() + self._renew_after
 
     def end(self) -> None:
-        """Delete the queue, in which nothing lies once all is settled."""
+        """Delete the lease queue, which is empty once all is settled."""
         if self._is_declared:
             self._channel.queue_delete(self._lease_queue.name)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.amqp_session import PATIENCE, AmqpSession
+from consumers.broker.amqp_connection import PATIENCE, AmqpSession
 from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.broker.publishing import publish
 from consumers.broker.topology import Topology
 from events.routes import Route, dead_letter_queue_name, queue_name
 
-#: AMQP's reply code of a message that leads to no queue.
+#: AMQP's reply code for a message that no queue takes.
 _NO_ROUTE = 312
 
 
@@ -32,21 +32,21 @@ class AmqpSender:
         self._publish(queue, body)
 
     def depth(self, route: Route) -> int:
-        """Count what waits in the route's queue and in its delay queues."""
+        """Count the messages in the route's queue and in its delay queues."""
         dead = dead_letter_queue_name(self._topology.prefix, route)
         names = [spec.name for spec in self._topology.queues(route) if spec.name != dead]
         with self._session.request() as channel:
             return sum(channel.queue_declare(name, passive=True).message_count for name in names)
 
     def _publish(self, queue: str, body: str | bytes) -> None:
-        """Have RabbitMQ keep a message; kombu's messages are persistent."""
+        """Publish, and wait for the confirm; kombu's messages are persistent."""
         try:
             with self._session.request() as channel:
                 publish(channel, body, queue, mandatory=True, confirm_timeout=PATIENCE)
         except BrokerLostError as exc:
             if getattr(exc.__cause__, "reply_code", None) == _NO_ROUTE:
                 raise MissingQueueError(
-                    f"queue {queue} is not there: run dropscribe bootstrap"
+                    f"queue {queue} does not exist: run dropscribe bootstrap"
                 ) from exc
             raise
 

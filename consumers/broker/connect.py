@@ -21,14 +21,14 @@ def open_inbox(
     topology: Topology,
     settings: AmqpSettings,
 ) -> Inbox:
-    """Connect to the broker of the address, and begin to consume.
+    """Connect, and begin to consume.
 
     Args:
-        address: Where the broker is; it tells its kind.
+        address: The broker's.
         route: Whose deliveries.
         prefetch: The most deliveries in hand at a time.
-        topology: What bootstrap made, of a RabbitMQ.
-        settings: How a connection to a RabbitMQ is kept.
+        topology: The queues on RabbitMQ; not used for SQS.
+        settings: The connection to RabbitMQ; not used for SQS.
 
     Raises:
         TransientError: The broker can't be reached, or refuses.
@@ -41,41 +41,36 @@ def open_inbox(
             topology=topology,
             settings=settings,
         )
-    # Only here, as botocore is large.
+    # Imported only here: botocore is large.
     from consumers.broker.sqs_inbox import open_sqs_inbox  # noqa: PLC0415
 
     return open_sqs_inbox(address, route, prefetch=prefetch)
 
 
 def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextManager[Sender]:
-    """Send to the broker of the address for as long as the block runs.
-
-    It connects with its first request.
+    """Open a sender, which connects with its first request.
 
     Args:
-        address: Where the broker is; it tells its kind.
-        topology: The queues that bootstrap declared on a RabbitMQ.
+        address: The broker's.
+        topology: The queues on RabbitMQ; not used for SQS.
     """
     if address.is_amqp:
         from consumers.broker.amqp_sender import open_amqp_sender  # noqa: PLC0415
 
         return open_amqp_sender(address, topology)
-    # Only here, as botocore is large.
-    from consumers.broker.sqs_sender import open_sqs_sender  # noqa: PLC0415
+    # Imported only here: botocore is large.
+    from consumers.broker.sqs_queues import open_sqs_sender  # noqa: PLC0415
 
     return open_sqs_sender(address)
 
 
 def make_dead_letter_queues(address: BrokerAddress) -> DeadLetterQueues:
-    """Lead to the dead-letter queues of the broker of the address.
-
-    It connects with each request, and for each walk.
-    """
+    """Make the dead-letter queues of a broker, connected to for each request and each walk."""
     if address.is_amqp:
         from consumers.broker.amqp_dead_letters import AmqpDeadLetterQueues  # noqa: PLC0415
 
         return AmqpDeadLetterQueues(address)
-    # Only here, as botocore is large.
+    # Imported only here: botocore is large.
     from consumers.broker.sqs_dead_letters import SqsDeadLetterQueues  # noqa: PLC0415
 
     return SqsDeadLetterQueues(address)

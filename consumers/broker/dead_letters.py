@@ -22,12 +22,12 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class BrokerDeath:
-    """What a broker says of a message that it moved among the dead letters itself.
+    """Why and when the broker itself dead-lettered a message.
 
     Attributes:
-        error: Why, for people.
-        attempts: Which attempt the message's headers say it was.
-        dead_at: When; None where the broker does not tell.
+        error: The reason, for people.
+        attempts: The number of the attempt, by the message's headers.
+        dead_at: None if the broker does not report it.
     """
 
     error: str
@@ -37,17 +37,17 @@ class BrokerDeath:
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A message that the consumers could not do, and all that is known of it.
+    """A message in a dead-letter queue.
 
     Attributes:
-        id: Stays the same for as long as it lies there.
-        route: Whose queue it came from, and goes back to.
+        id: Stays the same while the message is in the queue.
+        route: The one whose queue it came from, and returns to.
         reason: One of `consumers.broker.verdict.REASONS`.
         error: What went wrong, for people.
-        attempts: How often it was tried; None where it does not say.
-        dead_at: Since when it is dead; None where nobody knows.
-        body: What the store sent.
-        events: What that announces; none where it is no notification.
+        attempts: How often it was tried; None if unknown.
+        dead_at: None if unknown.
+        body: As the store sent it.
+        events: Those of the body; none if it is not a notification.
     """
 
     id: str
@@ -60,15 +60,15 @@ class StoredDeadLetter:
     events: tuple[ObjectCreated, ...]
 
     @classmethod
-    def read(cls, letter_id: str, route: Route, stored: str | bytes, mark: BrokerDeath) -> Self:
-        """Read what lies in the route's dead-letter queue, whatever it is.
+    def read(cls, letter_id: str, route: Route, stored: str | bytes, death: BrokerDeath) -> Self:
+        """Read a message of the route's dead-letter queue, whatever it is.
 
         Args:
             letter_id: Its id.
             route: The queue's.
-            stored: The message's body: a dead letter as
-                `consumers.broker.inbox.Inbox` writes it, or anything.
-            mark: What the broker says of it where it is no such letter.
+            stored: The message's body: as `consumers.broker.inbox.Inbox` writes it, or
+                anything that the broker itself moved there.
+            death: For a message that dropscribe did not write.
         """
         ours = _ours(stored)
         body = stored if ours is None else _encodable(ours["body"])
@@ -76,21 +76,21 @@ class StoredDeadLetter:
             id=letter_id,
             route=route,
             reason="lost" if ours is None else _encodable(ours["reason"]),
-            error=mark.error if ours is None else _encodable(ours["error"]),
-            attempts=mark.attempts if ours is None else _count(ours.get("attempts")),
-            dead_at=mark.dead_at if ours is None else _time(ours.get("dead_at")),
+            error=death.error if ours is None else _encodable(ours["error"]),
+            attempts=death.attempts if ours is None else _count(ours.get("attempts")),
+            dead_at=death.dead_at if ours is None else _time(ours.get("dead_at")),
             body=body,
             events=_events(body),
         )
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The objects that it tells of."""
+        """The keys of its events' objects."""
         return tuple(_encodable(event.key) for event in self.events)
 
     @property
     def batches(self) -> tuple[BatchId, ...]:
-        """The batches that their keys name, each once."""
+        """The batches that `keys` name, each once."""
         found = (batch_of(key) for key in self.keys)
         return tuple(dict.fromkeys(batch for batch in found if batch is not None))
 
@@ -103,11 +103,10 @@ class StoredDeadLetter:
 
 
 class DeadLetterIds:
-    """Gives the letters of one queue their ids, in the order in which they lie there.
+    """The ids of one queue's messages, in their order.
 
-    An id is made of route and content. Where letters are equal to the last
-    byte it does not matter which is which, so they are only counted:
-    ``1f6e0a9b2c3d``, ``1f6e0a9b2c3d-2``, ...
+    An id is derived from route and content. Messages that are equal to the last byte are
+    interchangeable, so these are numbered: ``1f6e0a9b2c3d``, ``1f6e0a9b2c3d-2``, ...
     """
 
     def __init__(self, route: Route) -> None:
@@ -115,7 +114,7 @@ class DeadLetterIds:
         self._seen: Counter[str] = Counter()
 
     def of(self, stored: str | bytes) -> str:
-        """Give the next letter's id."""
+        """Derive the next message's id."""
         content = stored.encode(errors="surrogatepass") if isinstance(stored, str) else stored
         digest = hashlib.sha256(self._route.name.encode() + b"\n" + content).hexdigest()
         found = digest[:_DIGITS]
@@ -125,11 +124,11 @@ class DeadLetterIds:
 
 @dataclass(frozen=True, slots=True)
 class HeldDeadLetter:
-    """A letter that is held, so that nobody else has it at the same time.
+    """A dead letter that is invisible to everybody else while it is held.
 
     Attributes:
-        letter: What it says.
-        discard: Takes it out of its queue for ever. Raises BrokerLostError.
+        letter: The dead letter.
+        discard: Deletes it from its queue. Raises BrokerLostError.
     """
 
     letter: StoredDeadLetter
@@ -137,31 +136,26 @@ class HeldDeadLetter:
 
 
 class DeadLetterQueues(Protocol):
-    """The dead-letter queues. Belongs to one thread."""
+    """The dead-letter queues. Belongs to one thread.
+
+    Every method raises `BrokerLostError` if the broker can't be reached or refuses, and
+    `MissingQueueError` if the queue does not exist.
+    """
 
     def count(self, route: Route) -> int:
-        """Count the route's letters that nobody holds; SQS does so approximately.
-
-        Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
-            MissingQueueError: The queue is not there.
-        """
+        """Count the route's dead letters that nobody holds; SQS does so approximately."""
 
     def walk(self, route: Route) -> AbstractContextManager[Iterator[HeldDeadLetter]]:
-        """Go through the route's letters, each once.
+        """Iterate over the route's dead letters, each once.
 
-        Those that come while it goes on are left out: what is replayed may be
-        dead again at once. When the block ends, what was not discarded is back
-        in its queue; where this process dies, after a minute at the latest.
-
-        Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
-            MissingQueueError: The queue is not there.
+        Later arrivals are left out, as a replayed message may be dead again at once. When
+        the block ends, those not discarded are back in their queue; if this process dies,
+        within a minute.
         """
 
 
 def _ours(stored: str | bytes) -> dict[str, Any] | None:
-    """Read a letter that dropscribe wrote; None where it is none."""
+    """Parse a dead letter that dropscribe wrote; None for any other message."""
     try:
         letter = json.loads(stored)
     except (ValueError, RecursionError):
@@ -180,7 +174,7 @@ def _events(body: str | bytes) -> tuple[ObjectCreated, ...]:
 
 
 def _encodable(text: str) -> str:
-    """Replace what JSON can name and UTF-8 can't: halves of characters."""
+    """Replace lone surrogates, which JSON can hold and UTF-8 cannot."""
     return text.encode(errors="replace").decode()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-#: The header that counts a message's attempts. What a store sends has none.
+#: The header that counts a message's attempts; absent from a store's own messages.
 ATTEMPT = "dropscribe-attempt"
 
 
@@ -15,11 +15,11 @@ class Delivery:
     """One message in hand.
 
     Attributes:
-        body: What the store, or a retry, sent.
+        body: As the store, or a retry, sent it.
         attempt: Which attempt at it this is, from 1.
-        losses: How often it came back without a verdict.
+        losses: How often it was redelivered without a verdict.
         is_lost: Whether that was too often for another attempt.
-        message: kombu's message; for the inbox that it came from.
+        message: kombu's message; only for the inbox that it came from.
     """
 
     body: bytes | str
@@ -30,13 +30,7 @@ class Delivery:
 
     @classmethod
     def of(cls, message: Any, *, losses: int, limit: int) -> Self:
-        """Read kombu's message.
-
-        Args:
-            message: As kombu hands it on.
-            losses: How often it came back without a verdict.
-            limit: How often is too often.
-        """
+        """Wrap kombu's message; it is lost from ``limit`` losses on."""
         return cls(
             body=message.body if message.body is not None else b"",
             attempt=attempt_in(message.headers),
@@ -47,6 +41,6 @@ class Delivery:
 
 
 def attempt_in(headers: Mapping[str, Any]) -> int:
-    """Read which attempt a message's headers say it is; 1 where they say nothing of use."""
+    """Read the number of a message's attempt; 1 if its headers hold no valid number."""
     attempt = headers.get(ATTEMPT, 1)
     return attempt if isinstance(attempt, int) and attempt > 0 else 1

@@ -1,6 +1,12 @@
 """What can go wrong between dropscribe and its broker."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from consumers.errors import TransientError
+from events.routes import Route
 
 
 class BrokerLostError(TransientError):
@@ -9,3 +15,17 @@ class BrokerLostError(TransientError):
 
 class MissingQueueError(TransientError):
     """A queue does not exist until bootstrap declares it."""
+
+
+@contextmanager
+def skip_missing(route: Route) -> Iterator[None]:
+    """End the block early if the queue of an optional route does not exist.
+
+    Raises:
+        MissingQueueError: The route is not optional.
+    """
+    try:
+        yield
+    except MissingQueueError:
+        if not route.is_optional:
+            raise

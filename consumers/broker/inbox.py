@@ -58,8 +58,8 @@ class Inbox(ABC):
         self.in_hand: set[Delivery] = set()
         with self._translated():
             self._channel = connection.default_channel
-            # A consumer with `on_message` never decodes a body by itself: what
-            # it can't decode, kombu would ack.
+            # A consumer with `on_message` does not decode bodies: kombu acks those that
+            # it fails to decode.
             self._consumer = Consumer(
                 self._channel,
                 queues=[Queue(queue_name(prefix, route), no_declare=True)],
@@ -76,11 +76,11 @@ class Inbox(ABC):
 
     @abstractmethod
     def _losses(self, message: Any) -> int:
-        """Count how often a message came back without a verdict."""
+        """Count how often a message was redelivered without a verdict."""
 
     @abstractmethod
     def _begin(self, delivery: Delivery) -> None:
-        """Note that a delivery has arrived."""
+        """Start the clock by which the broker would take the delivery back."""
 
     def drain(self, timeout: float, waker: Waker | None = None) -> list[Delivery]:
         """Wait for deliveries, and keep those in hand from expiring.
@@ -115,10 +115,10 @@ class Inbox(ABC):
         """Have `_on_message` called with the messages that arrive within ``timeout`` seconds."""
 
     def settle(self, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
-        """End a delivery by the one action that its verdict means.
+        """End a delivery by the one broker action that its verdict means.
 
-        What has to stay is published first and acked after: a crash between
-        the two doubles it, and a double costs nothing.
+        A message that has to stay is published first and acked after: a crash between
+        the two duplicates it, and duplicates are harmless.
 
         Raises:
             BrokerLostError: The connection broke; the delivery comes again.
@@ -134,10 +134,10 @@ class Inbox(ABC):
         self.acknowledge([delivery])
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the broker that deliveries are over, which are in hand until then.
+        """Ack deliveries, which are in hand until then.
 
         Raises:
-            BrokerLostError: The connection broke; those that are still in hand come again.
+            BrokerLostError: The connection broke; those still in hand come again.
         """
         for delivery in deliveries:
             with self._translated():
@@ -147,9 +147,8 @@ class Inbox(ABC):
     def give_back(self, delivery: Delivery) -> None:
         """Hand a delivery back, for another consumer.
 
-        It is sent anew: a message that is only returned, brokers count as lost,
-        and consumers that are told to end again and again (an upgrade of many,
-        in turn) would make a dead letter of it.
+        It is sent anew: brokers count a message that is only returned as lost, so that
+        consumers that are restarted again and again would make a dead letter of it.
         """
         self._send_anew(delivery)
 
@@ -192,7 +191,7 @@ class Inbox(ABC):
         return self._quarantine.is_exclusive(self.in_hand)
 
     def _send_anew(self, delivery: Delivery) -> None:
-        """Let a delivery start anew, so that no death but its own counts against it."""
+        """Replace a delivery by an equal message whose losses are not counted yet."""
         with self._translated():
             self._publish(
                 delivery.body,
@@ -202,12 +201,12 @@ class Inbox(ABC):
         self.acknowledge([delivery])
 
     def _message(self, delivery: Delivery) -> Any:
-        """Give the broker's message that stands for the delivery now."""
+        """Look up the broker's message that stands for the delivery now."""
         return delivery.message
 
     @abstractmethod
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
-        """Send the delivery's message anew, to arrive after the verdict's delay."""
+        """Publish the delivery's message anew, to arrive after the verdict's delay."""
 
     def _publish_dead_letter(self, delivery: Delivery, verdict: DeadLetter, now: datetime) -> None:
         letter = {
@@ -234,7 +233,7 @@ class Inbox(ABC):
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
-        """Whatever the broker's library raises where it does not answer as it should."""
+        """All that the library raises when the broker does not answer as it should."""
         errors: tuple[type[Exception], ...] = (
             *self._connection.connection_errors,
             *self._connection.channel_errors,

@@ -18,11 +18,10 @@ def publish(
 
     Args:
         channel: An open channel of kombu's.
-        body: What to send; text is sent as UTF-8, and what that can't say (halves of
-            characters) as JSON writes it.
-        queue: Its name, to which the default exchange leads.
-        headers: What to say beside the body.
-        properties: What else kombu or its transport are to be told.
+        body: Text is sent as UTF-8, lone surrogates as JSON escapes.
+        queue: Its name, which is its routing key at the default exchange.
+        headers: None for none.
+        properties: For kombu, or for its transport.
     """
     Producer(channel).publish(
         body if isinstance(body, bytes) else body.encode(errors="backslashreplace"),

@@ -1,9 +1,9 @@
-"""Working alone on what may be what its consumers die of.
+"""Quarantine for suspected poison messages.
 
-A broker counts the death of a process against everything that it had in hand.
-So that neighbours are not counted out, a delivery that came back without a
-verdict is a suspect: once all else is settled, the most suspect one is worked
-on with nothing beside it, and the others are sent anew, their count with them.
+A broker counts the death of a process against everything that it had in hand. So that
+no neighbour is counted out, a delivery that was redelivered without a verdict is a
+suspect: once all else is settled, the worst suspect is worked on alone, and the others
+are sent anew, with their counts reset.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from consumers.broker.delivery import Delivery
 
 
 class Quarantine:
-    """Which of the deliveries in hand wait for others, and which is alone.
+    """The suspects among the deliveries in hand.
 
     Args:
-        threshold: A delivery that was lost so often is a suspect.
+        threshold: The number of losses from which a delivery is a suspect.
     """
 
     def __init__(self, threshold: int) -> None:
@@ -26,17 +26,17 @@ class Quarantine:
         self._alone: Delivery | None = None
 
     def holds_back(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery that arrives is a suspect; it is then kept here."""
+        """Keep an arriving delivery here if it is a suspect."""
         if delivery.losses < self._threshold:
             return False
         self._suspects.append(delivery)
         return True
 
     def choose(self, in_hand: AbstractSet[Delivery]) -> tuple[Delivery, list[Delivery]] | None:
-        """Choose the suspect to be worked on now, once nothing else is in hand.
+        """Choose the suspect to be worked on now; None while anything else is in hand.
 
         Returns:
-            The most suspect, and the others, which are to be sent anew.
+            The worst suspect, and the others, which are to be sent anew.
         """
         if not self._suspects or len(in_hand) > len(self._suspects):
             return None
@@ -46,7 +46,7 @@ class Quarantine:
         return self._alone, others
 
     def is_exclusive(self, in_hand: AbstractSet[Delivery]) -> bool:
-        """Whether nothing may be taken beside what is in hand."""
+        """Whether nothing may be taken beside the deliveries in hand."""
         return bool(self._suspects) or self._alone in in_hand
 
     def release(self) -> list[Delivery]:

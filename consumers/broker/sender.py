@@ -1,4 +1,4 @@
-"""Sending what no store sends: notifications that were lost or dead, and review items."""
+"""Sending to queues: notifications that were lost or dead, and review items."""
 
 from __future__ import annotations
 
@@ -8,44 +8,23 @@ from events.routes import Route
 
 
 class Sender(Protocol):
-    """Puts messages into queues. Belongs to one thread.
+    """Puts messages into queues. Belongs to one thread; reconnects after an error.
 
-    After an error it can be asked again: it connects anew.
+    Every method raises `BrokerLostError` if the broker can't be reached or refuses, and
+    `MissingQueueError` if a queue does not exist; `send` and `announce` raise
+    `PermanentError` if the broker will never accept the body. The broker has the message
+    once they return.
     """
 
     def send(self, route: Route, body: str | bytes) -> None:
-        """Put one notification into the route's queue, as a first attempt.
-
-        When it returns, the broker has it.
-
-        Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
-            MissingQueueError: The route's queue is not there.
-            PermanentError: The broker takes no such body, ever.
-        """
+        """Put one notification into the route's queue, as a first attempt."""
 
     def announce(self, queue: str, body: str) -> None:
-        """Put one message for other systems into the queue of that name, to be kept.
-
-        When it returns, the broker has it.
-
-        Args:
-            queue: Its name.
-            body: JSON.
-
-        Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
-            MissingQueueError: The queue is not there.
-            PermanentError: The broker takes no such body, ever.
-        """
+        """Put one message, JSON for other systems, into the queue of that name."""
 
     def depth(self, route: Route) -> int:
         """Count the route's messages, waiting or delayed.
 
-        SQS counts approximately, and also what a consumer has in hand;
-        RabbitMQ does not tell what is in hand.
-
-        Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
-            MissingQueueError: One of the route's queues is not there.
+        SQS counts approximately, and includes those in a consumer's hand; RabbitMQ does
+        not report these.
         """

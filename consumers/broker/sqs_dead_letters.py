@@ -23,38 +23,35 @@ from consumers.broker.sqs_queues import SqsQueues, translated
 from consumers.errors import TransientError
 from events.routes import Route, dead_letter_queue_name
 
-#: Seconds for which a letter is held. A walk that takes longer holds it again
-#: when it comes to it once more.
+#: Seconds for which a message is held. A longer walk receives it once more, and holds it
+#: again.
 _HOLD = 60
 
-#: Seconds for which SQS looks on all of its servers whether there is a letter.
+#: Seconds for which SQS searches all of its servers for messages.
 _LONG_POLL = 1
 
-#: The most that SQS gives, or takes, in one request.
+#: The most messages in one request.
 _PAGE = 10
 
-#: So many pages of nothing but letters that were seen before end a walk.
+#: The number of pages without a new message that ends a walk.
 _REPEATS = 10
 
 
 class SqsDeadLetterQueues:
-    """The dead-letter queues of an SQS.
-
-    Of each letter that a walk holds it keeps the id and the receipt handle.
-    """
+    """The dead-letter queues of SQS. A walk keeps the ids and receipt handles in memory."""
 
     def __init__(self, address: BrokerAddress) -> None:
         self._address = address
 
     def count(self, route: Route) -> int:
-        """Count the route's letters that nobody holds, approximately."""
+        """See `DeadLetterQueues`."""
         queue = self._queue(route)
         with closing(SqsQueues(self._address)) as queues:
             return queues.count(queue, "ApproximateNumberOfMessages")
 
     @contextmanager
     def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
-        """Go through the route's letters, each once."""
+        """See `DeadLetterQueues`."""
         with closing(SqsQueues(self._address)) as queues:
             walk = _Walk(queues, route, self._queue(route))
             try:
@@ -86,7 +83,7 @@ class _Walk:
                 if self._is_younger(message):
                     continue
                 stored, headers = open_envelope(message["Body"])
-                letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _mark(headers))
+                letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _death(headers))
                 yield HeldDeadLetter(letter, partial(self._discard, message["MessageId"]))
 
     def _receive(self) -> list[dict[str, Any]]:
@@ -100,7 +97,7 @@ class _Walk:
             )
         if self._begun is None:
             date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-            # By the server's own clock; it has seconds, letters have milliseconds.
+            # By the server's own clock, in seconds; messages have milliseconds.
             self._begun = parsedate_to_datetime(date).timestamp() + 1 if date else float("inf")
         page: list[dict[str, Any]] = answer.get("Messages", [])
         return page
@@ -114,13 +111,13 @@ class _Walk:
             self._queues.client.delete_message(
                 QueueUrl=self._url, ReceiptHandle=self._receipts[name]
             )
-        # It is not given back.
+        # `release` skips it.
         self._receipts[name] = ""
 
     def release(self) -> None:
-        """Let others have what is held, at once."""
+        """Make the held messages visible to others at once."""
         receipts = (receipt for receipt in self._receipts.values() if receipt)
-        # Where that fails, they have it when the time is up.
+        # If that fails, they become visible when their time is up.
         with suppress(TransientError), translated(self._queue):
             while page := list(islice(receipts, _PAGE)):
                 self._queues.client.change_message_visibility_batch(
@@ -132,23 +129,23 @@ class _Walk:
                 )
 
 
-def _mark(headers: Mapping[str, Any]) -> BrokerDeath:
+def _death(headers: Mapping[str, Any]) -> BrokerDeath:
     error = (
-        "SQS put it away, as it came back too often without a verdict: "
-        "it may be what its consumers die of"
+        "SQS dead-lettered it, as it was redelivered too often without a verdict: "
+        "it may be crashing consumers"
     )
     return BrokerDeath(error, attempt_in(headers), None)
 
 
 def open_envelope(stored: str) -> tuple[str | bytes, Mapping[str, Any]]:
-    """Take a message out of kombu's envelope.
+    """Unwrap the envelope in which kombu puts a message on SQS.
 
     Args:
-        stored: A message's body as it lies in SQS.
+        stored: A message's body on SQS.
 
     Returns:
-        The body that was put in, as text where it is UTF-8, and its headers;
-        ``stored`` itself and no headers where it is no envelope.
+        The wrapped body, as text if it is UTF-8, and its headers; ``stored`` itself and
+        no headers if it is not an envelope.
     """
     try:
         envelope = json.loads(base64.b64decode(stored, validate=True))

@@ -1,4 +1,4 @@
-"""SQS: Amazon's, or the embedded stack's."""
+"""An inbox on SQS: Amazon's, or the embedded stack's."""
 
 from __future__ import annotations
 
@@ -19,35 +19,31 @@ from consumers.broker.verdict import Retry
 from consumers.broker.waker import Waker
 from events.routes import Route, queue_name
 
-#: Seconds until SQS delivers again what a consumer took and did not settle. A
-#: living consumer asks for more in time, so this only bounds how long the work
-#: of a dead one rests.
+#: Seconds until SQS redelivers a message that a consumer took and did not settle. A
+#: living consumer extends them in time, so this only bounds how long the work of a dead
+#: one rests.
 VISIBILITY = 60
 
 #: Seconds that one request waits for messages on the server.
 _LONG_POLL = 1
 
-#: A delivery that was lost so often may be what its consumers die of. Each death
-#: costs a visibility timeout, so it is worked on alone from the first.
+#: A delivery with this many losses may be crashing consumers. Each crash costs a
+#: visibility timeout, so it is worked on alone from the first.
 _SUSPECT_AFTER = 1
 
-#: One that was lost so often is a dead letter: before SQS itself moves it among
-#: them by the queue's redrive policy, of which nobody would be told.
+#: One with this many losses is a dead letter, before the queue's redrive policy makes it
+#: one without a log line and a row.
 LOST_AFTER = 8
 
-#: The most that SQS can delay a message, in seconds.
+#: The longest delay of a message that SQS allows, in seconds.
 _MAX_DELAY = 900
 
 
 class SqsInbox(Inbox):
-    """An inbox on SQS.
-
-    Deliveries are on loan: SQS gives them to another consumer when their
-    visibility timeout ends, so `keep` asks for more while work goes on.
-    """
+    """An inbox on SQS, which extends visibility timeouts while work goes on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._lent_until: dict[Delivery, float] = {}
+        self._held_until: dict[Delivery, float] = {}
         super().__init__(*args, suspect_after=_SUSPECT_AFTER, **kwargs)
 
     @property
@@ -56,11 +52,11 @@ class SqsInbox(Inbox):
 
     def _losses(self, message: Any) -> int:
         attributes = message.delivery_info["sqs_message"].get("Attributes", {})
-        # It counts this delivery, too.
+        # The attribute counts this delivery, too.
         return int(attributes.get("ApproximateReceiveCount", 1)) - 1
 
     def _begin(self, delivery: Delivery) -> None:
-        self._lent_until[delivery] = time.monotonic() + VISIBILITY
+        self._held_until[delivery] = time.monotonic() + VISIBILITY
 
     def _wait(self, timeout: float, waker: Waker | None) -> None:
         del waker
@@ -68,16 +64,16 @@ class SqsInbox(Inbox):
             self._connection.drain_events(timeout=timeout)
 
     def _keep(self) -> None:
-        """Ask for more time for what is in hand, well before it is up."""
+        """Extend the visibility timeouts of all deliveries in hand, well before they end."""
         now = time.monotonic()
-        for delivery in self._lent_until.keys() - self.in_hand:
-            del self._lent_until[delivery]
-        for delivery, until in tuple(self._lent_until.items()):
+        for delivery in self._held_until.keys() - self.in_hand:
+            del self._held_until[delivery]
+        for delivery, until in tuple(self._held_until.items()):
             if until - now < VISIBILITY * 2 / 3:
-                self._lend(delivery)
-                self._lent_until[delivery] = now + VISIBILITY
+                self._extend(delivery)
+                self._held_until[delivery] = now + VISIBILITY
 
-    def _lend(self, delivery: Delivery) -> None:
+    def _extend(self, delivery: Delivery) -> None:
         info = delivery.message.delivery_info
         with self._translated():
             self._channel.sqs().change_message_visibility(

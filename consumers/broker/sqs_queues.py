@@ -1,9 +1,9 @@
-"""SQS' queues through botocore, for what is no consumer."""
+"""SQS' queues through botocore, outside of a consumer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,24 +11,29 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.errors import PermanentError
 from consumers.network.aws import make_client
+from events.routes import Route, queue_name
 
-#: By which services that speak SQS' protocols say that there is no such queue.
+#: The codes by which services with SQS' protocols report a missing queue.
 _MISSING = {
     "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
     "com.amazonaws.sqs#QueueDoesNotExist",
 }
 
-#: What can't be sent: characters that XML 1.0 does not have, or too much.
+#: The codes for a body with characters that XML 1.0 lacks, or one that is too large.
 _REFUSED = {"InvalidMessageContents", "InvalidParameterValue"}
 
 
-class SqsQueues:
-    """The client, and the queues' URLs.
+#: Together all messages: waiting, in a consumer's hand, delayed.
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
-    Args:
-        address: An SQS'.
-    """
+
+class SqsQueues:
+    """The client, and the queues' URLs."""
 
     def __init__(self, address: BrokerAddress) -> None:
         self._urls: dict[str, str] = {}
@@ -42,7 +47,7 @@ class SqsQueues:
         )
 
     def url(self, queue: str) -> str:
-        """Ask for a queue's URL, once."""
+        """Look a queue's URL up, once."""
         with translated(queue):
             if queue not in self._urls:
                 self._urls[queue] = self.client.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -53,8 +58,8 @@ class SqsQueues:
 
         Raises:
             BrokerLostError: SQS can't be reached, or refuses.
-            MissingQueueError: The queue is not there.
-            PermanentError: SQS takes no such body.
+            MissingQueueError: The queue does not exist.
+            PermanentError: SQS does not accept the body.
         """
         url = self.url(queue)
         try:
@@ -63,7 +68,7 @@ class SqsQueues:
         except BrokerLostError as exc:
             cause = exc.__cause__
             if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _REFUSED:
-                raise PermanentError(f"SQS takes no such message: {cause}") from cause
+                raise PermanentError(f"SQS does not accept the message: {cause}") from cause
             raise
 
     def count(self, queue: str, *attributes: str) -> int:
@@ -78,21 +83,49 @@ class SqsQueues:
         self.client.close()
 
 
+class SqsSender:
+    """A sender on SQS. Its messages look like a store's."""
+
+    def __init__(self, queues: SqsQueues, prefix: str) -> None:
+        self._queues = queues
+        self._prefix = prefix
+
+    def send(self, route: Route, body: str | bytes) -> None:
+        """Put one notification into the route's queue."""
+        text = body if isinstance(body, str) else body.decode(errors="backslashreplace")
+        self._queues.send(queue_name(self._prefix, route), text)
+
+    def announce(self, queue: str, body: str) -> None:
+        """Put one message into a queue. SQS has no content types."""
+        self._queues.send(queue, body)
+
+    def depth(self, route: Route) -> int:
+        """Count the route's messages: waiting, delayed or in a consumer's hand."""
+        return self._queues.count(queue_name(self._prefix, route), *_COUNTS)
+
+
 @contextmanager
 def translated(queue: str) -> Iterator[None]:
     """Translate botocore's errors about a queue.
 
     Raises:
         BrokerLostError: SQS can't be reached, or refuses.
-        MissingQueueError: The queue is not there.
+        MissingQueueError: The queue does not exist.
     """
     try:
         yield
     except ClientError as exc:
         if exc.response.get("Error", {}).get("Code") in _MISSING:
             raise MissingQueueError(
-                f"queue {queue} is not there: run dropscribe bootstrap"
+                f"queue {queue} does not exist: run dropscribe bootstrap"
             ) from exc
         raise BrokerLostError(f"the broker refuses: {exc}") from exc
     except BotoCoreError as exc:
         raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+
+
+@contextmanager
+def open_sqs_sender(address: BrokerAddress) -> Iterator[SqsSender]:
+    """Send for as long as the block runs."""
+    with closing(SqsQueues(address)) as queues:
+        yield SqsSender(queues, address.prefix)

@@ -10,15 +10,14 @@ from consumers.network.aws import make_client
 
 
 class SqsChannel(SQS.Channel):  # type: ignore[misc]
-    """A channel that hands on whatever lies in its queue.
+    """A channel that delivers any message.
 
-    kombu takes a JSON object with ``properties`` for an envelope of its own.
-    Where it is none, reading it raises within ``drain_events``: the message
-    would stay, and end every consumer that takes it.
+    kombu takes a JSON object with ``properties`` for an envelope of its own. If it is not
+    one, reading it raises within ``drain_events``: the message would stay, and crash
+    every consumer.
     """
 
-    # Unsettled messages are given back by their inbox; kombu can do that only
-    # with messages that it has published itself.
+    # The inbox gives unsettled messages back; kombu could only restore its own.
     do_restore = False
 
     def new_sqs_client(
@@ -28,7 +27,7 @@ class SqsChannel(SQS.Channel):  # type: ignore[misc]
         secret_access_key: str | None,
         session_token: None = None,
     ) -> Any:
-        """Make botocore's client as everywhere; kombu's own can't be told whom it is to trust."""
+        """Make botocore's client as elsewhere; kombu's own takes no certificate authority."""
         del session_token
         return make_client(
             "sqs",
@@ -42,7 +41,7 @@ class SqsChannel(SQS.Channel):  # type: ignore[misc]
     def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Any:
         try:
             payload = super()._message_to_python(message, queue_name, q_url)
-            # What consuming does next, tried here where it can be caught.
+            # kombu's next step, tried here where its error can be caught.
             parsed = virtual.Message(payload, channel=self)
             is_sound = isinstance(parsed.body, str | bytes) and isinstance(parsed.headers, dict)
         except Exception:
@@ -56,6 +55,6 @@ class SqsChannel(SQS.Channel):  # type: ignore[misc]
 
 
 class SqsTransport(SQS.Transport):  # type: ignore[misc]
-    """The transport of that channel."""
+    """The transport of `SqsChannel`."""
 
     Channel = SqsChannel

@@ -1,6 +1,6 @@
-"""What is declared on a RabbitMQ: one exchange, and for each route its queues.
+"""The exchange and the queues on RabbitMQ.
 
-Everything is declared only by bootstrap; consumers look whether it is there.
+Only bootstrap declares them; consumers check that they exist.
 
 Queues are replicated (quorum queues), and dead-letter at least once: RabbitMQ
 forgets a message only after the queue it goes to has it. See RabbitMQ's
@@ -32,32 +32,27 @@ from events.routes import (
     rule_id,
 )
 
-#: How often a message may come back without a verdict; then it is one that
-#: kills its consumers. A lost connection counts too, for all that is in hand.
+#: How often a message may be redelivered without a verdict before it is taken for one
+#: that crashes its consumers. A lost connection counts too, for all deliveries in hand.
 DELIVERY_LIMIT = 20
 
 _UNLIMITED = 2_000_000_000
 
-#: Seconds after which the long work of a dead consumer comes again.
+#: Seconds until RabbitMQ redelivers the long work of a dead consumer.
 LEASE_RETURN = 10.0
 
-#: Seconds after which RabbitMQ deletes a lease queue that nobody touched: far
-#: longer than what lies in it takes to return.
+#: Seconds until RabbitMQ deletes an unused lease queue: far longer than its messages
+#: take to return.
 _LEASE_QUEUE_EXPIRES = 86_400
 
-#: Seconds for which the review queue keeps a message: nobody has to read it, and as
-#: long as SQS keeps one at most.
+#: Seconds for which the review queue, which nobody has to read, keeps a message: SQS'
+#: own maximum.
 _REVIEW_EXPIRES = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A queue, and what RabbitMQ is told of it.
-
-    Attributes:
-        name: Its name.
-        arguments: RabbitMQ's ``x-arguments``.
-    """
+    """A queue's name and its ``x-arguments``."""
 
     name: str
     arguments: dict[str, object]
@@ -68,9 +63,9 @@ class Topology:
     """The exchange and the queues of a deployment.
 
     Attributes:
-        prefix: What the names begin with.
-        delays: Seconds; a delay queue is made for each.
-        delivery_limit: How often a message may come back without a verdict.
+        prefix: The first part of the names.
+        delays: Seconds; each has a delay queue.
+        delivery_limit: How often a message may be redelivered without a verdict.
     """
 
     prefix: str
@@ -78,10 +73,10 @@ class Topology:
     delivery_limit: int = DELIVERY_LIMIT
 
     def queues(self, route: Route) -> tuple[QueueSpec, ...]:
-        """List the route's queues: each after those to which its messages go."""
+        """List the route's queues: each after those that its messages move to."""
         dead = QueueSpec(
             dead_letter_queue_name(self.prefix, route),
-            # Looking at a letter counts as a return, and RabbitMQ 4 has a limit of its own.
+            # Reading a dead letter counts as a redelivery, of which RabbitMQ 4 allows 20.
             {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED},
         )
         main = QueueSpec(
@@ -98,22 +93,22 @@ class Topology:
         return (dead, main, *delays)
 
     def review_queue(self) -> QueueSpec:
-        """Describe the queue that tells other systems of review items.
+        """Describe the queue that announces review items to other systems.
 
-        What they do not take in time is forgotten, as they can have it from the bucket.
+        RabbitMQ may forget a message: the bucket has the items, too.
         """
         return QueueSpec(
             review_queue_name(self.prefix),
             {
                 "x-queue-type": "quorum",
                 "x-message-ttl": _REVIEW_EXPIRES * 1000,
-                # RabbitMQ 4 would throw away what a reader gave back 20 times.
+                # By default RabbitMQ 4 drops a message that was given back 20 times.
                 "x-delivery-limit": _UNLIMITED,
             },
         )
 
     def lease_queue(self, route: Route, holder: str) -> QueueSpec:
-        """Describe the queue that a consumer makes for itself once its work is long."""
+        """Describe the queue that a consumer declares for itself once its work is long."""
         return QueueSpec(
             lease_queue_name(self.prefix, route, holder),
             {
@@ -124,29 +119,25 @@ class Topology:
         )
 
     def delay_queue(self, route: Route, seconds: float) -> str:
-        """Name the queue whose delay is the shortest that is long enough, or the longest."""
+        """Name the queue of the shortest sufficient delay, or else of the longest."""
         enough = [delay for delay in self.delays if delay >= seconds]
         return delay_queue_name(self.prefix, route, min(enough, default=max(self.delays)))
 
 
 def _dead_lettered_to(queue: str) -> dict[str, object]:
-    """Send what expires, or comes back too often, to a queue by the default exchange."""
+    """Have RabbitMQ move expired and too often redelivered messages to a queue."""
     return {
         "x-queue-type": "quorum",
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": queue,
         "x-dead-letter-strategy": "at-least-once",
-        # Which at-least-once asks for; no queue has a length limit that would reject.
+        # The strategy requires it; without a length limit no queue ever rejects.
         "x-overflow": "reject-publish",
     }
 
 
 def declare_queue(channel: Any, spec: QueueSpec) -> None:
-    """Make a queue, unless it is there.
-
-    Raises:
-        PreconditionFailed: It is there with other arguments.
-    """
+    """Declare a durable queue; PreconditionFailed if it exists with other arguments."""
     channel.queue_declare(spec.name, durable=True, auto_delete=False, arguments=spec.arguments)
 
 
@@ -157,19 +148,13 @@ def declare_topology(
     routes: Sequence[Route] = ROUTES,
     dry_run: bool = False,
 ) -> Iterator[tuple[str, bool]]:
-    """Make what is missing.
-
-    Args:
-        address: A RabbitMQ's.
-        topology: What is to be there.
-        routes: Whose queues.
-        dry_run: Only look.
+    """Declare the exchange and the queues of ``routes``; in a dry run, only look.
 
     Yields:
-        A thing that is to be there, and whether it was missing.
+        The kind and name of each, and whether it was missing.
 
     Raises:
-        ConfigurationError: It is there in another form, or the user may not make it.
+        ConfigurationError: One exists in another form, or the user may not declare it.
         BrokerLostError: RabbitMQ can't be reached.
     """
     exchange = exchange_name(topology.prefix)
@@ -177,8 +162,8 @@ def declare_topology(
         channel = connection.default_channel
         what = f"exchange {exchange}"
         missing = _is_missing(connection, "exchange_declare", exchange, type="topic")
-        # What is there is declared in a dry run, too: that changes nothing, and
-        # fails if it is there in another form.
+        # Declaring an existing exchange or queue changes nothing, and fails if its form
+        # differs: so a dry run does it, too.
         if not (dry_run and missing):
             with _explained(what):
                 channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
@@ -203,7 +188,7 @@ def _ensure_queue(connection: Any, spec: QueueSpec, *, dry_run: bool) -> tuple[s
 
 
 def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, int]:
-    """Count what lies in queues of which some may not be there: these are left out.
+    """Count the messages of each queue that exists.
 
     Raises:
         BrokerLostError: RabbitMQ can't be reached.
@@ -218,36 +203,22 @@ def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, i
 
 
 def check_topology(channel: Any, topology: Topology, route: Route) -> None:
-    """See that each queue of the route is there.
+    """Make sure that each queue of the route exists.
 
     Raises:
-        MissingQueueError: One is not.
+        MissingQueueError: One does not.
     """
     for spec in topology.queues(route):
         try:
             channel.queue_declare(spec.name, passive=True)
         except NotFound as exc:
             raise MissingQueueError(
-                f"queue {spec.name} is not there: run dropscribe bootstrap"
+                f"queue {spec.name} does not exist: run dropscribe bootstrap"
             ) from exc
 
 
-@contextmanager
-def perhaps_absent(route: Route) -> Iterator[None]:
-    """Do without the route's queue where it may not be there: the block then ends early.
-
-    Raises:
-        MissingQueueError: It has to be there.
-    """
-    try:
-        yield
-    except MissingQueueError:
-        if not route.is_optional:
-            raise
-
-
 def _is_missing(connection: Any, declare: str, name: str, **kwargs: Any) -> bool:
-    """Look for an exchange or a queue, on a channel that is lost where there is none."""
+    """Look for an exchange or a queue, on a channel of its own: RabbitMQ closes it on failure."""
     with connection.channel() as channel:
         try:
             getattr(channel, declare)(name, passive=True, **kwargs)
@@ -262,10 +233,10 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except PreconditionFailed as exc:
         raise ConfigurationError(
-            f"{what} is there in another form; drain and delete it, or choose another "
+            f"{what} exists in another form; drain and delete it, or choose another "
             f"BROKER_PREFIX: {exc.reply_text}"
         ) from exc
     except AccessRefused as exc:
         raise ConfigurationError(
-            f"{what} may not be made by the user of BROKER_URL: {exc.reply_text}"
+            f"the user of BROKER_URL may not declare {what}: {exc.reply_text}"
         ) from exc

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumers.broker.dead_letters import DeadLetterQueues, HeldDeadLetter, StoredDeadLetter
+from consumers.broker.errors import skip_missing
 from consumers.broker.sender import Sender
-from consumers.broker.topology import perhaps_absent
 from consumers.database.batches import BatchRepository
 from events.keys import (
     ArchiveKey,
@@ -144,7 +144,7 @@ def _walked(
     dead: DeadLetterQueues, selection: DeadLetterFilter
 ) -> Generator[HeldDeadLetter, None, None]:
     for route in selection.routes:
-        with perhaps_absent(route), dead.walk(route) as letters:
+        with skip_missing(route), dead.walk(route) as letters:
             yield from (held for held in letters if selection.includes(held.letter))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from consumers.broker.errors import skip_missing
 from consumers.broker.sender import Sender
-from consumers.broker.topology import perhaps_absent
 from consumers.database.sweep import SweepRepository
 from events.keys import AudioId, BatchId
 from events.notification import encode
@@ -70,7 +70,7 @@ class Resender:
         return {route.name: self._depth(route) for route in self._routes}
 
     def _depth(self, route: Route) -> int:
-        with perhaps_absent(route):
+        with skip_missing(route):
             return self._sender.depth(route)
         return 0
 

@@ -37,7 +37,7 @@ def test_messages_that_rabbitmq_dead_lettered_can_be_shown_and_replayed(node: Ra
         eventually(lambda: queues.dead_count() or None, seconds=10)
         (letter,) = find(queues.dead_letters(), ONLY)
         assert letter.reason == "lost"
-        assert letter.error.startswith("RabbitMQ put it away, as it came back too often")
+        assert letter.error.startswith("RabbitMQ dead-lettered it, as it was redelivered too often")
         assert letter.attempts == 3
         assert letter.dead_at is not None
         assert abs(datetime.now(UTC) - letter.dead_at) < timedelta(minutes=1)

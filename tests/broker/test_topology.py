@@ -68,9 +68,9 @@ def test_each_verdict_has_a_queue_of_its_delay() -> None:
 
 def test_a_queue_with_other_arguments_is_reported(queues: RabbitQueues) -> None:
     other = replace(queues.topology, delivery_limit=queues.topology.delivery_limit + 1)
-    with pytest.raises(ConfigurationError, match=f"queue {queues.queue} is there in another form"):
+    with pytest.raises(ConfigurationError, match=f"queue {queues.queue} exists in another form"):
         list(declare_topology(queues.address, other))
-    with pytest.raises(ConfigurationError, match="is there in another form"):
+    with pytest.raises(ConfigurationError, match="exists in another form"):
         list(declare_topology(queues.address, other, dry_run=True))
 
 
@@ -83,7 +83,7 @@ def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
 
 def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
-    with pytest.raises(TransientError, match=r"-dead is not there: run dropscribe bootstrap"):
+    with pytest.raises(TransientError, match=r"-dead does not exist: run dropscribe bootstrap"):
         open_amqp_inbox(address, ROUTE, prefetch=1, topology=TOPOLOGY)
 
 

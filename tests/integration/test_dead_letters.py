@@ -74,7 +74,7 @@ def test_messages_that_sqs_dead_lettered_can_be_shown_and_replayed(
     letters = find(queues.dead_letters(), ONLY)
     (letter,) = (letter for letter in letters if letter.keys)
     assert letter.reason == "lost"
-    assert letter.error.startswith("SQS put it away, as it came back too often")
+    assert letter.error.startswith("SQS dead-lettered it, as it was redelivered too often")
     assert letter.attempts == (attempt or 1)
     assert letter.text == body
     assert send_again(queues, [letter.id]) == [letter.id]

@@ -21,5 +21,5 @@ class TestSenderOnSqs(SenderContract):
 
 
 def test_a_message_too_large_for_sqs_is_refused_for_good(queues: EmbeddedQueues) -> None:
-    with queues.sender() as sender, pytest.raises(PermanentError, match="SQS takes no such"):
+    with queues.sender() as sender, pytest.raises(PermanentError, match="SQS does not accept"):
         sender.send(ROUTE, "x" * 2_000_000)

@@ -31,7 +31,7 @@ class Line:
     def come(self, content: bytes) -> list[bytes]:
         """Let bytes come; give the payloads of the frames that are then whole."""
         self.broker.sendall(content)
-        self.transport.receive_what_came(10, None)
+        self.transport.receive_arrived(10, None)
         frames = iter(self.transport.arrived_frame, None)
         return [payload for _, _, payload in frames]
 
@@ -88,7 +88,7 @@ def test_an_invalid_frame_is_reported(line: Line) -> None:
 def test_a_broker_that_hangs_up_is_told(line: Line) -> None:
     line.broker.close()
     with pytest.raises(OSError, match="closed"):
-        line.transport.receive_what_came(10, None)
+        line.transport.receive_arrived(10, None)
     assert not line.transport.connected
 
 
@@ -96,12 +96,12 @@ def test_a_waker_ends_the_wait_for_what_does_not_come(line: Line) -> None:
     with Waker() as waker:
         threading.Timer(0.05, waker.wake).start()
         begun = time.monotonic()
-        line.transport.receive_what_came(10, waker)
+        line.transport.receive_arrived(10, waker)
         assert time.monotonic() - begun < 5
         assert line.transport.arrived_frame() is None
 
 
 def test_waiting_for_a_frame_ends_at_the_timeout(line: Line) -> None:
     begun = time.monotonic()
-    line.transport.receive_what_came(0.05, None)
+    line.transport.receive_arrived(0.05, None)
     assert 0.04 < time.monotonic() - begun < 5
