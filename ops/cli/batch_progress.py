@@ -1,4 +1,4 @@
-"""Looking at how far a batch is, until nothing more happens to it."""
+"""How far a batch is, and waiting until it is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumers.database.batches import BatchRepository
 from consumers.database.rows import Batch, BatchState
 from events.keys import BatchId
 
-#: Seconds between looks.
+#: Seconds between two queries.
 _INTERVAL = 0.3
 
 
@@ -20,11 +20,11 @@ class BatchProgress:
 
     Attributes:
         batch: Its id.
-        row: Its row; None while its event has not arrived.
-        counts: Its recordings by state.
-        unfinished: How many of them are not done.
-        stalled: How many of those do not go on by themselves.
-        flagged: How many a policy flags.
+        row: Its row; None until its event arrives.
+        counts: The number of recordings by state.
+        unfinished: The number of recordings that are not done.
+        stalled: The number of unfinished recordings that need an operator.
+        flagged: The number of recordings that a policy flags.
     """
 
     batch: BatchId
@@ -36,7 +36,7 @@ class BatchProgress:
 
     @property
     def state(self) -> BatchState | str:
-        """The batch's state; ``stalled`` where it will not go on by itself."""
+        """The batch's state; ``stalled`` if it needs an operator."""
         if self.row is None:
             return "waiting"
         if self.row.announced_at is not None:
@@ -50,7 +50,7 @@ class BatchProgress:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether the batch will not change any more without an operator."""
         return self.state in {"complete", "failed", "stalled"}
 
     @property
@@ -60,12 +60,12 @@ class BatchProgress:
 
     @property
     def finished(self) -> int:
-        """Recordings of which nothing is left to do."""
+        """Recordings that are done."""
         return self.found - self.unfinished
 
 
 def look(database: BatchRepository, batch: BatchId) -> BatchProgress:
-    """Ask how far a batch is."""
+    """Query how far a batch is."""
     row = database.batch(batch)
     if row is None:
         return BatchProgress(batch, None, {}, 0, 0, 0)
@@ -78,7 +78,7 @@ def look(database: BatchRepository, batch: BatchId) -> BatchProgress:
 def follow_batch(
     database: BatchRepository, batch: BatchId, show: Callable[[BatchProgress], None]
 ) -> BatchProgress:
-    """Look until nothing more happens to the batch; ``show`` is called with each look."""
+    """Query the batch until it is over, and call ``show`` each time."""
     while True:
         progress = look(database, batch)
         show(progress)

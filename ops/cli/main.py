@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported when it is asked for."""
+"""The command line. A command's module is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 
-#: Where each command is, in the order of their use.
+#: The commands, in the order of their use.
 COMMANDS: Mapping[str, str] = {
     "try": "ops.cli.commands.try_:try_",
     "up": "ops.cli.commands.up:up",
@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, str] = {
 
 
 class _Commands(click.Group):
-    """Loads commands as they are needed, and shows errors as a line of words."""
+    """Loads commands lazily, and prints errors as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -56,10 +56,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dropscribe")
 def main() -> None:
-    """Drop an archive of sound recordings into a bucket; get transcripts.
+    """Turn archives of sound recordings into transcripts.
+
+    Drop an archive into a bucket: every recording is converted to Opus, transcribed,
+    checked against content policies, and put in front of a reviewer if flagged.
 
     \b
-    On one machine, with nothing set up:
+    On one machine, without any setup:
       dropscribe try my-recordings.tar.gz
 
     \b
@@ -70,13 +73,13 @@ def main() -> None:
       dropscribe transcripts BATCH --out transcripts/
 
     \b
-    With content policies, and people who review what they flag:
+    With content policies, and people who review flagged passages:
       dropscribe policy examples --to policies/
       dropscribe consume moderate
       dropscribe review next --as anna
 
     \b
-    When something went wrong:
+    When something goes wrong:
       dropscribe health
       dropscribe dead list
       dropscribe sweep

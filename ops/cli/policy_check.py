@@ -1,4 +1,4 @@
-"""What is to be said of a policy before it is used: its structure, and its length."""
+"""Checking a policy before it is used: its structure and its length."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from consumers.policy.policy import Policy, read_policy, read_text
 from consumers.policy.structure import Problem, check_structure, read_labels
 from consumers.policy.windows import LEAST_ROOM
 
-#: A minute of speech has some 150 words, and these some 200 tokens; this is ample.
+#: A minute of speech is about 150 words, or 200 tokens.
 _AMPLE_ROOM = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """The tokens of the prompt without content, and those that a prompt may have."""
+    """Tokens of the prompt without content, and the most that a prompt may have."""
 
     tokens: int
     context: int
 
     @property
     def room(self) -> int:
-        """How many are left for content."""
+        """Tokens that are left for content."""
         return self.context - self.tokens
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """What is found of one file.
+    """The result of checking one file.
 
     Attributes:
         path: The file.
-        policy: What it holds; None where it can't be read.
-        length: None where it was not counted.
+        policy: None if the file is unreadable.
+        length: None if it was not counted.
         problems: In the order of their lines.
     """
 
@@ -47,11 +47,11 @@ class PolicyReport:
 
     @property
     def is_fine(self) -> bool:
-        """Whether there are remarks at most."""
+        """Whether there are no errors."""
         return all(problem.nature != "error" for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``--json`` says of it."""
+        """Give the JSON object of the report."""
         length = self.length
         return {
             "file": str(self.path),
@@ -67,14 +67,10 @@ class PolicyReport:
 
 
 def check_policy(path: Path, judge: Judge | None) -> PolicyReport:
-    """Read and check a policy.
-
-    Args:
-        path: Its file.
-        judge: Whose tokens are counted; None for nobody's.
+    """Read and check a policy, and count its tokens if there is a judge.
 
     Raises:
-        TransientError: The model is away.
+        TransientError: The model is unavailable.
     """
     try:
         policy = read_policy(path)
@@ -89,9 +85,9 @@ def check_policy(path: Path, judge: Judge | None) -> PolicyReport:
 
 
 def _length_problems(length: Length) -> list[Problem]:
-    left = f"it takes {length.tokens} of the {length.context} tokens that the model reads, and "
+    left = f"it takes {length.tokens} of the model's {length.context} tokens, and "
     if length.room < LEAST_ROOM:
-        return [Problem(1, "error", left + "leaves too few for what is said: shorten it")]
+        return [Problem(1, "error", left + "leaves too few for the transcript: shorten it")]
     if length.room < _AMPLE_ROOM:
         advice = f"leaves {length.room}: long passages are judged in parts"
         return [Problem(1, "remark", left + advice)]
@@ -99,7 +95,7 @@ def _length_problems(length: Length) -> list[Problem]:
 
 
 def policy_as_json(policy: Policy) -> dict[str, Any]:
-    """Give what ``--json`` says of a policy."""
+    """Give the JSON object of a policy."""
     return {
         "name": policy.name,
         "version": policy.version,

@@ -13,18 +13,17 @@ from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from consumers.errors import PermanentError
 from consumers.store import Store
 
-#: Bytes of one file name, with room for the longest ending.
+#: Bytes of a file name: file systems take 255, and the ending and an ordinal are added.
 _NAME_BYTES = 200
 
-#: Folders below folders: the last ones of a path are the telling ones, and
-#: systems take 4,096 bytes of a path at most.
+#: The most parts of a path, counted from its end: Linux takes paths of 4,096 bytes.
 _DEPTH = 12
 
 
 def read_transcripts(
     store: Store, recordings: Sequence[Recording]
 ) -> Iterator[tuple[Recording, Transcript]]:
-    """Read the transcripts of those recordings that have one."""
+    """Read the transcripts of the recordings that have one."""
     for recording in recordings:
         if recording.transcript_key is not None:
             yield (
@@ -38,8 +37,8 @@ def read_transcripts(
 class TranscriptFolder:
     """Writes transcripts under a folder, each under its recording's path in the archive.
 
-    A path is a stranger's: what is written stays within the folder whatever it
-    says, and no file is ever written over within one run.
+    Paths are untrusted: every file stays within the folder, and none is written
+    twice in one run.
     """
 
     def __init__(self, root: Path, formats: Sequence[TranscriptFormat]) -> None:
@@ -48,10 +47,10 @@ class TranscriptFolder:
         self._taken: set[Path] = set()
 
     def make(self) -> None:
-        """Make the folder, and make sure that it can be written to.
+        """Create the folder.
 
         Raises:
-            PermanentError: It can't.
+            PermanentError: It can't be created or written to.
         """
         with _translated(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
@@ -59,10 +58,10 @@ class TranscriptFolder:
                 pass
 
     def write(self, recording: Recording, transcript: Transcript) -> list[Path]:
-        """Write one recording's files; returns where they are.
+        """Write one recording's files, and give their paths.
 
         Raises:
-            PermanentError: The folder can't be written to.
+            PermanentError: A file can't be written.
         """
         paths = next(filter(self._is_free, self._candidates(recording)))
         self._taken.update(paths)
@@ -73,7 +72,7 @@ class TranscriptFolder:
         return paths
 
     def _candidates(self, recording: Recording) -> Iterator[list[Path]]:
-        """Give the files' paths: by the recording's own, then by its ordinal at the top."""
+        """Give possible paths: the recording's own, then some by its ordinal at the top."""
         parts = safe_parts(recording.path)
         yield self._named(self._root.joinpath(*parts))
         for number in itertools.count():
@@ -84,7 +83,7 @@ class TranscriptFolder:
         return [stem.with_name(f"{stem.name}.{form}") for form in self._formats]
 
     def _is_free(self, paths: Sequence[Path]) -> bool:
-        """Tell whether files can be written there, within the folder, over none of this run."""
+        """Whether the paths are within the folder, and new in this run."""
         root = self._root.resolve()
         return all(
             path not in self._taken
@@ -104,7 +103,7 @@ def _translated(root: Path) -> Iterator[None]:
 
 
 def safe_parts(path: str) -> list[str]:
-    """Give a path's parts as names of files that stay within a folder."""
+    """Split a path into file names that can't lead out of a folder."""
     parts = [
         _cut(part.replace("\x00", "").replace("\\", "_"))
         for part in PurePosixPath(path).parts
@@ -114,12 +113,12 @@ def safe_parts(path: str) -> list[str]:
 
 
 def _cut(name: str) -> str:
-    """Shorten a name to what file systems take, without cutting a character in two."""
+    """Shorten a name to `_NAME_BYTES`, without cutting a character in two."""
     return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _can_be_folder(root: Path, folder: Path) -> bool:
-    """Tell whether no file stands in the way of a folder."""
+    """Whether the folder exists or can be created below the root."""
     while folder != root:
         if folder.exists() and not folder.is_dir():
             return False

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.cli.render.progress import print_json
+from ops.cli.output import print_json
 from tests.bench.benchmark import Benchmark, Conditions, DisagreementError
 from tests.bench.completion import COMPLETION
 from tests.bench.events import EVENTS

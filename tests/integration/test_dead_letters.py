@@ -216,10 +216,10 @@ def test_nothing_is_thrown_away_by_mistake(run: Run, queues: EmbeddedQueues) -> 
 def test_discard_asks_for_confirmation_on_a_terminal(
     run: Run, queues: EmbeddedQueues, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
-    monkeypatch.setattr("ops.cli.commands.dead._is_terminal", lambda: True)
+    monkeypatch.setattr("ops.cli.output._is_terminal", lambda: True)
     queues.put_dead("x")
     result = run("discard", "--all", input=f"{answer}\n")
-    assert "Throw 1 dead letters away for ever?" in result.stderr
+    assert "Delete 1 dead letters for good?" in result.stderr
     assert result.exit_code == left
     assert queues.dead_count() == left
 
@@ -237,7 +237,7 @@ def test_a_limit_shows_the_first_letters(run: Run, queues: EmbeddedQueues) -> No
 
 def test_help_teaches(run: Run) -> None:
     result = run("--help")
-    assert "\n  exhausted   something was away" in result.stdout
+    assert "\n  exhausted   a server was unavailable" in result.stdout
     for name in ("list", "show", "replay", "discard"):
         assert name in result.stdout
         assert run(name, "--help").exit_code == 0

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.cli.render.progress import print_json
+from ops.cli.output import print_json
 from ops.wiring.log import quiet_log
 from tests.harness.servers.grounds import ServerError
 from tests.soak.run import Scale, Show, soak

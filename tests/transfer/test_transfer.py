@@ -175,7 +175,7 @@ def test_an_unmatched_pattern_is_fine_and_a_missing_file_is_an_error(
     nothing = sending.send(sending.source("*.zip"))
     assert nothing["transfers"] == []
     (note,) = nothing["notes"]
-    assert note.endswith(f"{sending.there}/*.zip: nothing is there")
+    assert note.endswith(f"{sending.there}/*.zip: no such files")
 
     missing = sending.run(sending.source("not-there.tar"), sending.source("calls.tar"))
     assert missing.exit_code == 1

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from consumers.errors import ConfigurationError, TransientError
 from ops.cli.commands.health import health
-from ops.cli.render.health import findings_table, overall, plugin_line
+from ops.cli.render.health import overall, plugin_line, results_table
 from ops.observe.health.check import Check
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import CheckContext
@@ -198,7 +198,7 @@ FINDINGS = [
 
 def printed(findings: list[CheckResult]) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=100).print(findings_table(findings))
+    Console(file=stream, width=100).print(results_table(findings))
     return stream.getvalue()
 
 

@@ -89,10 +89,10 @@ def test_the_list_shows_what_is_used(tmp_path: Path) -> None:
     assert [label["code"] for label in row["labels"]] == ["DH", "SL", "EX", "IP"]
 
 
-def test_without_policies_the_list_says_that_nothing_is_judged() -> None:
+def test_without_policies_the_list_says_that_nothing_is_moderated() -> None:
     result = run("list", POLICIES_ROOT="")
     assert isinstance(result.exception, ConfigurationError)
-    assert "nothing is judged" in str(result.exception)
+    assert "not moderated" in str(result.exception)
 
 
 def test_the_examples_can_be_listed_and_copied_and_then_are_one_s_own(tmp_path: Path) -> None:

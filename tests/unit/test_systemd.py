@@ -58,11 +58,11 @@ class Supervised:
         self.systemd = systemd
         self.written = Written()
         self.clock = Clock()
-        self.pulse = LoopHealth("unpack", self.clock)
-        self.vitals = ProcessHealth([self.pulse], hung_after=HUNG)
+        self.loop = LoopHealth("unpack", self.clock)
+        self.process = ProcessHealth([self.loop], hung_after=HUNG)
         self.supervision = Supervision(
             Notifier(systemd.address, self.written.log),
-            self.vitals,
+            self.process,
             watchdog=watchdog,
             clock=self.clock,
         )
@@ -73,7 +73,7 @@ class Supervised:
         for _ in range(max(1, round(seconds * 2))):
             self.clock.now += 0.5 if seconds else 0
             if turning:
-                self.pulse.turn()
+                self.loop.turn()
             self.supervision.attend()
             heard += self.systemd.heard()
         return heard
@@ -86,14 +86,14 @@ def supervised(systemd: Systemd) -> Supervised:
 
 def test_readiness_is_sent_once_connected(supervised: Supervised) -> None:
     assert "READY=1" not in supervised.after(30)
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     assert supervised.after(0)[:2] == [
         "READY=1",
         "STATUS=unpack connected, 0 in hand, 0 settled",
     ]
-    supervised.pulse.is_connected = False
+    supervised.loop.is_connected = False
     supervised.after(60)
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     assert "READY=1" not in supervised.after(60)
 
 
@@ -101,20 +101,20 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(supervised: Supervised
     """systemd would end it after TimeoutStartSec, again and again."""
     heard = supervised.after(600)
     assert heard.count("EXTEND_TIMEOUT_USEC=60000000") > 600 / 60
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     supervised.after(1)
     assert "EXTEND_TIMEOUT_USEC=60000000" not in supervised.after(60)
 
 
 def test_the_watchdog_is_fed_well_in_time_however_long_work_takes(supervised: Supervised) -> None:
-    supervised.pulse.is_connected = True
-    supervised.pulse.in_hand = 1
+    supervised.loop.is_connected = True
+    supervised.loop.in_hand = 1
     for _ in range(30):
         assert "WATCHDOG=1" in supervised.after(WATCHDOG / 2)
 
 
 def test_a_loop_that_hangs_is_not_fed_for(supervised: Supervised) -> None:
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     supervised.after(10)
     assert "WATCHDOG=1" in supervised.after(HUNG, turning=False)
     heard = supervised.after(600, turning=False)
@@ -125,22 +125,22 @@ def test_a_loop_that_hangs_is_not_fed_for(supervised: Supervised) -> None:
 
 
 def test_one_that_died_is_not_fed_for(supervised: Supervised) -> None:
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     supervised.after(10)
-    supervised.pulse.has_died = True
+    supervised.loop.has_died = True
     assert "WATCHDOG=1" not in supervised.after(600)
 
 
 def test_without_a_watchdog_nothing_is_fed(systemd: Systemd) -> None:
     supervised = Supervised(systemd, watchdog=None)
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     assert "WATCHDOG=1" not in supervised.after(600)
 
 
-def test_stopping_is_sent_once_and_the_watchdog_is_fed(supervised: Supervised) -> None:
-    supervised.pulse.is_connected = True
+def test_it_says_once_that_it_stops_and_is_fed_while_it_does(supervised: Supervised) -> None:
+    supervised.loop.is_connected = True
     supervised.after(10)
-    supervised.vitals.is_stopping = True
+    supervised.process.is_stopping = True
     heard = supervised.after(0)
     assert heard[0] == "STOPPING=1"
     assert heard[1].startswith("STATUS=stopping; unpack connected")
@@ -150,17 +150,17 @@ def test_stopping_is_sent_once_and_the_watchdog_is_fed(supervised: Supervised) -
 
 
 def test_one_that_stops_before_it_was_ready_never_says_that_it_is(supervised: Supervised) -> None:
-    supervised.vitals.is_stopping = True
-    supervised.pulse.is_connected = True
+    supervised.process.is_stopping = True
+    supervised.loop.is_connected = True
     assert "READY=1" not in supervised.after(60)
 
 
 def test_the_status_says_what_it_is_at_and_not_too_often(supervised: Supervised) -> None:
-    supervised.pulse.is_connected = True
+    supervised.loop.is_connected = True
     supervised.after(10)
     heard: list[str] = []
     for number in range(100):
-        supervised.pulse.settled = number
+        supervised.loop.settled = number
         heard += supervised.after(0.5)
     states = [line for line in heard if line.startswith("STATUS=")]
     assert 5 <= len(states) <= 15
@@ -175,7 +175,7 @@ def test_a_systemd_that_does_not_listen_is_no_fault_and_is_logged_once(
         supervised.supervision.attend()
         supervised.clock.now += 60
     (line,) = supervised.written.lines
-    assert line["event"] == "systemd can't be told"
+    assert line["event"] == "cannot notify systemd"
 
 
 def test_a_systemd_that_is_behind_is_not_waited_for(supervised: Supervised) -> None:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import click
 
 from ops.bootstrap import bootstrap
-from ops.cli.render.progress import print_json
+from ops.cli.options import as_json_option
+from ops.cli.output import print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.settings import (
     STORE_KINDS,
@@ -36,29 +37,27 @@ from ops.wiring.settings import (
 @click.option(
     "--store",
     type=click.Choice(STORE_KINDS),
-    help="Which store S3_ENDPOINT is; without, STORE_KIND says so, or it is guessed.",
+    help="The kind of store at S3_ENDPOINT; default: STORE_KIND, or a guess.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@as_json_option
 def bootstrap_command(*, store: StoreKind | None, dry_run: bool, as_json: bool) -> None:
-    """Create the queues, the bucket with its rules, and the schema.
+    """Create the queues, the bucket and the database schema.
 
-    What is there already stays as it is, so it can be run at any time: after an
-    upgrade, or to make sure. Rules and policies that others made are left alone.
+    The bucket gets its rules: what it announces to whom, and what it deletes when.
+    Run it once before the first consumer, and again after each upgrade or change
+    of settings. It changes only what differs, and leaves the rules and policies of
+    others alone. MinIO restarts, within seconds, if its notification targets change.
+
+    With POLICIES_ROOT, a folder of content policies, new batches are moderated:
+    bootstrap makes a queue for it, and batches wait for their verdicts. Without
+    POLICIES_ROOT new batches are not moderated; the queue and its messages stay.
 
     \b
+    Examples:
       dropscribe bootstrap --dry-run
       dropscribe bootstrap
       RETENTION_DAYS=30 dropscribe bootstrap --store ceph
-
-    With MinIO, a change of where it announces restarts the store, which takes
-    seconds.
-
-    With POLICIES_ROOT, a folder of policies, recordings are moderated: there is a
-    queue for it, and batches that are new wait for their verdicts. Without it,
-    they do not; what lies in the queue stays there.
-
-    \b
       POLICIES_ROOT=/etc/dropscribe/policies dropscribe bootstrap
     """  # noqa: D301
     steps = []

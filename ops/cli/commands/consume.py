@@ -52,15 +52,17 @@ from ops.wiring.settings import (
 def consume(routes: tuple[str, ...]) -> None:
     """Run the consumers of one or more routes.
 
-    Runs until SIGTERM or Ctrl-C: then it takes nothing new, finishes what it has
-    in hand or gives it back, and exits within half a minute. A second signal
-    gives back at once. As many as you like can run, on any hosts.
+    Any number of consumers can run, on any hosts. SIGTERM or Ctrl-C stops them
+    within half a minute: they take no new deliveries, and finish or return those in
+    hand. A second signal returns them at once.
 
-    With METRICS_ADDRESS=HOST:PORT it serves /metrics for Prometheus, /healthz (200
-    unless it hangs) and /readyz (200 while it is connected to the broker). Under
-    systemd (Type=notify) it says when it is ready, and feeds the watchdog.
+    With METRICS_ADDRESS=HOST:PORT the process serves /metrics for Prometheus,
+    /healthz (200 unless it hangs) and /readyz (200 while connected to the broker).
+    Under systemd (Type=notify) it reports when it is ready, and feeds the watchdog.
 
     \b
+    Examples:
+      dropscribe consume unpack transcribe review
       METRICS_ADDRESS=9464 dropscribe consume unpack
       curl http://127.0.0.1:9464/metrics
     """  # noqa: D301
@@ -70,59 +72,59 @@ def consume(routes: tuple[str, ...]) -> None:
 def run_consumers(
     routes: Sequence[str], environment: Environment, adapters: Adapters | None = None
 ) -> None:
-    """Run the routes' consumers in this process until a signal asks to end.
+    """Run the routes' consumers in this process until SIGTERM or SIGINT.
 
     Raises:
-        ConfigurationError: They can't run.
+        ConfigurationError: A setting is invalid or missing.
     """
     settings = ObservingSettings.read(environment)
     log = configure_log().bind(host=socket.gethostname(), pid=os.getpid())
     stages = [PIPELINE[name] for name in dict.fromkeys(routes)]
-    pulses = [LoopHealth(stage.route.name) for stage in stages]
-    vitals = ProcessHealth(pulses, hung_after=settings.hung_after)
-    figures = ConsumerMetrics(version("dropscribe"))
+    healths = [LoopHealth(stage.route.name) for stage in stages]
+    process = ProcessHealth(healths, hung_after=settings.hung_after)
+    metrics = ConsumerMetrics(version("dropscribe"))
     supervision = Supervision(
-        Notifier(settings.notify_socket, log), vitals, watchdog=settings.watchdog(os.getpid())
+        Notifier(settings.notify_socket, log), process, watchdog=settings.watchdog(os.getpid())
     )
     stop = Stop()
 
     def ask(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        vitals.is_stopping = True
+        process.is_stopping = True
         (stop.now if stop.asked.is_set() else stop.asked).set()
 
     with ExitStack() as stack:
         if settings.metrics is not None:
-            # Before there are handlers, as loading a model takes long.
-            address = stack.enter_context(serving(settings.metrics, figures.registry, vitals))
+            # Before the handlers are made, as loading a model takes long.
+            address = stack.enter_context(serving(settings.metrics, metrics.registry, process))
             log.info("serving metrics", address=str(address))
         loops = {
-            pulse: stack.enter_context(
+            health: stack.enter_context(
                 open_consumer(
                     stage,
                     environment,
                     log,
                     adapters,
-                    figures.observer(pulse, stage.spec.states),
+                    metrics.observer(health, stage.spec.states),
                 )
             )
-            for pulse, stage in zip(pulses, stages, strict=True)
+            for health, stage in zip(healths, stages, strict=True)
         }
-        # Not before: until here there is nothing in hand.
+        # Not before: until here a signal may end the process at once.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, ask)
         _run(loops, stop, supervision)
 
 
 def _run(loops: Mapping[LoopHealth, Loop], stop: Stop, supervision: Supervision) -> None:
-    """Run each loop in a thread of its own; should one break, end them all."""
+    """Run each loop in a thread of its own; if one fails, stop them all."""
     broken: list[BaseException] = []
 
-    def run(pulse: LoopHealth, loop: Loop) -> None:
+    def run(health: LoopHealth, loop: Loop) -> None:
         try:
             loop.run(stop)
         except BaseException as exc:
-            pulse.has_died = True
+            health.has_died = True
             broken.append(exc)
             stop.asked.set()
 
@@ -130,11 +132,11 @@ def _run(loops: Mapping[LoopHealth, Loop], stop: Stop, supervision: Supervision)
     for thread in threads:
         thread.start()
     for thread in threads:
-        # With a timeout, as signals are handled in this thread between waits.
+        # With a timeout, as Python handles signals in this thread, between waits.
         while thread.is_alive():
             supervision.attend()
             thread.join(0.5)
-    # What is asked to stop can have stopped between two looks.
+    # All threads may have ended since the last report.
     supervision.attend()
     if broken:
         raise broken[0]

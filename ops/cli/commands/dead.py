@@ -1,12 +1,10 @@
-"""``dropscribe dead``: what could not be done, and what becomes of it."""
+"""``dropscribe dead``: deliveries that failed for good."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from itertools import islice
-from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -16,9 +14,16 @@ from consumers.broker.dead_letters import DeadLetterQueues, StoredDeadLetter
 from consumers.broker.topology import Topology
 from consumers.broker.verdict import REASONS
 from events.keys import BatchId
-from ops.cli.commands.parameters import BATCH
-from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table, printable
-from ops.cli.render.progress import print_json, waiting_for
+from ops.cli.options import as_json_option, limit_option, of_batch_option, options, yes_option
+from ops.cli.output import (
+    confirm,
+    print_error,
+    print_json,
+    print_more,
+    printable,
+    waiting_for,
+)
+from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay
 from ops.wiring.adapters import open_database
@@ -26,40 +31,34 @@ from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import BrokerSettings, DatabaseSettings, read_broker_address
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
-
-_IDS = click.argument("ids", nargs=-1, metavar="[ID]...")
-_ALL = click.option("--all", "all_of_them", is_flag=True, help="All dead letters there are.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def _filters(command: _Command) -> _Command:
-    """Add the options by which letters are chosen."""
-    names = PIPELINE.names
-    for option in (
-        click.option("--batch", type=BATCH, help="Only of this batch."),
-        click.option("--reason", type=click.Choice(REASONS), help="Only with this reason."),
-        click.option("--route", type=click.Choice(names), help="Only of this route."),
-    ):
-        command = option(command)
-    return command
+_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
+_all_option = click.option("--all", "all_of_them", is_flag=True, help="All dead letters.")
+_filters = options(
+    click.option(
+        "--route",
+        type=click.Choice(PIPELINE.names),
+        help="Only those of this route.",
+    ),
+    click.option("--reason", type=click.Choice(REASONS), help="Only those with this reason."),
+    of_batch_option,
+)
 
 
 @click.group()
 def dead() -> None:
-    """See what could not be done, and send it again.
+    """Work with dead letters: deliveries that failed for good.
 
-    What failed too often, or can't be helped, is kept with its reason:
-
-    \b
-    permanent   the input is at fault (a damaged archive)
-    exhausted   something was away for longer than it was tried
-    unexpected  it failed in a way that dropscribe does not know
-    malformed   it is no notification
-    lost        it came back again and again: consumers may die of it
+    A dead letter keeps the original message and the reason why it failed:
 
     \b
-    Once the cause is mended:
+    permanent   the input is invalid (a damaged archive)
+    exhausted   a server was unavailable for longer than the retries lasted
+    unexpected  an error that dropscribe does not know
+    malformed   the message is not a notification
+    lost        it was redelivered too often: it may be crashing consumers
+
+    \b
+    Once the cause is fixed:
       dropscribe dead list
       dropscribe dead replay --reason exhausted
     """  # noqa: D301
@@ -67,21 +66,15 @@ def dead() -> None:
 
 @dead.command("list", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
 @_filters
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="How many to show at most.",
-)
-@_JSON
+@limit_option(1000)
+@as_json_option
 def list_command(
     route: str | None, reason: str | None, batch: BatchId | None, limit: int, *, as_json: bool
 ) -> None:
-    """Show the dead letters; they stay where they are.
+    """List the dead letters, and leave them where they are.
 
     \b
-    For example:
+    Examples:
       dropscribe dead list --route transcribe --reason permanent
     """  # noqa: D301
     environment = read_environment()
@@ -90,7 +83,7 @@ def list_command(
         waiting_for("reading the dead letters"),
         closing(find(_queues(environment), selection)) as letters,
     ):
-        # Without their bodies, which may be large.
+        # Bodies may be large, so they are left out.
         rows = [letter_as_json(letter) for letter in islice(letters, limit)]
         more = next(letters, None) is not None
     if as_json:
@@ -100,14 +93,19 @@ def list_command(
     else:
         click.echo("no dead letters")
     if more and not as_json:
-        click.echo(f"There are more than these {limit}: see --limit, or choose by --batch.")
+        print_more(limit)
 
 
 @dead.command("show", cls=SettingsCommand, settings=(BrokerSettings,))
 @click.argument("letter_id", metavar="ID")
-@_JSON
+@as_json_option
 def show_command(letter_id: str, *, as_json: bool) -> None:
-    """Show all that is known of the dead letter ID, with the original message."""
+    """Show the dead letter ID with its original message.
+
+    \b
+    Examples:
+      dropscribe dead show 1f6e0a9b2c3d
+    """  # noqa: D301
     selection = DeadLetterFilter(ids=frozenset([letter_id]))
     with closing(find(_queues(read_environment()), selection)) as letters:
         letter = next(letters, None)
@@ -120,10 +118,10 @@ def show_command(letter_id: str, *, as_json: bool) -> None:
 
 
 @dead.command("replay", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
-@_IDS
+@_ids
 @_filters
-@_ALL
-@_JSON
+@_all_option
+@as_json_option
 def replay_command(
     ids: tuple[str, ...],
     route: str | None,
@@ -133,12 +131,12 @@ def replay_command(
     all_of_them: bool,
     as_json: bool,
 ) -> None:
-    """Send dead letters again: by their IDs, by options, or --all.
+    """Send dead letters to their consumers again: those with these IDs, or by options.
 
-    They come as first attempts; what fails again is dead again.
+    Their retries begin anew. A delivery that fails again becomes a dead letter again.
 
     \b
-    For example:
+    Examples:
       dropscribe dead replay 1f6e0a9b2c3d
       dropscribe dead replay --batch 20250622-143052-a1b2c3
     """  # noqa: D301
@@ -156,11 +154,11 @@ def replay_command(
 
 
 @dead.command("discard", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
-@_IDS
+@_ids
 @_filters
-@_ALL
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@_JSON
+@_all_option
+@yes_option
+@as_json_option
 def discard_command(
     ids: tuple[str, ...],
     route: str | None,
@@ -171,20 +169,19 @@ def discard_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Throw dead letters away for ever: by their IDs, by options, or --all.
+    """Delete dead letters for good: those with these IDs, or by options.
 
-    Neither objects nor rows are touched.
+    Objects and rows stay as they are.
 
     \b
-    For example:
+    Examples:
       dropscribe dead discard --reason malformed
     """  # noqa: D301
     environment = read_environment()
     _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
     selection = _selection(environment, route, reason, batch, ids)
     letters = _queues(environment)
-    if not yes:
-        _ask(letters, selection)
+    confirm(lambda: _question(letters, selection), yes=yes)
     _report("discarded", discard(letters, selection), ids, as_json=as_json)
 
 
@@ -194,7 +191,7 @@ def _queues(environment: Environment) -> DeadLetterQueues:
 
 def _check_chosen(ids: tuple[str, ...], *filters: object, all_of_them: bool) -> None:
     if not (ids or all_of_them or any(each is not None for each in filters)):
-        raise click.UsageError("say which: by IDs, --route, --reason, --batch or --all")
+        raise click.UsageError("choose dead letters: IDs, --route, --reason, --batch or --all")
     if ids and all_of_them:
         raise click.UsageError("IDs and --all contradict each other: choose one")
 
@@ -219,22 +216,15 @@ def _selection(
     )
 
 
-def _ask(letters: DeadLetterQueues, selection: DeadLetterFilter) -> None:
-    if not _is_terminal():
-        raise click.UsageError("nobody can be asked here: discard needs --yes")
+def _question(letters: DeadLetterQueues, selection: DeadLetterFilter) -> str:
     number = sum(1 for _ in find(letters, selection))
-    # On standard error, as standard output may be JSON for a program.
-    click.confirm(f"Throw {number} dead letters away for ever?", abort=True, err=True)
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()
+    return f"Delete {number} dead letters for good?"
 
 
 def _report(
     verb: str, done: Iterable[StoredDeadLetter], ids: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Say what is done as it is done; a letter that was not there is an error."""
+    """Print each letter as it is done, and an error for each ID that does not exist."""
     gone: list[str] = []
     for letter in done:
         gone.append(letter.id)
@@ -246,7 +236,7 @@ def _report(
     elif not gone and not missing:
         click.echo("no dead letters")
     for letter_id in missing:
-        click.echo(f"Error: {_not_there(letter_id)}", err=True)
+        print_error(_not_there(letter_id))
     if missing:
         raise click.exceptions.Exit(1)
 

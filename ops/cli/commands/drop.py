@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ import click
 from consumers.errors import PermanentError, TransientError
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, follow_batch
-from ops.cli.render.progress import batch_bar, print_json, progress_as_json, upload_bar
+from ops.cli.options import FILE, as_json_option
+from ops.cli.output import print_error, print_json
+from ops.cli.render.batches import batch_bar, progress_as_json, upload_bar
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, open_database, utc_now
@@ -19,21 +22,22 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
 
 
 @click.command(cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
-@click.argument(
-    "archives",
-    nargs=-1,
-    required=True,
-    metavar="ARCHIVE...",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...", type=FILE)
 @click.option("--wait", is_flag=True, help="Wait until the batches are done.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_json_option
 @click.pass_context
 def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_json: bool) -> None:
-    """Upload each ARCHIVE into the bucket as a batch, and print the batches' ids.
+    """Upload each ARCHIVE as a new batch.
 
-    With --wait the exit code is 0 only if every batch is complete.
-    """
+    Prints the batches' ids. An ARCHIVE is a tar, tar.gz, tar.bz2, tar.xz, tar.zst or
+    zip of sound recordings. The exit code is 1 if an archive could not be uploaded
+    or, with --wait, if a batch did not complete.
+
+    \b
+    Examples:
+      dropscribe drop monday.zip tuesday.tar.gz
+      dropscribe drop --wait interviews.tar
+    """  # noqa: D301
     environment = read_environment()
     store, host = make_store(environment), socket.gethostname()
     batches: list[tuple[Path, BatchId]] = []
@@ -42,27 +46,28 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
         try:
             with upload_bar(_name(archive), archive.stat().st_size) as sent:
                 batch = drop_archive(store, archive, now=utc_now(), host=host, advance=sent)
-                batches.append((archive, batch))
         except (PermanentError, TransientError) as exc:
             failed.append(str(exc))
             continue
+        batches.append((archive, batch))
         if not as_json:
-            click.echo(str(batches[-1][1]))
+            click.echo(str(batch))
+    waited: dict[BatchId, BatchProgress] = {}
     try:
-        waited = _wait(environment, batches) if wait else {}
+        if wait:
+            waited = _wait(environment, batches)
     except TransientError as exc:
         failed.append(str(exc))
-        waited = {}
     if as_json:
         print_json({"batches": [_as_json(path, batch, waited) for path, batch in batches]})
     for error in failed:
-        click.echo(f"Error: {error}", err=True)
+        print_error(error)
     if failed or any(progress.state != "complete" for progress in waited.values()):
         context.exit(1)
 
 
 def _wait(
-    environment: Environment, batches: list[tuple[Path, BatchId]]
+    environment: Environment, batches: Sequence[tuple[Path, BatchId]]
 ) -> dict[BatchId, BatchProgress]:
     waited = {}
     with open_database(environment) as database:
@@ -74,7 +79,7 @@ def _wait(
 
 
 def _name(archive: Path) -> str:
-    """Give a file's name as it can be shown: it need not be UTF-8."""
+    """Give a file's name in printable form: it need not be UTF-8."""
     return click.format_filename(archive, shorten=True)
 
 

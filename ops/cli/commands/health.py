@@ -1,4 +1,4 @@
-"""``dropscribe health``: what is wrong, and what to do about it."""
+"""``dropscribe health``: find what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from ops.cli.render.health import checks_table, findings_table, overall, plugin_line, plugin_words
-from ops.cli.render.progress import print_json
+from ops.cli.options import as_json_option
+from ops.cli.output import byte_bars, print_json
+from ops.cli.render.health import checks_table, overall, plugin_line, plugin_words, results_table
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import ProgressBar, open_context
@@ -37,7 +37,7 @@ _NAMES = [check.name for check in CHECKS]
 
 
 class _Plugin(SettingsCommand):
-    """Ends as a monitoring plugin does, too, where it can't begin: that is unknown."""
+    """Exits with "unknown", as a monitoring plugin has to, if it can't start."""
 
     def make_context(
         self,
@@ -99,24 +99,30 @@ class _UnknownUseError(click.UsageError):
     multiple=True,
     type=click.Choice(_NAMES),
     metavar="NAME",
-    help="Only this check; can be given more than once.",
+    help="Run only this check; can be given several times.",
 )
-@click.option("--list", "as_list", is_flag=True, help="Show which checks there are, and end.")
-@click.option("--full", "is_full", is_flag=True, help="Read models to their end, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--plugin", "as_plugin", is_flag=True, help="Print one line for Nagios and its kin.")
+@click.option(
+    "--list", "as_list", is_flag=True, help="List the checks and what each needs, and exit."
+)
+@click.option(
+    "--full", "is_full", is_flag=True, help="Read all model files, and compare their SHA-256."
+)
+@as_json_option
+@click.option(
+    "--plugin", "as_plugin", is_flag=True, help="Print one line for Nagios and similar systems."
+)
 @click.option(
     "--textfile",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
-    help="Write figures for Prometheus to a file; then the exit code is 0.",
+    help="Write figures for Prometheus to a file, and exit with 0.",
 )
 @click.option(
     "--look",
     default="site",
     show_default=True,
     metavar="NAME",
-    help="The figures' label look, where more than one look at a host writes them.",
+    help="Value of the label look, to tell apart several files of one host.",
 )
 @click.pass_context
 def health(
@@ -130,31 +136,32 @@ def health(
     as_json: bool,
     as_plugin: bool,
 ) -> None:
-    """Look at everything, and say what is wrong and what to do about it.
+    """Find out what is wrong, and what to do about it.
 
-    It changes nothing, and takes some seconds: checks run side by side, each no
-    longer than HEALTH_TIMEOUT. A check whose settings are not set on this host is
-    skipped, so the same command does on a host with a GPU (its volume, its models)
-    and on one that sees the servers.
+    Checks the whole deployment. The checks change nothing and take seconds: they run
+    at the same time, each for at most HEALTH_TIMEOUT. A check whose settings are not
+    set on this host is skipped, so the same command fits a GPU host and a host that
+    reaches the servers.
 
     \b
+    Examples:
       dropscribe health
       dropscribe health --check queues --check batches
-      dropscribe health --check models --full     # read each file, compare its SHA-256
-      dropscribe health --plugin                  # for Nagios, Icinga, Zabbix
+      dropscribe health --check models --full
+      dropscribe health --plugin
       dropscribe health --textfile /var/lib/prometheus/node-exporter/dropscribe.prom
 
     \b
-    The exit code is that of monitoring plugins, of the worst check:
-      0 ok   1 warning   2 critical   3 unknown (or nothing was looked at,
-                                        or a setting or an option can't be)
+    The exit code is that of the worst check, as monitoring plugins define it:
+      0 ok   1 warning   2 critical   3 unknown (or nothing was checked, or
+                                        a setting or an option is invalid)
 
     \b
-    Least privilege (--list says it for each check):
+    Least privilege (--list shows it for each check):
       PostgreSQL    a user in dropscribe_read
-      store         to list the bucket; to read its rules, or they are unknown
-      broker        to log in, no more
-      rabbitmqctl   tells RabbitMQ's bindings and consumer_timeout: as root on its
+      store         list the bucket; read its rules, or they are unknown
+      broker        log in
+      rabbitmqctl   for RabbitMQ's bindings and consumer_timeout: as root on its
                     host, or by HEALTH_RABBITMQCTL='sudo -n rabbitmqctl'
     """  # noqa: D301
     if as_json and as_plugin:
@@ -167,40 +174,31 @@ def health(
         _bar() as bar,
         open_context(read_environment(), is_full=is_full, bar=bar) as site,
     ):
-        findings = run_checks(checks, site)
+        results = run_checks(checks, site)
     if textfile is not None:
-        write_textfile(textfile, findings, utc_now(), look)
-    _print(findings, as_json=as_json, as_plugin=as_plugin, is_quiet=textfile is not None)
+        write_textfile(textfile, results, utc_now(), look)
+    _print(results, as_json=as_json, as_plugin=as_plugin, is_quiet=textfile is not None)
     if textfile is None:
-        context.exit(overall(findings).code)
+        context.exit(overall(results).code)
 
 
 def _print(
-    findings: Sequence[CheckResult], *, as_json: bool, as_plugin: bool, is_quiet: bool
+    results: Sequence[CheckResult], *, as_json: bool, as_plugin: bool, is_quiet: bool
 ) -> None:
     if as_json:
-        level = overall(findings)
-        rows = [finding.to_json() for finding in findings]
+        level = overall(results)
+        rows = [result.to_json() for result in results]
         print_json({"level": level.value, "exit_code": level.code, "findings": rows})
     elif as_plugin:
-        click.echo(plugin_line(findings))
+        click.echo(plugin_line(results))
     elif not is_quiet:
-        Console().print(findings_table(findings))
+        Console().print(results_table(results))
 
 
 @contextmanager
 def _bar() -> Iterator[ProgressBar]:
-    """Show how much of the models is read; nothing where standard error is no terminal."""
-    console = Console(stderr=True)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    with bars:
+    """Show how many bytes of the models are read; nothing where that is no terminal."""
+    with byte_bars() as bars:
         task = bars.add_task("reading the models", total=None, visible=False)
         yield ProgressBar(
             start=lambda size: bars.update(task, total=size, visible=True),

@@ -1,4 +1,4 @@
-"""``dropscribe policy``: what is forbidden, in words, before it is used."""
+"""``dropscribe policy``: write, check and try content policies."""
 
 from __future__ import annotations
 
@@ -21,27 +21,25 @@ from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy, read_policies, read_policy
 from consumers.policy.structure import read_labels
 from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
+from ops.cli.options import FILE, as_json_option
+from ops.cli.output import make_table, print_json, waiting_for
 from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json
-from ops.cli.render.progress import print_json, waiting_for
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.policies import EXAMPLES, copy_examples
 from ops.wiring.adapters import open_judge
 from ops.wiring.settings import ModerationSettings, PoliciesSettings
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.group()
 def policy() -> None:
-    """Write policies: what recordings are checked against.
+    """Write, check and try content policies.
 
-    A policy is a Markdown file with the headings that the model knows. All of
-    a folder (POLICIES_ROOT) are used; thresholds.toml in it says from which
-    score on a passage is flagged.
+    A policy is a Markdown file with the headings that the model was trained on.
+    Recordings are moderated by all policies in the folder POLICIES_ROOT; its
+    thresholds.toml holds the score from which a passage is flagged.
 
     \b
-    To begin with:
+    To start:
       dropscribe policy examples --to /etc/dropscribe/policies
       dropscribe policy check /etc/dropscribe/policies/*.md
       dropscribe policy try /etc/dropscribe/policies/hate.md "Good morning."
@@ -49,20 +47,20 @@ def policy() -> None:
 
 
 @policy.command("check", cls=SettingsCommand, settings=(ModerationSettings,))
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-@click.option("--structure-only", is_flag=True, help="Do not load the model to count tokens.")
-@_JSON
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option("--structure-only", is_flag=True, help="Check the headings only, without the model.")
+@as_json_option
 @click.pass_context
 def check_command(
     context: click.Context, files: tuple[Path, ...], *, structure_only: bool, as_json: bool
 ) -> None:
-    """Check policies: their headings, and their length in the model's tokens.
+    """Check the headings of policies, and their length in the model's tokens.
 
-    The length is counted where the model, or its endpoint, is at hand. The exit
+    The length is checked if the model, or its endpoint, is available. The exit
     code is 1 if there are errors; remarks are advice.
 
     \b
-    For example:
+    Examples:
       dropscribe policy check --structure-only policies/*.md
     """  # noqa: D301
     reports, uncounted = _checked(files, structure_only=structure_only)
@@ -84,22 +82,22 @@ def check_command(
 
 
 @policy.command("try", cls=SettingsCommand, settings=(ModerationSettings,))
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.argument("text")
-@_JSON
+@as_json_option
 def try_command(file: Path, text: str, *, as_json: bool) -> None:
-    """Judge TEXT by the policy FILE; - reads it from standard input.
+    """Judge TEXT by the policy FILE; if TEXT is -, read it from standard input.
 
-    What is longer than the model's context is judged in parts, and the highest
-    score counts. The threshold is that of the thresholds.toml beside FILE.
+    Text longer than the model's context is judged in parts, and the highest score
+    counts. The threshold comes from the thresholds.toml beside FILE.
 
     \b
-    For example:
+    Examples:
       dropscribe policy try policies/violence.md "We won, we killed it out there."
     """  # noqa: D301
     content = clean(_standard_input() if text == "-" else text)
     if not content:
-        raise click.UsageError("there is no text to judge")
+        raise click.UsageError("TEXT is empty")
     chosen = read_policy(file)
     with _loaded(_settings()) as judge:
         scores = [round(score, DIGITS) for score in _scores(judge, chosen, content)]
@@ -122,18 +120,23 @@ def try_command(file: Path, text: str, *, as_json: bool) -> None:
 
 
 @policy.command("list", cls=SettingsCommand, settings=(PoliciesSettings,))
-@click.option("--examples", is_flag=True, help="Those that come with dropscribe.")
-@_JSON
+@click.option("--examples", is_flag=True, help="List the examples that dropscribe includes.")
+@as_json_option
 def list_command(*, examples: bool, as_json: bool) -> None:
-    """Show the policies that are used, or the examples.
+    """List the policies in use, or the examples.
 
-    The version is a hash of the text; each verdict names the one that it is by.
-    """
+    A policy's version is a hash of its text; each verdict names the version.
+
+    \b
+    Examples:
+      dropscribe policy list
+      dropscribe policy list --examples
+    """  # noqa: D301
     root = EXAMPLES if examples else PoliciesSettings.read(read_environment()).policies_root
     if root is None:
         raise ConfigurationError(
-            "POLICIES_ROOT is not set, so nothing is judged; "
-            "`dropscribe policy list --examples` shows what comes with dropscribe"
+            "POLICIES_ROOT is not set, so recordings are not moderated; "
+            "`dropscribe policy list --examples` lists the examples"
         )
     policies = read_policies(root)
     if as_json:
@@ -147,16 +150,16 @@ def list_command(*, examples: bool, as_json: bool) -> None:
     "--to",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder; it is made.",
+    help="The folder, which is created if necessary.",
 )
-@_JSON
+@as_json_option
 def examples_command(to: Path, *, as_json: bool) -> None:
-    """Copy the example policies into a folder, to make them your own.
+    """Copy the example policies into a folder, as a start for your own.
 
-    Nothing is overwritten: what is there under the same name is kept.
+    Existing files are never overwritten.
 
     \b
-    For example:
+    Examples:
       dropscribe policy examples --to /etc/dropscribe/policies
     """  # noqa: D301
     done = dict(copy_examples(to))
@@ -171,7 +174,7 @@ def examples_command(to: Path, *, as_json: bool) -> None:
 def _checked(
     files: Sequence[Path], *, structure_only: bool
 ) -> tuple[list[PolicyReport], str | None]:
-    """Check files, and say why their lengths were not counted, if they were not."""
+    """Check files; give the reports, and why lengths were not counted, if they were not."""
     if not structure_only:
         settings = _settings()
         try:
@@ -228,9 +231,7 @@ def _number(report: PolicyReport) -> str:
 
 
 def _table(policies: Sequence[Policy]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("policy", "version", "threshold", "words", "labels"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("policy", "version", "threshold", "words", "labels")
     for each in policies:
         labels = ", ".join(f"({label.code}) {label.name}" for label in read_labels(each.text))
         words = str(len(each.text.split()))

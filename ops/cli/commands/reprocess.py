@@ -1,17 +1,13 @@
-"""``dropscribe reprocess``: do a batch again."""
+"""``dropscribe reprocess``: repeat the work on a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from events.keys import AudioId, BatchId
-from ops.cli.commands.parameters import AUDIO, BATCH
-from ops.cli.render.progress import print_json
+from ops.cli.options import AUDIO, BATCH, as_json_option
+from ops.cli.output import print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
@@ -35,27 +31,32 @@ from ops.wiring.settings import (
     type=click.Choice(["unpack", "transcribe", "moderate"]),
     default="transcribe",
     show_default=True,
-    help="Which stage begins.",
+    help="The first stage to repeat.",
 )
 @click.option(
     "--only",
     multiple=True,
     type=AUDIO,
     metavar="AUDIO_ID",
-    help="Only this recording; can be given many times.",
+    help="Repeat only this recording; can be given several times.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_json_option
 def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json: bool) -> None:
-    """Do BATCH again: with another model or other policies, or after a fault was mended.
+    """Repeat the work on BATCH.
 
-    From moderate, its verdicts are deleted and made anew by the policies of now, or
-    not where there are none any more; transcripts stay. From transcribe, its
-    transcripts are, too. From unpack, all that was made of its archive is; the
-    archive has to be there still. What can't be done again is not deleted, and no
-    reviewer's decision ever is. The batch then completes once more. Should this be
-    cut short, run it again.
+    Use it for another model or other policies, or after a fix. The results of the
+    stages that are repeated are deleted first, and the batch completes once more.
+    Reviewers' decisions are never deleted, nor is anything that can't be made again.
 
     \b
+    moderate    new verdicts by today's policies, or none if there are none
+    transcribe  new transcripts, too
+    unpack      everything, from the archive, which must still be in the bucket
+
+    If the command is interrupted, run it again.
+
+    \b
+    Examples:
       dropscribe reprocess 20250622-143052-a1b2c3
       dropscribe reprocess 20250622-143052-a1b2c3 --only 20250622-143052-a1b2c3-0000007
       dropscribe reprocess 20250622-143052-a1b2c3 --from moderate
@@ -63,34 +64,24 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
     """  # noqa: D301
     if only and start == "unpack":
         raise click.UsageError("--only is not for --from unpack: an archive is unpacked as a whole")
-    told = None
-    with open_reprocessor(read_environment(), quiet_log()) as reprocessor, _bar() as show:
+    number = None
+    with (
+        open_reprocessor(read_environment(), quiet_log()) as reprocessor,
+        progress_bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bars,
+    ):
+        task = bars.add_task("queued", total=None)
         if start == "unpack":
             reprocessor.unpack_again(batch)
-        elif start == "transcribe":
-            told = reprocessor.transcribe_again(batch, frozenset(only), show)
         else:
-            told = reprocessor.moderate_again(batch, frozenset(only), show)
+            again = (
+                reprocessor.transcribe_again
+                if start == "transcribe"
+                else reprocessor.moderate_again
+            )
+            number = again(batch, frozenset(only), lambda sent: bars.advance(task, sent))
     if as_json:
-        print_json({"batch_id": str(batch), "from": start, "recordings": told})
-    elif told is None:
+        print_json({"batch_id": str(batch), "from": start, "recordings": number})
+    elif number is None:
         click.echo(f"{batch}: to be unpacked again")
     else:
-        click.echo(f"{batch}: {told} recordings to {start} again")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int], None]]:
-    """Show how many are told on standard error; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    with bars:
-        task = bars.add_task("told", total=None)
-        yield lambda number: bars.advance(task, number)
+        click.echo(f"{batch}: {number} recordings to {start} again")

@@ -1,12 +1,11 @@
-"""``dropscribe review``: hear what was found, and decide."""
+"""``dropscribe review``: listen to what was found, and decide."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
@@ -19,44 +18,24 @@ from consumers.documents.review.statistics import review_statistics
 from consumers.errors import PermanentError
 from consumers.review_desk import Desk
 from events.keys import BatchId
-from ops.cli.commands.parameters import BATCH, DURATION
-from ops.cli.render.progress import print_json, waiting_for
+from ops.cli.options import (
+    DURATION,
+    TEXT,
+    as_json_option,
+    limit_option,
+    of_batch_option,
+    options,
+    reviewer_option,
+)
+from ops.cli.output import print_json, print_more, waiting_for
 from ops.cli.render.review import figures_in_full, in_full, items_in_lines
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import make_store, open_reviewing, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import DatabaseSettings, StoreSettings
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
-
-#: Characters of a reviewer's name.
-_NAME = 100
-
-
-class _TextType(click.ParamType[str]):
-    """A text that can be stored: the system may hand over bytes that are none."""
-
-    name = "text"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        text = str(value)
-        if any("\ud800" <= each <= "\udfff" for each in text):
-            self.fail("it is no text in the terminal's encoding", param, ctx)
-        return text
-
-
-class _NameType(_TextType):
-    name = "name"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        name = " ".join(super().convert(value, param, ctx).split())
-        if not (name and name.isprintable() and len(name) <= _NAME):
-            self.fail(f"{name!r} is no name of 1 to {_NAME} printable characters", param, ctx)
-        return name
+#: Digits of the number of a word, and one more.
+_DIGITS = 10
 
 
 class _WordType(click.ParamType[tuple[int, str]]):
@@ -67,78 +46,51 @@ class _WordType(click.ParamType[tuple[int, str]]):
     ) -> tuple[int, str]:
         if isinstance(value, tuple):
             return value
-        number, separator, right = _TextType().convert(value, param, ctx).partition("=")
+        number, separator, right = TEXT.convert(value, param, ctx).partition("=")
         if not (separator and number.isascii() and number.isdecimal() and len(number) < _DIGITS):
             self.fail(f"{value!r} is not of the form NUMBER=RIGHT, like 3=harbour", param, ctx)
         return int(number), right
 
 
-#: Of a word's number.
-_DIGITS = 10
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-_AS = click.option(
-    "--as",
-    "reviewer",
-    type=_NameType(),
-    envvar="REVIEWER",
-    show_envvar=True,
-    required=True,
-    metavar="NAME",
-    help="Who you are.",
-)
-_CLIP = click.option(
+_clip_option = click.option(
     "--clip",
     "clip",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Save the clip (Ogg Opus) to FILE, to be played.",
+    help="Save the audio clip (Ogg Opus) to FILE.",
 )
-_OF_BATCH = click.option("--batch", type=BATCH, help="Only of this batch.")
-
-
-def _filters(command: _Command) -> _Command:
-    """Add the options by which items are chosen."""
-    for option in (
-        click.option("--kind", type=click.Choice(ITEM_KINDS), help="Only of this kind."),
-        click.option("--policy", type=_TextType(), help="Only what this policy flags."),
-        _OF_BATCH,
-    ):
-        command = option(command)
-    return command
+_filters = options(
+    of_batch_option,
+    click.option("--policy", type=TEXT, help="Only those that this policy flags."),
+    click.option("--kind", type=click.Choice(ITEM_KINDS), help="Only those of this kind."),
+)
 
 
 @click.group()
 def review() -> None:
-    """Hear what was found in recordings, and decide whether it is right.
+    """Review what was found in recordings.
 
-    When a batch is complete, these of its passages are put in line:
+    When a batch completes, these of its passages become review items:
 
     \b
-    flagged   what a policy flags, the surest first
-    doubtful  where the transcript may be wrong
-    sample    at random, of what no policy flags
+    flagged   passages that a policy flags, highest score first
+    doubtful  passages whose transcript may be wrong
+    sample    random passages that no policy flags
 
     \b
     A reviewer's day:
       export REVIEWER='Ada L.'
       dropscribe review next --clip passage.ogg
       mpv passage.ogg
-      dropscribe review decide ITEM uphold --note 'a threat, said in earnest'
+      dropscribe review decide ITEM uphold --note 'a serious threat'
     """  # noqa: D301
 
 
 @review.command("list", cls=SettingsCommand, settings=(DatabaseSettings,))
 @_filters
-@click.option("--state", type=click.Choice(REVIEW_STATES), help="Only in this state.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1, max=1_000_000),
-    default=100,
-    show_default=True,
-    help="How many to show at most.",
-)
-@_JSON
+@click.option("--state", type=click.Choice(REVIEW_STATES), help="Only those in this state.")
+@limit_option(100, most=1_000_000)
+@as_json_option
 def list_command(
     batch: BatchId | None,
     policy: str | None,
@@ -148,16 +100,16 @@ def list_command(
     *,
     as_json: bool,
 ) -> None:
-    """Show the items, in the order in which reviewers get them.
+    """List the review items, in the order in which reviewers get them.
 
     \b
-    open      nobody decided, and nobody has it in hand
-    claimed   nobody decided, and somebody has it in hand
-    decided   somebody decided
-    disputed  somebody upholds it, and somebody rejects it
+    open      without a decision, and free
+    claimed   without a decision, and reserved for a reviewer
+    decided   with a decision
+    disputed  one reviewer upholds it, and another rejects it
 
     \b
-    For example:
+    Examples:
       dropscribe review list --policy hate --state open
     """  # noqa: D301
     with open_reviewing(read_environment()) as reviewing:
@@ -170,18 +122,18 @@ def list_command(
     else:
         click.echo("nothing to review")
     if more and not as_json:
-        click.echo(f"There are more than these {limit}: see --limit, or choose by --batch.")
+        print_more(limit)
 
 
 @review.command("show", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument("item_id", metavar="ITEM")
-@_CLIP
-@_JSON
+@_clip_option
+@as_json_option
 def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
-    """Show all that is known of ITEM: its words, the finding, and what was decided.
+    """Show ITEM: its words, the finding, and the decisions.
 
     \b
-    For example:
+    Examples:
       dropscribe review show 20250622-143052-a1b2c3-0000001-5d41402abc4b --clip passage.ogg
     """  # noqa: D301
     environment = read_environment()
@@ -195,22 +147,22 @@ def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
 
 
 @review.command("next", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
-@_AS
+@reviewer_option
 @_filters
 @click.option(
     "--lease",
     type=DURATION,
     default="30min",
     show_default=True,
-    help="For how long nobody else gets it.",
+    help="How long the item is reserved for you.",
 )
 @click.option(
     "--second",
     is_flag=True,
-    help="One that exactly one other person decided: for a second opinion.",
+    help="Give a second opinion: an item that exactly one other person decided.",
 )
-@_CLIP
-@_JSON
+@_clip_option
+@as_json_option
 @click.pass_context
 def next_command(
     context: click.Context,
@@ -224,15 +176,16 @@ def next_command(
     second: bool,
     as_json: bool,
 ) -> None:
-    """Take the next item in hand, and show it.
+    """Reserve the next item for you, and show it.
 
-    Nobody else gets it before the lease is over. Asking again before you decided
-    gives you the same, with a new lease. The exit code is 1 where there is none.
+    Nobody else gets the item until the lease ends. Until you decide, the command
+    gives you the same item again and renews the lease. The exit code is 1 if there
+    is nothing to review.
 
-    With --second you are not told what the other person decided.
+    With --second, the other person's decision is hidden.
 
     \b
-    For example:
+    Examples:
       dropscribe review next --as 'Ada L.' --lease 10min --clip passage.ogg
     """  # noqa: D301
     environment = read_environment()
@@ -242,7 +195,7 @@ def next_command(
     if row is None:
         _say_none(as_json=as_json)
         context.exit(1)
-    # An opinion is one's own only as long as one does not know the other's.
+    # A second opinion is independent only if the first one is hidden.
     row = row.unseen()
     if as_json:
         print_json({"item": row.to_document()})
@@ -254,17 +207,17 @@ def next_command(
 @review.command("decide", cls=SettingsCommand, settings=(StoreSettings, DatabaseSettings))
 @click.argument("item_id", metavar="ITEM")
 @click.argument("answer", type=click.Choice(ANSWERS))
-@_AS
-@click.option("--note", type=_TextType(), help="What else there is to say.")
+@reviewer_option
+@click.option("--note", type=TEXT, help="A note to keep with the decision.")
 @click.option(
     "--word",
     "words",
     type=_WordType(),
     multiple=True,
     metavar="NUMBER=RIGHT",
-    help="What is said instead of the word of that number. Can be given several times.",
+    help="Correct the word with this number; can be given several times.",
 )
-@_JSON
+@as_json_option
 def decide_command(
     item_id: str,
     answer: Answer,
@@ -274,7 +227,7 @@ def decide_command(
     *,
     as_json: bool,
 ) -> None:
-    """Say whether the finding of ITEM is right.
+    """Decide whether the finding of ITEM is right.
 
     \b
               uphold                     reject
@@ -282,17 +235,17 @@ def decide_command(
     doubtful  the words are wrong        they are right
     sample    nothing in it violates     something does
 
-    "unsure" is an answer, too. Deciding again adds a decision: your latest one
-    counts, and none is ever overwritten.
+    The third answer is "unsure". Deciding again adds a decision: your latest one
+    counts, and none is ever overwritten. `--word 7=` removes word 7.
 
     \b
-    For example:
+    Examples:
       dropscribe review decide ITEM reject --note 'it is a quotation'
       dropscribe review decide ITEM uphold --word 3=harbour --word 7=
     """  # noqa: D301
     environment = read_environment()
     if len({number for number, _ in words}) < len(words):
-        raise click.UsageError("a word is corrected twice: give each --word once")
+        raise click.UsageError("--word corrects the same word twice")
     with open_reviewing(environment) as reviewing:
         desk = Desk(make_store(environment), reviewing, utc_now)
         decision = desk.decide(item_id, answer, reviewer=reviewer, note=note, words=dict(words))
@@ -303,29 +256,29 @@ def decide_command(
 
 
 @review.command("export", cls=SettingsCommand, settings=(DatabaseSettings,))
-@_OF_BATCH
+@of_batch_option
 @click.option(
     "--format",
     "form",
     type=click.Choice(EXPORT_FORMATS),
     default="csv",
     show_default=True,
-    help="CSV has a line per decision, JSON Lines one per item.",
+    help="CSV has a line for each decision, JSON Lines one for each item.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to FILE; else to standard output.",
+    help="Write to FILE; default: standard output.",
 )
 def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) -> None:
-    """Write all items with their decisions, for other programs.
+    """Export all items with their decisions, for other programs.
 
-    In CSV, a text that a spreadsheet would take for a formula (one that begins with
-    = + - or @) has an apostrophe in front. JSON Lines have everything as it is.
+    In CSV, text that a spreadsheet would run as a formula (it begins with = + - or
+    @) gets an apostrophe in front. JSON Lines are exact.
 
     \b
-    For example:
+    Examples:
       dropscribe review export --format jsonl --out decisions.jsonl
     """  # noqa: D301
     write = write_csv if form == "csv" else write_jsonl
@@ -342,19 +295,18 @@ def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) 
 
 
 @review.command("figures", cls=SettingsCommand, settings=(DatabaseSettings,))
-@_OF_BATCH
-@_JSON
+@of_batch_option
+@as_json_option
 def figures_command(batch: BatchId | None, *, as_json: bool) -> None:
-    """Say how often the findings are right, and how far reviewers agree.
+    """Show how often findings are right, and how far reviewers agree.
 
-    Precision is the share of what is upheld in what is upheld or rejected, by
-    policy and version. What the policies miss is the share of the sample in which
-    something violates: of single windows, drawn from recordings that none flags.
-    Of each reviewer the latest decision counts; an item on which they disagree
-    counts as disputed, and neither way.
+    Precision is upheld items as a share of upheld and rejected ones, for each policy
+    and version. The miss rate is the share of sampled windows, drawn from recordings
+    that no policy flags, in which something violates a policy. Each reviewer's latest
+    decision counts; an item on which reviewers disagree counts as disputed only.
 
     \b
-    For example:
+    Examples:
       dropscribe review figures --batch 20250622-143052-a1b2c3
     """  # noqa: D301
     with open_reviewing(read_environment()) as reviewing, waiting_for("counting"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ops.cli.render.progress import print_json
+from ops.cli.options import as_json_option
+from ops.cli.output import make_table, print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import open_database
 from ops.wiring.settings import DatabaseSettings
@@ -15,17 +15,18 @@ from ops.wiring.settings import DatabaseSettings
 
 @click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("text")
-@click.option("--limit", default=20, show_default=True, help="How many to show at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--limit", default=20, show_default=True, help="The most to show.")
+@as_json_option
 @click.pass_context
 def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> None:
-    """Find TEXT in all transcripts, best first.
+    """Search all transcripts for TEXT, best matches first.
 
-    All words have to be there, in any order; "in quotes" they stand together;
-    "or" takes either, and a minus sign in front of a word excludes it. The exit
-    code is 1 where nothing is found.
+    A match holds all words, in any order. "Quoted words" have to stand together,
+    `or` accepts either side, and a minus sign excludes the word after it. The exit
+    code is 1 if nothing matches.
 
     \b
+    Examples:
       dropscribe search 'harbour "north wind" -test'
     """  # noqa: D301
     with open_database(read_environment()) as database:
@@ -45,9 +46,7 @@ def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> N
             }
         )
     else:
-        table = Table(show_edge=False, pad_edge=False)
-        for heading in ("recording", "path", "passage"):
-            table.add_column(heading, overflow="fold")
+        table = make_table("recording", "path", "passage")
         for hit in hits:
             table.add_row(str(hit.audio), Text(hit.path), Text(hit.passage))
         Console().print(table)

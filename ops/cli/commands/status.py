@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -15,43 +14,44 @@ from rich.text import Text
 from consumers.database.batches import BatchRepository
 from events.keys import BatchId
 from ops.cli.batch_progress import BatchProgress, look
-from ops.cli.commands.parameters import BATCH
-from ops.cli.render.progress import (
-    age,
-    print_json,
-    progress_as_json,
-    recording_as_json,
-    recordings_table,
-)
+from ops.cli.options import BATCH, as_json_option, limit_option
+from ops.cli.output import make_table, print_json
+from ops.cli.render.batches import progress_as_json, recording_as_json, recordings_table
 from ops.cli.settings import SettingsCommand, read_environment
+from ops.durations import in_largest_unit
 from ops.wiring.adapters import open_database, utc_now
 from ops.wiring.settings import DatabaseSettings
 
-#: Seconds between looks of ``--watch``.
+#: Seconds between two looks of ``--watch``.
 _INTERVAL = 1.0
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_HEADINGS = ("batch", "archive", "state", "done", "of", "rejected", "age", "why")
 
 
 @click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("batch", required=False, type=BATCH)
-@click.option("--watch", "keep_looking", is_flag=True, help="Look again each second until Ctrl-C.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default="20",
-    help="How many batches to show.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--watch", "keep_looking", is_flag=True, help="Refresh each second until Ctrl-C.")
+@limit_option(20)
+@as_json_option
 def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bool) -> None:
-    """Show how far the youngest batches are, or one BATCH with its recordings."""
+    """Show how far batches are.
+
+    Lists the newest batches, or one BATCH with its recordings.
+
+    \b
+    Examples:
+      dropscribe status
+      dropscribe status 20250622-143052-a1b2c3 --watch
+    """  # noqa: D301
     if keep_looking and as_json:
         raise click.UsageError("--watch is for people and --json for programs: choose one")
     with open_database(read_environment()) as database:
 
         def shown() -> RenderableType:
-            return _one(database, batch) if batch else _table(_look_at_all(database, limit))
+            if batch is None:
+                return _table(_look_at_all(database, limit))
+            table = _table([_look_at(database, batch)])
+            return Group(table, "", recordings_table(database.recordings(batch)))
 
         if as_json:
             print_json(_one_as_json(database, batch) if batch else _all_as_json(database, limit))
@@ -68,9 +68,8 @@ def _look_at(database: BatchRepository, batch: BatchId) -> BatchProgress:
     return progress
 
 
-def _one(database: BatchRepository, batch: BatchId) -> RenderableType:
-    table = _table([_look_at(database, batch)])
-    return Group(table, "", recordings_table(database.recordings(batch)))
+def _look_at_all(database: BatchRepository, limit: int) -> list[BatchProgress]:
+    return [look(database, row.batch) for row in database.batches(limit)]
 
 
 def _one_as_json(database: BatchRepository, batch: BatchId) -> dict[str, object]:
@@ -97,29 +96,20 @@ def _keep_showing(shown: Callable[[], RenderableType]) -> None:
             return
 
 
-def _look_at_all(database: BatchRepository, limit: int) -> list[BatchProgress]:
-    return [look(database, row.batch) for row in database.batches(limit)]
-
-
-def _table(batches: list[BatchProgress]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("batch", "archive", "state", "done", "of", "rejected", "age", "why"):
-        table.add_column(heading, overflow="fold")
+def _table(batches: Sequence[BatchProgress]) -> Table:
+    table = make_table(*_HEADINGS, no_wrap=("batch",))
     for progress in batches:
         row = progress.row
-        dropped_at = (row.dropped_at if row else None) or _NEVER
+        dropped_at = row.dropped_at if row else None
+        flagged = f", {progress.flagged} flagged" if progress.flagged else ""
         table.add_row(
             str(progress.batch),
             Text((row.original_name if row else None) or ""),
-            _state(progress),
+            f"{progress.state}{flagged}",
             str(progress.finished),
             str(progress.found) if row and row.sealed_at else f"{progress.found}+",
             str(progress.counts.get("rejected", 0)),
-            age(utc_now() - dropped_at) if dropped_at is not _NEVER else "",
+            in_largest_unit((utc_now() - dropped_at).total_seconds()) if dropped_at else "",
             Text(((row.failure or row.stalled) if row else None) or ""),
         )
     return table
-
-
-def _state(progress: BatchProgress) -> str:
-    return f"{progress.state}, {progress.flagged} flagged" if progress.flagged else progress.state

@@ -1,4 +1,4 @@
-"""``dropscribe sweep``: find what should have moved and has not, and have it move."""
+"""``dropscribe sweep``: find work that was lost on the way, and resume it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from types import FrameType
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from consumers.database.sweep import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError, TransientError
-from ops.cli.commands.parameters import DURATION
-from ops.cli.render.progress import print_json
+from ops.cli.options import DURATION
+from ops.cli.output import make_table, print_error, print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
@@ -32,16 +31,16 @@ from ops.wiring.settings import (
     StoreSettings,
 )
 
-#: Names that are shown of each kind.
+#: The most names to show of each kind.
 _NAMES = 5
 
-#: Seconds between looks at whether to end.
+#: Seconds between two checks whether to stop.
 _PAUSE = 0.5
 
 
 @dataclass(slots=True)
-class _Ending:
-    """Whether somebody asked to end; set from a signal's handler, so without a lock."""
+class _StopFlag:
+    """Whether a signal asked the sweep to stop; set by the handler, so without a lock."""
 
     is_asked: bool = False
 
@@ -54,22 +53,22 @@ class _Ending:
     cls=SettingsCommand,
     settings=(StoreSettings, BrokerSettings, DatabaseSettings, LoopSettings, ScratchSettings),
 )
-@click.option("--every", type=DURATION, help="Sweep again and again, so long apart, until SIGTERM.")
+@click.option("--every", type=DURATION, help="Repeat the sweep with this pause, until SIGTERM.")
 @click.option(
     "--older-than",
     type=DURATION,
     default=DEFAULT_AGES.older_than,
     show_default="15min",
-    help="What was stored later may still be on its way.",
+    help="Skip what was stored within this period: it may still be in work.",
 )
 @click.option(
     "--again-after",
     type=DURATION,
     default=DEFAULT_AGES.again_after,
     show_default="6h",
-    help="What was sent again is not sent once more before.",
+    help="Minimum time before an event is sent once more.",
 )
-@click.option("--dry-run", is_flag=True, help="Only look.")
+@click.option("--dry-run", is_flag=True, help="Report what is wrong, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (for each sweep).")
 @click.pass_context
 def sweep(
@@ -81,28 +80,31 @@ def sweep(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Compare the bucket with the rows, and repair what is not in order.
+    """Find and resume lost work.
 
-    What is stored and was never told, or told and is not done, is told again;
-    what is done is completed and announced; rows that are missing are written
-    from the bucket. It can be run at any time, and while another sweep runs it
-    does nothing. The exit code is 1 if something is lost that a sweep can't
-    bring back: a row whose object is gone, an archive that was never unpacked.
-    With --every, what fails is tried again the next time.
+    Compares the bucket with the database, and repairs what differs, so that lost
+    events do no harm. It sends the event again of an object that
+    no consumer has finished, completes batches that are done, and recreates missing
+    rows from the bucket. It is safe to run at any time; while one sweep runs,
+    another does nothing.
+
+    The exit code is 1 if something is lost that a sweep can't restore, such as a
+    row whose object is gone. With --every, failures are tried again the next time.
 
     \b
+    Examples:
       dropscribe sweep --dry-run
       dropscribe sweep --every 10min --json
-      dropscribe sweep --older-than 0s --again-after 0s   # all that is not done, now
+      dropscribe sweep --older-than 0s --again-after 0s   # everything unfinished, now
     """  # noqa: D301
-    ending = _Ending()
-    with _signals(ending), _bar() as show:
+    stop = _StopFlag()
+    with _signals(stop), _bar() as show:
 
         def once() -> SweepReport | None:
             with open_sweeper(
                 read_environment(), quiet_log(), Ages(older_than, again_after)
             ) as sweeper:
-                return sweeper.sweep(is_dry=dry_run, is_over=lambda: ending.is_asked, progress=show)
+                return sweeper.sweep(is_dry=dry_run, is_over=lambda: stop.is_asked, progress=show)
 
         if every is None:
             report = once()
@@ -110,26 +112,26 @@ def sweep(
             if report is not None and not report.is_lossless:
                 context.exit(1)
             return
-        while not ending.is_asked:
+        while not stop.is_asked:
             try:
                 _print(once(), as_json=as_json)
             except (TransientError, PermanentError) as exc:
-                # Whoever is away, or refuses, may not by the next time.
-                click.echo(f"Error: {exc}", err=True)
-            _rest(every, ending)
+                # A server that is unavailable may be back by the next sweep.
+                print_error(exc)
+            _rest(every, stop)
 
 
-def _rest(span: timedelta, ending: _Ending) -> None:
+def _rest(span: timedelta, stop: _StopFlag) -> None:
     until = time.monotonic() + span.total_seconds()
-    while not ending.is_asked and (left := until - time.monotonic()) > 0:
+    while not stop.is_asked and (left := until - time.monotonic()) > 0:
         time.sleep(min(left, _PAUSE))
 
 
 @contextmanager
-def _signals(ending: _Ending) -> Iterator[None]:
-    """Have SIGTERM and Ctrl-C end the sweep between two pages."""
+def _signals(stop: _StopFlag) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C stop the sweep at the end of a page."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ending.ask) for number in numbers]
+    before = [signal.signal(number, stop.ask) for number in numbers]
     try:
         yield
     finally:
@@ -139,22 +141,15 @@ def _signals(ending: _Ending) -> Iterator[None]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[SweepReport], None]]:
-    """Show how far it is on standard error; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    bars = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    with bars:
+    """Show how far the sweep is on standard error; nothing where that is no terminal."""
+    with progress_bars(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    ) as bars:
         task = bars.add_task("sweep", total=None)
 
         def show(report: SweepReport) -> None:
-            words = f"{report.archives:,} archives, {report.objects:,} objects"
-            bars.update(task, description=words)
+            counts = f"{report.archives:,} archives, {report.objects:,} objects"
+            bars.update(task, description=counts)
 
         yield show
 
@@ -169,9 +164,7 @@ def _print(report: SweepReport | None, *, as_json: bool) -> None:
 
 
 def _shown(report: SweepReport) -> RenderableType:
-    table = Table(show_edge=False, pad_edge=False, box=None)
-    for heading in ("found", "how many", "what was done"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("found", "how many", "what was done", is_ruled=False)
     for kind in Discrepancy:
         if (tally := report.tallies.get(kind)) is None:
             continue
@@ -190,6 +183,6 @@ def _summary(report: SweepReport) -> str:
     queues = ", ".join(f"{name} {depth}" for name, depth in report.depths.items())
     seen = f"{report.archives:,} archives and {report.objects:,} objects were looked at"
     order = "" if report.tallies else "everything is in order; "
-    early = " before it was asked to end" if report.ended_early else ""
+    early = " before the sweep was stopped" if report.ended_early else ""
     dry = "; nothing was changed (--dry-run)" if report.is_dry else ""
     return f"{order}{seen}{early}; in the queues: {queues}{dry}"

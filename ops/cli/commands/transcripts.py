@@ -11,8 +11,8 @@ import click
 from consumers.database.rows import Recording
 from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from events.keys import BatchId
-from ops.cli.commands.parameters import BATCH
-from ops.cli.render.progress import print_json
+from ops.cli.options import BATCH, as_json_option
+from ops.cli.output import print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
 from ops.wiring.adapters import make_store, open_database
@@ -27,19 +27,25 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
     type=click.Choice(["json", "srt", "vtt", "txt"]),
     default="txt",
     show_default=True,
-    help="As what: JSON with word times, subtitles, or plain text.",
+    help="JSON with word times, subtitles, or plain text.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write a file per recording under this folder rather than print.",
+    help="Write a file for each recording into this folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all of them.")
+@as_json_option
 def transcripts(batch: BatchId, form: TranscriptFormat, out: Path | None, *, as_json: bool) -> None:
     """Print the transcripts of BATCH, or write them into a folder.
 
-    With --format json each recording is one line, as it is stored.
-    """
+    With --format json each transcript is one line, exactly as it is stored; with
+    --json the output is one object that holds all of them.
+
+    \b
+    Examples:
+      dropscribe transcripts 20250622-143052-a1b2c3
+      dropscribe transcripts 20250622-143052-a1b2c3 --format srt --out subtitles/
+    """  # noqa: D301
     environment = read_environment()
     with open_database(environment) as database:
         if database.batch(batch) is None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
+from rich.markup import escape
+from rich.progress import TransferSpeedColumn
 
 from consumers.errors import ConfigurationError
-from ops.cli.commands.parameters import DURATION
-from ops.cli.render.progress import print_json
+from ops.cli.options import DURATION, FILE, as_json_option
+from ops.cli.output import byte_bars, print_error, print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
+from ops.ingest.transfer.staging import StagingFolder
 from ops.wiring.adapters import make_store, utc_now
-from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, TransferSettings
 
 _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
@@ -56,21 +58,21 @@ class _SizeType(click.ParamType[int]):
     "lists",
     multiple=True,
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A list of sources: one on each line, or TOML with sources = [...].",
+    type=FILE,
+    help="Read sources from a file: one per line, or TOML with sources = [...].",
 )
 @click.option(
     "--known-hosts",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True),
-    help="The host keys to trust, instead of those of ~/.ssh/known_hosts.",
+    help="The host keys to trust; default: those of ~/.ssh/known_hosts.",
 )
 @click.option(
     "--settle",
     type=DURATION,
     default=timedelta(seconds=30),
     show_default="30s",
-    help="Leave files alone that were changed later than so long ago.",
+    help="Skip files that were modified within this period.",
 )
 @click.option(
     "--pack-files",
@@ -91,10 +93,10 @@ class _SizeType(click.ParamType[int]):
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="How many machines to be connected to at a time.",
+    help="The most machines to connect to at the same time.",
 )
-@click.option("--dry-run", is_flag=True, help="Only look what there is to send.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
+@as_json_option
 @click.pass_context
 def transfer(
     context: click.Context,
@@ -109,55 +111,67 @@ def transfer(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Send recordings of other machines into the bucket, over SSH.
+    """Upload recordings from other machines, over SSH.
 
-    SOURCE is an archive, a pattern or a folder: [user@]host:path or
-    ssh://[user@]host[:port]/path. Archives are sent as they are; all other
-    files are packed, those of a folder with their names in it. Prints the
-    batches' ids.
+    A SOURCE is an archive, a pattern or a folder on another machine, written as
+    [user@]host:path or ssh://[user@]host[:port]/path. Archives are sent as they
+    are. Other files are packed into archives, each folder's on its own, under
+    their own names. The command prints the ids of the new batches.
+
+    Run it as often as you like, or from a timer: no file is sent twice, interrupted
+    transfers resume, and a second run in the same TRANSFER_ROOT does nothing. Each
+    file is staged there, compared with its SHA-256 on its own machine, and removed
+    once the store has confirmed the upload. Host keys are always checked.
+
+    The exit code is 1 if anything failed; the next run tries it again.
 
     \b
+    Examples:
       dropscribe transfer rec@studio:/srv/archives/*.tar
       dropscribe transfer rec@studio:/srv/recordings/
       dropscribe transfer 'ssh://rec@10.0.0.7:2222/data/**/*.wav' --dry-run
       dropscribe transfer --sources /etc/dropscribe/transfer/studio.sources
-
-    Run it as often as you like: no file is sent twice, and what was
-    interrupted is gone on with. While another run works in the same
-    TRANSFER_ROOT it does nothing. A file is staged there, compared with its
-    SHA-256 on its own machine, and removed when the store has confirmed it.
-
-    Host keys are always checked. The exit code is 0 if all was sent, or there
-    was nothing to send, and 1 if something failed: it stays for the next run.
     """  # noqa: D301
     if not sources and not lists:
-        raise click.UsageError("there is no SOURCE, and no --sources FILE")
+        raise click.UsageError("a SOURCE or --sources FILE is required")
     try:
         listed = [source for path in lists for source in read_source_list(path)]
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from exc
     _require_asyncssh()
+    # Imported here, as it needs asyncssh, which --help does without.
+    from ops.ingest.transfer.login import Login  # noqa: PLC0415
+    from ops.ingest.transfer.run import TransferOptions, run_transfer  # noqa: PLC0415
+
     environment = read_environment()
     settings = TransferSettings.read(environment)
     if known_hosts is not None:
         settings = settings.model_copy(update={"known_hosts": known_hosts})
-    report = _run(
-        environment,
-        settings,
-        (*sources, *listed),
-        {
-            "settle": settle.total_seconds(),
-            "packing": (pack_files, pack_bytes),
-            "connections": connections,
-            "is_dry": dry_run,
-        },
+    options = TransferOptions(
+        settle=settle.total_seconds(),
+        pack_files=pack_files,
+        pack_bytes=pack_bytes,
+        connections=connections,
+        attempts=settings.attempts,
+        is_dry=dry_run,
     )
-    if report is None:
-        _say_running(settings, as_json=as_json)
-        return
-    _print(report, as_json=as_json)
-    if not report.is_success:
-        context.exit(1)
+    with _bars() as show_progress:
+        report = run_transfer(
+            (*sources, *listed),
+            staging=StagingFolder(settings.root, settings.reserve),
+            login=Login(settings.key, settings.known_hosts, settings.config, settings.timeout),
+            store=make_store(environment),
+            options=options,
+            clock=utc_now,
+            show_progress=show_progress,
+        )
+    if report is not None:
+        _print(report, as_json=as_json)
+        context.exit(0 if report.is_success else 1)
+    elif as_json:
+        print_json({"running": True})
+    else:
+        click.echo(f"another transfer is running in {settings.root}")
 
 
 def _require_asyncssh() -> None:
@@ -168,49 +182,20 @@ def _require_asyncssh() -> None:
         )
 
 
-def _run(
-    environment: Environment,
-    settings: TransferSettings,
-    sources: tuple[TransferSource, ...],
-    options: dict[str, Any],
-) -> TransferReport | None:
-    """Make a run; None if there is one in the same folder."""
-    # Only here, as they need a package that the help does without.
-    from ops.ingest.transfer.bars import transfer_bars  # noqa: PLC0415
-    from ops.ingest.transfer.ledger import Ledger  # noqa: PLC0415
-    from ops.ingest.transfer.login import Login  # noqa: PLC0415
-    from ops.ingest.transfer.plan import PackLimits  # noqa: PLC0415
-    from ops.ingest.transfer.remote import Attempts  # noqa: PLC0415
-    from ops.ingest.transfer.run import Transfer, TransferOptions  # noqa: PLC0415
-    from ops.ingest.transfer.staging import StagingFolder  # noqa: PLC0415
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int], AbstractContextManager[Callable[[int], None]]]]:
+    """Show a bar for each file that is on its way."""
+    with byte_bars(TransferSpeedColumn()) as bars:
 
-    staging = StagingFolder(settings.root, settings.reserve)
-    files, size = options.pop("packing")
-    rules = TransferOptions(
-        packing=PackLimits(files, size), attempts=Attempts(settings.attempts), **options
-    )
-    with staging.alone() as is_alone:
-        if not is_alone:
-            return None
-        with Ledger(staging.ledger) as ledger, transfer_bars() as watch:
-            login = Login(settings.key, settings.known_hosts, settings.config, settings.timeout)
-            run = Transfer(
-                ledger=ledger,
-                staging=staging,
-                store=make_store(environment),
-                login=login,
-                rules=rules,
-                clock=utc_now,
-                watch=watch,
-            )
-            return asyncio.run(run.run(sources))
+        @contextmanager
+        def show(title: str, size: int) -> Iterator[Callable[[int], None]]:
+            task = bars.add_task(escape(title), total=size)
+            try:
+                yield lambda done: bars.advance(task, done)
+            finally:
+                bars.remove_task(task)
 
-
-def _say_running(settings: TransferSettings, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"running": True})
-    else:
-        click.echo(f"another transfer is running in {settings.root}")
+        yield show
 
 
 def _print(report: TransferReport, *, as_json: bool) -> None:
@@ -226,6 +211,6 @@ def _print(report: TransferReport, *, as_json: bool) -> None:
             click.echo(note, err=True)
     for entry in report.entries:
         if entry.outcome is TransferOutcome.FAILED:
-            click.echo(f"Error: {entry}", err=True)
+            print_error(entry)
     for error in report.errors:
-        click.echo(f"Error: {error}", err=True)
+        print_error(error)

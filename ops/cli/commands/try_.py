@@ -1,4 +1,4 @@
-"""``dropscribe try``: the main job on one machine, with nothing set up."""
+"""``dropscribe try``: the main job on one machine, without any setup."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rich.text import Text
 from consumers.database.rows import Recording
 from consumers.errors import PermanentError
 from ops.cli.batch_progress import BatchProgress, follow_batch
-from ops.cli.render.progress import (
+from ops.cli.options import as_json_option
+from ops.cli.output import print_error, print_json, waiting_for
+from ops.cli.render.batches import (
     batch_bar,
-    print_json,
     progress_as_json,
     recording_as_json,
     recordings_table,
     upload_bar,
-    waiting_for,
 )
 from ops.cli.settings import SettingsCommand
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
@@ -41,24 +41,25 @@ from ops.wiring.adapters import make_store, open_database, utc_now
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write each recording's transcript (.json .srt .vtt .txt) under this folder.",
+    help="Write each transcript (.json .srt .vtt .txt) into this folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_json_option
 @click.pass_context
 def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_json: bool) -> None:
-    """Transcribe ARCHIVE on this machine, with nothing set up.
+    """Transcribe ARCHIVE on this machine, without any setup.
 
-    Starts an object store, a queue, a database and the consumers, drops ARCHIVE
-    (a tar, tar.gz, tar.bz2, tar.xz, tar.zst or zip of sound recordings) into the
-    bucket, waits until its last recording is done, shows the transcripts, and
-    ends everything again. Without ARCHIVE a small sample is used.
+    Starts the whole pipeline on this machine (an object store, a queue, a database
+    and the consumers), drops ARCHIVE into it, waits for the last recording, prints
+    the transcripts, and removes everything again. An ARCHIVE is a tar, tar.gz,
+    tar.bz2, tar.xz, tar.zst or zip of sound recordings. Without ARCHIVE it uses a
+    small sample.
 
-    Transcripts are by Whisper tiny.en (English) unless WHISPER_MODEL names
-    another model. They are checked against content policies if POLICIES_ROOT names
-    a folder of some, and POLICY_MODEL or POLICY_ENDPOINT a model that judges: no
-    package carries one.
+    Whisper tiny.en (English) transcribes, unless WHISPER_MODEL names another model.
+    To moderate the transcripts, set POLICIES_ROOT to a folder of content policies,
+    and POLICY_MODEL or POLICY_ENDPOINT to a model, which dropscribe does not include.
 
     \b
+    Examples:
       dropscribe try
       dropscribe try interviews.zip --out transcripts/
       WHISPER_MODEL=large-v3 dropscribe try radio.tar.gz --json
@@ -79,7 +80,7 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
     else:
         _show(progress, recordings, out)
     if unwritten is not None:
-        click.echo(f"Error: {unwritten}", err=True)
+        print_error(unwritten)
     if progress.state != "complete" or unwritten is not None:
         context.exit(1)
 
@@ -113,7 +114,7 @@ def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder
 def _write(
     stack: EmbeddedStack, recordings: list[Recording], folder: TranscriptFolder | None
 ) -> PermanentError | None:
-    """Write the transcripts; should that fail, what was heard is still to be shown."""
+    """Write the transcripts; a failure is returned, so that they are still printed."""
     if folder is None:
         return None
     try:
@@ -138,7 +139,7 @@ def _show(progress: BatchProgress, recordings: list[Recording], out: Path | None
     if progress.row and (reason := progress.row.failure or progress.row.stalled):
         console.print(Text(reason))
     if progress.row and not progress.row.is_moderated:
-        console.print(Text("not checked against content policies: POLICIES_ROOT is not set"))
+        console.print(Text("not moderated, as POLICIES_ROOT is not set"))
     elif progress.row:
         flagged = sum(recording.flagged is True for recording in recordings)
         console.print(Text(f"{flagged} of them flagged by a content policy"))
@@ -147,6 +148,6 @@ def _show(progress: BatchProgress, recordings: list[Recording], out: Path | None
 
 
 def _end_by_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
-    """Unwind as Ctrl-C does, so that every process is ended."""
+    """Unwind as Ctrl-C does, so that no process of the stack is left behind."""
     del frame
     raise SystemExit(128 + signum)

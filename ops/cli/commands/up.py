@@ -10,22 +10,25 @@ from contextlib import ExitStack
 
 import click
 
-from ops.cli.render.progress import print_json, waiting_for
+from ops.cli.options import as_json_option
+from ops.cli.output import print_json, waiting_for
 from ops.cli.settings import SettingsCommand
 from ops.embedded.stack import STACK_SETTINGS, run_stack
 
 
 @click.command(cls=SettingsCommand, settings=(*STACK_SETTINGS,))
-@click.option("--json", "as_json", is_flag=True, help="Print the settings as one JSON object.")
+@as_json_option
 def up(*, as_json: bool) -> None:
     """Run the embedded stack until Ctrl-C.
 
-    Prints the settings under which the other commands reach it, as lines for a
-    shell. Its bucket, its queues and its database are gone at exit.
+    The stack is an object store, a queue, a database and the consumers, on this
+    machine. The command prints the settings by which the other commands reach it,
+    as lines for a shell. Everything in the stack is deleted at exit.
 
     \b
+    Examples:
       dropscribe up                  # in one terminal
-      export S3_ENDPOINT=... ...     # in another: the printed lines
+      export S3_ENDPOINT=... ...     # in another: paste the printed lines
       dropscribe drop --wait calls.zip
     """  # noqa: D301
     stop = threading.Event()
@@ -40,9 +43,9 @@ def up(*, as_json: bool) -> None:
             for name, value in stack.variables.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
         click.echo(
-            "# The stack is up until Ctrl-C. Its bucket and its database are gone then.", err=True
+            "# The stack runs until Ctrl-C. Its bucket and database are deleted then.", err=True
         )
         if "POLICIES_ROOT" not in stack.variables:
-            click.echo("# POLICIES_ROOT is not set: what is said is not checked.", err=True)
+            click.echo("# POLICIES_ROOT is not set, so recordings are not moderated.", err=True)
         while not stop.wait(1.0):
             stack.check()

@@ -1,4 +1,4 @@
-"""What commands show of dead letters, which may say anything."""
+"""Dead letters as JSON and as text. Whatever they hold is untrusted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from consumers.broker.dead_letters import StoredDeadLetter
+from ops.cli.output import make_table, printable
 
 
 def letter_as_json(letter: StoredDeadLetter) -> dict[str, Any]:
-    """Give what ``--json`` says of a letter, without its body."""
+    """Give the JSON object of a letter, without its body."""
     return {
         "id": letter.id,
         "route": letter.route.name,
@@ -27,10 +28,9 @@ def letter_as_json(letter: StoredDeadLetter) -> dict[str, Any]:
 
 
 def letters_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Lay out what `letter_as_json` gave of letters."""
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("id", "when (UTC)", "route", "reason", "batch", "key", "error"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
+    """Lay out letters, each as `letter_as_json` gives it."""
+    headings = ("id", "when (UTC)", "route", "reason", "batch", "key", "error")
+    table = make_table(*headings, no_wrap=("id",))
     for row in rows:
         table.add_row(
             row["id"],
@@ -45,17 +45,12 @@ def letters_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def letter_in_full(letter: StoredDeadLetter) -> str:
-    """Write down all that is known of a letter, its body at the end."""
+    """Write all fields of a letter, and its body."""
     lines = []
     for name, value in letter_as_json(letter).items():
         shown = ", ".join(value) if isinstance(value, list) else value
         lines.append(f"{name + ':':<10}{'' if shown is None else printable(str(shown))}")
     return "\n".join([*lines, "", _pretty(letter.text)])
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would take for a command."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _first(values: Sequence[str]) -> str:
@@ -65,7 +60,7 @@ def _first(values: Sequence[str]) -> str:
 
 
 def _minute(time: str | None) -> str:
-    """Shorten an ISO 8601 time, as far as the eye needs it."""
+    """Shorten an ISO 8601 time to the minute."""
     return "" if time is None else time[:16].replace("T", " ")
 
 

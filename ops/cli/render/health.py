@@ -1,4 +1,4 @@
-"""Findings for people, and as a line for monitoring systems."""
+"""Results of health checks: for people, and as a line for monitoring systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.cli.render.dead_letters import printable
+from ops.cli.output import make_table, printable
 from ops.observe.health.check import Check
 from ops.observe.health.result import CheckResult, Level, worst
 
@@ -22,58 +22,54 @@ _STYLES = {
     Level.SKIPPED: "dim",
 }
 
-#: Figures by a batch's id: each would be a series of its own, for ever.
+#: Figures by batch id: in a monitoring system each would become a series of its own.
 _BY_BATCH = frozenset({"stuck_batches", "stalled_batches"})
 
 
-def overall(findings: Sequence[CheckResult]) -> Level:
-    """Tell the worst of findings; where all were skipped, nothing is known."""
-    return worst(finding.level for finding in findings)
+def overall(results: Sequence[CheckResult]) -> Level:
+    """Give the worst level; unknown if all checks were skipped."""
+    return worst(result.level for result in results)
 
 
-def findings_table(findings: Sequence[CheckResult]) -> RenderableType:
-    """Lay findings out; what is to be done stands below what was found."""
-    table = Table(show_edge=False, pad_edge=False, box=None)
-    table.add_column("check", no_wrap=True)
-    table.add_column("level", no_wrap=True)
-    table.add_column("what, and what to do", overflow="fold")
-    for finding in findings:
-        style = _STYLES[finding.level]
-        words = Text(printable(finding.what))
-        if finding.what_to_do:
-            words.append("\n-> " + printable(finding.what_to_do), style="bold")
-        table.add_row(finding.check, Text(finding.level.value, style=style), words)
-    level = overall(findings)
+def results_table(results: Sequence[CheckResult]) -> RenderableType:
+    """Lay out results, each with the advice below it."""
+    headings = ("check", "level", "what, and what to do")
+    table = make_table(*headings, no_wrap=("check", "level"), is_ruled=False)
+    for result in results:
+        style = _STYLES[result.level]
+        words = Text(printable(result.what))
+        if result.what_to_do:
+            words.append("\n-> " + printable(result.what_to_do), style="bold")
+        table.add_row(result.check, Text(result.level.value, style=style), words)
+    level = overall(results)
     return Group(table, "", Text(f"altogether: {level.value}", style=_STYLES[level]))
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
-    """Lay out which checks there are, and what each needs."""
-    table = Table(show_edge=False, pad_edge=False, box=None)
-    table.add_column("check", no_wrap=True)
-    for heading in ("looks at", "needs", "only where one is set"):
-        table.add_column(heading, overflow="fold")
+    """Lay out the checks, and what each needs."""
+    headings = ("check", "looks at", "needs", "only where one is set")
+    table = make_table(*headings, no_wrap=("check",), is_ruled=False)
     for check in checks:
         table.add_row(check.name, check.about, check.needs, ", ".join(check.settings))
     return table
 
 
-def plugin_line(findings: Sequence[CheckResult]) -> str:
-    """Write what a monitoring plugin prints: the state, what is wrong, and the figures.
+def plugin_line(results: Sequence[CheckResult]) -> str:
+    """Write the line of a monitoring plugin: level, problems, and figures.
 
-    See Monitoring Plugins' development guidelines, "Plugin Output for Nagios".
+    Source: Monitoring Plugins' development guidelines, "Plugin Output for Nagios".
     """
-    level = overall(findings)
+    level = overall(results)
     wrong = [
-        f"{finding.check}: {finding.what}"
-        for finding in findings
-        if finding.level not in {Level.OK, Level.SKIPPED}
+        f"{result.check}: {result.what}"
+        for result in results
+        if result.level not in {Level.OK, Level.SKIPPED}
     ]
-    looked = sum(finding.level is not Level.SKIPPED for finding in findings)
+    looked = sum(result.level is not Level.SKIPPED for result in results)
     figures = " ".join(
         f"'{name}'={_decimal(value)}"
-        for finding in findings
-        for name, value in _numbers(finding.check, finding.figures)
+        for result in results
+        for name, value in _numbers(result.check, result.figures)
     )
     line = plugin_words(level, "; ".join(wrong) or f"{looked} checks")
     return line + (f" | {figures}" if figures else "")
@@ -81,19 +77,19 @@ def plugin_line(findings: Sequence[CheckResult]) -> str:
 
 def plugin_words(level: Level, words: str) -> str:
     """Write a monitoring plugin's line without figures."""
-    # A bar begins the figures, and a new line ends the first.
+    # In a plugin's output, a bar begins the figures.
     return f"DROPSCRIBE {level.value.upper()} - " + printable(words).replace("|", "/")
 
 
 def _decimal(value: float) -> str:
-    """Write a number as the guidelines have it: digits and a point, no exponent."""
+    """Write a number as the guidelines require: digits and a point, without exponent."""
     if isinstance(value, int):
         return str(value)
     return f"{value:.6f}".rstrip("0").rstrip(".") if isfinite(value) else "U"
 
 
 def _numbers(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give all numbers, by the names that lead to them, of which there are ever the same."""
+    """Give all numbers, each named by its path."""
     for part, value in figures.items():
         if part in _BY_BATCH:
             continue

@@ -1,4 +1,4 @@
-"""What commands show of review items. Words and names are a stranger's."""
+"""Review items as text. Words, paths and names in them are untrusted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.reviewed_item import ReviewedItem
 from consumers.documents.review.statistics import GroupStatistics, ReviewStatistics, Share
-from ops.cli.render.dead_letters import printable
-from ops.cli.render.progress import duration
+from ops.cli.output import printable
+from ops.durations import clock_time, clock_time_to_tenths
 
-#: Characters of an item's second line.
+#: Characters of an item's second line, after its indent.
 _SHOWN = 76
 
 #: What each answer means, by an item's kind.
@@ -25,23 +25,23 @@ _QUESTIONS = {
 
 
 def items_in_lines(rows: Sequence[ReviewedItem]) -> Iterator[str]:
-    """Write down items, each in a line and an indented one, which fit 80 columns."""
+    """Write items, each as a line and an indented line, which fit 80 columns."""
     for row in rows:
         item = row.item
-        yield f"{item.item_id}  {item.kind:<8}  {duration(item.start):>7}  {_state(row)}"
+        yield f"{item.item_id}  {item.kind:<8}  {clock_time(item.start):>7}  {_state(row)}"
         scored = [] if item.score is None else [f"{item.policy} {item.score:.2f}"]
         text = printable("  ".join([*scored, item.path, item.text]))
         yield f"    {text if len(text) <= _SHOWN else text[: _SHOWN - 4] + ' ...'}"
 
 
 def in_full(row: ReviewedItem) -> str:
-    """Write down all that a reviewer needs to know of an item."""
+    """Write what a reviewer needs to know about an item."""
     item = row.item
     heard = item.start - item.clip_start
     fields = {
         "item": item.item_id,
         "recording": f"{item.path} ({item.audio})",
-        "passage": f"{_clock(item.start)} to {_clock(item.end)}",
+        "passage": f"{clock_time_to_tenths(item.start)} to {clock_time_to_tenths(item.end)}",
         "finding": f"{item.kind}: {item.reason}",
         "policy": "" if item.policy is None else f"policies/{item.policy}/{item.version}.md",
         "clip": f"{item.clip_key} (the passage begins after {heard:.1f} s)",
@@ -54,7 +54,7 @@ def in_full(row: ReviewedItem) -> str:
 
 
 def figures_in_full(figures: ReviewStatistics) -> str:
-    """Write down what decisions add up to."""
+    """Write the statistics of the decisions."""
     decided = figures.items - figures.undecided
     lines = [f"{figures.items} items, {decided} of them decided"]
     for outcome in figures.outcomes:
@@ -82,7 +82,7 @@ def _outcome(outcome: GroupStatistics) -> Iterator[str]:
 
 def _share(share: Share | None) -> str:
     if share is None:
-        return "nothing to tell it by"
+        return "not known yet"
     return (
         f"{share.value:.1%} of {share.whole} (95 % confidence: {share.low:.1%} to {share.high:.1%})"
     )
@@ -109,11 +109,3 @@ def _numbered(item: ReviewItem) -> list[str]:
     words = " ".join(f"{number}:{printable(word)}" for number, word in enumerate(item.words, 1))
     width = max(40, shutil.get_terminal_size().columns)
     return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
-
-
-def _clock(seconds: float) -> str:
-    """Write a time as ``h:mm:ss.s``: a reviewer is taken to the second."""
-    tenths = int(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest // 10:02}.{rest % 10}"

@@ -1,4 +1,4 @@
-"""What there is to do for one machine: what to go on with, what is new, and what to pack."""
+"""What there is to do for one machine: shipments to resume, new files, and packs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ops.ingest.transfer.report import TransferOutcome, TransferReport, Transfer
 from ops.ingest.transfer.shipment import Shipment, ShipmentState
 from ops.ingest.transfer.staging import StagingFolder
 
-#: Files whose first bytes are asked for at a time.
+#: Files whose first bytes are requested at the same time.
 _LOOKS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PackLimits:
-    """How loose files are packed.
+    """The limits of one pack.
 
     Attributes:
-        files: The most in one pack.
-        size: The most bytes in one pack; a larger file has one of its own.
+        files: The most files.
+        size: The most bytes; a larger file is packed on its own.
     """
 
     files: int
@@ -36,12 +36,12 @@ class PackLimits:
 
 @dataclass(frozen=True, slots=True)
 class PlannedShipment:
-    """Files that will be one shipment.
+    """Files that will become one shipment.
 
     Attributes:
-        path: The archive, or the folder of the files.
-        files: They.
-        is_pack: Whether they have to be packed.
+        path: The archive's path, or the folder of the files.
+        files: One archive, or the files of a pack.
+        is_pack: Whether the files have to be packed.
     """
 
     path: bytes
@@ -50,16 +50,16 @@ class PlannedShipment:
 
     @property
     def size(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of all files."""
         return sum(found.file.size for found in self.files)
 
 
 def open_shipments(
     ledger: Ledger, staging: StagingFolder, host: str, listed: Iterable[FoundFile], *, is_dry: bool
 ) -> list[Shipment]:
-    """Give what was begun of these files; those that were changed since are new ones.
+    """Give the unfinished shipments of these files; a file that changed counts as new.
 
-    What was begun of other files is left as it is: their source may come again.
+    Shipments of other files stay as they are: their source may be named again.
     """
     now = {found.file.path: found.file for found in listed}
     resumed = []
@@ -81,9 +81,9 @@ def open_shipments(
 def sift(
     ledger: Ledger, report: TransferReport, host: str, listed: Iterable[FoundFile], recent: range
 ) -> list[FoundFile]:
-    """Leave out what the ledger knows, and what was changed at a ``recent`` second.
+    """Drop the files that the ledger has, and those modified at a ``recent`` second.
 
-    A time in the far future is no recent one: some recorders have a wrong clock.
+    A time in the far future is not recent: some recorders have a wrong clock.
     """
     new = []
     for found in listed:
@@ -98,12 +98,12 @@ def sift(
     return new
 
 
-async def consign(
+async def plan_shipments(
     remote: Remote, report: TransferReport, new: Sequence[FoundFile], packing: PackLimits
 ) -> list[PlannedShipment]:
-    """Say how new files go up: what begins as an archive does is sent as it is.
+    """Plan how new files are sent: archives, told by their first bytes, as they are.
 
-    What is away by now, or may not be read, is reported.
+    A file that is gone by now, or unreadable, is reported.
     """
     archives, loose = [], []
     for first in range(0, len(new), _LOOKS):
@@ -133,7 +133,7 @@ async def consign(
 
 
 def packs(loose: Iterable[FoundFile], packing: PackLimits) -> Iterator[PlannedShipment]:
-    """Divide loose files into packs, each of one folder's, in their order."""
+    """Divide loose files into packs, each of one folder, in order."""
     bases: dict[bytes, list[FoundFile]] = {}
     for found in loose:
         bases.setdefault(found.base, []).append(found)

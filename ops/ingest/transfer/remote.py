@@ -1,4 +1,4 @@
-"""Files of another machine, over a connection that is made again when it breaks."""
+"""Files of another machine, over a connection that reconnects when it breaks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import asyncssh
@@ -21,17 +20,16 @@ from ops.ingest.transfer.source import Host, shown
 
 T = TypeVar("T")
 
-#: Bytes that are asked for at a time, and how many such requests are on their way: so
-#: much memory a download takes, and so much fills a fast line to the other continent. One
-#: has to be answered within the timeout, on the slowest line, too.
+#: Bytes per request, and requests in flight: 12 MiB of memory, which fill a fast line to
+#: another continent. A slow line has to answer one request within the timeout.
 _WINDOW = 256 << 10
 _WINDOWS = 48
 
-#: Bytes a second that the slowest disk and processor hash; files are given so much time.
+#: Bytes per second that the slowest disk and processor hash, for the timeout of hashing.
 _HASHED_PER_SECOND = 2_000_000
 
-#: Prints one line for each of the names that come on standard input, each ended by a
-#: NUL: SHA-256 in hex and something more, or a minus. No name is ever in a command line.
+#: Prints a line for each NUL-terminated name on standard input: the SHA-256 in hex, which
+#: more may follow, or a minus. No name is ever part of a command line.
 _SHA256 = """
 if command -v sha256sum >/dev/null 2>&1; then hash="sha256sum"
 elif command -v shasum >/dev/null 2>&1; then hash="shasum -a 256"
@@ -41,38 +39,25 @@ export hash
 exec xargs -0 -n 1 sh -c "\\$hash < \\"\\$1\\" || echo -" sh 2>/dev/null
 """
 
+#: Seconds before the second attempt to connect; the pause doubles before each further one.
+_PAUSE = 1.0
+
 _LINE = re.compile(rb"([0-9a-f]{64}|-)(?: .*)?")
 _NO_PROGRAM = 127
 
 
-@dataclass(frozen=True, slots=True)
-class Attempts:
-    """How often a connection that breaks is made again.
-
-    Attributes:
-        most: In a row, without a byte in between.
-        pause: Seconds before the second; twice as many before each that follows.
-    """
-
-    most: int = 5
-    pause: float = 1.0
-
-
 class RemoteSession:
-    """A connection, as long as it lasts.
+    """One connection to a machine, until it breaks.
 
-    Keepalives are no sign that a disk, or a program, over there goes on: each request has
-    its own time to be answered in.
+    Each request has a timeout of its own, as keepalives do not show that a disk or a
+    program on the machine responds. Every method raises `BrokenError` if the connection
+    breaks or a request times out, and `FileError` if a file is missing or unreadable.
 
     Args:
         host: The machine.
-        connection: To it.
-        sftp: Over that.
-        timeout: Seconds that a request may take.
-
-    Raises:
-        BrokenError: By every method: it broke, or gave no answer in time.
-        FileError: By every method: the file is not there, or can't be read.
+        connection: The SSH connection.
+        sftp: The SFTP session on it.
+        timeout: Seconds per request.
     """
 
     def __init__(
@@ -90,42 +75,42 @@ class RemoteSession:
         self._reads: set[asyncio.Task[bytes]] = set()
 
     async def end(self) -> None:
-        """Wait for what was asked of a connection that is closed: that ends at once."""
+        """Wait for the reads in flight, which end at once when the connection is closed."""
         if self._reads:
             await asyncio.wait(self._reads, timeout=self._timeout)
 
     async def home(self) -> bytes:
-        """Give the folder that relative paths begin in."""
+        """Give the folder that relative paths start from."""
         with self._translated(b"."):
             return _as_bytes(await self._answer(self._sftp.realpath(b".")))
 
     async def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
-        """Say what is at a path, behind symbolic links."""
+        """Give the attributes of a path, following symbolic links."""
         with self._translated(path):
             return await self._answer(self._sftp.stat(path))
 
     async def scan(self, folder: bytes) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
-        """List a folder: names, and what they are; symbolic links as such."""
+        """List a folder: names and attributes; symbolic links are not followed."""
         with self._translated(folder):
             entries = aiter(self._sftp.scandir(folder))
             while (entry := await self._answer(anext(entries, None))) is not None:
                 name = _as_bytes(entry.filename)
-                # A name that leads elsewhere is not one that a folder can have.
+                # A hostile server may send names that lead out of the folder.
                 if name not in {b".", b".."} and b"/" not in name:
                     yield name, entry.attrs
 
     async def head(self, path: bytes, size: int) -> bytes:
-        """Read the first bytes of a file."""
+        """Read at most ``size`` bytes from the start of a file."""
         with self._translated(path):
             async with self._opened(path) as file:
                 data: bytes = await self._answer(self._asked(file, size, 0))
         return data
 
     async def read(self, version: FileVersion, start: int) -> AsyncIterator[bytes]:
-        """Read the rest of a file, which has to be the same before and after.
+        """Read a file from ``start`` on.
 
         Raises:
-            ChangedError: It is not, or ends early.
+            ChangedError: The file differs from ``version`` before or after, or is shorter.
         """
         with self._translated(version.path):
             async with self._opened(version.path) as file:
@@ -135,7 +120,7 @@ class RemoteSession:
                 _check_same(version, await self._answer(file.stat()))
 
     async def sha256(self, files: Sequence[FileVersion]) -> list[str | None]:
-        """Have files hashed where they are; None for those that can't be read."""
+        """Hash files on their machine, in hex; None for an unreadable file."""
         given = b"".join(file.path + b"\0" for file in files)
         hashing = sum(file.size for file in files) / _HASHED_PER_SECOND
         code, printed = await self._run(_SHA256, given, self._timeout + hashing)
@@ -146,18 +131,18 @@ class RemoteSession:
         lines = [match[1] for line in printed.splitlines() if (match := _LINE.fullmatch(line))]
         if len(lines) != len(files):
             raise PermanentError(
-                f"{self._host} does not run what hashes its files (exit code {code}): this login "
-                "needs a shell with xargs, not SFTP alone"
+                f"{self._host} does not run the command that hashes files (exit code {code}): this "
+                "login needs a shell with xargs, not SFTP alone"
             )
         return [None if line == b"-" else line.decode() for line in lines]
 
     async def time(self) -> int | None:
-        """Ask for the machine's time, in seconds since 1970; None if it does not say."""
+        """Give the machine's time, in seconds since 1970, if it has the command ``date``."""
         _, printed = await self._run("date +%s", b"", self._timeout)
         return int(printed) if printed.strip().isdigit() else None
 
     async def _answer(self, request: Awaitable[T], seconds: float | None = None) -> T:
-        """Wait for an answer, as long as one may take."""
+        """Wait for an answer, for the timeout or the given seconds."""
         seconds = self._timeout if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
@@ -174,14 +159,14 @@ class RemoteSession:
         try:
             yield file
         finally:
-            # It would not answer that either; the file goes with the connection.
+            # A silent machine would not answer this; the file is closed with the connection.
             if not self._is_silent:
                 await self._answer(file.close())
 
     async def _blocks(
         self, file: asyncssh.SFTPClientFile, version: FileVersion, start: int
     ) -> AsyncIterator[bytes]:
-        """Read a file in order, with some requests on their way at a time."""
+        """Read a file in order, with several requests in flight."""
         ahead: deque[tuple[int, Awaitable[bytes]]] = deque()
         while start < version.size or ahead:
             while start < version.size and len(ahead) < _WINDOWS:
@@ -195,9 +180,9 @@ class RemoteSession:
             yield block
 
     def _asked(self, file: asyncssh.SFTPClientFile, size: int, start: int) -> Awaitable[bytes]:
-        """Ask for a piece of a file, which is never called off: it ends with the connection.
+        """Request a piece of a file, in a task that is never cancelled.
 
-        Called off, it would leave behind the requests that asyncssh has made of it.
+        Cancelled, it would leave asyncssh's own requests behind. It ends with the connection.
         """
         task: asyncio.Task[bytes] = asyncio.ensure_future(file.read(size, start))
         self._reads.add(task)
@@ -205,7 +190,7 @@ class RemoteSession:
         return asyncio.shield(task)
 
     def _heed(self, read: asyncio.Task[bytes]) -> None:
-        """Of all reads that fail as one does, that one tells why."""
+        """Retrieve the error of a read, so that asyncio does not log it: another read raised it."""
         self._reads.discard(read)
         if not read.cancelled():
             read.exception()
@@ -214,7 +199,7 @@ class RemoteSession:
         with self._translated(b""):
             done = await self._answer(
                 self._connection.run(
-                    # Whatever shell the user has there.
+                    # The user's login shell may be any.
                     f"exec sh -c {shlex.quote(script.strip())}",
                     input=given,
                     encoding=None,
@@ -253,15 +238,15 @@ def _as_bytes(name: bytes | str) -> bytes:
 
 
 class Remote:
-    """A machine: its sessions, one after the other.
+    """A machine, over one session after another.
 
     Args:
         host: The machine.
         login: How to log in.
-        attempts: How often a connection is made again.
+        attempts: The most failures in a row, without progress in between.
     """
 
-    def __init__(self, host: Host, login: Login, attempts: Attempts) -> None:
+    def __init__(self, host: Host, login: Login, attempts: int) -> None:
         self.host = host
         self._login = login
         self._attempts = attempts
@@ -296,9 +281,9 @@ class Remote:
                 if progress() != reached:
                     failed, reached = 0, progress()
                 failed += 1
-                if failed >= self._attempts.most:
+                if failed >= self._attempts:
                     raise AwayError(f"{exc} (tried {failed} times)") from exc
-                await asyncio.sleep(self._attempts.pause * 2 ** (failed - 1))
+                await asyncio.sleep(_PAUSE * 2 ** (failed - 1))
 
     async def _connected(self) -> RemoteSession:
         if self._session is None:

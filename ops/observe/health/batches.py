@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from itertools import islice
 
 from consumers.database.health import Backlog, IdleBatch
 from events.keys import ARCHIVES, batch_of
-from ops.cli.render.progress import age
+from ops.durations import in_largest_unit
 from ops.observe.health.context import ERRORS, CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.wiring.environment import SettingError
@@ -61,8 +60,7 @@ def look_at_batches(context: CheckContext) -> CheckResult:
 
 def _shown(batches: Sequence[IdleBatch]) -> str:
     names = ", ".join(
-        f"{batch.batch_id} ({batch.stage}, {age(timedelta(seconds=batch.idle))})"
-        for batch in batches
+        f"{batch.batch_id} ({batch.stage}, {in_largest_unit(batch.idle)})" for batch in batches
     )
     return names + (", ..." if batches[0].number > len(batches) else "")
 
@@ -100,7 +98,7 @@ def _remark(context: CheckContext, backlog: Backlog) -> Remark | None:
     level = judged(backlog.oldest, context.settings.behind)
     if level is Level.OK:
         return None
-    oldest = age(timedelta(seconds=backlog.oldest))
+    oldest = in_largest_unit(backlog.oldest)
     return Remark(
         level,
         f"{backlog.route} is behind: {backlog.waiting} wait, the oldest for {oldest}",

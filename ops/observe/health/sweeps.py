@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 
-from ops.cli.render.progress import age
+from ops.durations import in_largest_unit
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.recovery.sweep.report import REMEDIES, Discrepancy
@@ -19,7 +18,7 @@ def look_at_sweep(context: CheckContext) -> CheckResult:
     if last is None:
         return CheckResult("sweep", Level.WARNING, "none is on record", _SWEEP)
     remarks = []
-    ago = age(timedelta(seconds=last.age))
+    ago = in_largest_unit(last.age)
     level = judged(last.age, context.settings.sweep)
     if level is not Level.OK:
         remarks.append(Remark(level, f"the last one ended {ago} ago", _SWEEP))

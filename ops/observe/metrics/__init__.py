@@ -1,1 +1,1 @@
-"""What consumers do, in figures for Prometheus, and whether they live."""
+"""Consumers' metrics for Prometheus, and their health over HTTP."""

@@ -1,4 +1,4 @@
-"""The figures of a process' consumers, and who keeps them."""
+"""The metrics of a process' consumers, and the observer that records them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ops.observe.metrics.liveness import LoopHealth
 
 _MINUTE, _HOUR = 60, 3600
 
-#: A delivery can be a recording of a second, or an archive of a day.
+#: Buckets in seconds: a delivery may be a recording of a second, or an archive of a day.
 _DELIVERY = (0.1, 0.5, 1, 5, 10, 30, *(_MINUTE * n for n in (1, 5, 15, 30)), _HOUR, 4 * _HOUR)
 _STAGE = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR)
 _COMPLETION = (*(_MINUTE * n for n in (1, 5, 10, 30)), *(_HOUR * n for n in (1, 2, 4, 8, 24, 48)))
@@ -21,10 +21,10 @@ _FILL = tuple(n / 10 for n in range(1, 11))
 
 
 class ConsumerMetrics:
-    """All figures, in a registry of their own.
+    """All metrics, in a registry of their own.
 
     Args:
-        version: dropscribe's.
+        version: The version of dropscribe, for ``dropscribe_build``.
     """
 
     def __init__(self, version: str) -> None:
@@ -105,46 +105,46 @@ class ConsumerMetrics:
         # The process' memory, CPU time, open files and start; without its transcoders.
         ProcessCollector(registry=registry)
 
-    def observer(self, pulse: LoopHealth, states: Sequence[str] = ()) -> Observer:
-        """Make the observer of the pulse's route, which brings recordings to these states."""
-        return RouteObserver(self, pulse, states)
+    def observer(self, loop: LoopHealth, states: Sequence[str] = ()) -> Observer:
+        """Make the observer of a loop's route, which brings recordings to these states."""
+        return RouteObserver(self, loop, states)
 
 
 class RouteObserver(Observer):
-    """Keeps one route's figures, and its pulse."""
+    """Records the metrics and the state of one route's loop."""
 
-    def __init__(self, figures: ConsumerMetrics, pulse: LoopHealth, states: Sequence[str]) -> None:
-        route = pulse.route
-        self._pulse = pulse
-        self._figures = figures
-        self._delivery_seconds = figures.delivery_seconds.labels(route)
-        self._audio_seconds = figures.audio_seconds.labels(route)
-        self._batch_fill = figures.batch_fill.labels(route)
-        self._store_errors = figures.store_errors.labels(route)
-        self._in_hand = figures.in_hand.labels(route)
-        self._connected = figures.connected.labels(route)
-        # That the first dead letter is an increase, the figure has to be there before it.
-        self._deliveries = _children(figures.deliveries, route, NAMES)
-        self._dead_letters = _children(figures.dead_letters, route, REASONS)
-        _children(figures.recordings, route, states)
+    def __init__(self, metrics: ConsumerMetrics, loop: LoopHealth, states: Sequence[str]) -> None:
+        route = loop.route
+        self._loop = loop
+        self._metrics = metrics
+        self._delivery_seconds = metrics.delivery_seconds.labels(route)
+        self._audio_seconds = metrics.audio_seconds.labels(route)
+        self._batch_fill = metrics.batch_fill.labels(route)
+        self._store_errors = metrics.store_errors.labels(route)
+        self._in_hand = metrics.in_hand.labels(route)
+        self._connected = metrics.connected.labels(route)
+        # Counters start at 0, so that Prometheus sees the first dead letter as an increase.
+        self._deliveries = _children(metrics.deliveries, route, NAMES)
+        self._dead_letters = _children(metrics.dead_letters, route, REASONS)
+        _children(metrics.recordings, route, states)
 
     def turned(self) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        self._pulse.turn()
+        self._loop.turn()
 
     def connected(self, *, to_broker: bool) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        self._pulse.is_connected = to_broker
+        self._loop.is_connected = to_broker
         self._connected.set(to_broker)
 
     def in_hand(self, deliveries: int) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        self._pulse.in_hand = deliveries
+        self._loop.in_hand = deliveries
         self._in_hand.set(deliveries)
 
     def settled(self, verdict: Verdict, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        self._pulse.settled += 1
+        self._loop.settled += 1
         self._deliveries[name_of(verdict)].inc()
         self._delivery_seconds.observe(seconds)
         if isinstance(verdict, DeadLetter):
@@ -153,12 +153,12 @@ class RouteObserver(Observer):
     def stage_took(self, stage: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
         super().stage_took(stage, seconds)
-        self._figures.stage_seconds.labels(self._pulse.route, stage).observe(seconds)
+        self._metrics.stage_seconds.labels(self._loop.route, stage).observe(seconds)
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
         super().recording_ended(audio, state, seconds)
-        self._figures.recordings.labels(self._pulse.route, state).inc()
+        self._metrics.recordings.labels(self._loop.route, state).inc()
         self._audio_seconds.inc(seconds)
 
     def model_filled(self, ratio: float) -> None:
@@ -167,7 +167,7 @@ class RouteObserver(Observer):
 
     def batch_completed(self, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        self._figures.completion.observe(seconds)
+        self._metrics.completion.observe(seconds)
 
     def store_failed(self) -> None:
         """See `consumers.runtime.observer.Observer`."""
@@ -175,5 +175,5 @@ class RouteObserver(Observer):
 
 
 def _children(counter: Counter, route: str, names: Iterable[str]) -> Mapping[str, Counter]:
-    """Make the figures of one route, by the other label."""
+    """Create the counters of one route, by their other label."""
     return {name: counter.labels(route, name) for name in names}

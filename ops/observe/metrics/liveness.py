@@ -1,4 +1,4 @@
-"""Whether the loops of a process live, and are at work."""
+"""Whether the loops of a process are alive, connected and at work."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 
 class LoopHealth:
-    """One loop's signs of life: written by its own thread, read by any.
+    """The state of one loop: written by the loop's thread, read by any.
 
     Attributes:
-        route: Its route.
-        is_connected: Whether it is connected to the broker.
-        in_hand: Deliveries that it has taken and not settled.
-        settled: How many it has settled.
-        has_died: Whether it broke: the process has to end.
+        route: The loop's route.
+        is_connected: Whether the loop is connected to the broker.
+        in_hand: Deliveries that were taken and are not settled.
+        settled: Deliveries that were settled.
+        has_died: Whether the loop failed, so that the process has to end.
     """
 
     def __init__(self, route: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,59 +27,57 @@ class LoopHealth:
         self._turned_at: float | None = None
 
     def turn(self) -> None:
-        """Note that it turns."""
+        """Record a turn of the loop."""
         self._turned_at = self._clock()
 
     @property
     def still_for(self) -> float:
-        """Seconds since it turned; 0 before it first does, as models take long to load."""
+        """Seconds since the last turn; 0 before the first, as models take long to load."""
         return 0.0 if self._turned_at is None else self._clock() - self._turned_at
 
 
 class ProcessHealth:
-    """What a process' pulses say together.
+    """The state of a process: of all its loops together.
 
     Args:
-        pulses: A loop's each.
+        loops: The state of each loop.
         hung_after: Seconds without a turn after which a loop counts as hung.
     """
 
-    def __init__(self, pulses: Sequence[LoopHealth], *, hung_after: float) -> None:
-        self.pulses = pulses
+    def __init__(self, loops: Sequence[LoopHealth], *, hung_after: float) -> None:
+        self.loops = loops
         self._hung_after = hung_after
         self.is_stopping = False
 
     @property
     def troubles(self) -> list[str]:
-        """Say what is wrong with each loop that hangs or has died; a broker that is away is not."""
-        return [*filter(None, map(self._trouble, self.pulses))]
+        """Describe each loop that hangs or has died. A missing broker is no trouble."""
+        return [*filter(None, map(self._trouble, self.loops))]
 
-    def _trouble(self, pulse: LoopHealth) -> str | None:
-        if pulse.has_died:
-            return f"{pulse.route} has died"
-        if (seconds := pulse.still_for) > self._hung_after:
-            return (
-                f"{pulse.route} hangs: its connection's thread has not turned for {seconds:.0f} s"
-            )
+    def _trouble(self, loop: LoopHealth) -> str | None:
+        if loop.has_died:
+            return f"{loop.route} has died"
+        if (seconds := loop.still_for) > self._hung_after:
+            return f"{loop.route} hangs: its connection's thread has not turned for {seconds:.0f} s"
         return None
 
     @property
     def unready(self) -> list[str]:
-        """Say why no work is taken; empty where it is."""
+        """The reasons why the process takes no work; empty if it does."""
         if self.is_stopping:
             return ["the consumer is stopping"]
         return self.troubles + [
-            f"{pulse.route} is not connected to the broker"
-            for pulse in self.pulses
-            if not pulse.is_connected
+            f"{loop.route} is not connected to the broker"
+            for loop in self.loops
+            if not loop.is_connected
         ]
 
     @property
-    def words(self) -> str:
-        """Give a line for people: what each loop is at."""
+    def summary(self) -> str:
+        """One line for people: what each loop is doing."""
         parts = (
-            f"{pulse.route} {'connected' if pulse.is_connected else 'not connected'}, "
-            f"{pulse.in_hand} in hand, {pulse.settled} settled"
-            for pulse in self.pulses
+            f"{loop.route} {'connected' if loop.is_connected else 'not connected'}, "
+            f"{loop.in_hand} in hand, {loop.settled} settled"
+            for loop in self.loops
         )
         return "; ".join((*(["stopping"] if self.is_stopping else []), *self.troubles, *parts))

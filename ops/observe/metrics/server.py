@@ -1,4 +1,4 @@
-"""Serving figures and health over HTTP, from threads that no work waits for."""
+"""Serving metrics and health over HTTP, from threads that no work waits for."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from consumers.errors import ConfigurationError
 from ops.observe.metrics.liveness import ProcessHealth
 from ops.wiring.settings import Address
 
-#: Seconds that a client may keep its thread waiting.
+#: Seconds without data after which a client's thread ends.
 _PATIENCE = 10
 
-#: Seconds between looks whether the server is to end.
+#: Seconds between two checks whether to stop.
 _POLL = 0.1
 
 _Page: TypeAlias = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
@@ -28,18 +28,18 @@ _Page: TypeAlias = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    # A consumer that is started again finds its port taken otherwise.
+    # Without it, a restarted consumer would find its port in use.
     allow_reuse_address = True
     request_queue_size = 64
 
     def server_bind(self) -> None:
-        """Bind without asking DNS for this host's name, which can take long."""
+        """Bind without a DNS lookup of this host's name, which can be slow."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave alone what goes wrong with a client: it knows."""
+        """Ignore errors of a client's connection."""
 
 
 class _SixServer(_Server):
@@ -50,19 +50,19 @@ class _Handler(WSGIRequestHandler):
     timeout = _PATIENCE
 
     def address_string(self) -> str:
-        """Give the client's address, without asking DNS for its name."""
+        """Give the client's address, without a DNS lookup of its name."""
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Log nothing: a scrape is no event."""
+        """Log nothing: scrapes are frequent."""
 
 
-def make_app(registry: CollectorRegistry, vitals: ProcessHealth) -> WSGIApplication:
+def make_app(registry: CollectorRegistry, process: ProcessHealth) -> WSGIApplication:
     """Make the WSGI application: ``/metrics``, ``/healthz`` and ``/readyz``, for GET only."""
     pages: dict[str, _Page] = {
         "/metrics": make_wsgi_app(registry),
-        "/healthz": _status(lambda: vitals.troubles),
-        "/readyz": _status(lambda: vitals.unready),
+        "/healthz": _status(lambda: process.troubles),
+        "/readyz": _status(lambda: process.unready),
     }
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -77,7 +77,7 @@ def make_app(registry: CollectorRegistry, vitals: ProcessHealth) -> WSGIApplicat
 
 
 def _status(troubles: Callable[[], Sequence[str]]) -> _Page:
-    """Make a page that says what is wrong, and 200 where nothing is."""
+    """Make a page that lists troubles with status 503, or answers 200 if there are none."""
 
     def page(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = troubles()
@@ -97,12 +97,12 @@ def _say(
 
 @contextmanager
 def serving(
-    address: Address, registry: CollectorRegistry, vitals: ProcessHealth
+    address: Address, registry: CollectorRegistry, process: ProcessHealth
 ) -> Iterator[Address]:
-    """Serve for as long as the block runs; gives the address, with the port that was free.
+    """Serve while the block runs; gives the address, with the real port for port 0.
 
     Raises:
-        ConfigurationError: The address can't be had.
+        ConfigurationError: The address is in use or invalid.
     """
     kind = _SixServer if ":" in address.host else _Server
     try:
@@ -111,7 +111,7 @@ def serving(
         raise ConfigurationError(
             f"METRICS_ADDRESS={str(address)!r} can't be listened on: {exc.strerror or exc}"
         ) from exc
-    server.set_app(make_app(registry, vitals))
+    server.set_app(make_app(registry, process))
     thread = threading.Thread(
         target=server.serve_forever, args=(_POLL,), name="metrics", daemon=True
     )
