@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -39,22 +39,22 @@ from ops.wiring.settings import (
 
 
 class OpenDatabase(Protocol):
-    """Connects to Postgres for as long as a block runs."""
+    """Opens the tables of batches and recordings for a block."""
 
     def __call__(
         self, environment: Environment, *, connections: int
     ) -> AbstractContextManager[BatchRepository]:
-        """Open a pool of at most so many connections."""
+        """Open them with a pool of at most this many connections."""
         ...
 
 
 def utc_now() -> datetime:
-    """Tell the time."""
+    """Give the current time."""
     return datetime.now(UTC)
 
 
 def make_store(environment: Environment, observer: Observer = SILENT) -> Store:
-    """Make the bucket's adapter, whose failures the observer is told of."""
+    """Connect to the bucket; the observer receives its failures."""
     settings = StoreSettings.read(environment)
     return connect_store(
         endpoint=settings.endpoint,
@@ -68,19 +68,21 @@ def make_store(environment: Environment, observer: Observer = SILENT) -> Store:
     )
 
 
-@contextmanager
-def open_pool(
-    environment: Environment, *, connections: int, name: str = "dropscribe"
-) -> Iterator[Pool]:
+def make_pool(environment: Environment, *, connections: int, name: str = "dropscribe") -> Pool:
     """Open a pool of at most ``connections`` connections to Postgres.
 
     Postgres lists them under the application name ``name``.
     """
-    pool = open_postgres_pool(DatabaseSettings.read(environment).url, size=connections, name=name)
-    try:
+    return open_postgres_pool(DatabaseSettings.read(environment).url, size=connections, name=name)
+
+
+@contextmanager
+def open_pool(
+    environment: Environment, *, connections: int, name: str = "dropscribe"
+) -> Iterator[Pool]:
+    """Open a pool for a block. See `make_pool`."""
+    with closing(make_pool(environment, connections=connections, name=name)) as pool:
         yield pool
-    finally:
-        pool.close()
 
 
 @contextmanager
@@ -98,7 +100,7 @@ def open_reviewing(environment: Environment) -> Iterator[ReviewQueueRepository]:
 
 
 def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Recogniser:
-    """Make what hears; this loads its model. The observer is told how full its batches are."""
+    """Load the speech recogniser; the observer receives how full its batches are."""
     settings = SpeechSettings.read(environment)
     return WhisperXRecogniser(
         settings.model,
@@ -113,15 +115,15 @@ def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Re
 
 @contextmanager
 def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Iterator[Judge]:
-    """Make what judges for as long as the block runs; a model in this process is loaded.
+    """Load the policy model, or connect to the one behind an endpoint, for a block.
 
-    The observer is told how full its batches are.
+    The observer receives how full its batches are.
 
     Raises:
-        ConfigurationError: It can't be, or a package is not installed.
+        ConfigurationError: A setting is invalid, or a package is not installed.
     """
     if settings.endpoint is not None:
-        # Only here, as each needs packages that the other does without.
+        # Imported here, as either judge needs packages that the other does without.
         from consumers.policy.endpoint import EndpointJudge  # noqa: PLC0415
 
         with EndpointJudge(
@@ -152,17 +154,15 @@ def open_judge(settings: ModerationSettings, observer: Observer = SILENT) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """What handlers work through, made of the settings.
-
-    What is made for a handler tells the handler's observer.
+    """The adapters of handlers, which tests and benchmarks replace.
 
     Attributes:
-        store: Makes the bucket's adapter.
-        database: Connects to Postgres, with so many connections at most.
-        transcoders: Stand around the pool of transcoders.
-        recogniser: Makes what hears.
-        judge: Makes what judges.
-        handler: Stands around a route's handler.
+        store: Connects to the bucket.
+        database: Opens the tables of batches and recordings.
+        transcoders: Wraps the pool of transcoders.
+        recogniser: Loads the speech recogniser.
+        judge: Loads the policy model, or connects to it.
+        handler: Wraps a stage's handler.
     """
 
     store: Callable[[Environment, Observer], Store] = make_store
@@ -180,7 +180,7 @@ def make_topology(environment: Environment) -> Topology:
 
 
 def open_inbox(environment: Environment, route: Route) -> OpenInbox:
-    """Say how a consumer of the route connects to the broker."""
+    """Give the function by which a route's consumer connects to the broker."""
     settings = LoopSettings.read(environment)
     return partial(
         open_any_inbox,
@@ -189,7 +189,7 @@ def open_inbox(environment: Environment, route: Route) -> OpenInbox:
         topology=make_topology(environment),
         settings=AmqpSettings(
             heartbeat=settings.heartbeat,
-            # RabbitMQ looks once a minute whether the time is up.
+            # RabbitMQ checks once a minute whether the time is up.
             renew_after=settings.consumer_timeout * 5 / 6,
         ),
     )

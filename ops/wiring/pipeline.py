@@ -53,7 +53,7 @@ def open_unpack(
     settings = UnpackSettings.read(environment)
     store = adapters.store(environment, observer)
     scratch = Scratch(settings.scratch_root)
-    # While a transcoder works for one member, the one before it is uploaded.
+    # While a transcoder works on one member, the one before it is uploaded.
     threads = settings.processes * 2
     pool = TranscoderPool(
         settings.processes,
@@ -104,7 +104,7 @@ def open_moderate(
     settings = ModerationSettings.read(environment)
     if settings.policies_root is None:
         raise ConfigurationError(
-            "POLICIES_ROOT is not set: there are no policies, and so nothing to moderate by "
+            "POLICIES_ROOT is not set: there are no policies to apply "
             "(dropscribe policy examples --to FOLDER gives some to begin with)"
         )
     policies = partial(read_policies, settings.policies_root)
@@ -124,7 +124,7 @@ def open_moderate(
             observer=observer,
         )
         try:
-            # A policy that is too long is to be known of before there is work.
+            # A policy that is too long is an error before there is work.
             handler.check()
         except TransientError as exc:
             log.warning("model is away", error=str(exc))

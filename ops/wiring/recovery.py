@@ -1,4 +1,4 @@
-"""Composing what repairs: sweep, rebuild and reprocess, over one pool each."""
+"""Sweep, rebuild and reprocess, put together from the settings."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from ops.wiring.settings import read_broker_address, read_scratch_root
 
 @contextmanager
 def open_rebuilder(environment: Environment, log: Any) -> Iterator[Rebuilder]:
-    """Make what writes rows again from the bucket."""
+    """Open the rebuilder, which writes rows again from the bucket."""
     store = make_store(environment)
-    # One more keeps a lock.
+    # One more connection holds a lock.
     with open_pool(environment, connections=THREADS + 1) as pool:
         yield _make_rebuilder(environment, store, pool, log)
 
 
 @contextmanager
 def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor]:
-    """Make what does batches again."""
+    """Open the reprocessor, which does batches again."""
     store = make_store(environment)
     with (
         open_pool(environment, connections=4) as pool,
@@ -59,10 +59,10 @@ def open_reprocessor(environment: Environment, log: Any) -> Iterator[Reprocessor
 def open_sweeper(
     environment: Environment, log: Any, ages: Ages = DEFAULT_AGES
 ) -> Iterator[Sweeper]:
-    """Make what finds and repairs what is out of order."""
+    """Open the sweeper, which finds and repairs discrepancies."""
     store = make_store(environment)
     with (
-        # One more keeps the sweep's lock, and one a batch's that is rebuilt.
+        # One more connection holds the sweep's lock, one the lock of a batch that is rebuilt.
         open_pool(environment, connections=THREADS + 2) as pool,
         _open_resender(environment, store, pool, ages) as resender,
     ):

@@ -182,7 +182,7 @@ def test_other_objects_beside_a_batchs_own_do_not_matter(
 def test_long_recordings_are_not_held_in_memory_together(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.stages.transcribe._TOGETHER", 5.0)
+    monkeypatch.setattr("consumers.stages.transcribe.Transcribe._most", 5.0)
     batch = pipeline.drop(archive(tmp_path, tar_of({f"{n}.wav": WAV for n in range(5)})))
     pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
     sounds = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in range(5)]

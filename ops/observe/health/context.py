@@ -13,14 +13,13 @@ from typing import Generic, TypeVar
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology
 from consumers.database.health import HealthRepository
-from consumers.database.pool import open_pool
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.store import Store
 from events.routes import Route
-from ops.wiring.adapters import make_store, make_topology, utc_now
+from ops.wiring.adapters import make_pool, make_store, make_topology, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.settings import DatabaseSettings, HealthSettings, read_broker_address
+from ops.wiring.settings import HealthSettings, read_broker_address
 from ops.wiring.stages import StageTable
 
 T = TypeVar("T")
@@ -160,8 +159,7 @@ class CheckContext:
             database.close()
 
     def _open_database(self) -> HealthRepository:
-        url = DatabaseSettings.read(self.environment).url
-        pool = open_pool(url, size=_CONNECTIONS, name="dropscribe-health")
+        pool = make_pool(self.environment, connections=_CONNECTIONS, name="dropscribe-health")
         return HealthRepository(pool, self.patience)
 
 
