@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -52,14 +53,10 @@ def transcode_in_memory(settings: OpusSettings, mp3: bytes) -> int:
         resampler = av.AudioResampler("s16", "mono", settings.sample_rate, settings.sample_rate)
         source.streams.audio[0].codec_context.thread_count = 1
         samples = 0
-        for frame in source.decode(audio=0):
+        for frame in chain(source.decode(audio=0), [None]):
             for block in resampler.resample(frame):
                 block.pts, block.time_base = samples, Fraction(1, settings.sample_rate)
                 samples += block.samples
                 sink.mux(stream.encode(block))
-        for block in resampler.resample(None):
-            block.pts, block.time_base = samples, Fraction(1, settings.sample_rate)
-            samples += block.samples
-            sink.mux(stream.encode(block))
         sink.mux(stream.encode(None))
     return len(target.getvalue())

@@ -7,7 +7,6 @@ dropped one after the other, each once the one before is over.
 
 from __future__ import annotations
 
-import secrets
 import statistics
 import threading
 import time
@@ -22,13 +21,13 @@ from consumers.errors import TransientError
 from consumers.store import Store
 from events.keys import BatchId
 from events.routes import exchange_name, route_named, rule_id
-from ops.wiring.adapters import make_store, utc_now
+from ops.wiring.adapters import make_store
 from ops.wiring.settings import read_broker_address
 from tests.bench.amqp_channel import open_channel
 from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample
 from tests.bench.observed_consumer import Milestone, observed_consumer
 from tests.bench.worker_process import WorkerProcess, worker_process
-from tests.harness.deployment.batches import make_archive
+from tests.harness.deployment.batches import drop_recording
 from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.deployment.servers import open_servers
 
@@ -112,11 +111,7 @@ class _Site:
 
     def drop(self) -> _Drop:
         """Drop an archive, and wait until its batch is over."""
-        batch = BatchId.new(utc_now(), secrets.token_bytes(3))
-        path = self.folder / f"{batch}.tar"
-        make_archive(path, Random(str(batch)), recordings=1)
-        with path.open("rb") as file:
-            self.store.write(batch.archive_key, file, content_type="application/x-tar")
+        batch = drop_recording(self.store, self.folder, Random())
         answered = time.monotonic()
         moderated = self._await(batch)
         heard = self.when_heard(batch.archive_key)

@@ -7,23 +7,20 @@ the judge have no model: what models take does not depend on deliveries.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import psutil
 import psycopg
 
 from consumers.errors import TransientError
 from consumers.store import Store
-from events.keys import BatchId
-from ops.wiring.adapters import make_store, utc_now
+from ops.wiring.adapters import make_store
 from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBenchmark, Sample
-from tests.harness.deployment.batches import make_archive
+from tests.harness.deployment.batches import drop_recording
 from tests.harness.deployment.deployment import open_deployment
 from tests.harness.deployment.fleet import FleetConsumer, open_fleet
 from tests.harness.deployment.servers import open_servers
@@ -76,20 +73,12 @@ class _Site:
         if self.dropped >= deliveries:
             return
         while self.dropped < deliveries:
-            self._drop()
+            drop_recording(self.store, self.folder, Random(self.dropped))
+            self.dropped += 1
             if self.dropped % _UNDER_WAY == 0:
                 self._await(self.dropped - _UNDER_WAY // 2)
         self.megabytes.clear()
         self._await(deliveries)
-
-    def _drop(self) -> None:
-        batch = BatchId.new(utc_now(), secrets.token_bytes(3))
-        path = self.folder / f"{batch}.tar"
-        make_archive(path, Random(self.dropped), recordings=1)
-        with path.open("rb") as file:
-            self.store.write(batch.archive_key, file, content_type="application/x-tar")
-        path.unlink()
-        self.dropped += 1
 
     def _await(self, number: int) -> None:
         deadline, before = time.monotonic() + _PATIENCE, -1
@@ -126,12 +115,7 @@ class _Site:
         consumer = self.consumers[route]
         if not consumer.is_alive:
             raise TransientError(f"{consumer.name} ended: {consumer.process.log_end()}")
-        process = psutil.Process(consumer.process.pid)
-        total = 0
-        for each in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += each.memory_info().rss
-        return total / _MEGABYTE
+        return consumer.process.resident_bytes() / _MEGABYTE
 
 
 def _name(route: str, deliveries: int) -> str:

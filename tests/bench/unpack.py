@@ -29,7 +29,7 @@ from tests.bench.unpack_servers import (
     own_ordinal,
     unpacker,
 )
-from tests.bench.worker_process import WorkerProcess, worker_process
+from tests.bench.worker_process import OpenWorker, worker_process
 from tests.harness.servers.process import require
 
 OURS, FFMPEG, PYDUB = "dropscribe", "ffmpeg script", "pydub script"
@@ -46,44 +46,33 @@ _PACKAGES = ("av", "boto3", "pydub")
 _INSTALL = "apt-get install --no-install-recommends ffmpeg"
 
 
-def _case(
-    name: str,
-    servers: UnpackServers,
-    worker: WorkerProcess,
-    archive: str,
-    listen: Callable[[], StoredAudio],
-) -> Case:
-    """Time one way to unpack an archive; its output is compared and removed."""
-
-    def run() -> Sample:
-        done = worker.do(archive)
-        sample = Sample(done.seconds, done.facts, listen())
-        servers.clear()
-        return sample
-
-    return Case(name, run)
+#: Each way to unpack: its worker, the prefix of its results, and how their ordinals are read.
+_WAYS: Mapping[str, tuple[OpenWorker, str, Callable[[str], int]]] = {
+    FFMPEG: (ffmpeg_script, f"{PREFIX}/ffmpeg/", script_ordinal),
+    PYDUB: (pydub_script, f"{PREFIX}/pydub/", script_ordinal),
+}
+_OUR_WAY = (unpacker, "processed/", own_ordinal)
 
 
 class _Cases:
-    """Makes cases, with a process for each, that end with a stack."""
+    """Makes cases, each with a process of its own, which end with a stack."""
 
     def __init__(self, servers: UnpackServers, stack: ExitStack) -> None:
         self._servers = servers
         self._stack = stack
 
-    def ours(self, name: str, archive: str) -> Case:
-        worker = self._stack.enter_context(worker_process(unpacker, self._servers.variables))
-        return _case(name, self._servers, worker, archive, self._listen("processed/", own_ordinal))
+    def unpack(self, name: str, archive: str) -> Case:
+        """Time a way to unpack an archive; its output is compared and removed."""
+        make, prefix, ordinal = _WAYS.get(name, _OUR_WAY)
+        worker = self._stack.enter_context(worker_process(make, self._servers.variables))
 
-    def ffmpeg(self, archive: str) -> Case:
-        worker = self._stack.enter_context(worker_process(ffmpeg_script, self._servers.variables))
-        listen = self._listen(f"{PREFIX}/ffmpeg/", script_ordinal)
-        return _case(FFMPEG, self._servers, worker, archive, listen)
+        def run() -> Sample:
+            done = worker.do(archive)
+            sample = Sample(done.seconds, done.facts, self._servers.listen(prefix, ordinal))
+            self._servers.clear()
+            return sample
 
-    def pydub(self, archive: str) -> Case:
-        worker = self._stack.enter_context(worker_process(pydub_script, self._servers.variables))
-        listen = self._listen(f"{PREFIX}/pydub/", script_ordinal)
-        return _case(PYDUB, self._servers, worker, archive, listen)
+        return Case(name, run)
 
     def codec(self, folder: Path) -> Case:
         worker = self._stack.enter_context(worker_process(codec_alone, folder))
@@ -93,9 +82,6 @@ class _Cases:
             return Sample(done.seconds, done.facts)
 
         return Case(_CODEC, run)
-
-    def _listen(self, prefix: str, place: Callable[[str], int]) -> Callable[[], StoredAudio]:
-        return lambda: self._servers.listen(prefix, place)
 
 
 @contextmanager
@@ -107,7 +93,7 @@ def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         cases = _Cases(servers, stack)
         yield PreparedBenchmark(
             "s",
-            [cases.ours(OURS, archive), cases.ffmpeg(archive), cases.pydub(archive)],
+            [cases.unpack(name, archive) for name in (OURS, FFMPEG, PYDUB)],
             [Goal(of=FFMPEG, to=OURS, limit=2.0), Goal(of=PYDUB, to=OURS, limit=3.5)],
             _agreement(count, [OURS, FFMPEG, PYDUB]),
             _PACKAGES,
@@ -126,10 +112,8 @@ def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         yield PreparedBenchmark(
             "s",
             [
-                cases.ours(OURS, archive),
-                cases.ffmpeg(archive),
-                cases.pydub(archive),
-                cases.ours(_SHORT, short),
+                *(cases.unpack(name, archive) for name in (OURS, FFMPEG, PYDUB)),
+                cases.unpack(_SHORT, short),
             ],
             [
                 Goal(of=FFMPEG, to=OURS, limit=1.4),
@@ -153,7 +137,7 @@ def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         cases = _Cases(servers, stack)
         yield PreparedBenchmark(
             "s",
-            [cases.ours(OURS, archive), cases.codec(folder)],
+            [cases.unpack(OURS, archive), cases.codec(folder)],
             [Goal(of=_CODEC, to=OURS, limit=0.85)],
             _agreement(len(clips), [OURS]),
             _PACKAGES,

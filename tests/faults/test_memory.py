@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-import psutil
 import psycopg
 import pytest
 
 from events.keys import BatchId
 from tests.faults.conftest import eventually, whole
 from tests.harness.deployment.cluster import Cluster
-from tests.harness.deployment.fleet import FleetConsumer
 
 #: Archives; each holds so many recordings.
 FEW, MANY = 10, 100
@@ -20,13 +18,6 @@ RECORDINGS = 10
 
 #: Bytes that may come and go with what is in hand.
 SLACK = 8 << 20
-
-
-def resident(consumer: FleetConsumer) -> int:
-    """Bytes that the consumer and its transcoders have in memory."""
-    process = psutil.Process(consumer.process.pid)
-    family = [process, *process.children(recursive=True)]
-    return sum(each.memory_info().rss for each in family)
 
 
 def done(here: Cluster, batches: Sequence[BatchId]) -> int:
@@ -49,7 +40,7 @@ def test_memory_does_not_grow_between_a_hundred_and_a_thousand_deliveries(here: 
         while len(batches) < number:
             batches.append(here.drop(Random(len(batches)), recordings=RECORDINGS))
         eventually(here, lambda number=number: done(here, batches) == number, 400)  # type: ignore[misc]
-        taken.append({each.name: resident(each) for each in here.fleet.consumers})
+        taken.append({each.name: each.process.resident_bytes() for each in here.fleet.consumers})
     few, many = taken
     print(few, many)  # noqa: T201
     assert few.keys() == many.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import random
+import secrets
 import struct
 import tarfile
 import wave
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumers.database.rows import RecordingState
+from consumers.store import Store
+from events.keys import BatchId
+from ops.wiring.adapters import utc_now
 
 _RATE = 8000
 
@@ -67,6 +71,17 @@ def make_archive(path: Path, chance: random.Random, *, recordings: int, cut: boo
         path.write_bytes(content[: len(content) - 1000])
     flagged = {name for name in states if name.endswith("long.wav")}
     return Plan(path, states, flagged, ignored=1, is_cut=cut)
+
+
+def drop_recording(store: Store, folder: Path, chance: random.Random) -> BatchId:
+    """Store an archive of one short recording, and return its batch."""
+    batch = BatchId.new(utc_now(), secrets.token_bytes(3))
+    path = folder / f"{batch}.tar"
+    make_archive(path, chance, recordings=1)
+    with path.open("rb") as file:
+        store.write(batch.archive_key, file, content_type="application/x-tar")
+    path.unlink()
+    return batch
 
 
 _SHARES = {"voice": 15, "long": 5, "silence": 2, "garbage": 1, "empty": 1}

@@ -117,6 +117,14 @@ class Process:
             for member in family:
                 wait_until(partial(_is_dead, member), (), f"the end of {self._name}")
 
+    def resident_bytes(self) -> int:
+        """Measure the memory of the process and its children."""
+        process, total = psutil.Process(self.pid), 0
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += each.memory_info().rss
+        return total
+
     def log_end(self) -> str:
         """Read the end of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
