@@ -110,7 +110,7 @@ def test_models_are_sent_once_and_only_their_own_workers_restart(
 
     first = operator.play(ROLE, given=models)
     assert (first.code, first.failed) == (0, "")
-    assert set(first.changed) - set(foretold.changed) <= {"Send what is missing"}
+    assert set(first.changed) - set(foretold.changed) <= {"Send missing files"}
     for name in ("large-v3", "align/en", "gemma-2-9b"):
         host.run(f"cd {ROOT}/{name} && sha256sum --check --strict --quiet SHA256SUMS")
     # The digest in a version's name is that of its sums, and the link leads there.
@@ -270,7 +270,7 @@ def test_a_model_that_differs_from_its_makers_sums_is_not_sent(
 
 def _sent(outcome: Played) -> int:
     """Read from rsync's figures how many bytes went over the network."""
-    said = str(outcome.results["Send what is missing"]["msg"])
+    said = str(outcome.results["Send missing files"]["msg"])
     found = re.search(r"Total bytes sent: ([\d,]+)", said)
     assert found, said
     return int(found[1].replace(",", ""))

@@ -74,7 +74,7 @@ def test_checksums_match_sha256sum_and_only_changes_are_hashed(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["", ".versions", "../large-v3", "/etc", "a//b", "a b", "a/.b"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(model_sums.RefusedError):
+    with pytest.raises(model_sums.ModelSourceError):
         model_sums.take(tmp_path, name, tmp_path / "cache")
 
 
@@ -101,7 +101,7 @@ def test_damaged_files_are_not_installed_and_sent_again(tmp_path: Path) -> None:
     todo = model_version.prepare(version, 4, full=False, dry=False)
     (version.incoming / "model.bin").write_bytes(b"bad!")
 
-    with pytest.raises(model_version.RefusedError, match=r"model\.bin came otherwise"):
+    with pytest.raises(model_version.ModelInstallError, match=r"model\.bin arrived damaged"):
         model_version.install(version, todo.files, dry=False)
 
     assert not version.link.exists()
@@ -111,7 +111,7 @@ def test_damaged_files_are_not_installed_and_sent_again(tmp_path: Path) -> None:
 def test_a_model_that_does_not_fit_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     version = _version(tmp_path, b"large")
 
-    with pytest.raises(model_version.RefusedError, match="enlarge the volume"):
+    with pytest.raises(model_version.ModelInstallError, match="enlarge the volume"):
         model_version.prepare(version, 1 << 60, full=False, dry=False)
 
 

@@ -1,4 +1,4 @@
-"""A role's credentials, each a file on its host."""
+"""The credentials of a role, a file each on its host."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 
 def broker_url(endpoints: Mapping[str, Any], user: str, password: str) -> str:
-    """Write ``BROKER_URL`` of a user."""
+    """Return a user's ``BROKER_URL``."""
     at = f"{endpoints['broker_address']}:{endpoints['broker_port']}"
     vhost = quote(str(endpoints["broker_vhost"]), safe="")
     return f"amqps://{quote(user, safe='')}:{quote(password, safe='')}@{at}/{vhost}"
 
 
 def database_url(endpoints: Mapping[str, Any], user: str, password: str) -> str:
-    """Write ``DATABASE_URL`` of a user, who insists on the server's certificate."""
+    """Return a user's ``DATABASE_URL``, which requires a verified server certificate."""
     at = f"{endpoints['database_address']}:{endpoints['database_port']}"
     credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
     options = f"sslmode=verify-full&sslrootcert={quote(str(endpoints['ca_file']), safe='/')}"
@@ -31,19 +31,19 @@ def credential_files(
     database_passwords: Mapping[str, str],
     more: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, str]]:
-    """List the files of some roles' secrets.
+    """List the files with the secrets of some roles.
 
     Args:
         roles: Such as ``unpack``; each logs in to broker and database under its own name.
         endpoints: ``dropscribe_endpoints``.
-        store_keys: ``secret_key`` by role; none where the store needs none.
+        store_keys: ``secret_key`` by role; none if the store needs none.
         broker_passwords: By role.
         database_passwords: By role.
         more: Further secrets by role and setting, such as ``POLICY_ENDPOINT_KEY``.
 
     Returns:
-        Of each file its role, the setting, the ``name`` of the credential, its path below
-        the folder of credentials (``file``), and its content (``value``).
+        For each file its role and setting, the credential's ``name``, its path below the
+        folder of credentials (``file``), and its content (``value``).
     """
     files = []
     for role in roles:
@@ -69,7 +69,7 @@ def credential_files(
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Name the filters."""

@@ -1,4 +1,4 @@
-"""RabbitMQ's definitions: who may do what there, and whether it is so."""
+"""RabbitMQ's definitions: users and their permissions, and a comparison with the server's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 _SALT = 4
 
-#: What says which one a thing is.
+#: The fields that identify an entry.
 _KEYS = {
     "users": ("name",),
     "vhosts": ("name",),
@@ -23,17 +23,17 @@ _NAMED_BY_RABBITMQ = r"amq\.gen-.*"
 
 
 def rabbitmq_users(routes: Sequence[str], prefix: str, store: str) -> list[dict[str, str]]:
-    """List the roles and what each may do: no more than its program does.
+    """List the users with their permissions, limited to the needs of their programs.
 
-    A consumer reads its own queues; writes to the default exchange (what is to come
-    later, dead letters, review items); and makes only the queue by which it renews its hold
-    on long work, for which RabbitMQ asks for the right to write to where that queue's
-    messages go, and to read it. All else is made by bootstrap.
+    A consumer reads its own queues and writes to the default exchange (retries, dead letters,
+    review items). It declares only the queue that renews its lease on long work, for which
+    RabbitMQ requires write permission on that queue's dead-letter target, and read permission.
+    Bootstrap declares all else.
 
     Args:
-        routes: Those that are set up.
-        prefix: What the names of queues begin with, and the exchange's name.
-        store: ``aws`` sends to no RabbitMQ.
+        routes: The deployed ones.
+        prefix: The prefix of queue names, and the exchange's name.
+        store: ``aws`` does not send to RabbitMQ.
     """
     everything = f"^{prefix}(-.*)?$"
     users = [
@@ -49,12 +49,12 @@ def rabbitmq_users(routes: Sequence[str], prefix: str, store: str) -> list[dict[
     users.append(_user("operator", write=publish, read=everything))
     users.append(_user("bootstrap", configure=everything, write=publish, read=everything))
     if store == "ceph":
-        # A gateway reads confirmations from a queue that RabbitMQ names.
+        # The gateway reads confirmations from a queue named by RabbitMQ.
         own = f"^{_NAMED_BY_RABBITMQ}$"
         write = f"^({prefix}|{_NAMED_BY_RABBITMQ})$"
         users.append(_user("store", configure=own, write=write, read=own))
     elif store != "aws":
-        # These declare the exchange again with each event.
+        # These stores redeclare the exchange with each event.
         users.append(_user("store", configure=f"^{prefix}$", write=f"^{prefix}$"))
     return users
 
@@ -65,13 +65,13 @@ def rabbitmq_definitions(
     vhost: str,
     more: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write definitions as ``rabbitmqctl import_definitions`` takes them.
+    """Return definitions for ``rabbitmqctl import_definitions``.
 
     Args:
-        users: See `rabbitmq_users`.
-        passwords: Of these, by name.
+        users: From `rabbitmq_users`.
+        passwords: Theirs, by name.
         vhost: Their virtual host.
-        more: Users of the operator's own, each with its password.
+        more: The operator's own users, each with its password.
     """
     everybody = [{**user, "password": passwords[user["name"]]} for user in users]
     everybody += [{**_user(user["name"]), **user} for user in more]
@@ -100,11 +100,11 @@ def rabbitmq_definitions(
 
 
 def rabbitmq_password_hash(password: str, user: str) -> str:
-    """Hash a password as RabbitMQ's definitions have it.
+    """Hash a password for RabbitMQ's definitions.
 
-    It is base64 of a salt of four bytes and SHA-256 over salt and password
-    (RabbitMQ's manual, "Credentials and Passwords"). The salt is made of user and
-    password, so that a second run writes the same.
+    The hash is base64 of a salt of four bytes and SHA-256 over salt and password (RabbitMQ's
+    manual, "Credentials and Passwords"). The salt is derived from user and password, so that
+    a second run gives the same.
     """
     salt = hmac.digest(password.encode(), f"rabbitmq {user}".encode(), "sha256")[:_SALT]
     digest = hashlib.sha256(salt + password.encode()).digest()
@@ -112,11 +112,11 @@ def rabbitmq_password_hash(password: str, user: str) -> str:
 
 
 def missing_definitions(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """Name what RabbitMQ does not have as it should be; nothing of passwords is told.
+    """List the entries that RabbitMQ lacks or has otherwise, without their passwords.
 
     Args:
-        wanted: What is to be imported.
-        present: What ``rabbitmqctl export_definitions`` prints.
+        wanted: The definitions to import.
+        present: The output of ``rabbitmqctl export_definitions``.
     """
     missing = []
     for kind, keys in _KEYS.items():
@@ -139,12 +139,12 @@ def _identity(thing: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_as(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    """Compare what is wanted; RabbitMQ has more to say."""
+    """Whether all wanted fields match; RabbitMQ adds others."""
     return present is not None and all(present.get(key) == value for key, value in wanted.items())
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Name the filters."""

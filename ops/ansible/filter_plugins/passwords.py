@@ -12,13 +12,13 @@ _SALT = 16
 
 
 def scram_sha_256(password: str, user: str) -> str:
-    """Make what PostgreSQL stores of a password (its manual on pg_authid; RFC 5803).
+    """Return a password in PostgreSQL's stored form (its manual on pg_authid; RFC 5803).
 
-    The salt is made of user and password, so that a second run makes the same, and the
+    The salt is derived from user and password, so that a second run gives the same. The
     password itself never reaches the server.
 
     Raises:
-        ValueError: The password is not printable ASCII, whose normal form is another matter.
+        ValueError: The password is not printable ASCII; others would need normalisation.
     """
     if not (password.isascii() and password.isprintable()):
         raise ValueError(f"the password of {user} is not printable ASCII")
@@ -32,7 +32,7 @@ def scram_sha_256(password: str, user: str) -> str:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Name the filters."""

@@ -1,4 +1,4 @@
-"""Which workers a host runs."""
+"""The workers of a host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ def worker_instances(workers: Mapping[str, int], first_port: int) -> list[dict[s
     """List a host's workers: ``{"unpack": 2}`` is ``unpack`` and ``unpack-2``.
 
     Returns:
-        The instance of the systemd unit, its route, its number among that route's workers
-        (from 0), and the port for its metrics.
+        For each the instance name of its systemd unit, its route, its number among the route's
+        workers (from 0), and its metrics port.
     """
     places = [(route, number) for route, count in workers.items() for number in range(int(count))]
     return [
@@ -25,7 +25,7 @@ def worker_instances(workers: Mapping[str, int], first_port: int) -> list[dict[s
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Name the filters."""

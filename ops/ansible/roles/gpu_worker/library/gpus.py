@@ -1,34 +1,34 @@
 #!/usr/bin/python
-"""Ansible module: what NVIDIA's driver says of a host's GPUs, and what is wrong with that."""
+"""Ansible module: the GPUs that NVIDIA's driver reports, and their faults."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 DOCUMENTATION = r"""
 module: gpus
 short_description: Checks NVIDIA's driver, its device nodes and each GPU's memory
 options:
-  driver_minimum: {description: The oldest driver that will do, type: str, required: true}
-  memory_mib: {description: What each GPU has to have, type: int, required: true}
+  driver_minimum: {description: The oldest driver accepted, type: str, required: true}
+  memory_mib: {description: The least memory of each GPU, type: int, required: true}
 """
 EXAMPLES = r"""
 - gpus: {driver_minimum: 525.60.13, memory_mib: 10000}
 """
 RETURN = r"""
 gpus: {description: "Each GPU's index, name, driver and memory_mib", type: list}
-faults: {description: What is wrong in words; empty if all is well, type: list}
+faults: {description: The faults, for people; empty if there are none, type: list}
 """
 
-#: As ``nvidia-smi --help-query-gpu`` names them.
+#: Properties from ``nvidia-smi --help-query-gpu``.
 _QUERY = "index,name,driver_version,memory.total"
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as the driver sees it."""
+class DriverGpu:
+    """A GPU that the driver reports."""
 
     index: str
     name: str
@@ -36,44 +36,44 @@ class Gpu:
     memory_mib: int
 
 
-def parse(lines: str) -> list[Gpu]:
-    """Read what ``nvidia-smi`` wrote, as CSV without head and units.
+def parse(lines: str) -> list[DriverGpu]:
+    """Parse the output of ``nvidia-smi``: CSV without header and units.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: It has another form.
     """
     found = []
     for line in filter(None, map(str.strip, lines.splitlines())):
         index, name, driver, memory = (each.strip() for each in line.split(","))
-        found.append(Gpu(index, name, driver, int(memory)))
+        found.append(DriverGpu(index, name, driver, int(memory)))
     return found
 
 
 def faults(
-    gpus: Sequence[Gpu], nodes: Collection[str], *, driver_minimum: str, memory_mib: int
+    gpus: Sequence[DriverGpu], nodes: Collection[str], *, driver_minimum: str, memory_mib: int
 ) -> list[str]:
-    """Say what is wrong with a host's GPUs.
+    """Return the faults of a host's GPUs.
 
     Args:
-        gpus: What the driver has.
+        gpus: Those that the driver reports.
         nodes: The names under ``/dev`` that begin with ``nvidia``.
-        driver_minimum: The oldest driver that will do.
-        memory_mib: What each GPU has to have.
+        driver_minimum: The oldest driver accepted.
+        memory_mib: The least memory of each GPU.
     """
     if not gpus:
         return ["the driver finds no GPU: is one attached (lspci)?"]
     wrong = [
-        f"GPU {gpu.index} ({gpu.name}) has {gpu.memory_mib} MiB of memory, and {memory_mib} MiB"
-        " are asked for (gpu_worker_gpu_memory_mib)"
+        f"GPU {gpu.index} ({gpu.name}) has {gpu.memory_mib} MiB of memory, but {memory_mib} MiB"
+        " are required (gpu_worker_gpu_memory_mib)"
         for gpu in gpus
         if gpu.memory_mib < memory_mib
     ]
     if _numbers(gpus[0].driver) < _numbers(driver_minimum):
         wrong.append(
-            f"the driver is {gpus[0].driver}, and CUDA 12 needs {driver_minimum} or newer:"
+            f"the driver is {gpus[0].driver}, but CUDA 12 needs {driver_minimum} or newer:"
             " upgrade it, and reboot"
         )
-    # nvidia-uvm appears when the first program uses CUDA, or by nvidia-modprobe.
+    # nvidia-modprobe, or the first program that uses CUDA, creates nvidia-uvm.
     needed = ["nvidiactl", *(f"nvidia{gpu.index}" for gpu in gpus)]
     if missing := [f"/dev/{name}" for name in needed if name not in nodes]:
         wrong.append(f"{', '.join(missing)} is missing: install nvidia-modprobe, and reboot")
@@ -85,8 +85,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Do what the task says."""
-    # Found by Ansible here, too; the functions above can be used without it.
+    """Run the module."""
+    # Ansible finds this import here too; the functions above work without it.
     from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
 
     module = AnsibleModule(
@@ -112,7 +112,7 @@ def main() -> None:
     try:
         gpus = parse(out)
     except ValueError:
-        module.fail_json(msg=f"nvidia-smi wrote something unknown: {out!r}")
+        module.fail_json(msg=f"unexpected output of nvidia-smi: {out!r}")
     else:
         nodes = {path.name for path in Path("/dev").glob("nvidia*")}
         wrong = faults(
@@ -121,11 +121,7 @@ def main() -> None:
             driver_minimum=module.params["driver_minimum"],
             memory_mib=module.params["memory_mib"],
         )
-        listed = [
-            {"index": g.index, "name": g.name, "driver": g.driver, "memory_mib": g.memory_mib}
-            for g in gpus
-        ]
-        module.exit_json(changed=False, gpus=listed, faults=wrong)
+        module.exit_json(changed=False, gpus=list(map(asdict, gpus)), faults=wrong)
 
 
 if __name__ == "__main__":

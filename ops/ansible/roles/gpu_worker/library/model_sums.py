@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: SHA256SUMS of models on the control machine, hashed once."""
+"""Ansible module: the SHA256SUMS of models on the control machine, with a cache."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 DOCUMENTATION = r"""
 module: model_sums
-short_description: Takes the SHA-256 sums of model folders
+short_description: Computes the SHA-256 sums of model folders
 description:
-  - Runs on the control machine. A file is hashed again only when its size or one of its times is
-    another than last time.
+  - Runs on the control machine. A file is hashed again only after a change of its size or times.
   - Hidden files and folders are left out (C(.git), the C(.cache) of a download). Links are
     followed.
-  - Where a folder has a C(SHA256SUMS), its files have to agree with it.
+  - The files of a folder with a C(SHA256SUMS) must match it.
 options:
   source: {description: The folder of all models, type: path, required: true}
   names:
@@ -30,7 +29,7 @@ options:
     type: list
     elements: str
     required: true
-  cache: {description: A folder in which sums are remembered, type: path, required: true}
+  cache: {description: The folder of the cache, type: path, required: true}
 """
 EXAMPLES = r"""
 - model_sums: {source: /srv/models, names: [large-v3], cache: ~/.cache/dropscribe/models}
@@ -45,23 +44,23 @@ SUMS = "SHA256SUMS"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
-#: What is remembered of a file: its size, its times, and its sum.
+#: A cached file: its size, its two times, and its sum.
 Known = Mapping[str, Sequence[Any]]
 
 
-class RefusedError(Exception):
-    """A model can't be sent; the message says why, and what to do."""
+class ModelSourceError(Exception):
+    """A model cannot be sent; the message states the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as it lies on the control machine.
+    """A model on the control machine.
 
     Attributes:
         name: Its folder under ``MODELS_ROOT``.
         digest: The first 12 hexadecimal digits of the SHA-256 of its sums.
-        sums: A line for each file, as ``sha256sum`` writes them, sorted.
-        bytes: What all files take.
+        sums: A line per file in the form of ``sha256sum``, sorted.
+        bytes: The size of all files.
     """
 
     name: str
@@ -71,23 +70,23 @@ class Model:
 
 
 def take(source: Path, name: str, cache: Path) -> Model:
-    """Take a model's sums.
+    """Compute a model's sums.
 
     Raises:
-        RefusedError: It is not there, is empty, or differs from the ``SHA256SUMS`` in it.
+        ModelSourceError: It is missing or empty, or differs from its ``SHA256SUMS``.
     """
     if not _NAME.fullmatch(name):
-        raise RefusedError(
-            f"{name!r} can't be a model's name: letters, digits, '.', '_', '-' and '/'"
+        raise ModelSourceError(
+            f"{name!r} is not a valid model name: use letters, digits, '.', '_', '-' and '/'"
         )
     folder = source / name
     if not folder.is_dir():
-        raise RefusedError(
-            f"there is no model {name} on the control machine: {folder} is no folder"
+        raise ModelSourceError(
+            f"there is no model {name} on the control machine: {folder} is not a folder"
         )
     files = sorted(_files(folder))
     if not files:
-        raise RefusedError(f"the model {name} is empty: there is no file in {folder}")
+        raise ModelSourceError(f"the model {name} is empty: there is no file in {folder}")
     with _remembered(cache, folder) as known:
         sums = {path: _sum(folder / path, path, known) for path in files}
     _agree(folder, sums)
@@ -106,12 +105,12 @@ def _files(folder: Path) -> Iterator[str]:
             if each.startswith(".") or relative == SUMS:
                 continue
             if not file.is_file() or not relative.isprintable() or "\\" in relative:
-                raise RefusedError(f"{str(file)!r} is no file that can be sent: move it away")
+                raise ModelSourceError(f"{str(file)!r} cannot be sent: move it away")
             yield relative
 
 
 def _sum(file: Path, key: str, known: dict[str, Sequence[Any]]) -> str:
-    """Hash a file, unless it is known."""
+    """Hash a file, unless the cache has it."""
     status = file.stat()
     seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     before = known.get(key)
@@ -125,7 +124,7 @@ def _sum(file: Path, key: str, known: dict[str, Sequence[Any]]) -> str:
 
 @contextmanager
 def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, Sequence[Any]]]:
-    """Open what is remembered of a folder; several hosts' tasks take turns."""
+    """Open the cache of a folder, locked against the tasks of other hosts."""
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     with path.open("a+") as file:
@@ -142,7 +141,7 @@ def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, Sequence[Any]]]
 
 
 def _agree(folder: Path, sums: Mapping[str, str]) -> None:
-    """Compare a model with the sums that came with it."""
+    """Compare a model with its own ``SHA256SUMS``."""
     try:
         lines = (folder / SUMS).read_text().splitlines()
     except FileNotFoundError:
@@ -150,15 +149,15 @@ def _agree(folder: Path, sums: Mapping[str, str]) -> None:
     for line in lines:
         found = _LINE.fullmatch(line)
         if found and sums.get(found[2].removeprefix("./")) != found[1]:
-            raise RefusedError(
+            raise ModelSourceError(
                 f"{folder / found[2]} differs from {folder / SUMS}: fetch the model again, or"
                 " delete that file if the model was changed on purpose"
             )
 
 
 def main() -> None:
-    """Do what the task says."""
-    # Found by Ansible here, too; the functions above can be used without it.
+    """Run the module."""
+    # Ansible finds this import here too; the functions above work without it.
     from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
 
     module = AnsibleModule(
@@ -172,16 +171,10 @@ def main() -> None:
     source, cache = Path(module.params["source"]), Path(module.params["cache"])
     try:
         models = [take(source, name, cache) for name in module.params["names"]]
-    except (RefusedError, OSError) as exc:
+    except (ModelSourceError, OSError) as exc:
         module.fail_json(msg=str(exc))
     else:
-        module.exit_json(
-            changed=False,
-            models=[
-                {"name": m.name, "digest": m.digest, "sums": m.sums, "bytes": m.bytes}
-                for m in models
-            ],
-        )
+        module.exit_json(changed=False, models=list(map(asdict, models)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Ansible module: versions of a model on a host, checked, switched and pruned.
+"""Ansible module: checks, switches and prunes the versions of a model on a host.
 
 Under the root::
 
-    large-v3 -> .versions/large-v3-0123456789ab    what consumers open
+    large-v3 -> .versions/large-v3-0123456789ab    opened by consumers
     .versions/large-v3-0123456789ab/SHA256SUMS     and the model's files
-    .incoming/large-v3-0123456789ab/               files on their way
-    .records/large-v3-0123456789ab.json            sizes and times as they were when verified
+    .incoming/large-v3-0123456789ab/               files being received
+    .records/large-v3-0123456789ab.json            sizes and times when last verified
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ DOCUMENTATION = r"""
 module: model_version
 short_description: Checks, installs and prunes the versions of a model
 description:
-  - C(prepared) says which files have to come, and takes those that another version has from there.
-  - C(installed) verifies what has come, and switches to it by renaming a link.
-  - C(pruned) removes old versions that nothing uses.
+  - C(prepared) lists the files to send, and copies those that another version has.
+  - C(installed) verifies the received files, and switches to them by renaming a link.
+  - C(pruned) removes old versions that no process uses.
 options:
   root: {description: The folder of all models, type: path, required: true}
   name: {description: The model's name, type: str, required: true}
   sums: {description: Its SHA256SUMS, type: str, required: true}
-  state: {choices: [prepared, installed, pruned], required: true, description: What to do}
-  bytes: {description: What its files take (prepared), type: int, default: 0}
-  full: {description: Hash what is there (prepared), type: bool, default: false}
-  files: {description: Files that came (installed), type: list, elements: str, default: []}
-  keep: {description: How many versions stay (pruned), type: int, default: 2}
+  state: {choices: [prepared, installed, pruned], required: true, description: The step}
+  bytes: {description: The size of its files (prepared), type: int, default: 0}
+  full: {description: Hash all present files (prepared), type: bool, default: false}
+  files: {description: The received files (installed), type: list, elements: str, default: []}
+  keep: {description: The number of versions to keep (pruned), type: int, default: 2}
 """
 EXAMPLES = r"""
 - model_version: {root: /srv/dropscribe/models, name: large-v3, sums: "{{ sums }}", state: prepared}
 """
 RETURN = r"""
 files: {description: Files to install (prepared), type: list}
-send: {description: How many of them have to come from the control machine (prepared), type: int}
-send_list: {description: Where their names are listed for rsync on the host (prepared), type: str}
-incoming: {description: Where they have to go (prepared), type: str}
-repaired: {description: Files of a version that were put right (installed), type: list}
-removed: {description: Versions that were removed (pruned), type: list}
-in_use: {description: Versions that would have been if no process had them open, type: list}
+send: {description: The number of files to send from the control machine (prepared), type: int}
+send_list: {description: The host's file with their names for rsync (prepared), type: str}
+incoming: {description: The folder to send them to (prepared), type: str}
+repaired: {description: Repaired files of an existing version (installed), type: list}
+removed: {description: Removed versions (pruned), type: list}
+in_use: {description: Old versions kept because a process has them open, type: list}
 """
 
 SUMS = "SHA256SUMS"
@@ -57,8 +57,8 @@ SUMS = "SHA256SUMS"
 _SPARE = 256 << 20
 
 
-class RefusedError(Exception):
-    """A model can't be installed; the message says why, and what to do."""
+class ModelInstallError(Exception):
+    """A model cannot be installed; the message states the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +82,32 @@ class Version:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The folder of its files."""
         return self.root / ".versions" / self.id
 
     @property
     def incoming(self) -> Path:
-        """Where its files come in."""
+        """The folder that receives its files."""
         return self.root / ".incoming" / self.id
 
     @property
     def record(self) -> Path:
-        """Where it is noted how its files were when they were verified."""
+        """The record of its files' sizes and times when last verified."""
         return self.root / ".records" / f"{self.id}.json"
 
     @property
     def link(self) -> Path:
-        """What consumers open."""
+        """The link that consumers open."""
         return self.root / self.name
 
     @property
     def target(self) -> str:
-        """What the link holds: relative, so that the volume can be mounted elsewhere."""
+        """The link's target: relative, so that the volume can be mounted elsewhere."""
         return os.path.relpath(self.folder, self.link.parent)
 
     @property
     def is_current(self) -> bool:
-        """Whether consumers get this one."""
+        """Whether the link leads to this version."""
         return self.link.is_symlink() and str(self.link.readlink()) == self.target
 
     @property
@@ -117,13 +117,13 @@ class Version:
 
 
 def parse(sums: str) -> dict[str, str]:
-    """Read lines of ``sha256sum``: path to sum."""
+    """Parse lines of ``sha256sum`` to a sum per path."""
     pairs = (line.split("  ", 1) for line in sums.splitlines())
     return {path: value for value, path in pairs}
 
 
 def digest(file: Path) -> str:
-    """Hash a file; empty if there is none."""
+    """Hash a file; empty if it is missing."""
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
@@ -132,7 +132,7 @@ def digest(file: Path) -> str:
 
 
 def state_of(file: Path) -> list[int]:
-    """Say what any writing to a file changes; a copy by times and size alone changes it, too."""
+    """Return size and times, of which any write changes one, even one that restores the mtime."""
     try:
         status = file.stat()
     except OSError:
@@ -141,9 +141,9 @@ def state_of(file: Path) -> list[int]:
 
 
 def damaged(version: Version, *, full: bool) -> list[str]:
-    """Find files of an installed version that are missing or not what they were.
+    """Find missing or changed files of an installed version.
 
-    Without ``full``, only those are hashed whose size or times are other than on record.
+    Without ``full``, only files whose size or times differ from the record are hashed.
     """
     try:
         record = json.loads(version.record.read_text())
@@ -162,34 +162,34 @@ def damaged(version: Version, *, full: bool) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What has to be done for a version.
+class Preparation:
+    """The files that a version needs.
 
     Attributes:
-        files: Those that are missing in it, or damaged.
-        send: Those of them that have to come from the control machine.
+        files: Missing or damaged files.
+        send: Those of them that the control machine must send.
     """
 
     files: Sequence[str]
     send: Sequence[str]
 
 
-def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Prepared:
-    """Find what is missing, and get what this host has already.
+def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Preparation:
+    """Find missing files, and copy those that another version on this host has.
 
     Args:
-        version: Which is wanted.
-        sizes: Bytes that all its files take.
-        full: Hash all files that are there.
+        version: The wanted version.
+        sizes: The size of all its files.
+        full: Hash all present files.
         dry: Change nothing.
 
     Raises:
-        RefusedError: A folder is where the link has to be, or the volume is too small.
+        ModelInstallError: A folder is in the link's place, or the volume is too small.
     """
     if version.link.exists() and not version.link.is_symlink():
-        raise RefusedError(
-            f"{version.link} is no link, so it was not put there by this role: move it away"
-            " (the model comes from the control machine), then run this again"
+        raise ModelInstallError(
+            f"{version.link} is not a link, so this role did not create it: move it away"
+            " (the control machine sends the model), then run this again"
         )
     files = damaged(version, full=full) if version.folder.is_dir() else list(version.files)
     have = [path for path in files if digest(version.incoming / path) == version.files[path]]
@@ -199,31 +199,30 @@ def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Prepared:
     if files and not version.folder.is_dir():
         _room(version, sizes)
     if dry or not files:
-        return Prepared(files, send)
+        return Preparation(files, send)
     _drop_stale(version)
     version.incoming.mkdir(parents=True, exist_ok=True)
-    # What is on its way is nobody's business.
     (version.root / ".incoming").chmod(0o700)
     for path in set(missing).difference(send):
         file = version.incoming / path
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(elsewhere[version.files[path]], file)
         if digest(file) != version.files[path]:
-            # The other version is damaged, and only what differs has to be sent.
+            # The other version is damaged; rsync sends only the difference.
             send.append(path)
     listed = version.incoming.with_name(f"{version.incoming.name}.files")
     listed.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in send))
-    return Prepared(files, send)
+    return Preparation(files, send)
 
 
 def install(version: Version, files: Sequence[str], *, dry: bool) -> bool:
-    """Put files that came where they belong, and let consumers have the version.
+    """Move received files into the version, and switch the link to it.
 
     Returns:
-        Whether that changes what consumers get.
+        Whether that changes the model for consumers.
 
     Raises:
-        RefusedError: A file is not what was sent.
+        ModelInstallError: A received file differs from its sum.
     """
     changed = bool(files) or not version.is_current
     if dry:
@@ -240,17 +239,17 @@ def install(version: Version, files: Sequence[str], *, dry: bool) -> bool:
 
 
 def _accept(version: Version, files: Sequence[str]) -> None:
-    """Verify what came, and move it into its version."""
+    """Verify received files, and move them into their version."""
     bad = [path for path in files if digest(version.incoming / path) != version.files[path]]
     if bad:
-        raise RefusedError(
-            f"{version.name}: {', '.join(bad)} came otherwise than it was sent. Run this again:"
-            " what differs is sent again. If it stays so, a disk or memory is failing"
+        raise ModelInstallError(
+            f"{version.name}: {', '.join(bad)} arrived damaged. Run this again to resend the"
+            " difference. If that does not help, a disk or memory is failing"
         )
     for path in files:
         _settle(version.incoming / path)
     if version.folder.is_dir():
-        # In use, perhaps: each file is replaced at once, and never missing.
+        # Consumers may be using it: each file is replaced atomically.
         for path in files:
             (version.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (version.incoming / path).replace(version.folder / path)
@@ -268,7 +267,7 @@ def _accept(version: Version, files: Sequence[str]) -> None:
 
 
 def _beyond(version: Version) -> Iterator[Path]:
-    """Find files among those that came that are not of the version."""
+    """Find received files that are not part of the version."""
     known = {SUMS, *version.files}
     for file in version.incoming.rglob("*"):
         if not file.is_dir() and str(file.relative_to(version.incoming)) not in known:
@@ -276,7 +275,7 @@ def _beyond(version: Version) -> Iterator[Path]:
 
 
 def _switch(version: Version) -> None:
-    """Make the link anew beside the models, and rename it over the old one."""
+    """Create a new link beside the models, and rename it over the old one."""
     version.link.parent.mkdir(parents=True, exist_ok=True)
     beside = version.incoming.with_name(f"{version.incoming.name}.link")
     beside.parent.mkdir(parents=True, exist_ok=True)
@@ -287,10 +286,10 @@ def _switch(version: Version) -> None:
 
 
 def prune(version: Version, keep: int, *, dry: bool) -> tuple[list[str], list[str]]:
-    """Remove old versions that nothing uses; the one that consumers get always stays.
+    """Remove old versions that no process uses; the current one always stays.
 
     Returns:
-        Those that go, and those that would if no process had them open.
+        The removed versions, and those kept because a process has them open.
     """
     folders = _versions(version.root, version.name)
     old = [each for each in folders if each.resolve() != version.link.resolve()]
@@ -318,9 +317,9 @@ def _versions(root: Path, name: str) -> list[Path]:
 
 
 def _opened() -> Iterator[Path]:
-    """List the files that processes have open, mapped, or stand in."""
+    """List open and mapped files and working directories of all processes."""
     for process in Path("/proc").glob("[0-9]*"):
-        # Any of them can end meanwhile.
+        # A process can end meanwhile.
         with suppress(OSError):
             yield (process / "cwd").readlink()
             for line in (process / "maps").read_text(errors="replace").splitlines():
@@ -331,7 +330,7 @@ def _opened() -> Iterator[Path]:
 
 
 def _elsewhere(version: Version) -> Mapping[str, Path]:
-    """Say which sums files of this model's other versions have, by what those were sent as."""
+    """Map sums to files of this model's other versions, as recorded when those were sent."""
     found = {}
     for folder in _versions(version.root, version.name):
         with suppress(OSError):
@@ -342,7 +341,7 @@ def _elsewhere(version: Version) -> Mapping[str, Path]:
 
 
 def _drop_stale(version: Version) -> None:
-    """Remove what an interrupted run left of another version."""
+    """Remove the remains of interrupted runs for other versions."""
     folder = version.incoming.parent
     pattern = re.compile(re.escape(Path(version.name).name) + r"-[0-9a-f]{12}(\.\w+)?")
     for each in folder.iterdir() if folder.is_dir() else ():
@@ -351,21 +350,21 @@ def _drop_stale(version: Version) -> None:
 
 
 def _room(version: Version, sizes: int) -> None:
-    """See whether a version fits on the volume."""
+    """Check that a version fits on the volume."""
     place = version.root
     while not place.exists():
         place = place.parent
     come = sum(each.stat().st_blocks * 512 for each in version.incoming.rglob("*"))
     free = shutil.disk_usage(place).free
     if sizes - come + _SPARE > free:
-        raise RefusedError(
+        raise ModelInstallError(
             f"{version.name} needs {(sizes - come + _SPARE) >> 20} MiB on {place}, where"
             f" {free >> 20} MiB are free: enlarge the volume, or remove old models"
         )
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before."""
+    """Replace a file atomically."""
     new = file.with_name(f".{file.name}.new")
     new.write_text(text)
     _settle(new)
@@ -373,7 +372,7 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _settle(path: Path) -> None:
-    """Have the kernel write a file or folder to the disk, readable for all."""
+    """Flush a file or folder to the disk, files readable for all."""
     if path.is_file():
         path.chmod(0o644)
     opened = os.open(path, os.O_RDONLY)
@@ -384,8 +383,8 @@ def _settle(path: Path) -> None:
 
 
 def main() -> None:
-    """Do what the task says."""
-    # Found by Ansible here, too; the functions above can be used without it.
+    """Run the module."""
+    # Ansible finds this import here too; the functions above work without it.
     from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
 
     module = AnsibleModule(
@@ -423,7 +422,7 @@ def main() -> None:
         else:
             removed, in_use = prune(version, given["keep"], dry=dry)
             result = {"changed": bool(removed), "removed": removed, "in_use": in_use}
-    except (RefusedError, OSError) as exc:
+    except (ModelInstallError, OSError) as exc:
         module.fail_json(msg=str(exc))
     else:
         module.exit_json(**result)
