@@ -184,13 +184,13 @@ def restoring() -> list[str]:
 
 #: Of all that is to be done, what shows that no role was passed over.
 FORETOLD = {
-    "Put the authority of the store's certificate there",
-    "Install the packages, without starting the server as it comes",
-    "Install the package, without starting it as it comes",
-    "Put the unit there",
+    "Install the authority of the store's certificate",
+    "Install the packages without starting the server",
+    "Install the package without starting it",
+    "Install the unit",
     "Write the settings of each worker",
     "Write the settings of bootstrap",
-    "Install Prometheus and Alertmanager, without starting them as they come",
+    "Install Prometheus and Alertmanager without starting them",
 }
 
 
@@ -276,7 +276,7 @@ def test_a_check_says_what_was_altered_by_hand(single: Single) -> None:
     assert check.changed == [
         "Configure",
         # What was altered is newer than what the server has read.
-        "Make up for what a run before did not come to",
+        "Complete an interrupted earlier run",
         "Restart RabbitMQ",
         "Write the settings of an operator's commands",
     ]
