@@ -1,4 +1,4 @@
-"""What a route's module has to offer."""
+"""The interface between the runtime and a route's work."""
 
 from __future__ import annotations
 
@@ -9,31 +9,25 @@ from events.event import ObjectCreated
 
 
 class Handler(Protocol):
-    """Does one route's work. Everything it does can be done twice.
-
-    A handler is called from one thread at a time per worker.
-    """
+    """Does one route's work. It can be run twice for any event, and by several threads."""
 
     @property
     def group(self) -> int:
-        """The most events that it takes in one call."""
+        """The most events in one call."""
         ...
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        """Do the work that the events ask for.
-
-        Args:
-            events: At least one, at most `group`.
+        """Do the work of at least one and at most `group` events.
 
         Returns:
-            For each event, in order, None when it is done, or how it failed.
+            For each event, in order, None if it is done, or else its error.
 
         Raises:
-            ConfigurationError: This process can do nothing; it gives back what
-                it has in hand, and ends.
+            ConfigurationError: This process can do no work: it gives back its
+                deliveries, and ends.
         """
         ...
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
-        """Put on record, where people look, that the event became a dead letter."""
+        """Record, where people look, that the event became a dead letter."""
         ...

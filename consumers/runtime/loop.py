@@ -28,14 +28,13 @@ class OpenInbox(Protocol):
         ...
 
 
-#: Seconds that the connection's thread waits for deliveries and settlements before it
-#: looks whether it is to end.
+#: Seconds to wait for deliveries and settlements before looking at `Stop` again.
 _POLL = 0.2
 
-#: The same while it only waits for work in hand to finish.
+#: The same while only work in hand is to be finished.
 _POLL_AT_END = 0.05
 
-#: Seconds between attempts to connect: doubled each time, up to the last.
+#: Seconds between the first two attempts to connect, doubled each time, and the maximum.
 _BACKOFF = (1.0, 30.0)
 
 
@@ -86,7 +85,7 @@ class Loop:
         self._workers = WorkerPool(worker, workers, route.name)
 
     def run(self, stop: Stop) -> None:
-        """Consume until ``stop`` is asked for; reconnect as often as it takes.
+        """Consume until asked to stop; reconnect as often as it takes.
 
         Raises:
             BaseException: What ended a work thread: a fault of this program's,
@@ -103,13 +102,13 @@ class Loop:
                     if time.monotonic() - connected > _BACKOFF[1]:
                         pause = _BACKOFF[0]
                     self._log.warning("broker lost", error=str(exc), retry_in=pause)
-                    # What is not begun comes again on the next connection.
+                    # Deliveries not begun come again on the next connection.
                     self._workers.withdraw()
                     self._wait(stop, pause)
                     pause = min(pause * 2, _BACKOFF[1])
 
     def _await_workers(self, stop: Stop) -> None:
-        """Let work end whose delivery was lost: what is taken beside it would wait behind it."""
+        """Wait for work whose delivery was lost: new deliveries would only wait behind it."""
         if self._workers.is_busy:
             self._log.info("finishing what is in work before more is taken")
         while self._workers.is_busy and not stop.asked.wait(_POLL):
@@ -137,7 +136,7 @@ class Loop:
                 self._settle_finished(inbox)
             self._wind_down(inbox, stop)
         except ConfigurationError:
-            # No delivery is to blame, and the next process may fail just so.
+            # No delivery is to blame, and the next process may fail in the same way.
             with suppress(TransientError):
                 inbox.cancel()
                 self._give_back(inbox)
@@ -168,7 +167,7 @@ class Loop:
         self._observer.in_hand(len(inbox.in_hand))
 
     def _wind_down(self, inbox: Inbox, stop: Stop) -> None:
-        """Finish what is begun, give back what is not, in bounded time."""
+        """Finish work that is begun, give back the rest, in bounded time."""
         inbox.cancel()
         for delivery in self._workers.withdraw():
             inbox.give_back(delivery)

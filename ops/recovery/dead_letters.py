@@ -1,4 +1,4 @@
-"""Looking at dead letters, sending them again, and throwing them away."""
+"""Finding, replaying and discarding dead letters."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from events.keys import (
 )
 from events.routes import ROUTES, Route
 
-#: How often to look for letters that are asked for by their ids: another
-#: operator's look at the queue holds them for as long as it takes.
+#: How often to look for dead letters by their IDs: while another operator reads the queue,
+#: they are invisible.
 _LOOKS = 3
 
 #: Seconds between looks.
@@ -32,25 +32,25 @@ _PAUSE = 1.0
 
 
 class StatusRows(Protocol):
-    """Where ``status`` looks (`consumers.database.batches.BatchRepository`)."""
+    """The rows that ``status`` reads (`consumers.database.batches.BatchRepository`)."""
 
     def unstall_archive(self, key: ArchiveKey) -> None:
-        """Put on record that the archive's batch goes on again."""
+        """Record that the archive's batch goes on again."""
 
     def unstall_recording(self, audio: AudioId) -> None:
-        """Put on record that the recording goes on again."""
+        """Record that the recording goes on again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which letters are meant: those of which everything that is said here is true.
+    """A filter for dead letters: those that match every condition.
 
     Attributes:
-        routes: They are of one of these.
-        reason: Theirs; None for any.
-        batch: They tell of an object of it; None for any.
-        archive_key: Where the batch's archive is, as that key may not name it.
-        ids: Theirs; None for any.
+        routes: Those of one of these routes.
+        reason: None for any.
+        batch: Those of one of its objects; None for any.
+        archive_key: The key of the batch's archive, which may not name the batch.
+        ids: None for any.
     """
 
     routes: tuple[Route, ...] = ROUTES
@@ -60,7 +60,7 @@ class DeadLetterFilter:
     ids: frozenset[str] | None = None
 
     def includes(self, letter: StoredDeadLetter) -> bool:
-        """Tell whether a letter is meant."""
+        """Whether a dead letter matches."""
         return (
             self.reason in {None, letter.reason}
             and (self.ids is None or letter.id in self.ids)
@@ -72,7 +72,7 @@ class DeadLetterFilter:
 
 
 def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
-    """Find where a batch's archive is; None where it is not known."""
+    """Look up the key of a batch's archive; None if it is unknown."""
     row = database.batch(batch)
     return None if row is None else row.archive_key
 
@@ -80,7 +80,7 @@ def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
 def find(
     dead: DeadLetterQueues, selection: DeadLetterFilter, sleep: Callable[[float], None] = time.sleep
 ) -> Generator[StoredDeadLetter, None, None]:
-    """Go through the letters that are meant; they stay where they are."""
+    """Iterate over the matching dead letters, which stay in their queues."""
     for held in _held(dead, selection, sleep):
         yield held.letter
 
@@ -88,7 +88,7 @@ def find(
 def discard(
     dead: DeadLetterQueues, selection: DeadLetterFilter, sleep: Callable[[float], None] = time.sleep
 ) -> Generator[StoredDeadLetter, None, None]:
-    """Throw away the letters that are meant.
+    """Delete the matching dead letters.
 
     Yields:
         Each once it is gone.
@@ -105,16 +105,16 @@ def replay(
     selection: DeadLetterFilter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[StoredDeadLetter, None, None]:
-    """Send the letters that are meant again, as first attempts.
+    """Send the matching dead letters again, as first attempts.
 
-    A letter leaves its queue only once the route's has it: a crash between the
-    two doubles it, and a double costs nothing.
+    A dead letter leaves its queue only once the route's queue has its message: a crash
+    between the two duplicates it, and duplicates are harmless.
 
     Yields:
         Each once it is sent.
     """
     for held in _held(dead, selection, sleep):
-        # Before it is sent: how that ends is not to be wiped out again.
+        # Before it is sent: the new attempt's own outcome must not be overwritten.
         _unstall(rows, held.letter)
         sender.send(held.letter.route, held.letter.body)
         held.discard()
@@ -149,7 +149,7 @@ def _walked(
 
 
 def _unstall(rows: StatusRows, letter: StoredDeadLetter) -> None:
-    """Have ``status`` show what the letter is about as going on."""
+    """Have ``status`` show the dead letter's objects as going on."""
     for key in letter.keys:
         try:
             parsed = parse_key(key)

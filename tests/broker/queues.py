@@ -1,4 +1,4 @@
-"""A deployment's queues on RabbitMQ, seen and moved from outside."""
+"""A deployment's queues on RabbitMQ, read and changed from outside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RabbitQueues:
 
     Args:
         url: An empty virtual host.
-        delivery_limit: How often a message may come back without a verdict.
+        delivery_limit: How often a message may be redelivered without a verdict.
         settings: The consumers' own.
     """
 
@@ -83,7 +83,7 @@ class RabbitQueues:
         return connection
 
     def through(self, port: int) -> RabbitQueues:
-        """Lead to the same queues by another port."""
+        """Connect to the same queues through another port."""
         other = RabbitQueues("amqp://h", settings=self.settings)
         other.address = replace(self.address, endpoint=f"amqp://127.0.0.1:{port}")
         other.topology = self.topology
@@ -105,7 +105,7 @@ class RabbitQueues:
         return [str(message.body) for message in self.announcements()]
 
     def announcements(self) -> list[Any]:
-        """Take what is in the queue that tells of review items, with its properties."""
+        """Take the messages in the queue that announces review items."""
         found = []
         with self._connection.channel() as channel:
             while (message := channel.basic_get(self.review_queue, no_ack=True)) is not None:
@@ -161,7 +161,7 @@ class RabbitQueues:
             return int(channel.queue_declare(queue, passive=True).message_count)
 
     def unsettled(self) -> int:
-        """Look twice: what is on its way from one place to another is in neither."""
+        """Count twice: a message on its way between two places is in neither."""
         first = self._unsettled()
         time.sleep(0.2)
         return first + self._unsettled()

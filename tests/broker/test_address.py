@@ -1,4 +1,4 @@
-"""What a BROKER_URL says."""
+"""BROKER_URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse(url: str) -> BrokerAddress:
         ("amqps://u%40x:a%2Fb%3A@[::1]:1/a%2Fb", "amqps://[::1]:1", "u@x", "a/b:", "a/b"),
     ],
 )
-def test_a_url_says_where_rabbitmq_is(
+def test_a_url_is_parsed_into_its_parts(
     url: str, endpoint: str, user: str | None, password: str | None, virtual_host: str
 ) -> None:
     address = parse(url)

@@ -1,4 +1,4 @@
-"""The connection to RabbitMQ: kept through long work, and got back when it is lost."""
+"""The connection to RabbitMQ: kept through long work, and restored when it is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONSUMER_TIMEOUT = 4000
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[RabbitNode]:
-    """A node that closes a channel whose delivery is 4 s old; it looks twice a second."""
+    """A node that closes a channel whose delivery is 4 s old; it checks twice a second."""
     with rabbitmq(
         {"consumer_timeout": CONSUMER_TIMEOUT, "heartbeat": 2}, {"channel_tick_interval": 500}
     ) as running:
@@ -46,8 +46,8 @@ def test_work_that_outlasts_heartbeats_keeps_its_connection(queues: RabbitQueues
     assert handler.keys == ["archives/a.tar"]
 
 
-def test_work_that_does_not_renew_its_hold_loses_its_channel(strict: RabbitNode) -> None:
-    """What the next tests are about does happen on this node."""
+def test_work_without_a_renewed_lease_loses_its_channel(strict: RabbitNode) -> None:
+    """The premise of the next tests."""
     with RabbitQueues(strict.vhost()) as queues:
         queues.send("archives/a.tar")
         with running(queues, sleeper(7)):
@@ -74,7 +74,7 @@ def test_work_that_outlasts_the_consumer_timeout_is_done_once(
         assert queues.dead() == []
 
 
-def test_while_work_is_long_nothing_waits_behind_it(strict: RabbitNode) -> None:
+def test_nothing_waits_behind_long_work(strict: RabbitNode) -> None:
     with RabbitQueues(strict.vhost(), settings=RENEWING) as queues:
         busy = sleeper(8)
         queues.send("archives/a.tar")
@@ -89,7 +89,7 @@ def test_while_work_is_long_nothing_waits_behind_it(strict: RabbitNode) -> None:
         assert busy.keys == ["archives/a.tar", "archives/b.tar"]
 
 
-def test_the_long_work_of_a_consumer_that_is_gone_comes_again(strict: RabbitNode) -> None:
+def test_long_work_of_a_dead_consumer_is_redelivered(strict: RabbitNode) -> None:
     with RabbitQueues(strict.vhost(), settings=RENEWING) as queues, Relay(strict.port) as relay:
         gone, other = sleeper(25), sleeper(0)
         queues.send("archives/a.tar")
@@ -106,7 +106,7 @@ def test_the_long_work_of_a_consumer_that_is_gone_comes_again(strict: RabbitNode
         assert queues.dead() == []
 
 
-def test_asked_to_stop_it_gives_long_work_back_at_once(strict: RabbitNode) -> None:
+def test_a_stopped_consumer_returns_long_work_at_once(strict: RabbitNode) -> None:
     with RabbitQueues(strict.vhost(), settings=RENEWING) as queues:
         queues.send("archives/a.tar")
         with running(queues, sleeper(8), drain_seconds=0.2) as (stop, thread):

@@ -73,14 +73,14 @@ def test_replay_keeps_the_bytes_of_a_dead_letter(
     assert again == bodies
 
 
-def test_a_queue_that_is_not_there_is_said(queues: RabbitQueues) -> None:
+def test_a_missing_queue_is_reported(queues: RabbitQueues) -> None:
     with queues._connection.channel() as channel:
         channel.queue_delete(f"{queues.queue}-dead")
     with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
         list(find(queues.dead_letters(), DeadLetterFilter(routes=ROUTES)))
 
 
-def test_a_stage_that_was_never_set_up_has_no_letters_and_no_work(node: RabbitNode) -> None:
+def test_a_stage_never_set_up_has_no_dead_letters(node: RabbitNode) -> None:
     here = RabbitQueues(node.vhost())
     list(declare_topology(here.address, here.topology, routes=(UNPACK, REVIEW)))
     letters = here.dead_letters()
@@ -90,7 +90,7 @@ def test_a_stage_that_was_never_set_up_has_no_letters_and_no_work(node: RabbitNo
         list(find(letters, DeadLetterFilter()))
 
 
-def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: RabbitQueues) -> None:
+def test_dead_letters_of_a_disabled_stage_can_be_replayed(queues: RabbitQueues) -> None:
     body = notification([AUDIO.transcript_key])
     with queues._connection.channel() as channel:
         dead = dead_letter_queue_name(PREFIX, MODERATE)
@@ -107,7 +107,7 @@ def test_letters_of_a_stage_that_was_switched_off_can_be_sent_again(queues: Rabb
         assert eventually(lambda: sender.depth(MODERATE) or None, seconds=10) == 1
 
 
-def test_a_batch_whose_review_is_sent_again_goes_on(queues: RabbitQueues) -> None:
+def test_a_batch_goes_on_when_its_review_is_replayed(queues: RabbitQueues) -> None:
     batch = AUDIO.batch
     with queues._connection.channel() as channel:
         dead = dead_letter_queue_name(PREFIX, REVIEW)
@@ -120,7 +120,7 @@ def test_a_batch_whose_review_is_sent_again_goes_on(queues: RabbitQueues) -> Non
     assert rows.unstalled == [ArchiveKey(batch.archive_key, batch)]
 
 
-def test_looking_at_many_keeps_none_of_them_in_memory(queues: RabbitQueues) -> None:
+def test_reading_many_keeps_none_in_memory(queues: RabbitQueues) -> None:
     body = "x" * 1_000_000
     for _ in range(40):
         queues.put_dead(body)

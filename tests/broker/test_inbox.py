@@ -1,4 +1,4 @@
-"""An inbox on RabbitMQ: what is acked is what is over, and at once."""
+"""An inbox on RabbitMQ acks the settled deliveries, only these, and at once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ KEYS = [f"archives/{number}.tar" for number in range(6)]
     "over",
     [[], [0], [5], [0, 1, 2], [2, 3], [0, 2, 4], [5, 0, 1], [0, 1, 2, 3, 4, 5]],
 )
-def test_only_what_is_over_does_not_come_again(queues: RabbitQueues, over: list[int]) -> None:
-    """Whatever its place among what is still in hand when the connection is lost."""
+def test_all_but_acked_deliveries_are_redelivered(queues: RabbitQueues, over: list[int]) -> None:
+    """In whatever order they are acked before the connection is lost."""
     for key in KEYS:
         queues.send(key)
     taken: list[Delivery] = []
@@ -47,8 +47,8 @@ def test_work_that_ends_in_any_order_is_acked(queues: RabbitQueues) -> None:
     assert queues.waiting() == 0
 
 
-def test_a_verdict_is_told_when_it_is_there(queues: RabbitQueues) -> None:
-    """Deliveries that are taken one by one wait for the verdict on the one before."""
+def test_verdicts_are_settled_at_once(queues: RabbitQueues) -> None:
+    """Of deliveries taken one by one, each waits for the verdict on the one before."""
     handler = Recorder(lambda _: None)
     for number in range(50):
         queues.send(f"archives/{number}.tar")

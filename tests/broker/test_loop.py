@@ -19,14 +19,14 @@ class TestLoopOnRabbitMQ(LoopContract):
 
 
 class Misconfigured(Recorder):
-    """A handler that can do nothing where it runs."""
+    """A handler that cannot work on its host."""
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         raise ClockError("this host's clock is 60 minutes ahead")
 
 
 def refused(queues: Opener) -> None:
-    """Run a consumer that takes a delivery, can't work, and ends."""
+    """Run a consumer that takes a delivery, cannot work, and ends."""
     loop = Loop(
         route=ROUTE,
         handler=Misconfigured(lambda _: None),

@@ -1,4 +1,4 @@
-"""Messages that end the process that takes them, and messages that no library can read."""
+"""Messages that crash their consumers, and messages that no library can read."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_the_content_type_of_a_body_does_not_matter(
     assert len(queues.dead()) >= 1
 
 
-def test_half_a_character_is_kept_and_its_neighbours_are_done(queues: RabbitQueues) -> None:
-    """What UTF-7 can spell, UTF-8 can't."""
+def test_a_lone_surrogate_is_dead_lettered_and_others_finish(queues: RabbitQueues) -> None:
+    """UTF-7 can encode it, UTF-8 cannot."""
     handler = Recorder(lambda _: None)
     queues.send(body=b"+2AA-", content_encoding="utf-7")
     queues.send("archives/a.tar")

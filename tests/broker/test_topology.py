@@ -1,4 +1,4 @@
-"""What bootstrap declares, and what consumers do where it is missing."""
+"""The queues that bootstrap declares, and consumers without them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_topology_is_declared_once_and_then_found(node: RabbitNode) -> None:
     inbox.close()
 
 
-def test_only_what_is_asked_for_is_made(node: RabbitNode) -> None:
+def test_only_the_queues_of_the_given_routes_are_declared(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     made = [what for what, _ in declare_topology(address, TOPOLOGY, routes=ROUTES[:1])]
     assert made[:3] == [
@@ -46,8 +46,8 @@ def test_only_what_is_asked_for_is_made(node: RabbitNode) -> None:
     assert count_messages(address, names) == {f"{PREFIX}-unpack": 0}
 
 
-def test_the_review_queue_is_nobody_s_to_fill(queues: RabbitQueues) -> None:
-    """Unlike the routes' queues: it has a time after which RabbitMQ forgets, and no limit."""
+def test_the_review_queue_cannot_fill_up(queues: RabbitQueues) -> None:
+    """Its messages expire, and are not dropped after redeliveries."""
     spec = queues.topology.review_queue()
     assert spec.arguments["x-message-ttl"] == 14 * 86_400_000
     with queues._connection.channel() as channel:
@@ -74,20 +74,20 @@ def test_a_queue_with_other_arguments_is_reported(queues: RabbitQueues) -> None:
         list(declare_topology(queues.address, other, dry_run=True))
 
 
-def test_a_password_that_is_wrong_is_not_shown(queues: RabbitQueues) -> None:
+def test_a_wrong_password_is_not_shown(queues: RabbitQueues) -> None:
     address = replace(queues.address, secret_key="hush")
     with pytest.raises(BrokerLostError) as caught:
         list(declare_topology(address, TOPOLOGY))
     assert "hush" not in str(caught.value)
 
 
-def test_without_its_queues_a_consumer_says_what_to_do(node: RabbitNode) -> None:
+def test_a_consumer_without_queues_names_the_remedy(node: RabbitNode) -> None:
     address = RabbitQueues(node.vhost()).address
     with pytest.raises(TransientError, match=r"-dead does not exist: run dropscribe bootstrap"):
         open_amqp_inbox(address, ROUTE, prefetch=1, topology=TOPOLOGY)
 
 
-def test_a_retry_that_has_nowhere_to_rest_is_not_acked(queues: RabbitQueues) -> None:
+def test_a_retry_without_a_delay_queue_is_not_acked(queues: RabbitQueues) -> None:
     # Until then the handler's thread has the connection that this one uses after it.
     is_gone = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The contract of dead letters: the adapter, and what `ops.recovery.dead_letters` makes of it."""
+"""The contract of dead letters: the adapter, and `ops.recovery.dead_letters` on it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class MailedQueues(SenderQueues, Protocol):
     """The route's queues, and its dead letters."""
 
     def dead_letters(self) -> DeadLetterQueues:
-        """Lead to the dead letters."""
+        """Connect to the dead letters."""
 
     def away_dead_letters(self) -> DeadLetterQueues:
-        """Lead to those of a broker that is not there."""
+        """Connect to those of a broker that does not exist."""
 
     def put_dead(self, body: str | bytes) -> None:
-        """Have something lie among the dead letters that dropscribe did not write."""
+        """Put a message among the dead letters that dropscribe did not write."""
 
     def dead_count(self) -> int:
         """Count the dead letters that nobody holds."""
 
 
 class UnstalledRows:
-    """Remembers what goes on again."""
+    """Records the archives and recordings that go on again."""
 
     def __init__(self) -> None:
         self.unstalled: list[ArchiveKey | AudioId] = []
@@ -78,9 +78,9 @@ def send_again(
 
 
 class DeadLettersContract:
-    """Inherit it, and give a fixture ``queues``."""
+    """Inherit it, and provide a fixture ``queues``."""
 
-    def test_a_letter_says_all_that_is_known(self, queues: MailedQueues) -> None:
+    def test_a_dead_letter_holds_all_known_facts(self, queues: MailedQueues) -> None:
         die(queues, BATCH.archive_key)
         (letter,) = find(queues.dead_letters(), DeadLetterFilter(routes=(ROUTE,)))
         assert (letter.route, letter.reason, letter.error) == (ROUTE, "permanent", "no sound")
@@ -90,7 +90,7 @@ class DeadLettersContract:
         assert letter.batches == (BATCH,)
         assert letter.text == notification([BATCH.archive_key])
 
-    def test_looking_leaves_them_where_they_are(self, queues: MailedQueues) -> None:
+    def test_find_leaves_dead_letters_in_their_queue(self, queues: MailedQueues) -> None:
         keys = [f"archives/{number}.tar" for number in range(23)]
         die(queues, *keys)
         first = ids(queues)
@@ -104,7 +104,7 @@ class DeadLettersContract:
             next(letters)
         assert queues.dead_count() == 3
 
-    def test_letters_are_chosen_by_what_they_say(self, queues: MailedQueues) -> None:
+    def test_filters_select_dead_letters_by_their_facts(self, queues: MailedQueues) -> None:
         die(queues, BATCH.archive_key, "archives/other.zip")
         queues.put_dead("no JSON")
         assert len(ids(queues, batch=BATCH)) == 1
@@ -160,7 +160,7 @@ class DeadLettersContract:
             assert sender.depth(ROUTE) == 1
         assert queues.dead_count() == 1
 
-    def test_while_another_looks_nothing_is_lost(self, queues: MailedQueues) -> None:
+    def test_two_readers_at_once_lose_nothing(self, queues: MailedQueues) -> None:
         die(queues, "archives/a.tar", "archives/b.tar")
         letters = ids(queues)
         with queues.dead_letters().walk(ROUTE) as held:
@@ -185,7 +185,7 @@ class DeadLettersContract:
             settled(queues)
         assert handler.keys == ["archives/a.tar"]
 
-    def test_a_broker_that_is_away_is_said(self, queues: MailedQueues) -> None:
+    def test_an_unreachable_broker_is_reported(self, queues: MailedQueues) -> None:
         away = queues.away_dead_letters()
         with pytest.raises(BrokerLostError):
             list(find(away, DeadLetterFilter(routes=(ROUTE,))))

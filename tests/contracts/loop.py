@@ -26,7 +26,7 @@ Behaviour = Callable[[ObjectCreated], Exception | None]
 
 
 class Recorder:
-    """A handler that remembers what it was given, and behaves as it is told."""
+    """A handler that records its calls, and behaves as a test asks."""
 
     def __init__(self, behaviour: Behaviour, group: int = 1) -> None:
         self.group = group
@@ -47,7 +47,7 @@ class Recorder:
 
 
 class Opener(Protocol):
-    """What leads to the route's queue."""
+    """Connects to the route's queue."""
 
     def open_inbox(self, *, prefetch: int) -> Inbox:
         """Open an inbox."""
@@ -60,10 +60,10 @@ class Queues(Opener, Protocol):
         """Send one notification of these objects, or this body."""
 
     def unsettled(self) -> int:
-        """Count what has no verdict yet: waiting, delayed or in hand."""
+        """Count the messages without a verdict: waiting, delayed or in hand."""
 
     def waiting(self) -> int:
-        """Count what a consumer would get now."""
+        """Count the messages that a consumer would get now."""
 
     def dead(self) -> list[dict[str, Any]]:
         """Read the dead letters, and leave them there."""
@@ -72,14 +72,14 @@ class Queues(Opener, Protocol):
         """Delete the route's queue."""
 
     def make(self) -> None:
-        """Bootstrap what is missing."""
+        """Declare missing queues, as bootstrap does."""
 
     def away(self) -> Opener:
-        """Lead to a broker that is not there."""
+        """Connect to a broker that does not exist."""
 
 
 def notification(keys: Sequence[str]) -> str:
-    """Tell of objects as a store does."""
+    """Build the notification that a store sends for these objects."""
     return json.dumps(
         {
             "Records": [
@@ -120,13 +120,13 @@ def running(
 
 
 def eventually(look: Callable[[], T | None], seconds: float) -> T:
-    """Look again and again until there is something to be seen."""
+    """Poll until ``look`` returns something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if (seen := look()) is not None:
             return seen
         time.sleep(0.05)
-    raise AssertionError(f"nothing was seen within {seconds} s")
+    raise AssertionError(f"nothing came within {seconds} s")
 
 
 def settled(queues: Queues) -> None:
@@ -146,7 +146,7 @@ POISON = [
     "{}",
     '{"Records": "no"}',
     "bm8gSlNPTg==",
-    # What looks like kombu's own envelope, and is none.
+    # These look like kombu's own envelope, and are not.
     '{"properties": 5}',
     '{"properties": null}',
     '{"a": {"__type__": "nope", "__value__": 1}}',
@@ -158,7 +158,7 @@ POISON = [
 
 
 class LoopContract:
-    """Inherit it, and give a fixture ``queues``."""
+    """Inherit it, and provide a fixture ``queues``."""
 
     def test_finished_deliveries_are_acked(self, queues: Queues) -> None:
         handler = Recorder(lambda _: None)

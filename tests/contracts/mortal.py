@@ -1,4 +1,4 @@
-"""A consumer that some objects kill, for a process of its own."""
+"""A consumer that some objects crash, for a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.contracts.loop import ROUTE
 
 
 class PrintingHandler:
-    """Prints what it has done, or given up; dies of what is called poison."""
+    """Prints the keys that it has done or given up; killed by keys with 'poison'."""
 
     def __init__(self, group: int) -> None:
         self.group = group

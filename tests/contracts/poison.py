@@ -1,4 +1,4 @@
-"""The contract of every broker about messages that end the process that takes them."""
+"""The contract of every broker for messages that crash their consumers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contracts.loop import Queues, eventually
 
 ROOT = Path(__file__).parents[2]
 
-#: A message that was lost so often is given up.
+#: The losses at which a message is given up.
 LIMIT = 3
 
 
@@ -24,7 +24,7 @@ class PoisonedQueues(Queues, Protocol):
     """The route's queues, and a program that consumes from them."""
 
     def consumer(self, group: int) -> list[str]:
-        """Say how to run a `tests.contracts.mortal` consumer with that `LIMIT`."""
+        """Arguments of Python for a `tests.contracts.mortal` consumer with that `LIMIT`."""
 
     def dead_count(self) -> int:
         """Count the dead letters."""
@@ -45,7 +45,7 @@ def consumer(argv: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 class PoisonContract:
-    """Inherit it, and give a fixture ``queues`` whose broker keeps to `LIMIT`."""
+    """Inherit it, and provide a fixture ``queues`` whose broker keeps to `LIMIT`."""
 
     @pytest.mark.parametrize("group", [1, 4])
     def test_a_message_that_kills_consumers_is_dead_lettered_and_others_finish(
@@ -73,7 +73,7 @@ class PoisonContract:
         for letter in letters:
             assert letter["reason"] == "lost"
             assert "archives/poison.tar" in letter["body"]
-        # It is on record where people look for it, too.
+        # People find it on record, too.
         assert set(output.read_text().split()) == {*done, "given-up:archives/poison.tar"}
         # A neighbour that is taken for the poison costs the poison's own count.
         assert LIMIT <= deaths <= LIMIT + len(names)

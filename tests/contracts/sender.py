@@ -15,24 +15,24 @@ from tests.contracts.loop import ROUTE, Queues, Recorder, eventually, running, s
 
 
 class SenderQueues(Queues, Protocol):
-    """The route's queues, and what sends to them."""
+    """The route's queues, and senders to them."""
 
     @property
     def review_queue(self) -> str:
-        """The name of the queue that tells of review items."""
+        """The name of the queue that announces review items."""
 
     def sender(self) -> AbstractContextManager[Sender]:
         """Send to them."""
 
     def announced(self) -> list[str]:
-        """Take what is in the queue that tells of review items."""
+        """Take the messages in the queue that announces review items."""
 
     def away_sender(self) -> AbstractContextManager[Sender]:
-        """Send to a broker that is not there."""
+        """Send to a broker that does not exist."""
 
 
 class SenderContract:
-    """Inherit it, and give a fixture ``queues``."""
+    """Inherit it, and provide a fixture ``queues``."""
 
     @pytest.mark.parametrize("body", [encode("b", "archives/a b.tar"), b'{"Records": []}'])
     def test_a_sent_event_waits_for_a_consumer(
@@ -59,9 +59,7 @@ class SenderContract:
                 eventually(lambda: handler.calls or None, seconds=10)
             assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
 
-    def test_a_queue_that_is_not_there_is_said_and_found_once_it_is(
-        self, queues: SenderQueues
-    ) -> None:
+    def test_a_missing_queue_is_reported_until_it_is_declared(self, queues: SenderQueues) -> None:
         with queues.sender() as sender:
             queues.remove()
             with pytest.raises(TransientError):
@@ -72,7 +70,7 @@ class SenderContract:
             sender.send(ROUTE, encode("b", "archives/a.tar"))
             assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
 
-    def test_a_broker_that_is_away_is_said(self, queues: SenderQueues) -> None:
+    def test_an_unreachable_broker_is_reported(self, queues: SenderQueues) -> None:
         with queues.away_sender() as sender:
             with pytest.raises(BrokerLostError):
                 sender.send(ROUTE, "{}")
@@ -92,9 +90,7 @@ class SenderContract:
             assert sorted(eventually(lambda: _both(queues), seconds=10)) == sorted(bodies)
             assert sender.depth(ROUTE) == before
 
-    def test_a_queue_for_announcements_that_is_not_there_is_said(
-        self, queues: SenderQueues
-    ) -> None:
+    def test_a_missing_queue_for_announcements_is_reported(self, queues: SenderQueues) -> None:
         with queues.sender() as sender:
             with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
                 sender.announce(f"{queues.review_queue}-else", "{}")

@@ -1,4 +1,4 @@
-"""Frames as they come over a connection: whole, in pieces, many at once, or wrong."""
+"""Frames arrive whole, in pieces, many at once, or damaged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Line:
         self.broker = broker
 
     def come(self, content: bytes) -> list[bytes]:
-        """Let bytes come; give the payloads of the frames that are then whole."""
+        """Receive bytes, and return the payloads of the complete frames."""
         self.broker.sendall(content)
         self.transport.receive_arrived(10, None)
         frames = iter(self.transport.arrived_frame, None)
@@ -51,12 +51,12 @@ def line() -> Iterator[Line]:
         transport.close()
 
 
-def test_frames_that_come_at_once_are_given_one_by_one(line: Line) -> None:
+def test_frames_received_together_are_returned_one_by_one(line: Line) -> None:
     assert line.come(frame(b"a") + frame(b"") + frame(b"c" * 5000)) == [b"a", b"", b"c" * 5000]
 
 
 @pytest.mark.parametrize("first", range(1, 10))
-def test_a_frame_that_comes_in_pieces_is_given_once_it_is_whole(line: Line, first: int) -> None:
+def test_a_frame_in_pieces_is_returned_once_complete(line: Line, first: int) -> None:
     content = frame(b"ab")
     assert line.come(frame(b"whole") + content[:first]) == [b"whole"]
     assert line.come(content[first:]) == [b"ab"]
@@ -85,14 +85,14 @@ def test_an_invalid_frame_is_reported(line: Line) -> None:
         line.come(frame(b"a", end=0x41))
 
 
-def test_a_broker_that_hangs_up_is_told(line: Line) -> None:
+def test_a_closed_connection_is_reported(line: Line) -> None:
     line.broker.close()
     with pytest.raises(OSError, match="closed"):
         line.transport.receive_arrived(10, None)
     assert not line.transport.connected
 
 
-def test_a_waker_ends_the_wait_for_what_does_not_come(line: Line) -> None:
+def test_a_waker_ends_the_wait(line: Line) -> None:
     with Waker() as waker:
         threading.Timer(0.05, waker.wake).start()
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Each delivery leaves one line, which says all that an operator asks about it."""
+"""Each delivery leaves one log line with all that an operator needs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def delivery(key: str | None, *, attempt: int = 1, losses: int = 0) -> Delivery:
 
 
 def lines_of(work: Work, *deliveries: Delivery) -> list[dict[str, Any]]:
-    """Have a worker do the work, and read what it writes."""
+    """Have a worker do the work, and collect its log lines."""
     written = Written()
     worker = Worker(
         handler=Handler(work, group=max(1, len(deliveries))),

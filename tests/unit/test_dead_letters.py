@@ -1,4 +1,4 @@
-"""Dead letters are read from whatever lies in a dead-letter queue."""
+"""Any message in a dead-letter queue is read as a dead letter."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_deliveries_are_given_once_in_order_and_in_groups(arrived: list[int], mo
     assert arrivals.clear() == []
 
 
-def test_a_group_waits_a_while_to_be_full() -> None:
+def test_a_group_waits_to_be_filled() -> None:
     arrivals = Arrivals()
     first, *others = deliveries(3)
     with ThreadPoolExecutor(1) as pool:
