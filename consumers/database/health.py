@@ -1,4 +1,4 @@
-"""What `dropscribe health` asks the tables, and the server. It writes nothing."""
+"""The queries of `dropscribe health`, which write nothing."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from consumers.database.pool import Pool
 from consumers.database.repository import Repository
 from events.keys import BatchId
 
-#: What completion asks by: see the first migration.
+#: The index that completion needs: see the first migration.
 INDEX = "recordings_unfinished"
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """The server.
+    """The server's state.
 
     Attributes:
-        connections: Those of all clients.
-        most: As many as clients can have that are no superusers.
-        version: PostgreSQL's own.
-        has_index: Whether completion's index is there and can be used; None where
-            it is not there.
+        connections: Of all clients.
+        most: The limit for clients that are not superusers.
+        version: PostgreSQL's.
+        has_index: Whether completion's index is valid; None where it does not exist.
     """
 
     connections: int
@@ -35,11 +34,11 @@ class DatabaseServer:
 
 @dataclass(frozen=True, slots=True)
 class CompletionTiming:
-    """How the question went whether a batch is complete.
+    """The cost of asking whether a batch is complete.
 
     Attributes:
-        seconds: How long it took.
-        by_index: Whether it was by the index of unfinished rows.
+        seconds: Planning and execution.
+        by_index: Whether Postgres used the index of unfinished rows.
     """
 
     seconds: float
@@ -48,12 +47,12 @@ class CompletionTiming:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for a stage.
+    """Work that waits for a stage.
 
     Attributes:
-        route: Which.
-        waiting: How many archives, recordings or batches.
-        oldest: For how many seconds the oldest does; None where none does.
+        route: The stage's route.
+        waiting: Archives, recordings or batches.
+        oldest: Seconds since the oldest arrived; None where none waits.
     """
 
     route: str
@@ -63,14 +62,14 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class IdleBatch:
-    """A batch that does not go on.
+    """A batch without progress.
 
     Attributes:
         batch_id: Its id.
-        stage: For what it waits: a route, or ``completion``.
-        is_stalled: Whether something says why: it is a dead letter.
-        idle: Seconds since something was last written of it.
-        number: How many there are of its kind.
+        stage: The route that it waits for, or ``completion``.
+        is_stalled: Whether the reason is recorded: a dead letter.
+        idle: Seconds since its last progress.
+        number: All such batches, stalled or not as this one.
     """
 
     batch_id: str
@@ -82,13 +81,13 @@ class IdleBatch:
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
-    """The last sweep that went through.
+    """The last finished sweep.
 
     Attributes:
-        ended: When, in seconds since 1970.
-        age: How many seconds ago.
-        found: How many of each kind.
-        repaired: For how many it did what is to be done about them.
+        ended: Seconds since 1970.
+        age: Seconds since it ended.
+        found: Discrepancies by kind.
+        repaired: Repaired ones by kind.
     """
 
     ended: float
@@ -98,11 +97,11 @@ class LastSweep:
 
 
 class HealthRepository(Repository):
-    """The tables, as somebody sees them who may only look.
+    """Read-only queries about the state of batches and server.
 
     Args:
-        pool: Of a user in ``dropscribe_read``, or more.
-        limit: How long a question may take.
+        pool: Of a user with the role ``dropscribe_read``, or more.
+        limit: The longest that a query may take.
     """
 
     def __init__(self, pool: Pool, limit: timedelta) -> None:
@@ -110,11 +109,11 @@ class HealthRepository(Repository):
         self._limit = limit
 
     def server(self) -> DatabaseServer:
-        """Ask how the server is."""
+        """Read the server's state."""
         return DatabaseServer(**self._ask("health_server")[0])
 
     def completion(self) -> CompletionTiming:
-        """Time what completion asks of a batch that is in work, or of the youngest."""
+        """Time completion's query for a batch in progress, or for the latest one."""
         batches = self._ask("health_open_batch")
         parameters = {"batch_id": batches[0]["batch_id"] if batches else ""}
         (plan,) = self._ask("health_completion", parameters)[0]["QUERY PLAN"]
@@ -122,29 +121,29 @@ class HealthRepository(Repository):
         return CompletionTiming(seconds, INDEX in _indexes(plan["Plan"]))
 
     def is_moderated(self) -> bool:
-        """Tell whether batches that are new wait for verdicts."""
+        """Whether new batches wait for verdicts."""
         is_on: bool = self._ask("health_moderation")[0]["is_on"]
         return is_on
 
     def longest(self) -> float | None:
-        """Tell how many seconds the longest recording of the last week lasts."""
+        """Seconds of the last week's longest recording."""
         longest: float | None = self._ask("health_longest")[0]["longest"]
         return longest
 
     def backlogs(self) -> list[Backlog]:
-        """Count what waits for each stage."""
+        """Count the work that waits for each stage."""
         return [Backlog(**row) for row in self._ask("health_stages")]
 
     def unread(
         self, keys: Sequence[str], batches: Sequence[BatchId | None], etags: Sequence[str]
     ) -> set[str]:
-        """Tell which archives nobody has read to their end.
+        """The keys of archives that were not read to their end.
 
         Args:
-            keys: Theirs.
-            batches: The batches that the keys name, in the same order; None where one
+            keys: The archives' keys.
+            batches: The batches that the keys name, in the same order; None for a key that
                 names none.
-            etags: Theirs, in the same order.
+            etags: Their ETags, in the same order.
         """
         parameters = {
             "keys": list(keys),
@@ -154,18 +153,18 @@ class HealthRepository(Repository):
         return {row["key"] for row in self._ask("health_archives", parameters)}
 
     def idle_batches(self, stuck_after: timedelta, limit: int) -> list[IdleBatch]:
-        """Find the batches that do not go on.
+        """Find batches without progress.
 
         Args:
-            stuck_after: From when on one is stuck. One that waits behind older
-                batches which go on is not.
-            limit: How many to give of each kind: the most idle.
+            stuck_after: The time without progress after which a batch is stuck, unless it
+                waits behind older batches that progress.
+            limit: The most batches of each kind; the most idle are returned.
         """
         parameters = {"stuck_after": stuck_after, "limit": limit}
         return [IdleBatch(**row) for row in self._ask("health_batches", parameters)]
 
     def last_sweep(self) -> LastSweep | None:
-        """Give the last sweep that went through; None where there is none on record."""
+        """The last finished sweep; None where there is none on record."""
         rows = self._ask("health_sweep")
         return LastSweep(**rows[0]) if rows else None
 
@@ -182,7 +181,7 @@ class HealthRepository(Repository):
 
 
 def _indexes(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Name the indexes that a plan goes by."""
+    """The names of the indexes that a plan uses."""
     if "Index Name" in plan:
         yield plan["Index Name"]
     for part in plan.get("Plans", ()):

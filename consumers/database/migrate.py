@@ -1,4 +1,4 @@
-"""Forward-only migrations: ``migrations/NNNN_what.sql``, each run once, in order."""
+"""Forward-only migrations: ``migrations/NNNN_name.sql``, each run once, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 
 from consumers.database.pool import translated
 
-#: Two hosts that bootstrap at once take turns by this advisory lock.
+#: The advisory lock by which two hosts that bootstrap at once take turns.
 MIGRATION_LOCK = 0x64726F70
 
 _LEDGER: LiteralString = """
@@ -32,14 +32,14 @@ class Migration:
 
 
 def migrations() -> tuple[Migration, ...]:
-    """Read all migrations, in order."""
+    """All migrations, in order."""
     folder = files("consumers.database") / "migrations"
     paths = sorted((path for path in folder.iterdir()), key=lambda path: path.name)
     return tuple(
         Migration(
             version=int(path.name[:4]),
             name=path.name[5:].removesuffix(".sql"),
-            # Our own files, so psycopg may take their text for literal SQL.
+            # These are our own files, so their text may count as literal SQL.
             sql=path.read_text(encoding="utf-8"),
         )
         for path in paths
@@ -48,7 +48,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def pending(url: str) -> tuple[Migration, ...]:
-    """Give what `migrate` would run; nothing is changed.
+    """The migrations that `migrate` would run; nothing is changed.
 
     Raises:
         TransientError: The database can't be reached.
@@ -63,10 +63,10 @@ def pending(url: str) -> tuple[Migration, ...]:
 def migrate(url: str) -> tuple[Migration, ...]:
     """Bring the schema up to date, in one transaction.
 
-    Whoever runs it first owns the tables; it is theirs to run from then on.
+    The user who runs it first owns the tables, and has to run it from then on.
 
     Returns:
-        The migrations that were run now; none where the schema was up to date.
+        The migrations that were run; empty where the schema was up to date.
 
     Raises:
         TransientError: The database can't be reached.

@@ -1,4 +1,4 @@
-"""The pool of connections, and what Postgres' errors mean."""
+"""The pool of connections, and the translation of Postgres' errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from consumers.errors import PermanentError, TransientError
 Connection = psycopg.Connection[dict[str, object]]
 Pool = ConnectionPool[Connection]
 
-#: Seconds to wait for a connection before the work is put off.
+#: Seconds to wait for a connection before the work is postponed.
 _PATIENCE = 30.0
 
-
-#: How connections are made and kept; all times in seconds but the last, in milliseconds.
+#: Connection parameters of libpq: seconds, but milliseconds for ``tcp_user_timeout``.
 _LIFE: dict[str, Any] = {
     "connect_timeout": 10,
-    # A network that says nothing any more is seen within a minute.
+    # A dead network is noticed within a minute.
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -34,9 +33,8 @@ _LIFE: dict[str, Any] = {
 def open_pool(url: str, *, size: int, name: str) -> Pool:
     """Open a pool of at most ``size`` connections.
 
-    They are in autocommit, so that one which only holds a lock is never idle
-    in a transaction. Each is checked as it is handed out: one that died while
-    nobody used it costs nothing.
+    They are in autocommit mode, so that a connection which only holds a lock is never idle
+    in a transaction. Each is checked before it is lent, so a dead one fails no work.
 
     Raises:
         TransientError: No connection can be made.
@@ -55,7 +53,7 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
     )
     try:
         with translated():
-            # A pool would try a wrong password again and again.
+            # A pool would retry a wrong password.
             psycopg.connect(url, **_LIFE).close()
             pool.open(wait=True, timeout=_PATIENCE)
     except BaseException:
@@ -65,9 +63,9 @@ def open_pool(url: str, *, size: int, name: str) -> Pool:
 
 
 def _configure(connection: Connection) -> None:
-    # Each query here reads a page at most; to compile one takes a hundred times as long.
+    # Each query reads a page at most; compiling it takes a hundred times as long.
     connection.execute("SET jit = off")
-    # The server is to see it, too: until it does, it keeps the locks of a host that is gone.
+    # The server keeps the locks of a dead host until it notices, too.
     connection.execute("SET tcp_keepalives_idle = 30")
     connection.execute("SET tcp_keepalives_interval = 10")
     connection.execute("SET tcp_keepalives_count = 3")
@@ -76,11 +74,12 @@ def _configure(connection: Connection) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg's errors into the two kinds that the consumers know.
+    """Translate psycopg's errors into transient and permanent ones.
 
     Raises:
-        TransientError: Postgres is away, restarting, or gave up on a conflict.
-        PermanentError: It refuses the data, or the query as such.
+        TransientError: Postgres cannot be reached, restarts, or aborts a transaction that
+            conflicts with another.
+        PermanentError: It refuses the data or the query.
     """
     try:
         yield
@@ -96,8 +95,8 @@ def translated() -> Iterator[None]:
         ) from exc
     except psycopg.errors.ForeignKeyViolation as exc:
         raise TransientError(
-            f"a row that another belongs to was taken away meanwhile: {exc.diag.message_primary}"
+            f"a row that this one belongs to was deleted: {exc.diag.message_primary}"
         ) from exc
     except psycopg.Error as exc:
-        # Not its detail, which can quote the row: what people say belongs into no log.
+        # Without the detail, which can quote the row: speech belongs in no log.
         raise PermanentError(f"the database refused: {exc.diag.message_primary or exc}") from exc

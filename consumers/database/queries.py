@@ -1,4 +1,4 @@
-"""SQL lives in ``sql/*.sql``, each query under a line ``-- name: its_name``."""
+"""Named queries: ``sql/*.sql`` has each under a line ``-- name: its_name``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def queries() -> Mapping[str, LiteralString]:
-    """Read all named queries of this package."""
+    """All queries by name."""
     found: dict[str, LiteralString] = {}
     folder = files("consumers.database") / "sql"
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         parts = _NAME.split(path.read_text(encoding="utf-8"))
-        # Our own files, so psycopg may take their text for literal SQL.
+        # These are our own files, so their text may count as literal SQL.
         found.update(zip(parts[1::2], cast("list[LiteralString]", parts[2::2]), strict=True))
     return MappingProxyType(found)

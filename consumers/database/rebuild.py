@@ -1,9 +1,9 @@
-"""Making a batch's rows anew: for `rebuild` from the bucket, for `reprocess` to begin again."""
+"""Replacing a batch's rows: `rebuild` from the bucket, `reprocess` to begin again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import islice
 
@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from consumers.database.pool import Connection
 from consumers.database.repository import Repository
-from consumers.database.rows import Recording
+from consumers.database.rows import Recording, archive_columns
 from consumers.documents.manifest import Archive
 from events.keys import BatchId
 
@@ -21,20 +21,20 @@ _TOGETHER = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """What the bucket says of a batch.
+    """A batch according to the bucket.
 
     Attributes:
         batch: Its id.
-        archive: What was dropped; None where that is not to be found any more.
+        archive: What was dropped; None where it no longer exists.
         sealed_at: When its manifest was stored.
         rejected: Members that the manifest rejects.
         ignored: Members that it ignores.
         failure: Why the archive could not be read.
-        completed_at: What its ``.complete.json`` says.
+        completed_at: From its ``.complete.json``.
         announced_at: When that was stored.
-        counts: What it says.
-        is_moderated: Whether its recordings are checked against policies; None where
-            nothing says so.
+        counts: From its ``.complete.json``.
+        is_moderated: Whether its recordings are checked against policies; None where that
+            is unknown.
     """
 
     batch: BatchId
@@ -50,29 +50,29 @@ class StoredBatch:
 
 
 class RebuildRepository(Repository):
-    """The tables, as `rebuild` and `reprocess` write them."""
+    """Whole batches, as `rebuild` and `reprocess` write them."""
 
     def recreate(self, stored: StoredBatch, recordings: Iterable[Recording]) -> int:
-        """Replace all rows of a batch by these, in one transaction.
+        """Replace all rows of a batch, in one transaction.
 
         Args:
-            stored: What the batch's row is to say.
-            recordings: Its recordings, converted or rejected, read as they are written.
+            stored: The content of the batch's row.
+            recordings: Its recordings, converted or rejected, consumed lazily.
 
         Returns:
-            How many recordings it has.
+            The number of recordings.
         """
         batch = {"batch_id": str(stored.batch)}
         with self._transaction() as connection:
             connection.execute(self._sql["ensure_batch"], batch)
-            # In the order of the consumers: a recording's row before its batch's.
+            # As consumers lock them: a recording's row before its batch's.
             connection.execute(self._sql["drop_recordings"], batch)
             number = self._add(connection, stored.batch, recordings)
             connection.execute(self._sql["recreate_batch"], _parameters(stored))
         return number
 
     def add(self, batch: BatchId, recordings: Iterable[Recording]) -> int:
-        """Add rows to a batch; those that are there stay. Returns how many were given."""
+        """Add recordings that are missing; returns the number of those given."""
         with self._transaction() as connection:
             return self._add(connection, batch, recordings)
 
@@ -84,7 +84,7 @@ class RebuildRepository(Repository):
         announced_at: datetime,
         counts: Mapping[str, int],
     ) -> None:
-        """Put on record what a batch's ``.complete.json`` says, if nothing is of it."""
+        """Record a batch's ``.complete.json``, unless its completion is recorded."""
         self._execute(
             "recreate_announcement",
             {
@@ -96,16 +96,16 @@ class RebuildRepository(Repository):
         )
 
     def finish_announced(self, batch: BatchId) -> None:
-        """Put on record that nothing is left to do of an announced batch's recordings."""
+        """Record that an announced batch's recordings are done."""
         self._execute("finish_announced", {"batch_id": str(batch)})
 
     def is_moderating(self) -> bool:
-        """Tell whether batches that are registered now wait for verdicts."""
+        """Whether batches that are registered now wait for verdicts."""
         answer: bool = self._rows("is_moderating", {})[0]["is_moderating"]
         return answer
 
     def itemised(self, batch: BatchId, at: datetime) -> None:
-        """Put on record when the batch's review items were stored."""
+        """Record when the batch's review items were stored."""
         self._execute("itemised", {"batch_id": str(batch), "itemised_at": at})
 
     def forget(self, batch: BatchId) -> None:
@@ -113,11 +113,11 @@ class RebuildRepository(Repository):
         self._execute("forget_batch", {"batch_id": str(batch)})
 
     def begin_again(self, batch: BatchId, recordings: Sequence[Recording]) -> None:
-        """Move recordings back to ``converted``, and their batch to where it waits for them.
+        """Move recordings back to ``converted``, and let their batch wait for them.
 
         Args:
-            batch: Whose.
-            recordings: The rows that are to stand instead of theirs.
+            batch: Their batch.
+            recordings: Their new rows.
         """
         parameters = {
             "batch_id": str(batch),
@@ -129,9 +129,9 @@ class RebuildRepository(Repository):
             connection.execute(self._sql["uncomplete_batch"], parameters)
 
     def moderate_again(self, batch: BatchId, ordinals: Sequence[int]) -> None:
-        """Move recordings back to ``transcribed``, and their batch to where it waits for them.
+        """Move recordings back to ``transcribed``, and let their batch wait for them.
 
-        Where there are no policies any more, that is as far as they go.
+        Without policies, they are done there.
         """
         parameters = {"batch_id": str(batch), "ordinals": ordinals}
         with self._transaction() as connection:
@@ -140,7 +140,7 @@ class RebuildRepository(Repository):
             connection.execute(self._sql["uncomplete_batch"], parameters)
 
     def unseal(self, batch: BatchId) -> None:
-        """Move a batch back to where its archive is to be read."""
+        """Let a batch wait for its archive to be read again."""
         self._execute("unseal_batch", {"batch_id": str(batch)})
 
     def drop(self, batch: BatchId, ordinals: Sequence[int] | None = None) -> None:
@@ -149,11 +149,11 @@ class RebuildRepository(Repository):
         self._execute(name, {"batch_id": str(batch), "ordinals": ordinals})
 
     def unfinished(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
-        """Give the ordinals of the recordings that are not done, some at a time."""
+        """The ordinals of the recordings that are not done, page by page."""
         return self._ordinals("unfinished_recordings", batch, per_request)
 
     def transcribed(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
-        """Give the ordinals of the recordings that have words, some at a time."""
+        """The ordinals of the recordings that have a transcript, page by page."""
         return self._ordinals("transcribed_recordings", batch, per_request)
 
     def _ordinals(self, name: str, batch: BatchId, per_request: int) -> Iterator[list[int]]:
@@ -170,43 +170,17 @@ class RebuildRepository(Repository):
         while together := list(islice(rest, _TOGETHER)):
             connection.execute(
                 self._sql["add_recordings"],
-                {"batch_id": str(batch), "rows": Jsonb([_row(each) for each in together])},
+                {"batch_id": str(batch), "rows": Jsonb([each.to_row() for each in together])},
             )
             number += len(together)
         return number
 
 
-def _row(recording: Recording) -> dict[str, object]:
-    return {
-        "ordinal": recording.audio.ordinal,
-        "state": recording.state,
-        "path": recording.path,
-        "reason": recording.reason,
-        "duration": recording.duration,
-        "codec": recording.codec,
-        "sample_rate": recording.sample_rate,
-        "channels": recording.channels,
-        "loudness_dbfs": recording.loudness_dbfs,
-        "source_sha256": recording.source_sha256,
-        "opus_key": recording.opus_key,
-    }
-
-
 def _parameters(stored: StoredBatch) -> dict[str, object]:
-    archive = stored.archive
+    values = {field.name: getattr(stored, field.name) for field in fields(stored)}
     return {
+        **values,
+        **archive_columns(stored.archive),
         "batch_id": str(stored.batch),
-        "archive_key": archive.key if archive else None,
-        "etag": archive.etag if archive else None,
-        "size": archive.size if archive else None,
-        "original_name": archive.original_name if archive else None,
-        "dropped_at": archive.dropped_at if archive else None,
-        "sealed_at": stored.sealed_at,
-        "rejected": stored.rejected,
-        "ignored": stored.ignored,
-        "failure": stored.failure,
-        "completed_at": stored.completed_at,
-        "announced_at": stored.announced_at,
         "counts": None if stored.counts is None else Jsonb(dict(stored.counts)),
-        "is_moderated": stored.is_moderated,
     }

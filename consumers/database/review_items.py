@@ -1,4 +1,4 @@
-"""Making a batch's review items, as the tables see it."""
+"""Review items, as the stage `review` writes them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from consumers.documents.transcript import Segment, Transcript
 from consumers.documents.verdict import PolicyFinding
 from events.keys import AudioId, BatchId
 
-#: Bytes of transcripts on a page, as Postgres keeps them (compressed), and recordings.
+#: Most bytes of transcripts on a page, as Postgres stores them (compressed), and most recordings.
 _PAGE_BYTES = 256 << 10
 _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """How far a batch is.
+    """A batch's progress towards review.
 
     Attributes:
         completed_at: When its last recording was done; None if one is not.
@@ -36,18 +36,15 @@ class Round:
 
 
 class ReviewItemRepository(Repository):
-    """The tables, as review items are made. Safe to use from many threads.
-
-    Every method raises `TransientError` where Postgres is away.
-    """
+    """Review items, and the recordings of which they are made."""
 
     def round(self, batch: BatchId) -> Round:
-        """Ask how far a batch is."""
+        """Read a batch's progress towards review."""
         rows = self._values(Round, "review_round", {"batch_id": str(batch)})
         return rows[0] if rows else Round(None, None)
 
     def recordings(self, batch: BatchId) -> Iterator[Reviewable]:
-        """Give the batch's recordings with words, in order, without holding many of them."""
+        """Read the batch's recordings that have a transcript, in order, page by page."""
         parameters = {"batch_id": str(batch), "limit": _PAGE, "bytes": _PAGE_BYTES}
         after = -1
         while rows := self._rows("reviewable_recordings", {**parameters, "after": after}):
@@ -55,26 +52,26 @@ class ReviewItemRepository(Repository):
             yield from map(_reviewable, rows)
 
     def put_items(self, items: Sequence[ReviewItem]) -> None:
-        """Write items' rows; those that somebody decided about stay as they are."""
+        """Write items; those with a decision stay as they are."""
         self._execute("put_review_items", {"items": Jsonb([_row(item) for item in items])})
 
     def supersede(self, batch: BatchId, current: Collection[str]) -> None:
-        """Take the batch's items from the queue that are none any more and that nobody decided.
+        """Take the batch's outdated and undecided items from the queue.
 
         Args:
-            batch: Whose.
-            current: The ids of those that still are.
+            batch: The batch.
+            current: The ids of the items that stay.
         """
         parameters = {"batch_id": str(batch), "current": list(current)}
         self._execute("supersede_review_items", parameters)
 
     def itemised(self, batch: BatchId, completed_at: datetime) -> None:
-        """Put on record that the items of this completion of the batch are made."""
+        """Record that the items are made for this completion of the batch."""
         parameters = {"batch_id": str(batch), "completed_at": completed_at}
         self._execute("mark_itemised", parameters)
 
     def stall(self, batch: BatchId, error: str) -> None:
-        """Put on record why the batch's items are not made."""
+        """Record why the batch's items are not made."""
         self._execute("stall_review", {"batch_id": str(batch), "stalled": error})
 
 

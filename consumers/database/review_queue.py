@@ -1,4 +1,4 @@
-"""The review queue, as people use it."""
+"""The review queue, as reviewers use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from consumers.documents.review.item import ItemKind, ReviewItem
 from consumers.documents.review.reviewed_item import ReviewedItem, ReviewState
 from events.keys import AudioId, BatchId
 
-#: Items per question.
+#: Items per query.
 _PAGE = 500
 
 #: Longer than it takes to store a decision.
@@ -26,12 +26,12 @@ _HOLD = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items are meant: those of which everything that is said here is true.
+    """A choice of items, which match all fields that are not None.
 
     Attributes:
-        batch: Whose; None for any, here and below.
-        policy: By which policy they are flagged.
-        kind: Of which kind they are.
+        batch: The batch that they belong to.
+        policy: The policy that flags them.
+        kind: Their kind.
     """
 
     batch: BatchId | None = None
@@ -39,16 +39,13 @@ class ItemFilter:
     kind: ItemKind | None = None
 
     def parameters(self) -> dict[str, object]:
-        """Give what the queries are told."""
+        """The queries' parameters."""
         batch = None if self.batch is None else str(self.batch)
         return {"batch": batch, "policy": self.policy, "kind": self.kind}
 
 
 class ReviewQueueRepository(Repository):
-    """The queue. Safe to use from many threads.
-
-    Every method raises `TransientError` where Postgres is away.
-    """
+    """Items in the order of the queue, claims on them, and decisions."""
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -57,10 +54,9 @@ class ReviewQueueRepository(Repository):
     def items(
         self, chosen: ItemFilter, state: ReviewState | None, limit: int
     ) -> list[ReviewedItem]:
-        """Give items in the order in which people get them, so many at most.
+        """Read at most ``limit`` items, in the order of the queue.
 
-        Those of an earlier round that are none any more are only given if somebody
-        decided about them.
+        Outdated items are included only if they have a decision.
         """
         parameters = {**chosen.parameters(), "items": None, "state": state, "limit": limit}
         return [_reviewed(row) for row in self._rows("review_items", parameters)]
@@ -69,14 +65,14 @@ class ReviewQueueRepository(Repository):
         """Look up one item.
 
         Raises:
-            NoItemError: There is none of that id.
+            NoItemError: No item has that id.
         """
         for found in self._by_ids([item_id]):
             return found
         raise NoItemError(item_id)
 
     def all(self, batch: BatchId | None = None) -> Iterator[ReviewedItem]:
-        """Give all items, or a batch's, by recording, without holding many of them."""
+        """Read all items, or a batch's, by recording, page by page."""
         chosen = ItemFilter(batch).parameters()
         after = ""
         while rows := self._rows("review_item_ids", {**chosen, "after": after, "limit": _PAGE}):
@@ -87,20 +83,20 @@ class ReviewQueueRepository(Repository):
     def claim(
         self, reviewer: str, lease: timedelta, chosen: ItemFilter, *, second: bool = False
     ) -> ReviewedItem | None:
-        """Give a reviewer the next item, for as long as the lease lasts.
+        """Claim the next item for a reviewer.
 
-        No two reviewers ever hold one. What the reviewer has in hand already is given
-        again, with a new lease.
+        No two reviewers ever hold the same item. The item that the reviewer holds already
+        comes first, with a new lease.
 
         Args:
-            reviewer: Who asks.
-            lease: After which somebody else may have it.
-            chosen: Which items are meant.
-            second: Ask for one that exactly one other person decided, for a second
-                opinion; else it is one that nobody did.
+            reviewer: The reviewer.
+            lease: How long the item is reserved.
+            chosen: The items to choose from.
+            second: Claim an item that exactly one other reviewer decided, for a second
+                opinion, instead of an undecided one.
 
         Returns:
-            None where there is none.
+            None where no item is left.
         """
         parameters = {
             **chosen.parameters(),
@@ -122,11 +118,11 @@ class ReviewQueueRepository(Repository):
                 return self.item(str(claimed["item_id"]))
 
     def hold(self, item_id: str, reviewer: str) -> None:
-        """Keep an item from others while a decision about it is stored.
+        """Reserve an item while a decision about it is stored.
 
         Raises:
-            HeldError: Somebody else has it.
-            NoItemError: There is none of that id.
+            HeldError: Another reviewer holds it.
+            NoItemError: No item has that id.
         """
         parameters = {"item_id": item_id, "reviewer": reviewer, "lease": _HOLD}
         if not self._rows("hold_review_item", parameters):
@@ -134,9 +130,9 @@ class ReviewQueueRepository(Repository):
             raise HeldError(item_id, found.claimed_by, found.claimed_until)
 
     def put_decision(self, decision: Decision) -> None:
-        """Write a decision's row, and have its reviewer hold the item no more.
+        """Write a decision, and end its reviewer's claim.
 
-        The item's own row has to be there. What is there already is not changed.
+        The item has to exist. A decision that exists stays as it is.
         """
         parameters = {
             **decision.to_document(),

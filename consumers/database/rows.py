@@ -11,7 +11,7 @@ from psycopg import Cursor
 from psycopg.rows import RowMaker
 
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.manifest import ManifestEntry
+from consumers.documents.manifest import Archive, ManifestEntry
 from events.keys import AudioId, BatchId
 
 RecordingState = Literal["converted", "transcribed", "moderated", "silent", "rejected"]
@@ -62,6 +62,17 @@ class Recording:
     language: str | None = None
     text: str | None = None
 
+    def to_row(self) -> dict[str, object]:
+        """Values by column; `rows_of` reads them back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["audio"]
+        return {
+            **values,
+            "batch_id": str(self.audio.batch),
+            "ordinal": self.audio.ordinal,
+            "reason": storable(self.reason),
+        }
+
     @classmethod
     def converted(
         cls, audio: AudioId, path: str, properties: AudioProperties, note: str | None = None
@@ -90,6 +101,19 @@ class Recording:
         if entry.facts is None:
             return cls(audio, "rejected", entry.path, entry.reason)
         return cls.converted(audio, entry.path, entry.facts, entry.reason)
+
+
+def archive_columns(archive: Archive | None) -> dict[str, object]:
+    """The columns of `batches` that describe an archive; NULL where it is unknown."""
+    if archive is None:
+        return dict.fromkeys(("archive_key", "etag", "size", "original_name", "dropped_at"))
+    return {
+        "archive_key": archive.key,
+        "etag": archive.etag,
+        "size": archive.size,
+        "original_name": archive.original_name,
+        "dropped_at": archive.dropped_at,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +161,19 @@ class SearchHit:
     path: str
     language: str | None
     passage: str
+
+
+def storable(value: Any) -> Any:
+    """Replace NUL, which neither text nor jsonb can hold, in texts at any depth."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case dict():
+            return {name: storable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case _:
+            return value
 
 
 class _Dataclass(Protocol):

@@ -1,4 +1,4 @@
-"""Whether the optional stage `moderate` is on record: batches that are new then wait for it."""
+"""The record of the optional stage `moderate`, for which new batches then wait."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from consumers.database.queries import queries
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """The stage, as it is on record.
+    """The stage's record.
 
     Attributes:
-        is_on: Whether batches wait for it that are registered now.
-        others: How many in work do otherwise than those that are registered from then
-            on, as they were registered before.
+        is_on: Whether batches that are registered now wait for it.
+        others: Batches in progress that were registered while the stage was not in the
+            requested state, and stay as they are.
     """
 
     is_on: bool
@@ -26,15 +26,15 @@ class StageRecord:
 
 
 def put_stage(url: str, *, is_on: bool, dry_run: bool) -> StageRecord:
-    """Put on record whether new batches wait for the stage; those in work stay as they are.
+    """Record whether new batches wait for the stage; batches in progress stay as they are.
 
     Args:
         url: The database, as the owner of the tables.
-        is_on: Whether they shall.
-        dry_run: Only look.
+        is_on: Whether they wait.
+        dry_run: Change nothing.
 
     Returns:
-        What was on record before. Where there are no tables yet, it was off.
+        The record before. Without tables, the stage was off.
 
     Raises:
         TransientError: The database can't be reached.

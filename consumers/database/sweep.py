@@ -1,4 +1,4 @@
-"""What a sweep asks the tables: pages of a listing against the rows of their range."""
+"""The sweep's queries: pages of a listing are compared with the rows of their range."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from consumers.database.pool import Pool
 from consumers.database.repository import Repository
 from events.keys import AudioId, BatchId
 
-#: Greater than every id and every key of an archive, however text is collated.
+#: Greater than every id and every archive's key, in any collation.
 LAST_ID = "z"
 LAST_ARCHIVE = "archives0"
 
-#: Rows per question, where they are not those of a page.
+#: Rows per query, where it is not about a page of the listing.
 _PAGE = 1000
 
-#: Sweeps that stay on record: some days of one each ten minutes.
+#: Sweeps that stay on record: three days of one every ten minutes.
 _KEPT = 500
 
-#: Where a recording stands in the order of listing and table: batch id, ordinal.
+#: A recording's place in the order of listing and table: batch id, ordinal.
 Position = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """From when on something counts.
+    """Minimum ages.
 
     Attributes:
-        older_than: What is younger may be on its way.
-        again_after: What was sent again is not sent once more before.
+        older_than: Of anything that a sweep acts on: younger work may be in progress.
+        again_after: Of a resent event, before it is sent once more.
     """
 
     older_than: timedelta
@@ -45,16 +45,16 @@ DEFAULT_AGES = Ages(older_than=timedelta(minutes=15), again_after=timedelta(hour
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFinding:
-    """An archive, or a batch that needs one, which is not in order.
+    """A discrepancy of an archive, or of a batch that needs one.
 
     Attributes:
         key: The archive's key.
-        batch_id: None where no row is of this archive.
+        batch_id: None where the archive has no row.
         is_listed: Whether the archive is in the bucket.
-        is_sealed: Whether it was read to its end; then only its tag is to be looked at.
-        stalled: Why it does not go on by itself.
-        is_retold: Whether its event was sent again a short while ago.
-        etag: By which the row knows it.
+        is_sealed: Whether it was read to its end; then only its tag needs a check.
+        stalled: Why it is stuck.
+        is_retold: Whether its event was resent recently.
+        etag: In its row.
     """
 
     key: str
@@ -68,18 +68,18 @@ class ArchiveFinding:
 
 @dataclass(frozen=True, slots=True)
 class RecordingFinding:
-    """A recording whose row and objects do not go together.
+    """A discrepancy between a recording's row and its objects.
 
     Attributes:
-        batch_id: Of its batch.
-        ordinal: Its own.
+        batch_id: Its batch's id.
+        ordinal: Its ordinal.
         has_row: Whether it has a row.
         is_older: Whether the row is older than the sweep, and so than the listing.
-        is_finished: Whether the row says that nothing is left to do.
-        is_transcribed: Whether it says that it is transcribed, of a batch that is moderated.
-        stalled: Why it does not go on by itself.
-        is_retold: Whether its event was sent again a short while ago.
-        is_sealed: Whether its batch is sealed; None where that has no row.
+        is_finished: Whether it is done according to its row.
+        is_transcribed: Whether it is transcribed according to its row, and its batch moderated.
+        stalled: Why it is stuck.
+        is_retold: Whether its event was resent recently.
+        is_sealed: Whether its batch is sealed; None where the batch has no row.
     """
 
     batch_id: str
@@ -94,21 +94,21 @@ class RecordingFinding:
 
     @property
     def audio(self) -> AudioId:
-        """Whose it is."""
+        """The recording's id."""
         return AudioId(BatchId(self.batch_id), self.ordinal)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFinding:
-    """A batch whose row and objects do not go together.
+    """A discrepancy between a batch's row and its objects.
 
     Attributes:
         batch_id: Its id.
         has_row: Whether it has a row.
-        is_older: Whether what the row says is older than the sweep.
-        is_sealed: Whether the row says that the archive was read to its end.
-        archive_key: Where the archive was.
-        etag: What it was.
+        is_older: Whether the row's state is older than the sweep.
+        is_sealed: Whether the archive was read to its end according to the row.
+        archive_key: The archive's key.
+        etag: The archive's ETag.
     """
 
     batch_id: str
@@ -120,14 +120,14 @@ class BatchFinding:
 
 
 class SweepRepository(Repository):
-    """The tables, as a sweep sees them."""
+    """Comparisons of the tables with the bucket, and repairs."""
 
     def __init__(self, pool: Pool, ages: Ages) -> None:
         super().__init__(pool)
         self._ages = {"older_than": ages.older_than, "again_after": ages.again_after}
 
     def began(self) -> datetime:
-        """Tell the database's time, which its rows are in."""
+        """The database's time, which its rows have."""
         time: datetime = self._rows("sweep_began", {})[0]["began"]
         return time
 
@@ -138,9 +138,9 @@ class SweepRepository(Repository):
 
         Args:
             keys: The archives' keys.
-            etags: Theirs, in the same order.
+            etags: Their ETags, in the same order.
             after: The last key of the page before.
-            upto: The last key of this one.
+            upto: The last key of this page.
         """
         return self._values(
             ArchiveFinding,
@@ -162,12 +162,12 @@ class SweepRepository(Repository):
         """Compare one page of recordings with the rows between two positions.
 
         Args:
-            positions: Of the recordings of which objects are stored.
-            opus: Whether each one's Opus object is.
-            transcripts: Whether each one's transcript is.
-            verdicts: Whether each one's verdict is.
-            after: Where the page before ended.
-            upto: Where this one ends.
+            positions: Recordings that have objects.
+            opus: Whether each has an Opus object.
+            transcripts: Whether each has a transcript.
+            verdicts: Whether each has a verdict.
+            after: The last position of the page before.
+            upto: The last position of this page.
             began: When the sweep began, by the database's time.
         """
         return self._values(
@@ -201,11 +201,11 @@ class SweepRepository(Repository):
         """Compare the batches of one page with the rows between two ids.
 
         Args:
-            batches: Of which objects are stored.
-            manifests: Whether each one's manifest is.
-            completes: Whether each one's ``.complete.json`` is.
+            batches: The ids of batches that have objects.
+            manifests: Whether each has a manifest.
+            completes: Whether each has a ``.complete.json``.
             after: The last id of the page before.
-            upto: The last id of this one.
+            upto: The last id of this page.
             began: When the sweep began, by the database's time.
         """
         return self._values(
@@ -222,31 +222,30 @@ class SweepRepository(Repository):
         )
 
     def ends(self) -> Iterator[tuple[BatchId, bool]]:
-        """Give the batches of which all is done but not said, and whether they are completed."""
+        """The batches that are done but not announced, and whether they are completed."""
         for row in self._paged("sweep_ends"):
             yield BatchId(row["batch_id"]), row["is_completed"]
 
     def unknown_archives(self) -> Iterator[tuple[BatchId, str | None]]:
-        """Give the batches of which no archive is known, and why they do not go on."""
+        """The batches whose archive is unknown, and why they are stuck."""
         for row in self._paged("sweep_unknown_archives"):
             yield BatchId(row["batch_id"]), row["stalled"]
 
     def not_itemised(self) -> Iterator[tuple[BatchId, str | None, bool]]:
-        """Give the complete batches whose review items are not made.
+        """The complete batches whose review items are not made.
 
         Yields:
-            Its id, why it does not go on, and whether its event was sent again a short
-            while ago.
+            The batch's id, why it is stuck, and whether its event was resent recently.
         """
         for row in self._paged("sweep_not_itemised"):
             yield BatchId(row["batch_id"]), row["stalled"], row["is_retold"]
 
     def mark_batches(self, batches: Sequence[BatchId]) -> None:
-        """Put on record that the batches' events were sent again now."""
+        """Record that the batches' events are resent now."""
         self._execute("mark_batches_retold", {"batches": [str(batch) for batch in batches]})
 
     def mark_recordings(self, audios: Sequence[AudioId]) -> None:
-        """Put on record that the recordings' events were sent again now."""
+        """Record that the recordings' events are resent now."""
         parameters = {
             "batches": [str(audio.batch) for audio in audios],
             "ordinals": [audio.ordinal for audio in audios],
@@ -256,26 +255,26 @@ class SweepRepository(Repository):
             connection.execute(self._sql["mark_recordings_retold"], parameters)
 
     def move_archive(self, batch: BatchId, key: str) -> None:
-        """Put on record that the archive of a batch that is not unpacked lies elsewhere now."""
+        """Record the new key of an archive that is not unpacked."""
         self._execute("move_archive", {"batch_id": str(batch), "archive_key": key})
 
     def mark_retired(self, batch: BatchId) -> None:
-        """Put on record that the batch's archive is tagged."""
+        """Record that the batch's archive is tagged."""
         self._execute("mark_retired", {"batch_id": str(batch)})
 
     def unannounce(self, batch: BatchId) -> None:
-        """Put on record that the batch's ``.complete.json`` is not there."""
+        """Record that the batch's ``.complete.json`` is missing."""
         self._execute("unannounce_batch", {"batch_id": str(batch)})
 
     def put_sweep(
         self, began: datetime, *, found: Mapping[str, int], repaired: Mapping[str, int]
     ) -> None:
-        """Put a sweep that went through on record, and forget those of long ago.
+        """Record a finished sweep, and delete the oldest records.
 
         Args:
             began: When it began, by the database's time.
-            found: How many of each kind.
-            repaired: Of how many the sweep did what is to be done about them.
+            found: Discrepancies by kind.
+            repaired: Repaired ones by kind.
         """
         with self._transaction() as connection:
             connection.execute(

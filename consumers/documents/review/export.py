@@ -1,4 +1,4 @@
-"""Items and decisions for other programs: CSV and JSON Lines."""
+"""Exports of items and decisions: CSV and JSON Lines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ExportFormat = Literal["csv", "jsonl"]
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
-#: With what a spreadsheet takes a cell for a formula, in East Asian forms, too; see
-#: OWASP, "CSV Injection".
+#: The beginnings of a cell that make it a formula, East Asian forms included; see OWASP,
+#: "CSV Injection".
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 _OF_ITEM = (
@@ -47,10 +47,10 @@ COLUMNS = (
 
 
 def write_csv(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
-    """Write a line per decision, and one per item that is not decided, under a heading.
+    """Write a heading, and a line per decision or undecided item.
 
-    What a spreadsheet would take for a formula gets an apostrophe in front, which it
-    takes for "this is text". JSON Lines have everything as it is.
+    A cell that a spreadsheet would execute as a formula begins with an apostrophe, which
+    marks it as text. `write_jsonl` changes nothing.
     """
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
@@ -59,7 +59,7 @@ def write_csv(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
 
 
 def write_jsonl(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
-    """Write a line per item, with its decisions."""
+    """Write a line per item with its decisions."""
     for each in reviewed:
         document = each.to_document()
         for made, decision in zip(document["decisions"], each.decisions, strict=True):

@@ -1,8 +1,7 @@
-"""What decisions add up to: how often the machine is right, and how far people agree.
+"""Statistics of decisions: how often the machine is right, and how far reviewers agree.
 
-Each reviewer counts with the latest decision on an item. An item that somebody
-upholds and somebody rejects is disputed, and counts neither way; ``unsure``
-counts neither way, too.
+Only a reviewer's latest decision on an item counts. Items that one reviewer upholds and
+another rejects are disputed; they, and ``unsure`` ones, count neither as right nor as wrong.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share, and where it lies with 95 % confidence; all from 0 to 1.
+    """A share and its confidence interval of 95 %, from 0 to 1.
 
-    The interval is Wilson's, which holds for few and for extreme counts, too
+    The interval is Wilson's, which also holds for few and for extreme counts
     (E. B. Wilson, 1927; "score interval, without continuity correction").
 
     Attributes:
-        part: How many.
-        whole: Out of how many; at least 1.
-        value: The one by the other.
+        part: The count.
+        whole: The total, at least 1.
+        value: ``part / whole``.
         low: The interval's lower end.
         high: Its upper end.
     """
@@ -45,34 +44,33 @@ class Share:
 
     @classmethod
     def of(cls, part: int, whole: int) -> Share | None:
-        """Make a share; None of nothing."""
+        """Make a share; None where the total is 0."""
         if whole == 0:
             return None
         value = part / whole
         spread = 1 + _Z**2 / whole
         middle = (value + _Z**2 / (2 * whole)) / spread
         half = _Z / spread * math.sqrt(value * (1 - value) / whole + _Z**2 / (4 * whole**2))
-        # The ends meet the share exactly where it is 0 or 1, but for rounding.
+        # Where the share is 0 or 1, an end is exactly the share, but for rounding.
         low, high = min(value, middle - half), max(value, middle + half)
         return cls(part, whole, value, max(0.0, low), min(1.0, high))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupStatistics:
-    """How reviewers found one kind of items.
+    """Statistics of one kind of items.
 
     Attributes:
-        kind: Which.
-        policy: Of flagged ones: by which policy.
-        version: Of that policy.
-        upheld: Items of which the finding is right.
-        rejected: Items of which it is wrong.
+        kind: The kind.
+        policy: For flagged items the policy.
+        version: That policy's version.
+        upheld: Items with a right finding.
+        rejected: Items with a wrong finding.
         disputed: Items on which reviewers disagree.
-        unsure: Items that nobody could tell.
-        right: The share of upheld items in those that are upheld or rejected; of
-            flagged ones that is the policy's precision. None where there are none.
-        wrong: The other share; of a sample that is what the policies miss, among the
-            windows that they do not flag.
+        unsure: Items that nobody could judge.
+        right: The share of upheld items in those that are upheld or rejected: the policy's
+            precision for flagged items. None where there are none.
+        wrong: The other share: the policies' misses among unflagged windows for a sample.
     """
 
     kind: ItemKind
@@ -88,15 +86,15 @@ class GroupStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two reviewers agree on the items that both decided.
+    """The agreement of two reviewers on the items that both decided.
 
     Attributes:
-        reviewers: Both, by name.
-        items: How many.
-        agreed: On how many they say the same.
-        share: The one by the other.
-        kappa: Cohen's, of all three answers: 1 is full agreement, 0 what chance gives.
-            None where each gave one and the same answer to everything.
+        reviewers: Their names, sorted.
+        items: Items that both decided.
+        agreed: Items with the same answer.
+        share: ``agreed / items``.
+        kappa: Cohen's, over all three answers: 1 is full agreement, 0 is chance. None where
+            each reviewer gave the same answer to everything.
     """
 
     reviewers: tuple[str, str]
@@ -108,11 +106,11 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class ReviewStatistics:
-    """All of them.
+    """Statistics of all items.
 
     Attributes:
-        items: How many there are.
-        undecided: How many of them nobody decided.
+        items: Their number.
+        undecided: Items without a decision.
         outcomes: By kind, policy and version.
         agreements: By pair of reviewers.
     """
@@ -123,7 +121,7 @@ class ReviewStatistics:
     agreements: tuple[Agreement, ...]
 
     def to_document(self) -> dict[str, Any]:
-        """Give what ``--json`` says."""
+        """The form that ``--json`` prints."""
         return asdict(self)
 
 
@@ -142,7 +140,7 @@ class _Tally:
 
 
 def review_statistics(reviewed: Iterable[ReviewedItem]) -> ReviewStatistics:
-    """Add up what was decided; items come one by one, and are not kept."""
+    """Count decisions; items are consumed one by one, and not kept."""
     tally = _Tally()
     for each in reviewed:
         tally.items += 1
@@ -201,8 +199,8 @@ def cohens_kappa(pairs: _Pairs) -> float | None:
         pairs: Two reviewers' answers to the same items; at least one.
 
     Returns:
-        From -1 to 1; None where chance alone makes them agree on everything, as each
-        gave one and the same answer throughout.
+        From -1 to 1; None where each reviewer gave the same answer to everything, so that
+        chance alone explains their agreement.
     """
     number = len(pairs)
     agreed = sum(one == other for one, other in pairs)

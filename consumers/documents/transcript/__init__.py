@@ -1,4 +1,4 @@
-"""What was said in one recording: as a value, as JSON, and as captions."""
+"""Transcripts: the document, captions and plain text made of it, and doubts about it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ TranscriptFormat = Literal["json", "srt", "vtt", "txt"]
 
 
 def render(transcript: Transcript, format: TranscriptFormat) -> str:  # noqa: A002
-    """The transcript as a text file of the given format.
+    """Render a transcript as a text file.
 
-    Plain text is one segment a line; captions are empty where nothing was said.
+    Plain text has one segment a line. Captions of a transcript without speech are empty.
     """
     match format:
         case "json":

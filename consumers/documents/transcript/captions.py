@@ -1,8 +1,11 @@
-"""Captions from segments: SubRip (SRT) and WebVTT.
+r"""Captions from segments: SubRip (SRT) and WebVTT.
 
-A cue holds what fits on two lines of 42 characters, the size that subtitling
-guidelines share. Where words have times, a cue begins and ends with its words;
-where they have none, they share the time that is left, each by its length.
+A cue has at most two lines of 42 characters, a size that subtitling guidelines share.
+A cue begins and ends with its words where they have times; words without times share
+the time between the others, by length.
+
+The writers are ours: pysubs2 1.8 drops ``{...}`` and rewrites ``\N``, ``\n`` and ``\h`` in a
+text, does not escape WebVTT, and ends at 100 hours.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from consumers.documents.transcript.document import Segment
 
 LINE_LENGTH = 42
 LINES_PER_CUE = 2
-# Seconds of silence between two words that end a cue early.
+# Seconds of silence between two words that end a cue.
 PAUSE = 2.0
 
 WORD = re.compile(r"\S+\s*|\s+")
@@ -23,7 +26,7 @@ WORD = re.compile(r"\S+\s*|\s+")
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One caption: when it is on the screen, in milliseconds, and its lines."""
+    """One caption: its times, in milliseconds, and its lines."""
 
     start: int
     end: int
@@ -31,7 +34,7 @@ class Cue:
 
 
 def srt(segments: Iterable[Segment]) -> str:
-    """A SubRip file; it has no escapes, so an arrow inside the text is shortened."""
+    """A SubRip file. The format has no escapes, so an arrow in the text is shortened."""
     blocks = []
     for number, cue in enumerate(cues(segments), 1):
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
@@ -41,7 +44,7 @@ def srt(segments: Iterable[Segment]) -> str:
 
 
 def vtt(segments: Iterable[Segment]) -> str:
-    """A WebVTT file (https://www.w3.org/TR/webvtt1/), its text escaped."""
+    """A WebVTT file (https://www.w3.org/TR/webvtt1/) with escaped text."""
     blocks = ["WEBVTT\n"]
     for cue in cues(segments):
         times = f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}"
@@ -60,7 +63,7 @@ def _clock(milliseconds: int, point: str) -> str:
 
 
 def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
-    """Captions in order: each 1 ms long or longer, none starting before the last one's end."""
+    """Captions in order, each at least 1 ms long, without overlaps."""
     clock = 0
     for segment in segments:
         for pieces in _pack(_timed(segment)):
@@ -74,7 +77,7 @@ def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A bit of text that stays on one line, with the white space behind it."""
+    """A text that stays on one line, with the white space behind it."""
 
     text: str
     start: float
@@ -82,7 +85,7 @@ class _Piece:
 
 
 def _timed(segment: Segment) -> Iterator[_Piece]:
-    """The segment's text in pieces of a line's length at most, all with times."""
+    """The segment's text in timed pieces of at most a line's length."""
     clock = segment.start
     untimed: list[str] = []
     end = _Piece("", segment.end, segment.end)
@@ -96,10 +99,10 @@ def _timed(segment: Segment) -> Iterator[_Piece]:
 
 
 def _pieces(segment: Segment) -> Iterator[_Piece | str]:
-    """The segment's text in order, from end to end: words with times, and the rest as text.
+    """The segment's whole text in order: timed words, and the rest as plain text.
 
-    The words are looked up in the text because it alone knows where spaces
-    belong: there are none between the words of Japanese or Chinese.
+    The words are looked up in the text because only the text shows where spaces belong:
+    Japanese and Chinese have none between words.
     """
     position = 0
     for word in segment.words:
@@ -118,12 +121,12 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _cut(text: str) -> list[str]:
-    """Scripts without spaces have no words to break at: cut at the line's length."""
+    """Cut a text at the line's length, as a script without spaces has no words to break at."""
     return [text[i : i + LINE_LENGTH] for i in range(0, len(text), LINE_LENGTH)]
 
 
 def _share(texts: list[str], start: float, end: float) -> Iterator[_Piece]:
-    """The texts one after the other in the time given, each by its length."""
+    """Share a time among texts, by length."""
     total = sum(map(len, texts))
     position = 0
     for text in texts:
@@ -133,7 +136,7 @@ def _share(texts: list[str], start: float, end: float) -> Iterator[_Piece]:
 
 
 def _pack(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """As many pieces in each cue as its lines hold, and no long pause inside."""
+    """Fill each cue with as many pieces as its lines hold, without a long pause inside."""
     packed: list[_Piece] = []
     for piece in pieces:
         is_pause = piece.text.isspace() and piece.end - piece.start > PAUSE
@@ -147,7 +150,7 @@ def _pack(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def _lines(pieces: Iterable[_Piece]) -> Iterator[str]:
-    """The pieces' text in lines, broken between pieces, with single spaces."""
+    """The lines of the pieces' text, broken between pieces, with single spaces."""
     line = ""
     for piece in pieces:
         if len((line + piece.text).strip()) > LINE_LENGTH:

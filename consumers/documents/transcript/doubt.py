@@ -1,7 +1,7 @@
-"""Passages of a transcript that a person should hear, because the words may be wrong.
+"""Doubtful passages: those whose words may be wrong, so a person should listen.
 
-Three signs, each of which can be wrong in both directions: the recogniser's own
-certainty, text that goes in circles, and words where there is no sound.
+There are three signs, each with false alarms and misses: the recogniser's own uncertainty,
+repetitive text, and words over silence.
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ DoubtKind = Literal["unsure", "loop", "silence"]
 
 @dataclass(frozen=True, slots=True)
 class DoubtLimits:
-    """Where doubt begins.
+    """The limits beyond which a passage is doubtful.
 
-    The first two are Whisper's own (``logprob_threshold`` and
-    ``compression_ratio_threshold`` in openai/whisper), by which it decides whether to
-    try again; WhisperX never does.
+    The first two are Whisper's (``logprob_threshold`` and ``compression_ratio_threshold`` in
+    openai/whisper), beyond which it decodes again; WhisperX does not.
 
     Attributes:
-        logprob: Mean log probability per token; what is below is doubtful.
-        compression: Ratio by zlib; what is above is doubtful.
-        characters: Of the least text that a ratio is taken of.
-        seconds: Of the longest stretch of segments that a ratio is taken of; Whisper hears
-            so much at a time.
-        times: Said so often in a row, the same words are doubtful.
-        words: And together they must be so many.
-        silence_dbfs: RMS; words over less sound are doubtful.
-        gap: Seconds between two doubts of a kind that are still one passage.
+        logprob: The lowest mean log probability per token.
+        compression: The highest compression ratio by zlib.
+        characters: The shortest text whose ratio is measured.
+        seconds: The longest stretch of segments whose ratio is measured; Whisper decodes as
+            much at a time.
+        times: Repetitions in a row that make words doubtful ...
+        words: ... if together they have at least so many words.
+        silence_dbfs: The lowest RMS of the sound under words.
+        gap: The most seconds between two signs of one passage.
         passage: Seconds of the longest passage.
     """
 
@@ -58,14 +57,14 @@ class DoubtLimits:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One passage.
+    """A doubtful passage.
 
     Attributes:
-        kind: ``unsure``: the recogniser was not sure; ``loop``: the text goes in circles;
-            ``silence``: there are words where nothing is to be heard.
-        start: Seconds from the recording's start; within it, as is ``end``.
-        end: See there.
-        reason: The same with its figures, for people; no word of the transcript is in it.
+        kind: ``unsure``: the recogniser was uncertain; ``loop``: the text is repetitive;
+            ``silence``: there are words over silence.
+        start: Seconds from the recording's start, within the recording.
+        end: As ``start``.
+        reason: The sign and its figures, for people; it quotes no word of the transcript.
     """
 
     kind: DoubtKind
@@ -88,12 +87,11 @@ _Sign = TypeVar("_Sign", Segment, RepeatedWords, Redundancy, RepeatedWords | Red
 def doubts(transcript: Transcript, limits: DoubtLimits) -> list[Doubt]:
     """Find the doubtful passages of a transcript.
 
-    Signs of one kind that follow each other are one passage. What is longer than
-    a passage may be is cut there, for whoever hears its beginning can tell; the
-    reason says how long it goes on.
+    Signs of one kind that follow each other are one passage. A passage beyond the longest
+    is cut, as its beginning is enough to judge it; its reason has the whole length.
 
     Returns:
-        By time; passages of different kinds may overlap, those of one kind never do.
+        By time; only passages of different kinds overlap.
     """
     spoken = [segment for segment in transcript.segments if segment.text.strip()]
     spoken.sort(key=lambda segment: segment.start)
@@ -112,7 +110,7 @@ def _unsure(segments: list[Segment], duration: float, limits: DoubtLimits) -> It
         if segment.avg_logprob is not None and segment.avg_logprob < limits.logprob
     ]
     for signs in _joined(below, duration, limits.gap):
-        # By length; a segment without any counts a little all the same.
+        # Weighted by length; a segment of no length counts a little, too.
         lengths = [max(sign.end - sign.start, 0.001) for sign in signs]
         values = [sign.avg_logprob or 0.0 for sign in signs]
         mean = sum(map(operator.mul, lengths, values)) / sum(lengths)
@@ -156,9 +154,9 @@ def _over_silence(segments: list[Segment], duration: float, limits: DoubtLimits)
 
 
 def _joined(signs: Iterable[_Sign], duration: float, gap: float) -> Iterator[list[_Sign]]:
-    """Hold signs within the recording, and group those that follow each other.
+    """Clamp signs to the recording, and group those that follow each other.
 
-    A model's times now and then go beyond a recording's end.
+    A model's times occasionally exceed the recording.
     """
     held = []
     for sign in signs:

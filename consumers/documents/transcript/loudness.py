@@ -1,4 +1,4 @@
-"""How loud the sound under each segment is: words over silence are made up."""
+"""The level of the sound under each segment: words over silence are hallucinated."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ def with_loudness(
     """Measure the sound of each segment.
 
     Args:
-        transcript: Of this sound.
-        samples: All of it: mono, within [-1, 1], shape ``(samples,)``.
+        transcript: The recording's.
+        samples: The whole recording: mono, within [-1, 1], shape ``(samples,)``.
         sample_rate: Hz.
 
     Returns:
-        The transcript, each segment with its level; a segment that no sound is
-        under keeps None.
+        The transcript with levels; a segment outside the recording keeps None.
     """
     segments = (
         replace(segment, loudness_dbfs=_level(_under(segment, samples, sample_rate)))
@@ -41,7 +40,7 @@ def _level(samples: NDArray[np.float32]) -> float | None:
     """RMS in dB of full scale."""
     if not samples.size:
         return None
-    # Summed up in doubles, without a copy of the samples.
+    # Summed in doubles, without a copy of the samples.
     energy = float(np.einsum("i,i->", samples, samples, dtype=np.float64)) / samples.size
     if not energy:
         return QUIETEST_DBFS

@@ -1,8 +1,8 @@
-"""Find where a text goes in circles: by its words, and by how well it compresses.
+"""Repetitive text, by exact repetition of words and by compression.
 
-A recogniser that has lost the thread writes the same words again and again, in
-one segment or over many. Words find each exact loop to the word; compression,
-Whisper's own measure, finds those that are not quite exact.
+A recogniser that fails writes the same words again and again, within a segment or across
+many. Comparing words finds exact repetitions; compression, Whisper's own measure, finds
+inexact ones.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from consumers.documents.transcript.document import Segment
 
-#: Words of the longest passage whose repetition is looked for.
+#: The most words whose repetition is looked for.
 _LONGEST = 20
-#: Characters that no word has: a longer one is a script without spaces.
+#: Characters of the longest word; a longer one is text in a script without spaces.
 _LONGEST_WORD = 24
 _BYTES_BEYOND_ASCII = 128
 
 
 class RepeatedWords(msgspec.Struct, frozen=True):
-    """The same words again and again.
+    """Words that are repeated without a break.
 
     Attributes:
-        start: Seconds, of its first word.
-        end: The same, of its last.
-        words: How many are repeated; characters in a script without spaces.
-        times: How often they are said.
+        start: Of the first word, in seconds.
+        end: Of the last word, in seconds.
+        words: The repeated words; characters in a script without spaces.
+        times: How often they occur.
     """
 
     start: float
@@ -41,7 +41,7 @@ class RepeatedWords(msgspec.Struct, frozen=True):
 
 
 class Redundancy(msgspec.Struct, frozen=True):
-    """Following segments whose text compresses too well; times in seconds."""
+    """Consecutive segments whose text compresses too well; times in seconds."""
 
     start: float
     end: float
@@ -58,12 +58,12 @@ class _Token:
 def repeated_words(
     segments: Sequence[Segment], *, times: int, words: int
 ) -> Iterator[RepeatedWords]:
-    """Find the same words repeated without anything between them.
+    """Find words that are repeated without a break.
 
     Args:
         segments: In order.
-        times: How often they must at least be said.
-        words: How many words all repetitions must at least have together.
+        times: The fewest occurrences.
+        words: The fewest words of all occurrences together.
     """
     tokens = [token for segment in segments for token in _tokens(segment)]
     numbers: dict[str, int] = {}
@@ -80,16 +80,15 @@ def repeated_words(
 def redundancies(
     segments: Sequence[Segment], *, ratio: float, characters: int, seconds: float
 ) -> Iterator[Redundancy]:
-    """Find the shortest stretches of following segments whose text compresses too well.
+    """Find the shortest stretches of consecutive segments whose text compresses too well.
 
     Args:
         segments: In order.
-        ratio: The most that is not too well; see `compression_ratio`.
-        characters: Of a stretch's text, at least: shorter ones tell nothing.
-        seconds: From a stretch's start to its end, at most, unless it is one segment. Any
-            text compresses well if only it is long.
+        ratio: The highest acceptable ratio; see `compression_ratio`.
+        characters: The shortest text of a stretch: the ratio of less means nothing.
+        seconds: The longest stretch of several segments, as any long text compresses well.
     """
-    # From the last one on: a stretch that holds another one says no more.
+    # Backwards: a stretch that contains another adds nothing.
     shortest = len(segments)
     found = []
     for first in reversed(range(len(segments))):
@@ -108,11 +107,11 @@ def redundancies(
 
 
 def compression_ratio(text: str) -> float:
-    """How much smaller zlib makes a text; Whisper's measure, and for ASCII its values.
+    """The ratio of a text's size to its size compressed by zlib; for ASCII the same as Whisper's.
 
-    Whisper compresses UTF-8, in which any text in Hindi or Thai passes for a
-    loop: three bytes a character, two of them always the same. Here a character is
-    one byte in every script, so that a limit says the same in all of them.
+    Whisper compresses UTF-8, in which any text in Hindi or Thai looks repetitive: two of a
+    character's three bytes are always the same. Here a character is one byte in every
+    script, so that a limit means the same in all of them.
     """
     codes: dict[str, int] = {}
     data = bytes(
@@ -125,14 +124,14 @@ def compression_ratio(text: str) -> float:
 
 
 def _runs(equal: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """First index and length of each stretch of truths."""
+    """First index and length of each run of True."""
     edges = np.flatnonzero(np.diff(equal, prepend=False, append=False))
     for first, behind in edges.reshape(-1, 2).tolist():
         yield first, behind - first
 
 
 def _tokens(segment: Segment) -> Iterator[_Token]:
-    """The segment's words without case and punctuation; where they lack times, they share."""
+    """The segment's words without case and punctuation; words without times share the segment's."""
     if segment.words:
         end = segment.start
         for word in segment.words:

@@ -1,10 +1,9 @@
-"""Writing a batch's rows again from the bucket alone.
+"""Restoring a batch's rows from the bucket alone.
 
-The manifest gives the batch's row and its recordings', the transcripts give
-theirs, and ``.complete.json`` says that the batch was completed.
+The rows of the batch and its recordings come from the manifest, those of transcripts and
+verdicts from their documents, and the completion from ``.complete.json``.
 
-What the bucket does not know is lost: when a row was first written, when a
-recording was done, and why a dead letter is dead. Of an archive that was not
-read to its end it does not know which members were rejected so far, either:
-who reads it again finds that out again.
+The bucket does not hold everything: lost are the times at which rows were first written and
+recordings were done, and the reasons of dead letters. For an archive that was not read to
+its end, rejected members are lost, too, until it is read again.
 """

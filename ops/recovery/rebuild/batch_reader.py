@@ -1,4 +1,4 @@
-"""What the bucket says of batches, as rows."""
+"""Rows of batches, from the bucket."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class BatchReader:
         self._store = store
 
     def batches(self) -> Iterator[tuple[BatchId, Archive | None]]:
-        """Find every batch, and its archive where that is there; some come twice."""
+        """Find every batch, and its archive where it exists; some batches come twice."""
         for page in self._store.pages(ARCHIVES):
             for listed in page:
                 try:
                     archive = self._described(listed.key)
                 except PermanentError:
-                    # Whoever rebuilds its batch is told why.
+                    # The reason is reported when its batch is rebuilt.
                     archive, batch = None, batch_of(listed.key)
                 else:
                     batch = archive.batch if archive else None
@@ -63,12 +63,12 @@ class BatchReader:
                 last = batch
 
     def archive(self, batch: BatchId) -> Archive | None:
-        """Find a batch's archive; None where it is not there any more."""
+        """Find a batch's archive; None where it no longer exists."""
         for key in self._store.keys(f"{ARCHIVES}{batch}"):
             archive = self._described(key)
             if archive is not None and archive.batch == batch:
                 return archive
-        # Under any other name, it has the batch's last digits from name and content.
+        # Under any other name, the batch's last digits are derived from name and content.
         for page in self._store.pages(ARCHIVES):
             for listed in page:
                 derived = BatchId.derived(listed.last_modified, listed.key, listed.etag)
@@ -80,7 +80,7 @@ class BatchReader:
         return None
 
     def audios(self, batch: BatchId, suffix: str | None = None) -> Iterator[AudioId]:
-        """List the recordings that have an object (of that suffix), in order."""
+        """List the recordings that have an object, or one with the suffix, in order."""
         last = None
         for key in self._store.keys(f"{batch.prefix}-"):
             try:
@@ -94,9 +94,9 @@ class BatchReader:
                 yield last
 
     def recording(self, audio: AudioId) -> Recording | None:
-        """Read what an Opus object says; None where it is gone, or not of our making.
+        """Read a recording from its Opus object; None where it is gone, or not dropscribe's.
 
-        Of the latter the consumer that is told of it says why.
+        The reason for the latter is reported by the consumer of the object's event.
         """
         stored = self._store.head(audio.opus_key)
         if stored is None:
@@ -108,7 +108,7 @@ class BatchReader:
         return Recording.converted(audio, stored.metadata.get("path", str(audio)), facts)
 
     def transcribed(self, audio: AudioId) -> tuple[Recording, Transcript] | None:
-        """Read a transcript, with its recording as it is then; None as for `recording`."""
+        """Read a transcript and the row of its recording; None as for `recording`."""
         recording = self.recording(audio)
         if recording is None:
             return None
@@ -127,7 +127,7 @@ class BatchReader:
         return finished, transcript
 
     def moderation(self, audio: AudioId) -> PolicyVerdict | None:
-        """Read what the policies say of a recording; None where that can't be read."""
+        """Read a recording's verdict; None where it cannot be read."""
         try:
             return PolicyVerdict.from_json(self._store.read(audio.verdict_key), audio.verdict_key)
         except (PermanentError, ObjectGoneError):
@@ -137,7 +137,7 @@ class BatchReader:
         """Read a batch's ``.complete.json``; None where it has none.
 
         Raises:
-            PermanentError: It can't be read.
+            MalformedDocumentError: It is invalid.
         """
         stored = self._store.head(batch.complete_key)
         if stored is None:
@@ -146,7 +146,7 @@ class BatchReader:
         return Announcement(completion, stored.last_modified)
 
     def has(self, batch: BatchId, suffix: str) -> bool:
-        """Tell whether any recording of the batch has an object of that suffix."""
+        """Whether any recording of the batch has an object with the suffix."""
         return next(self.audios(batch, suffix), None) is not None
 
     def _described(self, key: str) -> Archive | None:

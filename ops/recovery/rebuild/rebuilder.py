@@ -1,4 +1,4 @@
-"""Replacing a batch's rows by what the bucket says, while consumers go on."""
+"""Replacing a batch's rows from the bucket, while consumers work."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
 from ops.recovery.rebuild.batch_reader import Announcement, BatchReader
 from ops.recovery.rebuild.review_restorer import ReviewRestorer
 
-#: Requests to the store at a time; each may need a connection to the database.
+#: Concurrent requests to the store; each may need a connection to the database.
 THREADS = 8
 
-#: Recordings that are read together.
+#: Recordings that are read at a time.
 _TOGETHER = 100
 
 T = TypeVar("T")
@@ -36,13 +36,13 @@ class NothingStoredError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was written of a batch.
+    """A batch that was rebuilt.
 
     Attributes:
         batch: Its id.
-        recordings: How many rows of recordings.
-        transcripts: How many of them have a transcript.
-        state: How far it is.
+        recordings: Rows of recordings.
+        transcripts: Those of them with a transcript.
+        state: The batch's state.
     """
 
     batch: BatchId
@@ -53,7 +53,7 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class NotRebuilt:
-    """Why a batch could not be rebuilt."""
+    """A batch that could not be rebuilt, and why."""
 
     batch: BatchId
     error: str
@@ -64,10 +64,10 @@ class Rebuilder:
 
     Args:
         store: The bucket.
-        database: The tables, as the consumers write them.
-        rows: The tables, as whole batches are written.
+        database: Writes single rows, as consumers do.
+        rows: Writes whole batches.
         completion: Completes a batch whose last recording is done.
-        reviews: The review queue's tables.
+        reviews: Restores the review queue.
         scratch: For the manifest.
     """
 
@@ -90,25 +90,25 @@ class Rebuilder:
         self._scratch = scratch
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> Rebuilt:
-        """Replace a batch's rows by what the bucket says.
+        """Replace a batch's rows from the bucket.
 
-        The batch's row and its recordings' change in one transaction; a crash
-        after it leaves transcripts without rows, which a sweep finds, or doing
-        this again. A batch that is complete in the bucket is so on record from
-        the first, so nobody announces it once more.
+        The batch's row and those of its recordings are replaced in one transaction. A crash
+        after it leaves transcripts without rows, which a sweep or another run finds. A batch
+        that is complete in the bucket is complete in the tables from the start, so that
+        nobody announces it again.
 
         Args:
-            batch: Which.
-            archive: What was dropped, where that is known.
+            batch: The batch.
+            archive: What was dropped, if known.
 
         Raises:
-            BusyError: Its archive is being read at this moment, or it is being reprocessed,
-                or its review items are being made.
+            BusyError: Its archive is being read, it is being reprocessed, or its review
+                items are being made.
             NothingStoredError: The bucket holds nothing of it.
-            PermanentError: What is stored can't be read.
+            PermanentError: A stored document cannot be read.
         """
         with self._database.locks() as locks:
-            # Review would take what is back for all that there is.
+            # Review must not take a part of the rows for all of them.
             if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
                 raise BusyError(
                     f"batch {batch} is being unpacked, done again or made ready for review: "
@@ -120,7 +120,7 @@ class Rebuilder:
             else:
                 with self._scratch.file() as file:
                     number = self._recreate_sealed(batch, manifest, file)
-            # Listed only now: what was finished before the rows were replaced is among them.
+            # Listed only now, with what was finished before the rows were replaced.
             audios = self._reader.audios(batch, TRANSCRIPT)
             transcripts = sum(_together(self._put_transcript, audios))
             self._put_moderations(batch)
@@ -132,7 +132,7 @@ class Rebuilder:
         return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
 
     def rebuild_all(self) -> Iterator[Rebuilt | NotRebuilt]:
-        """Rebuild every batch of which the bucket holds anything."""
+        """Rebuild every batch that has an object in the bucket."""
         seen = set()
         for batch, archive in self._reader.batches():
             if batch in seen:
@@ -144,7 +144,7 @@ class Rebuilder:
                 yield NotRebuilt(batch, str(exc))
 
     def forget(self, batch: BatchId) -> None:
-        """Delete the rows of a batch; of its review, what was decided stays."""
+        """Delete the rows of a batch, except its decided review items."""
         self._rows.forget(batch)
         self._reviews.take_out(batch)
 
@@ -156,7 +156,7 @@ class Rebuilder:
             raise PermanentError(f"{manifest.key} is the manifest of batch {head.archive.batch}")
         announcement = self._reader.announcement(batch)
         if announcement is not None:
-            # Whoever died right after storing it left this undone.
+            # A worker that died right after it stored the announcement did not do this.
             archive, failed = head.archive, head.failure is not None
             retire(self._store, archive.key, archive.etag, batch, failed=failed)
         stored = StoredBatch(
@@ -174,7 +174,7 @@ class Rebuilder:
         return self._rows.recreate(stored, _recordings(batch, entries))
 
     def _is_moderated(self, head: ManifestHead, announcement: Announcement | None) -> bool:
-        """Believe what was written last: a batch can have been done again since it was sealed."""
+        """The latest document decides: a batch can be reprocessed after it is sealed."""
         if announcement is not None:
             return bool(announcement.completion.moderated)
         return head.moderated or self._reader.has(head.archive.batch, VERDICT)
@@ -186,12 +186,12 @@ class Rebuilder:
                 f"the bucket {self._store.bucket} holds nothing of batch {batch}"
             )
         self._rows.recreate(StoredBatch(batch, archive), ())
-        # It does not complete before it is sealed, so these may follow by and by.
+        # The batch does not complete before it is sealed, so these may follow later.
         found = _together(self._reader.recording, self._reader.audios(batch, OPUS))
         return self._rows.add(batch, (each for each in found if each is not None))
 
     def _put_announcement(self, batch: BatchId) -> None:
-        """Put on record that consumers completed the batch while its rows were replaced."""
+        """Record that consumers completed the batch while its rows were replaced."""
         announcement = self._reader.announcement(batch)
         if announcement is not None:
             self._rows.announce(
@@ -201,7 +201,7 @@ class Rebuilder:
                 counts=announcement.completion.counts,
             )
             if announcement.completion.moderated is None:
-                # It was complete before there was a review queue; nothing is to be made of it.
+                # It was complete before there was a review queue, and gets no items.
                 self._rows.itemised(batch, announcement.announced_at)
 
     def _put_moderations(self, batch: BatchId) -> None:
@@ -228,7 +228,7 @@ def _recordings(batch: BatchId, entries: Iterable[ManifestEntry]) -> Iterator[Re
 
 
 def _together(work: Callable[[AudioId], T], audios: Iterator[AudioId]) -> Iterator[T]:
-    """Do the same for all recordings, some at a time, in order."""
+    """Map recordings concurrently, a portion at a time, in order."""
     with ThreadPoolExecutor(THREADS, "rebuild") as executor:
         while portion := list(islice(audios, _TOGETHER)):
             yield from executor.map(work, portion)

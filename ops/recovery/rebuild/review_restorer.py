@@ -1,4 +1,4 @@
-"""Putting a batch's review items, and what people decided of them, on record again."""
+"""Restoring a batch's review items and decisions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.keys import BatchId, DecisionKey, MalformedKeyError, parse_key
 
-#: Rows that are written together.
+#: Rows per statement.
 _TOGETHER = 100
 
 
 class ReviewRestorer:
-    """The tables of the review queue, as `rebuild` writes them.
+    """Restores the review queue.
 
     Args:
         store: The bucket.
-        itemising: The items' rows.
-        reviewing: The decisions' rows.
-        rows: The batch's.
+        itemising: Writes items.
+        reviewing: Writes decisions.
+        rows: Writes batches.
         scratch: For the list of items.
     """
 
@@ -47,13 +47,13 @@ class ReviewRestorer:
         self._scratch = scratch
 
     def put_back(self, batch: BatchId) -> None:
-        """Write the rows of all that the bucket keeps of a batch's review; what is there stays.
+        """Restore a batch's items and decisions; existing ones stay.
 
-        Items that were listed before the batch completed once more are not all of them:
-        its consumer is to be told again.
+        A list of items that is older than the batch's last completion may lack some: then
+        the batch counts as not itemised, and a sweep resends its event.
 
         Raises:
-            PermanentError: Something that is stored can't be read; all else is written.
+            PermanentError: A stored document cannot be read; everything else is written.
         """
         damaged = [error for key in self._decisions(batch) if (error := self._put_decision(key))]
         stored = self._store.head(batch.review_key)
@@ -66,18 +66,18 @@ class ReviewRestorer:
             raise PermanentError("; ".join(damaged))
 
     def _put_decision(self, key: str) -> str | None:
-        """Write a decision's rows; returns what is wrong with it."""
+        """Write a decision and its item; returns the error, if any."""
         try:
             decision = Decision.from_json(self._store.read(key), key)
         except PermanentError as exc:
-            return f"{key}: {exc}"
-        # It may be about an item of a round before, which no list has any more.
+            return str(exc)
+        # Its item may be of an earlier round, and in no list.
         self._itemising.put_items([decision.item])
         self._reviewing.put_decision(decision)
         return None
 
     def take_out(self, batch: BatchId) -> None:
-        """Take a batch's items from the queue, but those that somebody decided."""
+        """Take a batch's undecided items from the queue."""
         self._itemising.supersede(batch, ())
 
     def _decisions(self, batch: BatchId) -> Iterator[str]:
@@ -94,7 +94,7 @@ class ReviewRestorer:
         with self._scratch.file() as file:
             self._store.download(batch.review_key, file)
             file.seek(0)
-            items = read_items(cast("BinaryIO", file))
+            items = read_items(cast("BinaryIO", file), batch.review_key)
             while together := list(islice(items, _TOGETHER)):
                 self._itemising.put_items(together)
                 ids += [item.item_id for item in together]
