@@ -116,7 +116,10 @@ class Settings(BaseModel):
         foreign: Whose variables they are, where they are not dropscribe's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Validators are built when a group is first read, which keeps `--help` fast.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     title: ClassVar[str] = ""
     foreign: ClassVar[str] = ""
