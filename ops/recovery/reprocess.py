@@ -1,10 +1,10 @@
-"""Doing a batch again: from its archive, its recordings, or their transcripts.
+"""Repeating the work on a batch: from its archive, its recordings, or their transcripts.
 
-The one place where states move backward. Rows go back before the objects that
-they came from are deleted, and both while no consumer has the recording in
-hand: whatever a crash leaves, the rows claim nothing that is not in the bucket,
-and a sweep, or doing this again, finds what is left to do. A delivery from
-before finds what any other finds: an object that is not there yet, or anew.
+This is the one place where states move backward. Rows are reset before their objects
+are deleted, both while no consumer has the recording in hand. So after a crash the
+rows claim nothing that is not in the bucket, and a sweep, or another reprocess, finds
+the rest of the work. A late delivery finds its object missing, or made again, as any
+delivery may.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from events.keys import OPUS, AudioId, BatchId
 from ops.recovery.rebuild.batch_reader import BatchReader
 from ops.recovery.resend import Resender
 
-#: Recordings whose locks are held at a time.
+#: Recordings whose locks are held at the same time.
 _TOGETHER = 64
 
-#: Recordings that are deleted between two listings; a page holds two objects of each.
+#: Recordings that are deleted between two listings: a page of 1,000 keys holds two of each.
 _LISTED = 500
 
-#: Seconds to wait for a recording that a consumer has in hand, and between looks.
+#: Seconds to wait for a recording that a consumer has in hand, and between two attempts.
 _PATIENCE = 60.0
 _PAUSE = 0.5
 
@@ -42,16 +42,16 @@ T = TypeVar("T")
 
 
 class Reprocessor:
-    """Does batches again.
+    """Repeats the work on batches.
 
     Args:
         store: The bucket.
         database: The tables, as the consumers use them.
-        rows: The tables, as states are moved back.
+        rows: The tables, for moving states back.
         resender: Sends the events.
-        completion: Completes a batch of which nothing is left to do.
-        scratch: For the manifest.
-        patience: Seconds to wait for what a consumer has in hand.
+        completion: Completes a batch that has no work left.
+        scratch: Holds the manifest while it is read.
+        patience: Seconds to wait for a recording that a consumer has in hand.
     """
 
     def __init__(
@@ -80,22 +80,20 @@ class Reprocessor:
         only: Collection[AudioId] = (),
         progress: Callable[[int], None] = lambda _: None,
     ) -> int:
-        """Have recordings transcribed again, all of the batch's or ``only`` some.
-
-        The batch then completes once more.
+        """Transcribe recordings again, after which the batch completes once more.
 
         Args:
-            batch: Which; it has to be unpacked.
-            only: These recordings of it; none named is all.
-            progress: Called with how many were told, now and then.
+            batch: The batch, which has to be unpacked.
+            only: The recordings; empty for all.
+            progress: Called with the number of events sent since the last call.
 
         Returns:
-            How many.
+            The number of recordings.
 
         Raises:
-            PermanentError: The batch is not unpacked, or has no such recordings, or
-                there is nothing more to be heard of one; then nothing was changed.
-            BusyError: A consumer has one of them in hand, and does not end.
+            PermanentError: The batch is not unpacked, has no such recordings, or lacks
+                an Opus object; nothing was changed.
+            BusyError: A consumer keeps one of the recordings in hand.
         """
         row = self._sealed(batch)
         self._check_stage(row, only)
@@ -119,23 +117,23 @@ class Reprocessor:
         only: Collection[AudioId] = (),
         progress: Callable[[int], None] = lambda _: None,
     ) -> int:
-        """Have recordings checked against the policies of now, all of the batch's or ``only`` some.
+        """Moderate recordings again, after which the batch completes once more.
 
-        Transcripts stay as they are. Where there are no policies any more, the
-        verdicts go, and nothing is told. The batch then completes once more.
+        Transcripts stay. If moderation is switched off by now, the verdicts are only
+        deleted.
 
         Args:
-            batch: Which; it has to be unpacked.
-            only: These recordings of it; none named is all.
-            progress: Called with how many were told, now and then.
+            batch: The batch, which has to be unpacked.
+            only: The recordings; empty for all.
+            progress: Called with the number of events sent since the last call.
 
         Returns:
-            How many.
+            The number of recordings.
 
         Raises:
-            PermanentError: The batch is not unpacked, or has no such recordings that have
-                words; then nothing was changed.
-            BusyError: A consumer has one of them in hand, and does not end.
+            PermanentError: The batch is not unpacked, or has no such recordings with
+                words; nothing was changed.
+            BusyError: A consumer keeps one of the recordings in hand.
         """
         row = self._sealed(batch)
         self._check_stage(row, only)
@@ -145,7 +143,7 @@ class Reprocessor:
             pages = self._transcribed(batch, only)
             first = next(pages, None)
             if first is None:
-                raise PermanentError(f"batch {batch} has no recordings with words to be checked")
+                raise PermanentError(f"batch {batch} has no recordings with words")
             self._keep_archive(row)
             for audios in chain([first], pages):
                 self._judge_again(batch, audios)
@@ -157,24 +155,24 @@ class Reprocessor:
         return number
 
     def unpack_again(self, batch: BatchId) -> None:
-        """Have the batch's archive unpacked again, and all that follows.
+        """Unpack the batch's archive again, and repeat all that follows.
 
         Raises:
-            PermanentError: The archive is not there any more.
-            BusyError: A consumer has the batch in hand, and does not end.
+            PermanentError: The archive is gone, or was overwritten.
+            BusyError: A consumer keeps the batch in hand.
         """
         row = self._row(batch)
         archive = self._archive_of(row)
         with self._database.locks() as locks:
             self._hold_batch(locks, batch)
             self._rows.unseal(batch)
-            # The archive is needed again, so it must not expire.
+            # The archive must not expire, as it is needed again.
             unretire(self._store, archive, batch)
             self._archive_of(row)
             self._unannounce(batch)
             self._store.delete(batch.manifest_key)
-            # Listed from the start each time, as not every store goes on well in a
-            # listing from which it was deleted.
+            # Listed from the start each time: some stores skip keys if a listing
+            # continues after deletions.
             while found := list(islice(self._reader.audios(batch), _LISTED)):
                 for audios in _portions(iter(found), _TOGETHER):
                     self._discard(batch, audios)
@@ -185,8 +183,8 @@ class Reprocessor:
         row = self._database.batch(batch)
         if row is None:
             raise PermanentError(
-                f"there is no batch {batch} on record; if the bucket has it, "
-                f"'dropscribe rebuild {batch}' puts it there"
+                f"there is no batch {batch} in the database; if the bucket has it, "
+                f"'dropscribe rebuild {batch}' recreates its rows"
             )
         return row
 
@@ -194,49 +192,49 @@ class Reprocessor:
         row = self._row(batch)
         if row.sealed_at is None:
             raise PermanentError(
-                f"batch {batch} is not unpacked yet, its recordings are transcribed as they come; "
-                "--from unpack begins it anew"
+                f"batch {batch} is not unpacked yet; its recordings are transcribed as they are "
+                "unpacked, and --from unpack starts over"
             )
         return row
 
     def _check_stage(self, row: Batch, only: Collection[AudioId]) -> None:
-        """Make sure that a part of a batch is not done in another way than the rest.
+        """Make sure that all recordings of a batch are moderated, or none.
 
         Raises:
-            PermanentError: It would be.
+            PermanentError: Moderation was switched on or off since the batch was made.
         """
         if only and row.is_moderated != self._rows.is_moderating():
             raise PermanentError(
                 f"moderation was switched {'off' if row.is_moderated else 'on'} since batch "
-                f"{row.batch} was made: do it again as a whole, without --only"
+                f"{row.batch} was made: reprocess the whole batch, without --only"
             )
 
     def _archive_of(self, row: Batch) -> str:
-        """Give the archive's key, if it is there still.
+        """Give the archive's key.
 
         Raises:
-            PermanentError: It is not.
+            PermanentError: The archive is gone, or was overwritten.
         """
         stored = self._store.head(row.archive_key) if row.archive_key else None
         if stored is None:
             raise PermanentError(
-                f"the archive of batch {row.batch} is not in the bucket any more: retention "
-                "expires the archives of complete batches. Its recordings can be transcribed "
-                "again (--from transcribe), or the archive dropped again as a new batch"
+                f"the archive of batch {row.batch} is no longer in the bucket: archives of "
+                "complete batches expire (RETENTION_DAYS). Transcribe its recordings again "
+                "(--from transcribe), or drop the archive again as a new batch"
             )
         if stored.etag != row.etag:
             raise PermanentError(f"{stored.key} was overwritten with other content")
         return stored.key
 
     def _keep_archive(self, row: Batch) -> None:
-        """Have the archive, if it is there still, not expire before the batch is complete again."""
+        """Keep the archive, if it still exists, until the batch is complete again."""
         stored = self._store.head(row.archive_key) if row.archive_key else None
         if stored is not None and stored.etag == row.etag:
             with suppress(ObjectGoneError):
                 unretire(self._store, stored.key, row.batch)
 
     def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
-        """Make sure that what is to be heard again is there: a transcript may be all that is left.
+        """Make sure that no transcript is deleted that can't be made again.
 
         Raises:
             PermanentError: A recording's Opus object is gone.
@@ -244,21 +242,21 @@ class Reprocessor:
         stored = self._reader.audios(batch, OPUS)
         present = next(stored, None)
         for recording in self._chosen(batch, only):
-            # Both are in order.
+            # Both iterators are sorted.
             while present is not None and present < recording.audio:
                 present = next(stored, None)
             if present != recording.audio:
                 raise PermanentError(
-                    f"{recording.audio.opus_key} is gone, so {recording.audio} can't be heard "
-                    "again, and nothing was changed: --from unpack makes it anew, as long as the "
-                    "archive is there; --only names those that are to be transcribed"
+                    f"{recording.audio.opus_key} is gone, so {recording.audio} can't be "
+                    "transcribed again, and nothing was changed. --from unpack makes it again from "
+                    "the archive; --only chooses other recordings"
                 )
 
     def _chosen(self, batch: BatchId, only: Collection[AudioId]) -> Iterator[Recording]:
-        """Give the recordings that are to be transcribed, as they were before that.
+        """Give the chosen recordings in the state before they were transcribed.
 
         Raises:
-            PermanentError: One of ``only`` is none of them; nothing was given until then.
+            PermanentError: One of ``only`` is not among them; raised before any is given.
         """
         if not only:
             return self._converted(batch)
@@ -270,13 +268,13 @@ class Reprocessor:
         return iter(chosen)
 
     def _converted(self, batch: BatchId) -> Iterator[Recording]:
-        """Give the recordings as they were before they were transcribed."""
+        """Give all recordings in the state before they were transcribed."""
         with self._scratch.file() as file:
             try:
                 self._store.download(batch.manifest_key, file)
             except ObjectGoneError as exc:
                 raise PermanentError(
-                    f"the manifest of batch {batch} is gone: --from unpack writes it again"
+                    f"the manifest of batch {batch} is gone: --from unpack makes it again"
                 ) from exc
             file.seek(0)
             _, entries = read_manifest(cast("BinaryIO", file))
@@ -288,10 +286,10 @@ class Reprocessor:
     def _transcribed(
         self, batch: BatchId, only: Collection[AudioId]
     ) -> Iterator[Sequence[AudioId]]:
-        """Give the recordings that have words, some at a time.
+        """Give the chosen recordings that have words, in portions.
 
         Raises:
-            PermanentError: One of ``only`` is none of them; nothing was given until then.
+            PermanentError: One of ``only`` is not among them; raised before any is given.
         """
         pages = (
             [AudioId(batch, ordinal) for ordinal in ordinals]
@@ -341,24 +339,21 @@ class Reprocessor:
                 self._store.delete(audio.opus_key)
 
     def _hold_batch(self, locks: Locks, batch: BatchId) -> None:
-        """Keep unpack, rebuild, review and other reprocessing from the batch."""
+        """Lock the batch against unpack, rebuild, review and other reprocessing."""
         if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
             raise BusyError(
-                f"batch {batch} is being unpacked, rebuilt, reprocessed or made ready for review "
-                "at this moment: try again when that is done"
+                f"batch {batch} is being unpacked, rebuilt, reprocessed or made ready for review: "
+                "try again later"
             )
 
     def _hold(self, locks: Locks, audios: Iterable[AudioId]) -> None:
-        """Keep consumers from the recordings: one that has read a transcript would write it."""
+        """Lock the recordings against consumers, which might write what is about to be deleted."""
         until = time.monotonic() + self._patience
         for audio in audios:
             for work in ("transcribe", "moderate"):
                 while not locks.acquire(f"{work} {audio}"):
                     if time.monotonic() > until:
-                        raise BusyError(
-                            f"a consumer has {audio} in hand at this moment ({work}): try again "
-                            "when it is done"
-                        )
+                        raise BusyError(f"a consumer has {audio} in hand ({work}): try again later")
                     time.sleep(_PAUSE)
 
 

@@ -1,4 +1,4 @@
-"""Telling the consumers again of what is stored, where the store's notification was lost."""
+"""Sending events of stored objects again, where the store's notification was lost."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from events.keys import AudioId, BatchId
 from events.notification import encode
 from events.routes import Route
 
-#: Sent between two marks: what a crash makes be sent twice.
+#: Events between two records of what was sent: after a crash, so many are sent twice.
 _TOGETHER = 100
 
 
 class Resender:
-    """Sends events that no store sends, and puts on record when.
+    """Sends events in place of the store, and records when.
 
-    An event is sent before that is on record: a crash between them makes it
-    come twice, which does no harm; the other way round it would not come.
+    An event is sent before it is recorded, so a crash in between sends it twice, which
+    does no harm. The other way round, the event would be lost.
     """
 
     def __init__(
@@ -31,25 +31,25 @@ class Resender:
         self._routes = routes
 
     def archive(self, batch: BatchId, key: str) -> None:
-        """Tell of a batch's archive."""
-        self._tell(key)
+        """Send the event of a batch's archive."""
+        self._send(key)
         self._rows.mark_batches([batch])
 
     def completion(self, batch: BatchId) -> None:
-        """Tell of a batch's ``.complete.json``."""
-        self._tell(batch.complete_key)
+        """Send the event of a batch's ``.complete.json``."""
+        self._send(batch.complete_key)
         self._rows.mark_batches([batch])
 
     def recordings(
         self, audios: Sequence[AudioId], sent: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Tell of recordings' Opus objects; ``sent`` is called with how many, now and then."""
+        """Send the events of Opus objects; ``sent`` is called with the number of each group."""
         self._each(audios, lambda audio: audio.opus_key, sent)
 
     def transcripts(
         self, audios: Sequence[AudioId], sent: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Tell of recordings' transcripts. See `recordings`."""
+        """Send the events of transcripts; see `recordings`."""
         self._each(audios, lambda audio: audio.transcript_key, sent)
 
     def _each(
@@ -61,12 +61,12 @@ class Resender:
         for begin in range(0, len(audios), _TOGETHER):
             together = audios[begin : begin + _TOGETHER]
             for name in map(key, together):
-                self._tell(name)
+                self._send(name)
             self._rows.mark_recordings(together)
             sent(len(together))
 
     def depths(self) -> dict[str, int]:
-        """Count what waits in each route's queue; nothing does of one that is not set up."""
+        """Count the messages in each route's queue; 0 if the route is not set up."""
         return {route.name: self._depth(route) for route in self._routes}
 
     def _depth(self, route: Route) -> int:
@@ -74,12 +74,12 @@ class Resender:
             return self._sender.depth(route)
         return 0
 
-    def _tell(self, key: str) -> None:
-        """Send to the routes that wait for it, as the store's rules do.
+    def _send(self, key: str) -> None:
+        """Send to the routes that the key matches, as the store's rules do.
 
         Raises:
-            MissingQueueError: A queue is not there, not even an optional one: who is told
-                of a transcript waits for its verdict.
+            MissingQueueError: A queue is missing, even that of an optional route: a batch
+                would wait for its verdicts for ever.
         """
         for route in self._routes:
             if route.matches(key):

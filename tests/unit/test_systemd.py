@@ -137,7 +137,7 @@ def test_without_a_watchdog_nothing_is_fed(systemd: Systemd) -> None:
     assert "WATCHDOG=1" not in supervised.after(600)
 
 
-def test_it_says_once_that_it_stops_and_is_fed_while_it_does(supervised: Supervised) -> None:
+def test_stopping_is_sent_once_and_the_watchdog_is_fed(supervised: Supervised) -> None:
     supervised.loop.is_connected = True
     supervised.after(10)
     supervised.process.is_stopping = True

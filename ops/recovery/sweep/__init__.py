@@ -1,6 +1,5 @@
-"""The sweep: bucket listing against rows; what should have moved and has not is told again.
+"""The sweep: it compares the bucket with the rows, and sends lost events again.
 
-It makes lost notifications harmless. It needs a listing of the bucket and a
-query or two per page of it, holds one page at a time, and can be run at any
-time, by any number of hosts.
+A sweep lists the bucket once, runs one or two queries per page, and holds one page in
+memory. It is safe to run at any time, on any number of hosts.
 """

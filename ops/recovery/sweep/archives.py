@@ -1,4 +1,4 @@
-"""The archives: is each one told, unpacked, and tagged when its batch is complete?"""
+"""Sweeping archives: each has to be announced, unpacked and, in the end, tagged."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from ops.recovery.sweep.report import Discrepancy
 from ops.recovery.sweep.run import SweepRun
 
 _GONE = (
-    "the archive is gone, or was overwritten, before it was read to its end: drop it again as a "
-    "batch of its own"
+    "the archive is gone, or was overwritten, before it was unpacked: drop it again as a new batch"
 )
 
 
 def sweep_archives(run: SweepRun) -> None:
-    """Go through ``archives/``, a page at a time, and the batches that belong there."""
+    """Compare ``archives/`` with the batches, a page at a time."""
     after = ""
     described: set[BatchId] = set()
     for page in run.store.pages(ARCHIVES):
         if run.is_over():
             return
-        # What S3 consoles make of "create folder" is no archive.
+        # S3 consoles create such empty objects as folders.
         archives = [listed for listed in page if not listed.key.endswith("/")]
         upto = page[-1].key if page else after
         described |= _sweep_page(run, archives, after, upto)
@@ -38,7 +37,7 @@ def sweep_archives(run: SweepRun) -> None:
 
 
 def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) -> set[BatchId]:
-    """Go through one page; gives the batches of archives that no row was of."""
+    """Sweep one page, and give the batches of archives without a row."""
     findings = run.rows.archives(
         [listed.key for listed in page],
         [listed.etag for listed in page],
@@ -48,7 +47,7 @@ def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) 
     stored = {listed.key: listed for listed in page}
     described: set[BatchId] = set()
     for finding in findings:
-        # What one archive's object is refused for does not keep the others waiting.
+        # An error of one archive must not stop the others.
         with run.attempt(finding.key):
             if not finding.is_listed:
                 _look_for(run, finding)
@@ -79,13 +78,13 @@ def _repair(
 
 
 def _repair_unknown(run: SweepRun, archive: Archive) -> None:
-    """Tell of an archive that has no row."""
+    """Repair an archive that has no row."""
     batch, key = archive.batch, archive.key
     row = run.database.batch(batch)
     if row is not None and row.etag is not None:
         _repair_second(run, archive, row)
     elif run.store.head(batch.manifest_key) is not None:
-        # It was unpacked, and its rows were lost.
+        # The archive was unpacked, and its rows were lost.
         run.rebuild(batch, archive)
     elif row is not None and row.stalled is not None:
         run.repair(Discrepancy.DEAD, key, lambda: run.database.register(archive))
@@ -94,7 +93,7 @@ def _repair_unknown(run: SweepRun, archive: Archive) -> None:
 
 
 def _repair_second(run: SweepRun, archive: Archive, row: Batch) -> None:
-    """Look at an archive whose batch is on record with another key, or other content."""
+    """Repair an archive whose batch has a row with another key or other content."""
     if archive.etag != row.etag:
         run.report.add(Discrepancy.ARCHIVE_OVERWRITTEN, archive.key)
     elif row.sealed_at is not None or _is_there(run, row):
@@ -134,23 +133,23 @@ def _mark(run: SweepRun, batch: BatchId) -> None:
 
 
 def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
-    """Find out what became of an archive that its batch still needs."""
+    """Look for an archive that its batch still needs and the listing lacks."""
     if finding.batch_id is None:
         return
     batch = BatchId(finding.batch_id)
     row = run.database.batch(batch)
     if row is None or row.archive_key != finding.key:
-        # Found under another name by now.
+        # The archive was found under another key meanwhile.
         return
     stored = run.store.head(finding.key)
     if stored is not None and stored.etag == finding.etag:
-        # Stored after its page was listed.
+        # The archive was stored after its page was listed.
         return
     _lost(run, batch, finding.key, finding.stalled)
 
 
 def _sweep_unknown(run: SweepRun, described: Set[BatchId]) -> None:
-    """Find what became of batches of which no archive was found."""
+    """Look for the archives of batches for which none was found."""
     for batch, stalled in run.rows.unknown_archives():
         if batch in described or batch.time > run.cutoff:
             continue
@@ -160,7 +159,7 @@ def _sweep_unknown(run: SweepRun, described: Set[BatchId]) -> None:
 
 def _lost(run: SweepRun, batch: BatchId, name: str, stalled: str | None) -> None:
     if run.store.head(batch.manifest_key) is not None:
-        # It was read to its end; the rest of the sweep puts that on record.
+        # The archive was unpacked; the rest of the sweep restores the rows.
         return
     run.report.add(Discrepancy.ARCHIVE_GONE, name)
     if stalled is None and not run.report.is_dry:

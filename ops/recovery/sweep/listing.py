@@ -1,7 +1,7 @@
-"""Reading a listing of ``processed/``: keys in order become recordings and batches, in order.
+"""Reading a listing of ``processed/``: sorted keys become sorted recordings and batches.
 
-A batch's keys stand together, its recordings' before its own; so one look at
-each key is enough, and no more than one page of them is held.
+The keys of a batch stand together, those of its recordings before its own. So one pass
+is enough, with one page in memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from events.keys import (
 _REST = re.compile(
     rf"-(\d{{7}})({'|'.join(map(re.escape, RECORDING_SUFFIXES))})"
     rf"|({'|'.join(map(re.escape, BATCH_SUFFIXES))})"
-    # Of these nothing is asked, but that they are ours.
+    # Clips and decisions are known, and not compared with rows.
     rf"|-\d{{7}}\.\d{{9}}-\d{{9}}{re.escape(CLIP)}|\.\d{{20}}-[0-9a-f]{{6}}{re.escape(DECISION)}",
     re.ASCII,
 )
@@ -43,7 +43,7 @@ _ID = _PREFIX - len(str(_EXAMPLE))
 
 @dataclass(slots=True)
 class SeenRecording:
-    """A recording of which an object is stored, and when each one was."""
+    """A recording with a stored object, and when each object was stored."""
 
     position: Position
     opus: datetime | None = None
@@ -53,7 +53,7 @@ class SeenRecording:
 
 @dataclass(slots=True)
 class SeenBatch:
-    """A batch of which an object is stored, and when its own ones were."""
+    """A batch with a stored object, and when its own objects were stored."""
 
     batch_id: str
     manifest: datetime | None = None
@@ -62,16 +62,18 @@ class SeenBatch:
 
 @dataclass(slots=True)
 class Chunk:
-    """What one page of the listing completes.
+    """The recordings and batches whose keys end within one page of the listing.
+
+    A recording or batch between the bounds that is not listed here is not stored.
 
     Attributes:
-        recordings: In order; all that is stored of each is known.
-        batches: Those whose last object is passed, in order.
-        foreign: Keys that dropscribe did not make.
-        after: Where the chunk before ended, in recordings.
-        upto: Where this one does: what is between them and not here, is not stored.
+        after: The last recording of the chunk before.
+        upto: The last recording of this chunk.
         after_batch: The last batch of the chunk before.
-        upto_batch: That of this one.
+        upto_batch: The last batch of this chunk.
+        recordings: Sorted, each with all its objects.
+        batches: Sorted, each with all its objects.
+        foreign: Keys that dropscribe did not make.
     """
 
     after: Position
@@ -93,17 +95,17 @@ class Gatherer:
         self._chunk = Chunk(("", -1), ("", -1), "", "")
 
     def add(self, page: Sequence[ListedObject]) -> Chunk:
-        """Take the next page; what may go on with the one after is held back."""
+        """Take the next page; a recording that may continue on the page after is held back."""
         for listed in page:
             self._take(listed)
-        return self._turned(self._chunk.upto, self._chunk.upto_batch)
+        return self._take_chunk(self._chunk.upto, self._chunk.upto_batch)
 
     def finish(self) -> Chunk:
-        """Give what was held back; it reaches to the end of all ids."""
+        """Give what was held back; this chunk reaches to the end of all ids."""
         self._end_batch()
-        return self._turned((LAST_ID, -1), LAST_ID)
+        return self._take_chunk((LAST_ID, -1), LAST_ID)
 
-    def _turned(self, upto: Position, upto_batch: str) -> Chunk:
+    def _take_chunk(self, upto: Position, upto_batch: str) -> Chunk:
         chunk = self._chunk
         chunk.upto, chunk.upto_batch = upto, upto_batch
         self._chunk = Chunk(upto, upto, upto_batch, upto_batch)
@@ -128,7 +130,7 @@ class Gatherer:
             elif own_suffix == COMPLETE:
                 self._batch.complete = listed.last_modified
             return
-        recording = self._of((self._batch.batch_id, int(ordinal)))
+        recording = self._recording_at((self._batch.batch_id, int(ordinal)))
         if suffix == OPUS:
             recording.opus = listed.last_modified
         elif suffix == TRANSCRIPT:
@@ -136,14 +138,14 @@ class Gatherer:
         elif suffix == VERDICT:
             recording.verdict = listed.last_modified
 
-    def _of(self, position: Position) -> SeenRecording:
+    def _recording_at(self, position: Position) -> SeenRecording:
         if self._recording is None or self._recording.position != position:
             self._end_recording()
             self._recording = SeenRecording(position)
         return self._recording
 
     def _begin_batch(self, prefix: str) -> bool:
-        """Begin with the next batch; False where the prefix is none of a batch's."""
+        """Begin the next batch; False if the prefix is not that of a batch."""
         try:
             batch = BatchId(prefix[_ID:])
         except MalformedKeyError:

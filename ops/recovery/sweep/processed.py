@@ -1,4 +1,4 @@
-"""The objects under ``processed/``: does each have its row, and each row its objects?"""
+"""Sweeping ``processed/``: each object needs its row, and each row its objects."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ops.recovery.sweep.run import SweepRun
 
 _OPUS_GONE = "its Opus object is gone: 'dropscribe reprocess BATCH --from unpack' makes it again"
 
-#: Of which the consumer of recordings is to be told, and the consumer of transcripts.
-_TELL_TRANSCRIBE = {
+#: Discrepancies that are repaired by an event for transcribe, and for moderate.
+_FOR_TRANSCRIBE = {
     Discrepancy.RECORDING_UNTOLD,
     Discrepancy.RECORDING_UNDONE,
     Discrepancy.TRANSCRIPT_UNRECORDED,
 }
-_TELL_MODERATE = {Discrepancy.TRANSCRIPT_UNTOLD, Discrepancy.VERDICT_UNRECORDED}
+_FOR_MODERATE = {Discrepancy.TRANSCRIPT_UNTOLD, Discrepancy.VERDICT_UNRECORDED}
 
 
 def sweep_processed(run: SweepRun) -> None:
-    """Go through ``processed/``, a page at a time, and the rows that belong there."""
+    """Compare ``processed/`` with the rows, a page at a time."""
     gatherer = Gatherer()
     for page in run.store.pages(PROCESSED):
         if run.is_over():
@@ -36,15 +36,15 @@ def sweep_processed(run: SweepRun) -> None:
 def judged(
     finding: RecordingFinding, seen: SeenRecording | None, cutoff: datetime
 ) -> Discrepancy | None:
-    """Say what is wrong with a recording; None where it may still be on its way.
+    """Give the discrepancy of a recording; None if it may still be in work.
 
     Args:
-        finding: Why it may not be in order.
-        seen: What is stored of it.
-        cutoff: What was stored after that may be on its way.
+        finding: The recording's row, which does not fit its objects.
+        seen: The recording's objects.
+        cutoff: Objects stored after this may still be in work.
     """
     if seen is None or seen.opus is None:
-        # An archive that is not read to its end will bring the object again.
+        # Until the archive is unpacked, unpack will make the object again.
         is_lost = finding.is_sealed and (finding.is_older or not finding.has_row)
         return Discrepancy.OPUS_GONE if is_lost else None
     if not finding.is_finished:
@@ -86,17 +86,17 @@ def _sweep_recordings(run: SweepRun, chunk: Chunk) -> None:
     if rebuilt:
         findings = _recordings(run, chunk)
     seen = {recording.position: recording for recording in chunk.recordings} if findings else {}
-    to_tell: list[tuple[Discrepancy, AudioId]] = []
+    to_resend: list[tuple[Discrepancy, AudioId]] = []
     for finding in findings:
         position = (finding.batch_id, finding.ordinal)
         kind = judged(finding, seen.get(position), run.cutoff)
-        if kind in _TELL_TRANSCRIBE or kind in _TELL_MODERATE:
-            to_tell.append((kind, finding.audio))
+        if kind in _FOR_TRANSCRIBE or kind in _FOR_MODERATE:
+            to_resend.append((kind, finding.audio))
         elif kind is not None:
             run.report.add(kind, str(finding.audio))
         if kind is Discrepancy.OPUS_GONE:
             _stall(run, finding)
-    _tell(run, to_tell)
+    _resend(run, to_resend)
 
 
 def _recordings(run: SweepRun, chunk: Chunk) -> list[RecordingFinding]:
@@ -112,24 +112,24 @@ def _recordings(run: SweepRun, chunk: Chunk) -> list[RecordingFinding]:
     return [finding for finding in findings if finding.batch_id not in run.rebuilt]
 
 
-def _tell(run: SweepRun, to_tell: list[tuple[Discrepancy, AudioId]]) -> None:
+def _resend(run: SweepRun, to_resend: list[tuple[Discrepancy, AudioId]]) -> None:
     is_dry = run.report.is_dry
     if not is_dry:
         resender = run.resender
-        resender.recordings([audio for kind, audio in to_tell if kind in _TELL_TRANSCRIBE])
-        resender.transcripts([audio for kind, audio in to_tell if kind in _TELL_MODERATE])
-    for kind, audio in to_tell:
+        resender.recordings([audio for kind, audio in to_resend if kind in _FOR_TRANSCRIBE])
+        resender.transcripts([audio for kind, audio in to_resend if kind in _FOR_MODERATE])
+    for kind, audio in to_resend:
         run.report.add(kind, str(audio), is_done=not is_dry)
 
 
 def _stall(run: SweepRun, finding: RecordingFinding) -> None:
-    """Put on the row why it does not go on, if nothing says so yet."""
+    """Record on the row why the recording is stuck, unless a reason is recorded."""
     if not finding.is_finished and finding.stalled is None and not run.report.is_dry:
         run.database.stall_recording(finding.audio, _OPUS_GONE)
 
 
 def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
-    """Rebuild a batch of which objects are found and no row at all; False if it can't be yet."""
+    """Rebuild a batch that has objects and no row; False without a settled manifest."""
     manifest = run.store.head(batch.manifest_key)
     if manifest is None or manifest.last_modified > run.cutoff:
         return False
@@ -167,7 +167,7 @@ def _repair_batch(run: SweepRun, finding: BatchFinding, seen: SeenBatch | None) 
 
 
 def _has_archive(run: SweepRun, finding: BatchFinding) -> bool:
-    """Tell whether an unsealed batch's archive is there; then its consumer is to seal it."""
+    """Whether an unsealed batch's archive is there: then unpack will seal the batch."""
     if finding.archive_key is None:
         return False
     stored = run.store.head(finding.archive_key)

@@ -1,4 +1,4 @@
-"""What a sweep found: by kind, how many, and the names of the first."""
+"""What a sweep found: the number of each discrepancy, and the first names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-#: Names that are kept of each kind, so that a report stays small.
+#: The most names to keep of each discrepancy, so that a report stays small.
 _NAMES = 20
 
 
 class Discrepancy(StrEnum):
-    """What can be found."""
+    """A difference between the bucket and the rows; the values are part of ``--json``."""
 
     ARCHIVE_UNTOLD = "archive-untold"
     ARCHIVE_UNDONE = "archive-undone"
@@ -42,13 +42,13 @@ class Discrepancy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What a kind means.
+    """What a discrepancy means, and what is done about it.
 
     Attributes:
-        what: What was found, for people.
-        deed: What is done about it, or what people can do.
-        is_repaired: Whether the sweep does it.
-        is_lost: Whether something is lost that the sweep can't bring back.
+        what: The discrepancy, for people.
+        deed: What the sweep did, or what an operator can do.
+        is_repaired: Whether the sweep repairs it.
+        is_lost: Whether something is lost that a sweep can't restore.
     """
 
     what: str
@@ -66,32 +66,34 @@ def _loss(what: str, deed: str) -> Remedy:
 
 
 REMEDIES: Mapping[Discrepancy, Remedy] = {
-    Discrepancy.ARCHIVE_UNTOLD: Remedy("archive stored, not told", "told unpack"),
-    Discrepancy.ARCHIVE_UNDONE: Remedy("archive told, not unpacked", "told unpack again"),
-    Discrepancy.ARCHIVE_UNMARKED: Remedy("archive of a complete batch not tagged", "tagged it"),
-    Discrepancy.RECORDING_UNTOLD: Remedy("recording stored, not told", "told transcribe"),
-    Discrepancy.RECORDING_UNDONE: Remedy("recording told, not done", "told transcribe again"),
-    Discrepancy.TRANSCRIPT_UNRECORDED: Remedy("transcript stored, no row", "told transcribe again"),
-    Discrepancy.TRANSCRIPT_UNTOLD: Remedy("transcript stored, not judged", "told moderate"),
-    Discrepancy.VERDICT_UNRECORDED: Remedy("verdict stored, no row", "told moderate again"),
-    Discrepancy.BATCH_UNRECORDED: Remedy("batch stored, no rows", "rebuilt its rows"),
-    Discrepancy.BATCH_UNCOMPLETED: Remedy("batch done, not completed", "completed it"),
-    Discrepancy.BATCH_UNANNOUNCED: Remedy("batch completed, not announced", "announced it"),
-    Discrepancy.ANNOUNCEMENT_GONE: Remedy("complete.json gone", "wrote it again"),
-    Discrepancy.BATCH_UNITEMISED: Remedy("batch complete, no review items made", "told review"),
-    Discrepancy.WAITING: _remark("told again a while ago, not done", "waits in its queue"),
+    Discrepancy.ARCHIVE_UNTOLD: Remedy("archive stored, event lost", "sent to unpack"),
+    Discrepancy.ARCHIVE_UNDONE: Remedy("archive not unpacked", "sent to unpack again"),
+    Discrepancy.ARCHIVE_UNMARKED: Remedy("archive of a complete batch not tagged", "tagged"),
+    Discrepancy.RECORDING_UNTOLD: Remedy("recording stored, event lost", "sent to transcribe"),
+    Discrepancy.RECORDING_UNDONE: Remedy("recording not transcribed", "sent to transcribe again"),
+    Discrepancy.TRANSCRIPT_UNRECORDED: Remedy(
+        "transcript without a row", "sent to transcribe again"
+    ),
+    Discrepancy.TRANSCRIPT_UNTOLD: Remedy("transcript not moderated", "sent to moderate"),
+    Discrepancy.VERDICT_UNRECORDED: Remedy("verdict without a row", "sent to moderate again"),
+    Discrepancy.BATCH_UNRECORDED: Remedy("batch without rows", "rebuilt"),
+    Discrepancy.BATCH_UNCOMPLETED: Remedy("batch done, not completed", "completed"),
+    Discrepancy.BATCH_UNANNOUNCED: Remedy("batch completed, not announced", "announced"),
+    Discrepancy.ANNOUNCEMENT_GONE: Remedy("complete.json gone", "written again"),
+    Discrepancy.BATCH_UNITEMISED: Remedy("complete batch without review items", "sent to review"),
+    Discrepancy.WAITING: _remark("sent again a while ago, not done", "waits in its queue"),
     Discrepancy.DEAD: _remark(
-        "does not go on by itself",
-        "dropscribe status BATCH says why; dropscribe dead list, or reprocess BATCH",
+        "stuck, and recorded as such",
+        "see dropscribe status BATCH; dropscribe dead list, or reprocess BATCH",
     ),
     Discrepancy.FOREIGN: _remark("object that is not dropscribe's", "left alone"),
     Discrepancy.ARCHIVE_COPY: _remark("another copy of a batch's archive", "left alone"),
     Discrepancy.ARCHIVE_GONE: _loss(
         "archive gone before it was unpacked",
-        "drop it again; dropscribe rebuild BATCH forgets what is not stored",
+        "drop it again; dropscribe rebuild BATCH deletes the rows",
     ),
     Discrepancy.ARCHIVE_OVERWRITTEN: _loss(
-        "archive overwritten with other content", "drop the new content as a batch of its own"
+        "archive overwritten with other content", "drop the new content as a new batch"
     ),
     Discrepancy.OPUS_GONE: _loss(
         "row without its Opus object", "dropscribe reprocess BATCH --from unpack"
@@ -105,13 +107,13 @@ REMEDIES: Mapping[Discrepancy, Remedy] = {
     Discrepancy.MANIFEST_GONE: _loss(
         "batch without its manifest", "dropscribe reprocess BATCH --from unpack"
     ),
-    Discrepancy.FAILED: _loss("can't be looked at, or repaired", "its name says why"),
+    Discrepancy.FAILED: _loss("not checked, or not repaired", "see the name for the error"),
 }
 
 
 @dataclass(slots=True)
 class DiscrepancyCount:
-    """How often a kind was found, and what became of it."""
+    """How often a discrepancy was found and repaired, and the first names."""
 
     found: int = 0
     done: int = 0
@@ -123,12 +125,12 @@ class SweepReport:
     """What one sweep found and did.
 
     Attributes:
-        is_dry: Whether it only looked.
-        ended_early: Whether it was asked to end before it was through.
-        archives: How many it saw.
-        objects: How many it saw under ``processed/``.
-        depths: What waits in each route's queue, after it.
-        tallies: What it found.
+        is_dry: Whether nothing was repaired.
+        ended_early: Whether the sweep was stopped before its end.
+        archives: The number of archives that were compared.
+        objects: The number of objects under ``processed/`` that were compared.
+        depths: The number of messages in each route's queue after the sweep.
+        tallies: The counts of each discrepancy.
     """
 
     is_dry: bool = False
@@ -139,7 +141,7 @@ class SweepReport:
     tallies: dict[Discrepancy, DiscrepancyCount] = field(default_factory=dict)
 
     def add(self, kind: Discrepancy, name: str, *, is_done: bool = False) -> None:
-        """Count one."""
+        """Count one discrepancy."""
         tally = self.tallies.setdefault(kind, DiscrepancyCount())
         tally.found += 1
         tally.done += is_done
@@ -147,16 +149,16 @@ class SweepReport:
             tally.names.append(name)
 
     def found(self, kind: Discrepancy) -> int:
-        """How many of a kind were found."""
+        """Give the number of one discrepancy."""
         return self.tallies[kind].found if kind in self.tallies else 0
 
     @property
     def is_lossless(self) -> bool:
-        """Whether everything that was found can be, or was, repaired."""
+        """Whether nothing is lost."""
         return not any(REMEDIES[kind].is_lost for kind in self.tallies)
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``--json`` prints."""
+        """Give the JSON object of the report."""
         return {
             "dry_run": self.is_dry,
             "ended_early": self.ended_early,

@@ -1,4 +1,4 @@
-"""What the parts of one sweep share: what they work on, and how they repair."""
+"""What the parts of one sweep share: servers, report, and how they repair."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class SweepRun:
     Attributes:
         store: The bucket.
         database: The tables, as the consumers use them.
-        rows: The tables, as a sweep sees them.
+        rows: The tables, for comparison with the bucket.
         resender: Sends events again.
         completion: Completes batches.
         rebuilder: Makes a batch's rows from the bucket.
-        cutoff: What was stored after that may be on its way (the store's time).
-        began: When it began, by the database's time.
-        report: What it found so far.
-        is_over: Tells whether it was asked to end.
+        cutoff: Objects stored after this may still be in work (the store's time).
+        began: When the sweep began (the database's time).
+        report: What the sweep has found so far.
+        is_over: Whether the sweep was asked to stop.
         progress: Called with the report after each page.
-        rebuilt: Batches that a dry run would have rebuilt; nothing more is said of them.
+        rebuilt: Batches that a dry run would have rebuilt; the rest of it skips them.
     """
 
     store: Store
@@ -52,7 +52,7 @@ class SweepRun:
     rebuilt: set[str] = field(default_factory=set)
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> None:
-        """Write the rows of a batch from the bucket."""
+        """Recreate the rows of a batch from the bucket."""
         if self.report.is_dry:
             self.rebuilt.add(str(batch))
         self.repair(
@@ -60,9 +60,9 @@ class SweepRun:
         )
 
     def repair(self, kind: Discrepancy, name: str, deed: Callable[[], object]) -> None:
-        """Count a finding, and repair it unless that is not wanted.
+        """Count a discrepancy, and repair it unless this is a dry run.
 
-        What fails for good is counted as that, and does not end the sweep.
+        A repair that fails permanently is counted as failed, and the sweep continues.
         """
         if self.report.is_dry:
             self.report.add(kind, name)
@@ -73,11 +73,11 @@ class SweepRun:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Count what fails for good within the block as that, and end the block alone."""
+        """Count a permanent failure within the block, and go on after it."""
         try:
             yield
         except BusyError:
-            # A consumer has it in hand after all.
+            # A consumer has the batch in hand.
             self.report.add(Discrepancy.WAITING, name)
         except PermanentError as exc:
             self.report.add(Discrepancy.FAILED, f"{name}: {exc}")

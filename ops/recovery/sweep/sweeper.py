@@ -1,4 +1,4 @@
-"""One sweep, from the archives to the batches that only have to be told complete."""
+"""One sweep: archives, processed objects, completion and review."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ops.recovery.sweep.processed import sweep_processed
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.recovery.sweep.run import SweepRun
 
-#: By which a sweep knows that another is running.
+#: The name of the lock that a running sweep holds.
 _LOCK = "sweep"
 
 
 class Sweeper:
-    """Sweeps.
+    """Compares the bucket with the rows, and repairs what differs.
 
     Args:
         store: The bucket.
         database: The tables, as the consumers use them.
-        rows: The tables, as a sweep sees them.
+        rows: The tables, for comparison with the bucket.
         resender: Sends events again.
         completion: Completes batches.
         rebuilder: Makes a batch's rows from the bucket.
-        ages: From when on something counts.
+        ages: How old something has to be before it counts.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class Sweeper:
         is_over: Callable[[], bool] = lambda: False,
         progress: Callable[[SweepReport], None] = lambda _: None,
     ) -> SweepReport | None:
-        """Compare bucket and rows, and repair what is not in order.
+        """Run one sweep.
 
         Args:
-            is_dry: Only look.
-            is_over: Asked before each page whether to end.
+            is_dry: Whether to repair nothing.
+            is_over: Called before each page; if true, the sweep stops.
             progress: Called with the report after each page.
 
         Returns:
-            What it found; None where another sweep is running.
+            The report; None while another sweep is running.
 
         Raises:
-            TransientError: Store, database or broker is away. What was done
-                until then is done, and the next sweep does the rest.
+            TransientError: The store, database or broker is unavailable. The repairs
+                made so far stand, and the next sweep does the rest.
         """
         report = SweepReport(is_dry=is_dry)
         with self._database.locks() as locks:
@@ -99,7 +99,7 @@ class Sweeper:
         return report
 
     def _put_on_record(self, run: SweepRun) -> None:
-        """Say when it was, and what it did: of one that only looked, or gave up, nothing is."""
+        """Record a whole sweep for `health`; a dry run or a stopped one is not recorded."""
         report = run.report
         if report.is_dry or report.ended_early:
             return
@@ -113,7 +113,7 @@ class Sweeper:
 
 
 def _sweep_ends(run: SweepRun) -> None:
-    """Complete what is done, and announce what is completed."""
+    """Complete batches that are done, and announce those that are completed."""
     for batch, is_completed in run.rows.ends():
         if run.is_over():
             return
@@ -122,7 +122,7 @@ def _sweep_ends(run: SweepRun) -> None:
 
 
 def _sweep_reviews(run: SweepRun) -> None:
-    """Have review items made of the complete batches that have none."""
+    """Send the events of complete batches without review items."""
     for batch, stalled, is_retold in run.rows.not_itemised():
         if run.is_over():
             return
