@@ -1,4 +1,4 @@
-"""Reading an object from its start, over as many connections as it takes."""
+"""Reading an object from its start, over several connections if need be."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from consumers.errors import TransientError
 from consumers.store.errors import CutShortError
 from consumers.store.objects import StoredObject
 
-#: How often in a row a download that broke off is taken up again where it stopped.
+#: The most attempts in a row to resume a download that broke off.
 _RESUMES = 5
 
-#: Seconds to wait before that.
+#: Seconds to wait before each.
 _RESUME_PAUSE = 1.0
 
 
 def again(read: Callable[[], bytes]) -> bytes:
-    """Read something small, once more where it came in part.
+    """Read a small object, and again if the response was incomplete.
 
     Raises:
-        CutShortError: It did so too often.
+        CutShortError: The last response was incomplete, too.
     """
     for _ in range(_RESUMES):
         try:
@@ -34,19 +34,19 @@ def again(read: Callable[[], bytes]) -> bytes:
 
 
 class OpenRange(Protocol):
-    """Begins a download at a byte."""
+    """Opens a download at a byte."""
 
     def __call__(self, stored: StoredObject, start: int) -> Any:
-        """Give botocore's body."""
+        """Give botocore's response body."""
 
 
 class Download(io.RawIOBase):
-    """A forward read of one object that outlives its connections.
+    """A forward-only file of one object, which resumes when a connection breaks.
 
     Args:
-        open_range: Begins a download.
+        open_range: Opens a download.
         stored: The object.
-        translated: Stands around each read, and translates its errors.
+        translated: Translates the errors of each read.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Download(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what comes, and connect again as often as it takes.
+        """Read the next bytes, and reconnect if necessary.
 
         Raises:
-            TransientError: It took too often.
+            TransientError: Too many attempts failed in a row.
         """
         while self._position < self._stored.size:
             try:

@@ -1,4 +1,4 @@
-"""What the store's errors mean."""
+"""The store's errors, and what botocore's errors mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from consumers.errors import ClockError, PermanentError, TransientError
 
-#: Answers that another try can't change.
+#: Error codes that another attempt can't change.
 _FORBIDDEN = {
     "403",
     "AccessDenied",
@@ -39,23 +39,23 @@ _SKEW = timedelta(minutes=10)
 
 
 class ObjectGoneError(TransientError):
-    """The object is not there (any more, or yet)."""
+    """The object does not exist (any more, or yet)."""
 
 
 class CutShortError(TransientError):
-    """An answer began, and broke off or is not what was stored: to be asked for again."""
+    """A response was incomplete or damaged; the request can be repeated."""
 
 
 @contextmanager
 def translated(key: str) -> Iterator[None]:
-    """Turn botocore's errors into the kinds that the consumers know.
+    """Translate botocore's errors.
 
     Raises:
-        ObjectGoneError: Nothing is stored under ``key``.
-        CutShortError: An answer broke off.
-        TransientError: The store is away, slow or refuses for the moment.
-        PermanentError: It forbids.
-        ClockError: This host's clock makes it refuse.
+        ObjectGoneError: There is no such object.
+        CutShortError: A response broke off.
+        TransientError: The store is unavailable, slow or throttling.
+        PermanentError: The store denies access.
+        ClockError: The store denies access because this host's clock is wrong.
     """
     try:
         yield
@@ -74,18 +74,18 @@ def translated(key: str) -> Iterator[None]:
 
 
 def check_content(key: str, content: bytes, etag: str) -> None:
-    """Compare content with its ETag, where that is an MD5 (of what was not stored in parts)."""
+    """Compare content with its ETag, if that is an MD5: not for uploads in parts."""
     if _MD5.fullmatch(etag) is None:
         return
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != etag:
-        raise CutShortError(f"{key}: what came is not what was stored")
+        raise CutShortError(f"{key}: the content does not match its ETag")
 
 
 def check_clock(answer: Mapping[str, Any]) -> None:
-    """Tell a wrong clock from a wrong key: to both, a store answers 403.
+    """Tell a wrong clock from a wrong key, to both of which a store responds with 403.
 
     Raises:
-        ClockError: It is the clock.
+        ClockError: The clock is wrong.
     """
     time = time_of(answer)
     if time is None:
@@ -96,12 +96,12 @@ def check_clock(answer: Mapping[str, Any]) -> None:
         where = "ahead of" if ahead > timedelta() else "behind"
         raise ClockError(
             f"this host's clock is {minutes} minutes {where} the store's, which therefore refuses "
-            "its requests: set it right"
+            "its requests: correct the clock"
         )
 
 
 def time_of(answer: Mapping[str, Any]) -> datetime | None:
-    """Give the store's time, as an answer of it says; None where it does not."""
+    """Give the store's time from a response's Date header, if it has one."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
         time = parsedate_to_datetime(date)

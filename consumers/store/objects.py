@@ -1,4 +1,4 @@
-"""What the store says of objects, and how their metadata goes over the wire."""
+"""Objects as the store describes them, and the encoding of their metadata."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import quote, unquote
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store says of an object.
+    """An object, as HEAD describes it.
 
     Attributes:
-        key: Its key.
+        key: The key.
         size: Bytes.
-        etag: Its ETag without quotes.
+        etag: The ETag without quotes.
         last_modified: When it was stored (aware).
-        metadata: User metadata, names in lower case, values decoded.
+        metadata: User metadata, with names in lower case and decoded values.
     """
 
     key: str

@@ -23,7 +23,7 @@ from consumers.store.errors import (
 from consumers.store.objects import ListedObject, StoredObject, decoded_metadata, encoded_metadata
 from consumers.store.upload import Advance, FileUpload, UploadJournal
 
-#: Bytes of an object that goes out together with its request.
+#: The most bytes of content that are sent together with the request.
 _SMALL = 1 << 20
 
 #: Bytes of the largest object that is read into memory: a document of ours is smaller.
@@ -33,8 +33,8 @@ _LARGEST = 64 << 20
 class Store:
     """One bucket. Safe to use from many threads.
 
-    Every method raises `TransientError` where the store is away, slow or
-    refuses for the moment, and `PermanentError` where it forbids.
+    Every method raises `TransientError` if the store is unavailable, slow or throttling,
+    and `PermanentError` if it denies access.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Store:
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
-        """Translate botocore's errors, and tell of all but absence."""
+        """Translate botocore's errors, and report all but a missing object."""
         try:
             with translated(key):
                 yield
@@ -57,7 +57,7 @@ class Store:
             raise
 
     def head(self, key: str) -> StoredObject | None:
-        """Ask what is stored under ``key`` now; None where nothing is."""
+        """Describe the object; None if there is none."""
         try:
             with self._translated(key):
                 answer = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -75,7 +75,7 @@ class Store:
         """Read a small object whole.
 
         Raises:
-            ObjectGoneError: Nothing is stored under ``key``.
+            ObjectGoneError: There is no such object.
             PermanentError: The object is larger than 64 MiB.
         """
         return again(lambda: self._read(key))
@@ -97,7 +97,7 @@ class Store:
         """Read an object whole into ``file``.
 
         Raises:
-            ObjectGoneError: Nothing is stored under ``key``.
+            ObjectGoneError: There is no such object.
         """
         stored = self.head(key)
         if stored is None:
@@ -106,7 +106,7 @@ class Store:
             shutil.copyfileobj(body, file, 1 << 20)
 
     def read_range(self, stored: StoredObject, start: int, length: int) -> bytes:
-        """Read ``length`` bytes from ``start`` of the very object that HEAD described."""
+        """Read ``length`` bytes from ``start``, if the object is still the described one."""
         if length <= 0 or start >= stored.size:
             return b""
         last = min(start + length, stored.size) - 1
@@ -123,11 +123,11 @@ class Store:
             with closing(answer["Body"]) as body:
                 content: bytes = body.read()
         if len(content) != last - start + 1:
-            raise CutShortError(f"{stored.key}: the store's answer is too short")
+            raise CutShortError(f"{stored.key}: the store's response is too short")
         return content
 
     def stream(self, stored: StoredObject) -> BinaryIO:
-        """Read an object from its start; a download that breaks off is taken up again."""
+        """Read an object from its start; a download that breaks off resumes."""
         download = Download(self.open_range, stored, self._translated)
         return io.BufferedReader(download, buffer_size=1 << 20)
 
@@ -139,7 +139,7 @@ class Store:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Store an object; its notification is what tells the next stage."""
+        """Store an object, whose notification starts the next stage."""
         with self._translated(key):
             self._client.put_object(
                 Bucket=self.bucket,
@@ -185,13 +185,13 @@ class Store:
         ).run()
 
     def keys(self, prefix: str, *, per_request: int = 1000) -> Iterator[str]:
-        """List the keys under ``prefix``, in order, so many per request."""
+        """List the keys under ``prefix`` in order, at most ``per_request`` at a time."""
         for page in self.pages(prefix, per_request=per_request):
             for listed in page:
                 yield listed.key
 
     def pages(self, prefix: str, *, per_request: int = 1000) -> Iterator[list[ListedObject]]:
-        """List the objects under ``prefix``, in their keys' order, one request per page."""
+        """List the objects under ``prefix`` in the order of their keys, a request per page."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": per_request}
         )
@@ -208,7 +208,7 @@ class Store:
                 ]
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is no error."""
+        """Delete an object, if it exists."""
         with self._translated(key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
@@ -216,17 +216,17 @@ class Store:
         """Read an object's tags.
 
         Raises:
-            ObjectGoneError: Nothing is stored under ``key``.
+            ObjectGoneError: There is no such object.
         """
         with self._translated(key):
             answer = self._client.get_object_tagging(Bucket=self.bucket, Key=key)
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace an object's tags. Some stores (Ceph) count that as a modification.
+        """Replace an object's tags, which Ceph counts as a modification.
 
         Raises:
-            ObjectGoneError: Nothing is stored under ``key``.
+            ObjectGoneError: There is no such object.
         """
         with self._translated(key):
             if not tags:
@@ -253,20 +253,20 @@ class Store:
             ) from exc
 
     def now(self) -> datetime:
-        """Ask the store for its time, which its events and its listings are in.
+        """Give the store's time, which events and listings use.
 
         Raises:
-            ClockError: This host's own is so far from it that nothing can be signed.
+            ClockError: This host's clock differs too much for signed requests.
         """
         with self._translated(self.bucket):
             answer = self._client.head_bucket(Bucket=self.bucket)
         time = time_of(answer)
         if time is None:
-            raise TransientError("the store's answer has no date")
+            raise TransientError("the store's response has no date")
         return time
 
     def open_range(self, stored: StoredObject, start: int) -> Any:
-        """Begin a download at byte ``start``; returns botocore's body."""
+        """Open a download at byte ``start``; gives botocore's response body."""
         with self._translated(stored.key):
             return self._client.get_object(
                 Bucket=self.bucket,
@@ -277,7 +277,7 @@ class Store:
 
 
 def _at_once(content: bytes | BinaryIO) -> bytes | BinaryIO:
-    """Read a small file whole: before a file, botocore asks the store whether to send it."""
+    """Read a small file whole: before sending a file, botocore waits for the store's consent."""
     if isinstance(content, bytes):
         return content
     start = content.tell()

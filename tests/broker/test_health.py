@@ -69,7 +69,7 @@ def deployment(queues: RabbitQueues, node: RabbitNode) -> Deployment:
 def test_a_broker_that_has_everything(deployment: Deployment) -> None:
     finding = deployment.look("broker")
     assert finding.level is Level.OK, finding
-    assert "bindings not looked at" not in finding.what
+    assert "bindings not checked" not in finding.what
     # Four of each route but the optional one, whose queues nobody asks for, and the review queue.
     assert finding.figures == {"queues": 13, "missing": 0}
 
@@ -94,10 +94,10 @@ def test_without_rabbitmqctl_the_bindings_are_said_not_to_be_known(
     for argv in ("/does/not/exist", "false"):
         finding = deployment.look("broker", HEALTH_RABBITMQCTL=argv)
         assert finding.level is Level.OK
-        assert "bindings not looked at" in finding.what
+        assert "bindings not checked" in finding.what
         finding = deployment.look("consumer-timeout", HEALTH_RABBITMQCTL=argv)
         assert finding.level is Level.OK
-        assert "RabbitMQ's own is not known here" in finding.what
+        assert "RabbitMQ's own is unknown" in finding.what
 
 
 def test_queues_and_exchange_that_are_missing(deployment: Deployment) -> None:
@@ -106,10 +106,10 @@ def test_queues_and_exchange_that_are_missing(deployment: Deployment) -> None:
         channel.queue_delete(f"{queues.queue}-delay-10s")
     finding = deployment.look("broker")
     assert finding.level is Level.CRITICAL
-    assert finding.what == f"not there: queue {queues.queue}-delay-10s"
+    assert finding.what == f"missing: queue {queues.queue}-delay-10s"
     with queues._connection.channel() as channel:
         channel.exchange_delete(exchange_name(PREFIX))
-    assert f"not there: exchange {PREFIX}" in deployment.look("broker").what
+    assert f"missing: exchange {PREFIX}" in deployment.look("broker").what
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def test_consumer_timeout_is_asked_for(deployment: Deployment) -> None:
     assert finding.what == "BROKER_CONSUMER_TIMEOUT is 1800 s, RabbitMQ's own 1800 s"
     finding = deployment.look("consumer-timeout", BROKER_CONSUMER_TIMEOUT="7200")
     assert finding.level is Level.CRITICAL
-    assert "it takes back what they still work on" in finding.what
+    assert "it takes deliveries back while they are in work" in finding.what
     assert "rabbitmqctl eval 'application:set_env(rabbit, consumer_timeout, 7200000).'" in (
         finding.what_to_do
     )

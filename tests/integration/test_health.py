@@ -149,7 +149,7 @@ def test_a_store_that_is_away(look: Look) -> None:
     assert found(look("clock", **away))["level"] == "unknown"
     finding = found(look("stages", **away))
     assert finding["level"] == "unknown"
-    assert "archives that nobody has taken are not looked at: archives/" in finding["what"]
+    assert "archives that no consumer has taken are not checked: archives/" in finding["what"]
 
 
 @pytest.mark.usefixtures("environment")
@@ -206,10 +206,10 @@ def test_a_queue_that_is_missing(look: Look, queues: Queues) -> None:
     queues.client.delete_queue(QueueUrl=queues.url(name))
     finding = found(look("broker"))
     assert finding["level"] == "critical"
-    assert finding["what"] == f"not there: queue {name}"
+    assert finding["what"] == f"missing: queue {name}"
     assert "dropscribe bootstrap" in finding["what_to_do"]
     assert finding["figures"]["missing"] == 1
-    assert found(look("queues"))["what"] == "transcribe: its queues are not there"
+    assert found(look("queues"))["what"] == "transcribe: its queues are missing"
 
 
 def test_waiting_messages_and_dead_letters_are_counted(look: Look, queues: Queues) -> None:
@@ -263,7 +263,7 @@ def test_a_migration_that_is_missing(look: Look, variables: dict[str, str]) -> N
         connection.execute("DROP TABLE sweeps")
     finding = found(look("database"))
     assert finding["level"] == "critical"
-    assert f"{last.version:04} {last.name} not run" in finding["what"]
+    assert f"migrations {last.version:04} {last.name} are missing" in finding["what"]
     assert finding["what_to_do"] == "dropscribe bootstrap"
     assert found(look("sweep"))["level"] == "unknown"
 
@@ -276,7 +276,7 @@ def test_completion_without_its_index(look: Look, variables: dict[str, str]) -> 
         connection.execute("DROP INDEX recordings_unfinished")
     finding = found(look("database"))
     assert finding["level"] == "critical"
-    assert "recordings_unfinished is not there" in finding["what"]
+    assert "recordings_unfinished is missing" in finding["what"]
     (statement,) = re.findall(r"'(CREATE INDEX .*?)'", finding["what_to_do"])
     with psycopg.connect(variables["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(statement.encode())
@@ -418,16 +418,16 @@ def test_a_partial_listing_of_archives_is_unknown(
     monkeypatch.setattr("ops.observe.health.batches._PAGES", 0)
     finding = found(look("stages"))
     assert finding["level"] == "unknown"
-    assert "not all archives are looked at" in finding["what"]
+    assert "archives were checked" in finding["what"]
     monkeypatch.undo()
     assert found(look("stages"))["figures"]["waiting"]["unpack"] == 1
 
 
 def test_the_last_sweep(look: Look, pipeline: Pipeline, tmp_path: Path) -> None:
     finding = found(look("sweep"))
-    assert (finding["level"], finding["what"]) == ("warning", "none is on record")
+    assert (finding["level"], finding["what"]) == ("warning", "none is recorded")
     swept(pipeline, is_dry=True)
-    assert found(look("sweep"))["what"] == "none is on record"
+    assert found(look("sweep"))["what"] == "none is recorded"
     dropped(pipeline, tmp_path)
     swept(pipeline)
     finding = found(look("sweep"))
@@ -456,7 +456,7 @@ def test_a_loss_that_no_sweep_can_repair_is_reported(
     swept(pipeline)
     finding = found(look("sweep"))
     assert finding["level"] == "warning"
-    assert finding["what"] == "it found what it can't bring back: opus-gone 1"
+    assert finding["what"] == "it found losses that it can't restore: opus-gone 1"
 
 
 def test_a_sweep_that_is_asked_to_end_is_not_on_record(pipeline: Pipeline) -> None:
@@ -523,7 +523,7 @@ def test_a_volume_that_is_not_mounted(look: Look, tmp_path: Path) -> None:
         assert finding["level"] == "critical"
         assert f"{root} is read-only" in finding["what"]
     shutil.rmtree(scratch)
-    assert found(look("scratch", **settings))["what"] == f"{scratch} is no folder"
+    assert found(look("scratch", **settings))["what"] == f"{scratch} is not a folder"
 
 
 @pytest.fixture
@@ -563,14 +563,14 @@ def test_a_model_that_was_altered_is_seen_when_it_is_read(look: Look, models: Pa
     assert found(look("models", **settings))["level"] == "ok"
     finding = found(look("models", options=("--json", "--full"), **settings))
     assert finding["level"] == "critical"
-    assert finding["what"] == f"{models / 'tiny' / 'model.bin'} was altered: its SHA-256 is another"
+    assert finding["what"] == f"{models / 'tiny' / 'model.bin'} was altered: its SHA-256 differs"
     assert "sync-models.yml" in finding["what_to_do"]
 
 
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (lambda tiny: (tiny / "model.bin").unlink(), "tiny/model.bin is not there"),
+        (lambda tiny: (tiny / "model.bin").unlink(), "tiny/model.bin is missing"),
         (lambda tiny: (tiny / "model.bin").write_bytes(b""), "tiny/model.bin is empty"),
         (lambda tiny: (tiny / SUMS).write_text("lies"), "is not that of version"),
     ],
@@ -591,15 +591,15 @@ def test_a_model_that_is_not_there(look: Look, models: Path) -> None:
     policies = {"POLICIES_ROOT": "/etc/dropscribe/policies", "POLICY_ADAPTER": "none"}
     finding = found(look("models", MODELS_ROOT=str(models), **policies))
     assert finding["level"] == "critical"
-    assert finding["what"] == f"POLICY_MODEL=gemma-2-9b is not in {models}"
+    assert finding["what"] == f"POLICY_MODEL=gemma-2-9b does not exist in {models}"
 
 
 def test_a_gpu_that_is_demanded_and_not_there(look: Look) -> None:
     finding = found(look("gpu"))
-    assert (finding["level"], finding["what"]) == ("ok", "none here, and none expected")
+    assert (finding["level"], finding["what"]) == ("ok", "none on this host, and none required")
     finding = found(look("gpu", WHISPER_DEVICE="cuda"))
     assert finding["level"] == "critical"
-    assert finding["what"] == "none here, and WHISPER_DEVICE=cuda demands one"
+    assert finding["what"] == "none on this host, but WHISPER_DEVICE=cuda requires one"
 
 
 def test_a_gpu_is_asked_how_it_is(look: Look, tmp_path: Path) -> None:

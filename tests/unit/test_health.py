@@ -257,11 +257,11 @@ def test_a_folder_of_models_that_is_gone(models: Path) -> None:
     finding = look_at_models(site(MODELS_ROOT=str(models / "gone")))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
-        f"MODELS_ROOT={models}/gone is not there",
+        f"MODELS_ROOT={models}/gone does not exist",
     )
     assert "ansible-playbook -i inventories/cluster sync-models.yml" in finding.what_to_do
     finding = look_at_models(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
-    assert "is no folder" in finding.what
+    assert "is not a folder" in finding.what
 
 
 @pytest.mark.parametrize("name", ["aligner", "align/en"])
@@ -273,7 +273,7 @@ def test_a_link_to_a_model_that_is_gone(models: Path, name: str) -> None:
     finding = look_at_models(site(MODELS_ROOT=str(models)))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
-        f"{link} leads to what is not there",
+        f"{link} is a broken link",
     )
 
 
@@ -291,7 +291,7 @@ def test_a_folder_of_models_that_is_closed(models: Path) -> None:
     (models / "tiny").chmod(0o700)
     (finding,) = json.loads(done.stdout)["findings"]
     assert finding["level"] == "critical"
-    assert "can't be read by this user" in finding["what"]
+    assert "is unreadable for this user" in finding["what"]
 
 
 def samples(path: Path) -> dict[tuple[str, ...], float]:

@@ -1,5 +1,5 @@
-"""What `dropscribe health` looks at: a module for each area, a small function for each check.
+"""The checks of `dropscribe health`: a module for each area, a function for each check.
 
-A check looks and changes nothing. It gives one `Finding`, in which stands what is
-wrong, and the command that helps.
+A check changes nothing. It gives one `CheckResult`, which says what is wrong and which
+command helps.
 """

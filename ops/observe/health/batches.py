@@ -1,4 +1,4 @@
-"""The work: which batches do not go on, and how far each stage is behind."""
+"""The work: batches without progress, and how far each stage is behind."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ops.observe.health.context import ERRORS, CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.wiring.environment import SettingError
 
-#: Batches that are named.
+#: The most batches to name.
 _NAMED = 10
 
-#: Pages of a thousand archives that are looked through; retention keeps them few.
+#: The most pages of 1,000 archives to list; retention keeps them few.
 _PAGES = 20
 
 
 def look_at_batches(context: CheckContext) -> CheckResult:
-    """Find the batches that are stuck, or stalled.
+    """Find batches that are stuck or stalled.
 
-    Stuck is one of which nothing was written for HEALTH_STUCK_AFTER, though nothing that
-    came before it is in work at its stage: it does not just wait its turn. One that was
-    done again (``reprocess``) counts from when it was dropped, until its work begins.
-    Stalled is one of which it is on record why it does not go on by itself.
+    A stuck batch had no progress for HEALTH_STUCK_AFTER although no earlier batch is in
+    work at its stage, so it does not just wait its turn. A batch that is reprocessed
+    counts from its drop until its work begins. A stalled batch needs an operator, for a
+    reason that is recorded.
     """
     found = context.database.idle_batches(context.settings.stuck_after, _NAMED)
     stuck = [batch for batch in found if not batch.is_stalled]
@@ -45,7 +45,7 @@ def look_at_batches(context: CheckContext) -> CheckResult:
             Remark(
                 Level.WARNING,
                 f"{stalled[0].number} stalled: {_shown(stalled)}",
-                f"dropscribe status {stalled[0].batch_id} says why; dropscribe dead list "
+                f"dropscribe status {stalled[0].batch_id} shows why; dropscribe dead list "
                 f"--batch {stalled[0].batch_id}",
             )
         )
@@ -55,7 +55,7 @@ def look_at_batches(context: CheckContext) -> CheckResult:
         "stuck_batches": {batch.batch_id: round(batch.idle) for batch in stuck},
         "stalled_batches": {batch.batch_id: round(batch.idle) for batch in stalled},
     }
-    return combined("batches", remarks, "all go on, or are done", figures)
+    return combined("batches", remarks, "all are in progress or done", figures)
 
 
 def _shown(batches: Sequence[IdleBatch]) -> str:
@@ -66,11 +66,10 @@ def _shown(batches: Sequence[IdleBatch]) -> str:
 
 
 def look_at_stages(context: CheckContext) -> CheckResult:
-    """See how much waits for each stage, and since when the oldest does.
+    """Count what waits for each stage, and measure the age of the oldest.
 
-    The ages are those on record: an archive's since it was stored, a recording's since
-    it was converted or transcribed, a batch's since it was complete. What is a dead
-    letter does not wait.
+    An archive waits since it was stored, a recording since it was converted or
+    transcribed, a batch since it was completed. Dead letters do not count.
     """
     names = {route.name for route in context.routes}
     backlogs = [backlog for backlog in context.database.backlogs() if backlog.route in names]
@@ -103,23 +102,23 @@ def _remark(context: CheckContext, backlog: Backlog) -> Remark | None:
         level,
         f"{backlog.route} is behind: {backlog.waiting} wait, the oldest for {oldest}",
         f"dropscribe health --check queues; more workers: systemctl start "
-        f"dropscribe@{backlog.route}-2; dropscribe sweep tells again of what was lost",
+        f"dropscribe@{backlog.route}-2; dropscribe sweep resends lost events",
     )
 
 
 def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Remark | None]:
-    """Count the archives in the bucket, too: of one that nobody has taken yet there is no row.
+    """Count the archives in the bucket, as one that no consumer has taken yet has no row.
 
-    Where not all of them could be looked at, what the tables say of others stands.
+    If not all archives could be listed, the larger of both counts is used.
     """
     try:
         waiting, oldest, is_all = _untaken(context)
     except SettingError as exc:
-        return backlog, Remark(Level.OK, f"archives are not looked at from here: {exc}")
+        return backlog, Remark(Level.OK, f"archives are not checked from here: {exc}")
     except ERRORS as exc:
         return backlog, Remark(
             Level.UNKNOWN,
-            f"archives that nobody has taken are not looked at: {exc}",
+            f"archives that no consumer has taken are not checked: {exc}",
             "dropscribe health --check store",
         )
     if is_all:
@@ -130,14 +129,14 @@ def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Re
         replace(backlog, waiting=waiting, oldest=oldest if waiting else None),
         Remark(
             Level.UNKNOWN,
-            f"not all archives are looked at, but the first {_PAGES * 1000}",
+            f"only the first {_PAGES * 1000} archives were checked",
             "RETENTION_DAYS removes old ones: dropscribe bootstrap",
         ),
     )
 
 
 def _untaken(context: CheckContext) -> tuple[int, float, bool]:
-    """Give how many archives wait, the oldest one's age in seconds, and whether these are all."""
+    """Give the number of waiting archives, the age of the oldest, and whether all were listed."""
     database, now = context.database, context.now()
     waiting, oldest = 0, 0.0
     pages = iter(context.store.pages(ARCHIVES))

@@ -1,4 +1,4 @@
-"""The broker: whether it answers, has what bootstrap makes, and waits long enough for work."""
+"""The broker: whether it responds, is set up, and waits long enough for work."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MAKE = "dropscribe bootstrap"
 
 
 def look_at_broker(context: CheckContext) -> CheckResult:
-    """See whether the broker answers, and has the exchange, the queues and their bindings.
+    """Check that the broker responds, and has the exchange, the queues and their bindings.
 
-    Only ``rabbitmqctl`` tells bindings without changing any; where it can't be run,
-    the finding says that they were not looked at.
+    Only ``rabbitmqctl`` lists bindings without changing any; if it can't be run, the
+    result says that bindings were not checked.
     """
     address, routes = context.broker, context.routes
     names = all_queue_names(address, context.topology, routes)
@@ -27,11 +27,11 @@ def look_at_broker(context: CheckContext) -> CheckResult:
     missing = [name for name in names if depths[name] is None]
     remarks = []
     if missing:
-        remarks.append(Remark(Level.CRITICAL, f"not there: queue {', '.join(missing)}", _MAKE))
+        remarks.append(Remark(Level.CRITICAL, f"missing: queue {', '.join(missing)}", _MAKE))
     if address.is_amqp:
         remarks += _amqp_remarks(context, address, routes)
     figures = {"queues": len(names) - len(missing), "missing": len(missing)}
-    return combined("broker", remarks, f"{len(names)} queues are there", figures)
+    return combined("broker", remarks, f"all {len(names)} queues exist", figures)
 
 
 def _amqp_remarks(
@@ -40,12 +40,12 @@ def _amqp_remarks(
     exchange = exchange_name(address.prefix)
     if not has_exchange(address, exchange):
         yield Remark(
-            Level.CRITICAL, f"not there: exchange {exchange}, to which the store sends", _MAKE
+            Level.CRITICAL, f"missing: exchange {exchange}, to which the store sends", _MAKE
         )
         return
     bindings = _rabbitmqctl(context).bindings(address)
     if bindings is None:
-        yield Remark(Level.OK, "bindings not looked at, as rabbitmqctl can't be run here")
+        yield Remark(Level.OK, "bindings not checked, as rabbitmqctl can't be run here")
         return
     for route in routes:
         queue, key = queue_name(address.prefix, route), rule_id(address.prefix, route)
@@ -55,17 +55,16 @@ def _amqp_remarks(
 
 
 def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
-    """Compare RabbitMQ's ``consumer_timeout`` with what the consumers go by, and with their work.
+    """Compare RabbitMQ's ``consumer_timeout`` with the consumers' setting, and with their work.
 
-    Long work renews its hold in time, by BROKER_CONSUMER_TIMEOUT: RabbitMQ's own must
-    not be shorter than that. A recording is heard faster than it was spoken, or the
-    host is too slow for it; so one that lasts longer than the timeout is a sign that it
-    should be longer, and no more. Of policies that set it for single queues (RabbitMQ
-    3.12 and later) nothing is known here.
+    Consumers renew long deliveries in time for BROKER_CONSUMER_TIMEOUT, so RabbitMQ's own
+    value must not be shorter. A recording that is longer than the timeout is only a sign
+    that the timeout should be longer, as transcription is faster than speech. Policies
+    that set the timeout for single queues (RabbitMQ 3.12 and later) are not checked.
     """
     check = "consumer-timeout"
     if not context.broker.is_amqp:
-        return CheckResult(check, Level.OK, "SQS has none: what is in hand is held by renewal")
+        return CheckResult(check, Level.OK, "SQS has none: consumers renew their deliveries")
     ours = LoopSettings.read(context.environment).consumer_timeout
     theirs = _rabbitmqctl(context).consumer_timeout()
     longest = _longest(context)
@@ -81,9 +80,9 @@ def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
             remarks.append(_long_work(longest, ours))
     said = f"BROKER_CONSUMER_TIMEOUT is {ours} s"
     if theirs is None:
-        said += "; RabbitMQ's own is not known here, as rabbitmqctl can't be run"
+        said += "; RabbitMQ's own is unknown, as rabbitmqctl can't be run"
     elif theirs == float("inf"):
-        said += ", RabbitMQ has none"
+        said += ", RabbitMQ has no timeout"
     else:
         said += f", RabbitMQ's own {theirs:g} s"
     return combined(check, remarks, said, figures)
@@ -92,8 +91,8 @@ def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
 def _too_short(theirs: float, ours: int) -> Remark:
     return Remark(
         Level.CRITICAL,
-        f"RabbitMQ's consumer_timeout is {theirs:g} s, and consumers go by {ours} s: it takes "
-        "back what they still work on",
+        f"RabbitMQ's consumer_timeout is {theirs:g} s, but consumers expect {ours} s: it takes "
+        "deliveries back while they are in work",
         f"BROKER_CONSUMER_TIMEOUT={theirs:.0f} for the consumers, or on the broker's host: "
         f"rabbitmqctl eval 'application:set_env(rabbit, consumer_timeout, {ours * 1000}).', and "
         f"consumer_timeout = {ours * 1000} in rabbitmq.conf",
@@ -104,9 +103,9 @@ def _long_work(longest: float, ours: int) -> Remark:
     wanted = (int(longest) // 600 + 1) * 600
     return Remark(
         Level.WARNING,
-        f"the longest recording of this week lasts {longest:.0f} s, and a delivery may be held "
-        f"for {ours} s",
-        "holds are renewed, so nothing is lost; on the broker's host: rabbitmqctl eval "
+        f"the longest recording of this week lasts {longest:.0f} s, longer than the timeout of "
+        f"{ours} s",
+        "deliveries are renewed, so nothing is lost; on the broker's host: rabbitmqctl eval "
         f"'application:set_env(rabbit, consumer_timeout, {wanted * 1000}).', then "
         f"BROKER_CONSUMER_TIMEOUT={wanted}",
     )

@@ -1,4 +1,4 @@
-"""A check: what it is called, what it needs, and how it looks."""
+"""A check: its name, its needs, and running it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ class Check:
     """A check.
 
     Attributes:
-        name: What people call it.
-        about: What it looks at, in a line.
-        needs: Which rights it needs, for people.
-        settings: Variables of which one has to be set, or it has nothing to look
-            at on this host; none where it always has.
-        look: Looks. What it raises of the consumers' errors is what it could not
-            ask, and makes a finding of its own.
-        away: How bad it is if what it asks is away: critical where that is what
-            the check is about, and unknown where another says so.
-        is_bounded: Whether it has to end within HEALTH_TIMEOUT.
+        name: The name, for ``--check``.
+        about: What is checked, in one line.
+        needs: The rights that the check needs, for people.
+        look: The check itself. An error that it raises becomes a result.
+        settings: Variables of which one has to be set, or the check is skipped; empty
+            if it always runs.
+        away: The level if a server is unavailable: critical if the check is about
+            that server, and unknown if another check reports it.
+        is_bounded: Whether the check has to end within HEALTH_TIMEOUT.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Check:
     is_bounded: Callable[[CheckContext], bool] = lambda _: True
 
     def run(self, context: CheckContext) -> CheckResult:
-        """Look; whatever happens is a finding."""
+        """Run the check; an error becomes a result."""
         if not self._is_set(context.environment):
             return CheckResult(
                 self.name, Level.SKIPPED, f"{' and '.join(self.settings)} not set on this host"
@@ -51,15 +50,17 @@ class Check:
         except (TransientError, PermanentError, ConfigurationError) as exc:
             return self._found(self.away, str(exc), self._help())
         except Exception as exc:
-            # What is unforeseen may quote anything: it is told by its kind and place alone.
+            # An unforeseen error may quote a secret, so only its type and place are reported.
             where = traceback.extract_tb(exc.__traceback__)[-1]
             what = f"the check failed: {type(exc).__name__} in {Path(where.filename).name}"
             return self._found(
-                Level.UNKNOWN, f"{what}, line {where.lineno}", f"report it; try again: {self.again}"
+                Level.UNKNOWN,
+                f"{what}, line {where.lineno}",
+                f"please report this; try again: {self.again}",
             )
 
     def late(self, seconds: float) -> CheckResult:
-        """Say that it did not end in time."""
+        """Give the result of a check that did not end in time."""
         return self._found(self.away, f"no answer within {seconds:g} s", self._help())
 
     @property
@@ -70,17 +71,17 @@ class Check:
     def _help(self) -> str:
         if self.away is Level.CRITICAL:
             return _HELP.get(self.name, self.again)
-        return f"see what the others say, then {self.again}"
+        return f"see the other checks, then {self.again}"
 
     def _found(self, level: Level, what: str, what_to_do: str) -> CheckResult:
         return CheckResult(self.name, level, what, what_to_do)
 
     def _is_set(self, environment: Environment) -> bool:
-        """Tell whether there is anything to look at; a secret can also stand in a file."""
+        """Whether one of the settings is set, itself or as a file."""
         return not self.settings or any(environment.is_set(name) for name in self.settings)
 
 
-#: What to try where a server is away.
+#: What to try if a server is unavailable.
 _HELP = {
     "store": "on the store's host: systemctl status minio (or ceph -s); S3_ENDPOINT and its keys: "
     "dropscribe bootstrap --dry-run",

@@ -1,4 +1,4 @@
-"""All checks, in the order of what leads to what."""
+"""All checks, causes before their effects."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ CHECKS = (
     ),
     Check(
         "clock",
-        "this host's clock, by the store's",
-        "nothing: even a refusal has a date",
+        "this host's clock against the store's",
+        "nothing: even an error response has a date",
         look_at_clock,
         _STORE,
     ),
@@ -59,14 +59,14 @@ CHECKS = (
     ),
     Check(
         "consumer-timeout",
-        "how long RabbitMQ waits for long work",
+        "how long RabbitMQ waits for an acknowledgement",
         f"{_READ}; for RabbitMQ's own value rabbitmqctl",
         look_at_consumer_timeout,
         ("BROKER_URL",),
     ),
     Check(
         "database",
-        "schema, connections, and how quick completion is",
+        "schema, connections, and the speed of completion",
         _READ,
         look_at_database,
         ("DATABASE_URL",),
@@ -109,11 +109,11 @@ CHECKS = (
     ),
     Check(
         "models",
-        "models are there and whole",
+        "models are present and intact",
         "to read MODELS_ROOT",
         look_at_models,
         ("MODELS_ROOT", "WHISPER_MODEL", "POLICIES_ROOT"),
         is_bounded=lambda context: not context.is_full,
     ),
-    Check("gpu", "a GPU where one is asked for", "nothing", look_at_gpu),
+    Check("gpu", "a GPU, if the settings require one", "nothing", look_at_gpu),
 )

@@ -1,4 +1,4 @@
-"""What the checks look at, opened as it is needed and shared by them."""
+"""What the checks share: settings, and servers that are opened when first needed."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ops.wiring.stages import StageTable
 
 T = TypeVar("T")
 
-#: What a check that asks somebody else may end with.
+#: The errors of a check that queries a server.
 ERRORS = (TransientError, PermanentError, ConfigurationError)
 
-#: Checks that ask the database at the same time.
+#: Checks that query the database at the same time.
 _CONNECTIONS = 4
 
 
 class _Shared(Generic[T]):
-    """Something that is opened once, when it is first needed; a failure is everybody's.
+    """A value that is opened once, when first needed; a failure is shared, too.
 
-    It is opened in a thread of its own: whoever can do without waits no longer than
-    he wants to.
+    It is opened in a thread of its own, so that each caller waits only as long as its
+    own patience.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -44,10 +44,10 @@ class _Shared(Generic[T]):
         self._answer: Future[T] | None = None
 
     def get(self, patience: timedelta) -> T:
-        """Wait for it.
+        """Wait for the value.
 
         Raises:
-            TransientError: It takes too long.
+            TransientError: Opening takes longer than ``patience``.
         """
         with self._lock:
             if self._answer is None:
@@ -57,7 +57,7 @@ class _Shared(Generic[T]):
             return self._answer.result(patience.total_seconds())
         except TimeoutError as exc:
             seconds = patience.total_seconds()
-            raise TransientError(f"the database gives no answer within {seconds:g} s") from exc
+            raise TransientError(f"the database does not respond within {seconds:g} s") from exc
 
     def _open(self, answer: Future[T]) -> None:
         try:
@@ -66,7 +66,7 @@ class _Shared(Generic[T]):
             answer.set_exception(exc)
 
     def made(self) -> T | None:
-        """Give it if it is open."""
+        """Give the value if it is open."""
         if self._answer is None or not self._answer.done() or self._answer.exception():
             return None
         return self._answer.result()
@@ -74,11 +74,11 @@ class _Shared(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ProgressBar:
-    """Shows how far something long is.
+    """Shows the progress of reading files.
 
     Attributes:
-        start: Called with how many bytes there are.
-        advance: Called with how many more are done.
+        start: Called with the total in bytes.
+        advance: Called with the bytes read since the last call.
     """
 
     start: Callable[[int], None] = lambda _: None
@@ -87,14 +87,14 @@ class ProgressBar:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """A deployment, seen from this host.
+    """The deployment, as seen from this host.
 
     Attributes:
         environment: The settings.
-        settings: From when on something is wrong.
-        is_full: Whether models are read to their end.
-        bar: Shows how far that is.
-        now: Tells the time.
+        settings: The limits from which something is wrong.
+        is_full: Whether to read all model files.
+        bar: Shows the progress of reading them.
+        now: Gives the current time.
         table: The stages.
     """
 
@@ -114,32 +114,32 @@ class CheckContext:
         """The tables.
 
         Raises:
-            TransientError: The database can't be reached.
-            ConfigurationError: DATABASE_URL can't be.
+            TransientError: The database is unavailable.
+            ConfigurationError: DATABASE_URL is invalid.
         """
         return self._shared["database"].get(self.patience)
 
     @property
     def store(self) -> Store:
-        """The bucket; nothing is asked of it yet."""
+        """The bucket; nothing is requested yet."""
         return make_store(self.environment)
 
     @property
     def broker(self) -> BrokerAddress:
-        """Where the broker is."""
+        """The broker's address."""
         return read_broker_address(self.environment)
 
     @property
     def topology(self) -> Topology:
-        """What bootstrap makes on a RabbitMQ."""
+        """The queues that bootstrap creates on RabbitMQ."""
         return make_topology(self.environment)
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Those that are set up.
+        """The routes that are set up.
 
-        Whether moderation is one of them is on record; where that can't be asked,
-        this host's POLICIES_ROOT says so.
+        The database records whether moderation is one of them; if the database is
+        unavailable, this host's POLICIES_ROOT decides.
         """
         try:
             is_moderated = self.database.is_moderated()
@@ -149,11 +149,11 @@ class CheckContext:
 
     @property
     def patience(self) -> timedelta:
-        """How long a question may take, so that a check which has two still ends in time."""
+        """The timeout of one query, so that a check with two queries ends in time."""
         return self.settings.timeout * 0.4
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what is open."""
         database = self._shared["database"].made()
         if database is not None:
             database.close()
@@ -167,10 +167,10 @@ class CheckContext:
 def open_context(
     environment: Environment, *, is_full: bool, bar: ProgressBar
 ) -> Iterator[CheckContext]:
-    """Look at a deployment for as long as the block runs.
+    """Open the context of the checks while the block runs.
 
     Raises:
-        SettingError: A limit can't be.
+        SettingError: A limit is invalid.
     """
     context = CheckContext(environment, HealthSettings.read(environment), is_full=is_full, bar=bar)
     try:

@@ -1,4 +1,4 @@
-"""The database: its schema, its connections, and how quick completion is."""
+"""The database: its schema, its connections, and the speed of completion."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ops.wiring.settings import DatabaseSettings
 
 
 def look_at_database(context: CheckContext) -> CheckResult:
-    """See whether the schema is the newest, connections are left, and completion is quick.
+    """Check that the schema is current, connections are left, and completion is fast.
 
-    What a finisher asks of its batch is asked of one here, without its locks: the
-    part of the question that can become slow.
+    The query by which consumers detect a complete batch runs here without its locks;
+    that is the part that can become slow.
     """
     database = context.database
     missing = pending(DatabaseSettings.read(context.environment).url)
@@ -24,7 +24,7 @@ def look_at_database(context: CheckContext) -> CheckResult:
         return CheckResult(
             "database",
             Level.CRITICAL,
-            f"the schema is not this release's: {names} not run",
+            f"the schema is outdated: migrations {names} are missing",
             "dropscribe bootstrap",
             {"pending_migrations": len(missing)},
         )
@@ -40,7 +40,7 @@ def look_at_database(context: CheckContext) -> CheckResult:
     said = (
         f"PostgreSQL {server.version.split()[0]}, schema {migrations()[-1].version:04}, "
         f"{server.connections} of {server.most} connections, "
-        f"completion asked in {completion.seconds * 1000:.1f} ms"
+        f"completion query in {completion.seconds * 1000:.1f} ms"
     )
     return combined("database", remarks, said, figures)
 
@@ -60,10 +60,10 @@ def _completion(
     context: CheckContext, server: DatabaseServer, completion: CompletionTiming
 ) -> Iterator[Remark]:
     if not server.has_index:
-        state = "is not there" if server.has_index is None else "is not valid"
+        state = "is missing" if server.has_index is None else "is invalid"
         yield Remark(
             Level.CRITICAL,
-            f"the index {INDEX} {state}: each completed batch costs a look at all rows",
+            f"the index {INDEX} {state}: each completed batch scans all rows",
             f"psql -c 'DROP INDEX IF EXISTS {INDEX}' -c 'CREATE INDEX CONCURRENTLY {INDEX} "
             "ON recordings (batch_id, (-ordinal)) WHERE finished_at IS NULL'",
         )
@@ -72,6 +72,6 @@ def _completion(
         how = "by its index" if completion.by_index else "without its index"
         yield Remark(
             level,
-            f"whether a batch is complete is asked in {completion.seconds:.2f} s, {how}",
+            f"the query whether a batch is complete takes {completion.seconds:.2f} s, {how}",
             "psql -c 'VACUUM (ANALYZE) recordings'",
         )

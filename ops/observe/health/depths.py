@@ -1,4 +1,4 @@
-"""What lies in queues, and who takes from them, on whatever broker there is."""
+"""Depths and consumers of queues, on any broker."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from consumers.broker.sqs_queues import SqsQueues
 from consumers.broker.topology import Topology
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
 
-#: What of SQS' attributes waits, and what somebody has in hand.
+#: SQS' attributes of messages that wait; those in flight have another.
 _SQS_DEPTH = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
 
-#: Seconds that connecting may take.
+#: The timeout of connecting, in seconds.
 _CONNECT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """A queue, as the broker says it is now.
+    """The state of a queue.
 
     Attributes:
-        messages: What waits in it; on SQS about.
-        consumers: Who takes from it; None on SQS, which does not know.
+        messages: The number of waiting messages; approximate on SQS.
+        consumers: The number of consumers; None on SQS, which does not know.
     """
 
     messages: int
@@ -36,7 +36,7 @@ class QueueDepth:
 
 
 def queue_names(address: BrokerAddress, topology: Topology, route: Route) -> list[str]:
-    """Name a route's queues: on RabbitMQ, those in which messages rest, too."""
+    """Name a route's queues, including RabbitMQ's delay queues."""
     if address.is_amqp:
         return [spec.name for spec in topology.queues(route)]
     return [queue_name(address.prefix, route), dead_letter_queue_name(address.prefix, route)]
@@ -51,10 +51,10 @@ def all_queue_names(
 
 
 def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
-    """Ask what lies in queues; None for one that is not there. Nothing is taken.
+    """Read the depths of queues, without taking messages; None for a missing queue.
 
     Raises:
-        BrokerLostError: The broker can't be reached, or refuses.
+        BrokerLostError: The broker is unreachable, or denies access.
     """
     return _look_amqp(address, names) if address.is_amqp else _look_sqs(address, names)
 
@@ -63,7 +63,7 @@ def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Que
     depths: dict[str, QueueDepth | None] = {}
     with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
         for name in names:
-            # A channel is lost where there is no such queue.
+            # RabbitMQ closes the channel if the queue is missing.
             with connection.channel() as channel:
                 try:
                     answer = channel.queue_declare(name, passive=True)
@@ -86,10 +86,10 @@ def _look_sqs(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Queu
 
 
 def has_exchange(address: BrokerAddress, exchange: str) -> bool:
-    """See whether a RabbitMQ has a topic exchange.
+    """Whether RabbitMQ has a topic exchange.
 
     Raises:
-        BrokerLostError: It can't be reached, or refuses.
+        BrokerLostError: The broker is unreachable, or denies access.
     """
     with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
         is_there = True

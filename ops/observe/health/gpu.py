@@ -1,4 +1,4 @@
-"""The GPUs: that there is one where one is asked for, and how it is."""
+"""The GPUs: whether a required GPU is present, and its state."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ops.wiring.environment import Environment
 
 _ASKED = ("name", "driver_version", "memory.used", "memory.total", "temperature.gpu")
 
-#: Above it, NVIDIA's data centre GPUs slow themselves down.
+#: Degrees Celsius from which NVIDIA's data centre GPUs throttle.
 _HOT = 87.0
 
-#: Where NVIDIA's driver has a folder for each GPU, also without its tools.
+#: NVIDIA's driver has a folder for each GPU here, even without nvidia-smi.
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 _DRIVER_HELP = "nvidia-smi; on the control machine: ansible-playbook ops/ansible/site.yml --limit"
@@ -25,7 +25,7 @@ _DRIVER_HELP = "nvidia-smi; on the control machine: ansible-playbook ops/ansible
 
 @dataclass(frozen=True, slots=True)
 class GpuStatus:
-    """What ``nvidia-smi`` says of a GPU; MiB and degrees Celsius, None where it says nothing."""
+    """A GPU's state by ``nvidia-smi``; memory in MiB, degrees Celsius, None if unknown."""
 
     name: str
     driver: str
@@ -35,24 +35,24 @@ class GpuStatus:
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read one line of its CSV.
+        """Read one line of the CSV output.
 
         Raises:
-            ValueError: It has other columns.
+            ValueError: The columns differ.
         """
         name, driver, used, total, temperature = (part.strip() for part in line.split(","))
         return cls(name, driver, _number(used), _number(total), _number(temperature))
 
 
 def look_at_gpu(context: CheckContext) -> CheckResult:
-    """See whether there is a GPU where ``cuda`` is asked for, and whether it answers."""
+    """Check that there is a GPU if ``cuda`` is set, and that it responds."""
     wanted = [*_demands(context.environment)]
     try:
         gpus = _ask(context)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         gpus = []
         if _count_in_driver():
-            what = "the driver has a GPU, and nvidia-smi does not answer"
+            what = "the driver has a GPU, but nvidia-smi fails"
             reason = f" ({type(exc).__name__})"
             level = Level.CRITICAL if wanted else Level.WARNING
             return CheckResult("gpu", level, what + reason, f"{_DRIVER_HELP} this host")
@@ -60,12 +60,14 @@ def look_at_gpu(context: CheckContext) -> CheckResult:
         return CheckResult(
             "gpu",
             Level.CRITICAL,
-            f"none here, and {' and '.join(wanted)} demands one",
+            f"none on this host, but {' and '.join(wanted)} requires one",
             f"{_DRIVER_HELP} this host; or WHISPER_DEVICE=auto",
             {"gpus": 0},
         )
     if not gpus:
-        return CheckResult("gpu", Level.OK, "none here, and none expected", figures={"gpus": 0})
+        return CheckResult(
+            "gpu", Level.OK, "none on this host, and none required", figures={"gpus": 0}
+        )
     figures = {
         "gpus": len(gpus),
         "memory_used_mib": {str(number): gpu.used for number, gpu in enumerate(gpus)},
@@ -79,7 +81,7 @@ def look_at_gpu(context: CheckContext) -> CheckResult:
 def _heat(gpus: list[GpuStatus]) -> Iterator[Remark]:
     for number, gpu in enumerate(gpus):
         if gpu.temperature is not None and gpu.temperature >= _HOT:
-            what = f"GPU {number} has {gpu.temperature:.0f} degrees, and slows down"
+            what = f"GPU {number} is at {gpu.temperature:.0f} degrees, and throttles"
             yield Remark(Level.WARNING, what, f"nvidia-smi -q -d TEMPERATURE -i {number}")
 
 
@@ -93,9 +95,9 @@ def _ask(context: CheckContext) -> list[GpuStatus]:
     """Run ``nvidia-smi``.
 
     Raises:
-        OSError: It is not installed.
-        SubprocessError: It failed, or did not end in time.
-        ValueError: It says what can't be read.
+        OSError: The program is not installed.
+        SubprocessError: The program failed, or did not end in time.
+        ValueError: Its output has an unknown form.
     """
     done = subprocess.run(
         ["nvidia-smi", f"--query-gpu={','.join(_ASKED)}", "--format=csv,noheader,nounits"],

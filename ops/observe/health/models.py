@@ -1,4 +1,4 @@
-"""The models: that each is there, whole, and what the control machine sent."""
+"""The models: each present and intact, as the control machine sent it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import ModelsSettings, ModerationSettings, SpeechSettings
 
-#: In each model's folder: the sums of all files but itself, as sha256sum writes them.
+#: The file in each model's folder with the sums of all other files, in sha256sum's format.
 SUMS = "SHA256SUMS"
 
-#: A version's folder ends with so many digits of its SHA256SUMS' own sum.
+#: The name of a version's folder ends with this many digits of the SHA-256 of its SHA256SUMS.
 _DIGITS = 12
 
 _LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>.+)")
@@ -31,31 +31,26 @@ _SYNC = (
     "sync-models.yml -e gpu_worker_models_verify=full"
 )
 
-#: Of no bytes: the sum of a file that is to be empty.
+#: The SHA-256 of an empty file.
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
-#: What a filesystem of its own has at its top, and keeps closed.
+#: A folder at the top of ext4 file systems, unreadable to users.
 _NO_MODELS = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
 class ChecksummedFile:
-    """A file of a model.
-
-    Attributes:
-        path: Where it is.
-        digest: Its SHA-256, in hexadecimal digits.
-    """
+    """A file of a model, with its expected SHA-256 in hex."""
 
     path: Path
     digest: str
 
 
 def look_at_models(context: CheckContext) -> CheckResult:
-    """See whether the models that this host's settings name are there, and all others are whole.
+    """Check that the models in this host's settings exist, and that all models are intact.
 
-    Every file that a model's SHA256SUMS names has to be there and to hold something;
-    with ``--full`` each is read to its end.
+    Every file in a model's SHA256SUMS has to exist and must not be empty; with
+    ``--full``, its SHA-256 is compared.
     """
     root = ModelsSettings.read(context.environment).models_root
     if (away := _away(context, root)) is not None:
@@ -79,33 +74,33 @@ def look_at_models(context: CheckContext) -> CheckResult:
     if context.is_full:
         remarks += _verified(context, files)
     figures = {"models": len(folders), "files": len(files), "verified": context.is_full}
-    how = "and read" if context.is_full else "(--full reads them)"
-    said = f"{len(folders)} in {root}, {len(files)} files are there {how}"
+    how = "and compared" if context.is_full else "(--full compares their SHA-256)"
+    said = f"{len(folders)} in {root}, {len(files)} files present {how}"
     return combined("models", remarks, said, figures)
 
 
 def _away(context: CheckContext, root: Path) -> Remark | None:
-    """See whether there is a folder of models at all; the default one need not be there."""
+    """Check the folder of models; the default folder may be missing."""
     if not root.is_dir():
         if context.environment.get("MODELS_ROOT") is None and not root.exists():
             return None
-        is_there = "is no folder" if root.exists() else "is not there"
+        is_there = "is not a folder" if root.exists() else "does not exist"
         what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
         return Remark(Level.CRITICAL, f"MODELS_ROOT={root} {is_there}", what_to_do)
     return None if _is_open(root) else _closed(root)
 
 
 def _search(folder: Path, depth: int) -> Iterator[Path | Remark]:
-    """Find all models that came with sums: those of alignment lie a folder deeper.
+    """Find all models with sums; alignment models lie one folder deeper.
 
-    What is hidden are the versions that these lead to, and what was not sent to its end.
+    Hidden folders hold versions, to which links lead, and incomplete transfers.
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     for entry in entries:
         if entry.name.startswith(".") or entry.name == _NO_MODELS:
             continue
         if entry.is_symlink() and not entry.exists():
-            yield Remark(Level.CRITICAL, f"{entry} leads to what is not there", _SYNC)
+            yield Remark(Level.CRITICAL, f"{entry} is a broken link", _SYNC)
         elif entry.is_dir() and not _is_open(entry):
             yield _closed(entry)
         elif (entry / SUMS).is_file():
@@ -121,13 +116,13 @@ def _is_open(folder: Path) -> bool:
 def _closed(folder: Path) -> Remark:
     return Remark(
         Level.CRITICAL,
-        f"{folder} can't be read by this user",
+        f"{folder} is unreadable for this user",
         f"ls -ld {shlex.quote(str(folder))}; {_SYNC}",
     )
 
 
 def _named(context: CheckContext, root: Path) -> Iterator[Remark]:
-    """Look for the models that consumers of this host would load."""
+    """Check the models that consumers on this host would load."""
     environment = context.environment
     if environment.get("WHISPER_MODEL"):
         yield from _whisper(SpeechSettings.read(environment).model, root)
@@ -136,7 +131,7 @@ def _named(context: CheckContext, root: Path) -> Iterator[Remark]:
         return
     for variable, name in (("POLICY_MODEL", settings.model), ("POLICY_ADAPTER", settings.adapter)):
         if name is not None and not (root / name).is_dir():
-            yield Remark(Level.CRITICAL, f"{variable}={name} is not in {root}", _SYNC)
+            yield Remark(Level.CRITICAL, f"{variable}={name} does not exist in {root}", _SYNC)
 
 
 def _whisper(model: str, root: Path) -> Iterator[Remark]:
@@ -153,17 +148,17 @@ def _whisper(model: str, root: Path) -> Iterator[Remark]:
         )
     elif model != PACKAGED and not Path(weights.source, SUMS).is_file():
         yield Remark(
-            Level.WARNING, f"WHISPER_MODEL={model} has no {SUMS}: nobody can say it is whole", _SYNC
+            Level.WARNING, f"WHISPER_MODEL={model} has no {SUMS}, so it can't be verified", _SYNC
         )
 
 
 def read_sums(folder: Path) -> list[ChecksummedFile]:
-    """Read what a model's folder is to hold.
+    """Read the list of files in a model's folder.
 
     Raises:
-        OSError: It can't be read.
-        ValueError: It is not as sha256sum writes it, leads out of the folder, or is not
-            the one that the folder is named by.
+        OSError: SHA256SUMS is unreadable.
+        ValueError: A line is not in sha256sum's format or leads out of the folder, or
+            the folder is named after another SHA256SUMS.
     """
     content = (folder / SUMS).read_bytes()
     named = _VERSION.fullmatch(folder.resolve().name)
@@ -177,7 +172,7 @@ def read_sums(folder: Path) -> list[ChecksummedFile]:
 def _listed(folder: Path, line: str) -> ChecksummedFile:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise ValueError(f"{SUMS} holds a line that is not sha256sum's")
+        raise ValueError(f"{SUMS} has a line that is not in sha256sum's format")
     name = Path(match["name"])
     if name.is_absolute() or ".." in name.parts:
         raise ValueError(f"{SUMS} names a file outside of the folder")
@@ -190,7 +185,7 @@ def _presence(folder: Path, files: list[ChecksummedFile]) -> Iterator[Remark]:
     for listed in files:
         name = f"{folder.name}/{listed.path.relative_to(folder)}"
         if not listed.path.is_file():
-            yield Remark(Level.CRITICAL, f"{name} is not there", _SYNC)
+            yield Remark(Level.CRITICAL, f"{name} is missing", _SYNC)
         elif not listed.path.stat().st_size and listed.digest != _NOTHING:
             yield Remark(Level.CRITICAL, f"{name} is empty", _SYNC)
 
@@ -205,9 +200,7 @@ def _verified(context: CheckContext, files: list[ChecksummedFile]) -> Iterator[R
             yield Remark(Level.CRITICAL, f"{listed.path}: {exc.strerror}", _SYNC)
             continue
         if found != listed.digest:
-            yield Remark(
-                Level.CRITICAL, f"{listed.path} was altered: its SHA-256 is another", _SYNC
-            )
+            yield Remark(Level.CRITICAL, f"{listed.path} was altered: its SHA-256 differs", _SYNC)
 
 
 def _digest(context: CheckContext, path: Path) -> str:

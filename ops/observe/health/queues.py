@@ -1,4 +1,4 @@
-"""The queues: who takes from them, what waits in them, and what was given up."""
+"""The queues: their consumers, their depths, and their dead letters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from ops.observe.health.result import CheckResult, Level, Remark, combined
 
 
 def look_at_queues(context: CheckContext) -> CheckResult:
-    """See who takes from each route's queue, how much waits, and what is dead.
+    """Check each route's consumers, waiting messages and dead letters.
 
-    For how long the oldest waits is not asked of the broker: SQS tells it to
-    CloudWatch alone, and RabbitMQ only to who fetches the message, which a quorum
-    queue counts as a failed delivery. It is what is on record: for how long the
-    oldest archive, recording or batch waits for the route (see `stages`). A message
-    that tells of nothing that waits has no age.
+    The age of the oldest comes from the database (see `stages`), as brokers do not give
+    it: SQS reports it to CloudWatch only, and RabbitMQ only to a client that fetches the
+    message, which a quorum queue counts as a failed delivery.
     """
     address, routes = context.broker, context.routes
     depths = look_into(address, all_queue_names(address, context.topology, routes))
@@ -29,7 +27,7 @@ def look_at_queues(context: CheckContext) -> CheckResult:
         main = depths[queue_name(address.prefix, route)]
         dead = depths[dead_letter_queue_name(address.prefix, route)]
         if main is None or dead is None:
-            what = f"{route.name}: its queues are not there"
+            what = f"{route.name}: its queues are missing"
             remarks.append(Remark(Level.CRITICAL, what, "dropscribe bootstrap"))
             continue
         waiting = sum(
@@ -64,7 +62,7 @@ def _remarks(route: Route, main: QueueDepth, waiting: int, dead: QueueDepth) -> 
             Remark(
                 Level.WARNING,
                 f"{route.name}: {dead.messages} dead letters",
-                f"dropscribe dead list --route {route.name}, and once the cause is mended "
+                f"dropscribe dead list --route {route.name}, and once the cause is fixed "
                 f"dropscribe dead replay --route {route.name}",
             )
         )

@@ -1,4 +1,4 @@
-"""Asking RabbitMQ what only its own command tells, where that can be run."""
+"""What only RabbitMQ's own command reports, if it can be run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TIMEOUT = re.compile(r"\{ok,(\d+)\}")
 
 
 class Rabbitmqctl:
-    """RabbitMQ's command, on its host: for root, for RabbitMQ's user, and by HEALTH_RABBITMQCTL.
+    """RabbitMQ's command. It needs root or RabbitMQ's user, on the broker's host.
 
-    Whatever keeps it from being run (it is not installed, this user may not, there is
-    no node on this host) is the same: it tells nothing.
+    If it can't be run for whatever reason (not installed, no permission, no node on this
+    host), every method gives None.
 
     Args:
-        argv: The command; arguments are put behind it, without a shell.
-        patience: How long it may take; its own start takes a second or two.
+        argv: The command, to which arguments are appended; no shell is involved.
+        patience: The timeout; the command takes a second or two to start.
     """
 
     def __init__(self, argv: Sequence[str], patience: timedelta) -> None:
@@ -30,11 +30,7 @@ class Rabbitmqctl:
         self._patience = patience.total_seconds()
 
     def consumer_timeout(self) -> float | None:
-        """Ask for how many seconds a delivery may be unsettled.
-
-        Returns:
-            Infinity where that is switched off; None where it can't be asked.
-        """
+        """Give the seconds that a delivery may stay unsettled; infinity for no limit."""
         printed = self._run("eval", "application:get_env(rabbit, consumer_timeout).")
         if printed is None:
             return None
@@ -44,11 +40,7 @@ class Rabbitmqctl:
         return float("inf") if "undefined" in printed else None
 
     def bindings(self, address: BrokerAddress) -> set[tuple[str, str]] | None:
-        """Ask what the deployment's exchange is bound to.
-
-        Returns:
-            Queues with their routing keys; None where it can't be asked.
-        """
+        """Give the bindings of the deployment's exchange, as (queue, routing key)."""
         printed = self._run(
             "list_bindings",
             *("--vhost", address.virtual_host, "--formatter", "json"),

@@ -1,4 +1,4 @@
-"""What a check gives: how bad it is, what it is, and what to do."""
+"""The result of a check: how bad it is, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ops.wiring.settings import Limits
 
 
 class Level(StrEnum):
-    """How bad it is; a check that has nothing to look at here is skipped."""
+    """How bad it is; a check with nothing to check on this host is skipped."""
 
     OK = "ok"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Level(StrEnum):
 
     @property
     def code(self) -> int:
-        """The exit code by which monitoring plugins say so (and 0 for what is skipped)."""
+        """The exit code of a monitoring plugin; 0 for a skipped check."""
         return _CODES[self]
 
 
@@ -34,22 +34,21 @@ _CODES = {
     Level.SKIPPED: 0,
 }
 
-#: From bad to good: what is known to be wrong comes before what is not known.
+#: From bad to good: a known problem comes before an unknown state.
 _ORDER = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check saw.
+    """The result of one check.
 
     Attributes:
-        check: Its name.
+        check: The check's name.
         level: How bad it is.
-        what: What it saw, for people.
-        what_to_do: The command that helps, and what else is to be known; empty
-            where nothing is to be done.
-        figures: What was measured: numbers, or numbers by a name (of a route, a
-            kind, a volume). Seconds, bytes and shares, never formatted.
+        what: What the check found, for people.
+        what_to_do: The command that helps, with a remark; empty if nothing needs doing.
+        figures: Measurements: numbers, or numbers by name (of a route, a discrepancy, a
+            volume). In seconds, bytes and shares, not formatted.
     """
 
     check: str
@@ -59,7 +58,7 @@ class CheckResult:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``--json`` says of it."""
+        """Give the JSON object of the result."""
         return {
             "check": self.check,
             "level": self.level.value,
@@ -71,13 +70,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One of several things that a check sees.
-
-    Attributes:
-        level: How bad it is.
-        what: What it is.
-        what_to_do: The command that helps.
-    """
+    """One of several findings of a check; see `CheckResult`."""
 
     level: Level
     what: str
@@ -85,13 +78,13 @@ class Remark:
 
 
 def worst(levels: Iterable[Level]) -> Level:
-    """Tell the worst of levels; where nothing was looked at, nothing is known."""
+    """Give the worst level; unknown if nothing was checked."""
     found = set(levels)
     return next((level for level in _ORDER if level in found), Level.UNKNOWN)
 
 
 def judged(value: float, limits: Limits) -> Level:
-    """Tell how bad it is that something is so large."""
+    """Compare a value with its limits, where large values are bad."""
     if value >= limits.critical:
         return Level.CRITICAL
     return Level.WARNING if value >= limits.warning else Level.OK
@@ -100,13 +93,13 @@ def judged(value: float, limits: Limits) -> Level:
 def combined(
     check: str, remarks: Sequence[Remark], all_well: str, figures: Mapping[str, Any] | None = None
 ) -> CheckResult:
-    """Make one finding of remarks: as bad as the worst, which is said first.
+    """Combine remarks into one result, as bad as the worst, which comes first.
 
     Args:
         check: The check's name.
-        remarks: What it sees; those that are ok are said only if nothing is wrong.
-        all_well: What is said where there is no remark.
-        figures: What it measured.
+        remarks: The findings; those with level ok show only if nothing is wrong.
+        all_well: The text if nothing is wrong.
+        figures: The measurements.
     """
     figures = figures or {}
     wrong = sorted(
@@ -120,7 +113,7 @@ def combined(
         check,
         wrong[0].level,
         "; ".join(remark.what for remark in wrong),
-        # Several things can ask for the same.
+        # Several remarks may give the same advice.
         "; ".join(dict.fromkeys(remark.what_to_do for remark in wrong if remark.what_to_do)),
         figures,
     )

@@ -1,4 +1,4 @@
-"""The bucket's rules: that it announces what is stored, and forgets what is done."""
+"""The bucket's rules for notification and for expiry."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
 
-#: How stores say that somebody may not read this.
+#: The codes by which stores deny access.
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFailure"}
 
-_REPAIR = "dropscribe bootstrap --dry-run shows it, dropscribe bootstrap puts it right"
+_REPAIR = "dropscribe bootstrap --dry-run shows the difference, dropscribe bootstrap corrects it"
 
 
 def look_at_rules(context: CheckContext) -> CheckResult:
     """Compare the bucket's rules with those that ``bootstrap`` would make now.
 
-    What these credentials may not read is unknown, and no failure: only
-    ``bootstrap``'s own need to. Ceph shows them to the bucket's owner alone, whatever
-    its policy grants (its source, ``RGWPSListNotifsOp::verify_permission``), so there
-    nobody else looks.
+    If these credentials may not read the rules, the result is unknown rather than a
+    failure. Ceph shows rules to the bucket's owner alone, whatever its policy grants
+    (its source, ``RGWPSListNotifsOp::verify_permission``), so there it is skipped.
     """
     settings = StoreSettings.read(context.environment)
     options = BootstrapSettings.read(context.environment)
@@ -73,7 +72,7 @@ def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> I
     try:
         for step in steps():
             if step.changed:
-                yield Remark(Level.CRITICAL, f"{step.what} not as it should be", _REPAIR)
+                yield Remark(Level.CRITICAL, f"{step.what} differs", _REPAIR)
     except ConfigurationError as exc:
         yield Remark(Level.CRITICAL, str(exc), "dropscribe bootstrap --dry-run")
     except ClientError as exc:
@@ -96,7 +95,7 @@ def _queues(
     routes: tuple[Route, ...],
     off: tuple[Route, ...],
 ) -> Iterator[Step]:
-    """Look at rules that name a queue of SQS, or a target of MinIO or RustFS."""
+    """Compare rules that name a queue of SQS, or a target of MinIO or RustFS."""
     prefix = address.prefix
     if kind == "aws":
         with closing(SqsQueues(address)) as queues:
@@ -116,10 +115,10 @@ def _topics(
     routes: tuple[Route, ...],
     off: tuple[Route, ...],
 ) -> Iterator[Step]:
-    """Look at rules that name a topic of Ceph's.
+    """Compare rules that name a topic of Ceph.
 
-    In a topic stand the user and the password of the store at the broker: it can
-    be compared only where STORE_BROKER_URL tells them.
+    A topic holds the store's user and password at the broker, so its attributes are
+    compared only if STORE_BROKER_URL is set.
     """
     sns, prefix = make_store_client("sns", settings), address.prefix
     if options.store_broker is not None:
@@ -143,7 +142,7 @@ def _topics(
 
 
 def _topic_arns(sns: Any) -> dict[str, str]:
-    """Find all topics, by their names."""
+    """Give the ARNs of all topics, by name."""
     pages = sns.get_paginator("list_topics").paginate()
     arns: list[str] = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
     return {arn.rpartition(":")[2]: arn for arn in arns}

@@ -1,4 +1,4 @@
-"""Running checks side by side, each within its time."""
+"""Running checks concurrently, each within its timeout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ops.observe.health.result import CheckResult
 
 
 def run_checks(checks: Sequence[Check], context: CheckContext) -> list[CheckResult]:
-    """Run checks, and give their findings in the checks' order.
+    """Run checks, each in a thread, and give their results in order.
 
-    Each has a thread. One that does not end in time is a finding, and its thread is
-    left behind: it keeps no process alive.
+    A check that does not end in time is reported as late. Its thread is abandoned, and
+    does not keep the process alive.
     """
     found: queue.Queue[tuple[int, CheckResult]] = queue.Queue()
 

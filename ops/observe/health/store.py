@@ -1,4 +1,4 @@
-"""The store: whether it answers, and whether its time is ours."""
+"""The store: whether it responds, and whether its clock agrees."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from consumers.store.errors import time_of
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, judged
 
-#: The header that tells the store's time has whole seconds: on average, it is so late.
+#: The Date header has whole seconds, so on average it is this late.
 _ROUNDING = timedelta(seconds=0.5)
 
 
 def look_at_store(context: CheckContext) -> CheckResult:
-    """See whether the store answers, knows these credentials, and has the bucket."""
+    """Check that the store responds, accepts these credentials, and has the bucket."""
     store = context.store
     begun = time.monotonic()
     try:
@@ -36,20 +36,20 @@ def look_at_store(context: CheckContext) -> CheckResult:
             "store",
             Level.CRITICAL,
             str(exc),
-            "S3_ACCESS_KEY and S3_SECRET_KEY have no right to the bucket: S3_PRINCIPALS says who "
-            "has, then: dropscribe bootstrap",
+            "S3_ACCESS_KEY and S3_SECRET_KEY have no access to the bucket: grant it by "
+            "S3_PRINCIPALS, then: dropscribe bootstrap",
         )
     seconds = time.monotonic() - begun
     return CheckResult(
         "store",
         Level.OK,
-        f"bucket {store.bucket} answers in {seconds:.2f} s",
+        f"bucket {store.bucket} responds in {seconds:.2f} s",
         figures={"seconds": round(seconds, 3)},
     )
 
 
 def look_at_clock(context: CheckContext) -> CheckResult:
-    """Compare this host's clock with the store's, whose answers have a date, refusals too."""
+    """Compare this host's clock with the Date of the store's responses, even of errors."""
     before = context.now()
     theirs = _store_time(context)
     ours = before + (context.now() - before) / 2
@@ -63,11 +63,11 @@ def look_at_clock(context: CheckContext) -> CheckResult:
         )
     what = f"this host's clock is {abs(offset):.0f} s {where} the store's"
     return CheckResult(
-        "clock", level, f"{what}, which refuses from 15 minutes on", _SET_CLOCK, figures
+        "clock", level, f"{what}, which refuses requests from 15 minutes on", _SET_CLOCK, figures
     )
 
 
-_SET_CLOCK = "timedatectl set-ntp true, then timedatectl status; on the store's host, too"
+_SET_CLOCK = "on both hosts: timedatectl set-ntp true, then timedatectl status"
 
 
 def _store_time(context: CheckContext) -> datetime:
@@ -82,7 +82,7 @@ def _store_time(context: CheckContext) -> datetime:
 
 
 def _answer_in(exc: BaseException | None) -> Mapping[str, Any] | None:
-    """Find the store's refusal among what led to an error."""
+    """Find the store's response among the causes of an error."""
     while exc is not None:
         if isinstance(exc, ClientError):
             answer: Mapping[str, Any] = exc.response

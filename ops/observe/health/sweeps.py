@@ -1,4 +1,4 @@
-"""The last sweep: when it ended, and what it found."""
+"""The last sweep: its age, and what it found."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
 from ops.recovery.sweep.report import REMEDIES, Discrepancy
 
-_SWEEP = "dropscribe sweep; by itself: systemctl enable --now dropscribe-sweep.timer"
+_SWEEP = "dropscribe sweep; to repeat it: systemctl enable --now dropscribe-sweep.timer"
 
 
 def look_at_sweep(context: CheckContext) -> CheckResult:
-    """See when the last sweep went through, what it repaired, and what it could not."""
+    """Check the age of the last whole sweep, and what it could not repair."""
     last = context.database.last_sweep()
     if last is None:
-        return CheckResult("sweep", Level.WARNING, "none is on record", _SWEEP)
+        return CheckResult("sweep", Level.WARNING, "none is recorded", _SWEEP)
     remarks = []
     ago = in_largest_unit(last.age)
     level = judged(last.age, context.settings.sweep)
@@ -28,8 +28,8 @@ def look_at_sweep(context: CheckContext) -> CheckResult:
         remarks.append(
             Remark(
                 Level.WARNING,
-                f"it found what it can't bring back: {counts}",
-                "dropscribe sweep --dry-run says what, and what can be done",
+                f"it found losses that it can't restore: {counts}",
+                "dropscribe sweep --dry-run lists them, and what to do",
             )
         )
     repaired = {str(kind): last.repaired.get(str(kind), 0) for kind in _REPAIRED}
@@ -47,7 +47,7 @@ _REPAIRED = [kind for kind in Discrepancy if REMEDIES[kind].is_repaired]
 
 
 def _lost(found: Mapping[str, int]) -> dict[str, int]:
-    """Pick what no sweep can repair; kinds that this release does not know are none of it."""
+    """Select the losses; discrepancies of other releases are left out."""
     known = {str(kind): kind for kind in Discrepancy}
     return {
         name: number

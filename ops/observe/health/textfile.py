@@ -1,4 +1,4 @@
-"""Findings as Prometheus' text format, for node_exporter's textfile collector."""
+"""Results in Prometheus' text format, for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Series:
     """A metric that is made of a check's figure.
 
     Attributes:
-        metric: Its name.
-        check: Whose figure.
+        metric: The metric's name.
+        check: The check's name.
         figure: The figure's name.
-        label: What its numbers are told apart by; None where it is one number.
-        about: What it says.
+        label: The label for the keys of a figure; None for a single number.
+        about: The metric's help text.
     """
 
     metric: str
@@ -73,16 +73,16 @@ _SERIES = (
 _VOLUMES = {"scratch": "scratch", "models-volume": "models"}
 
 
-def write_textfile(path: Path, findings: Sequence[CheckResult], now: datetime, look: str) -> None:
-    """Write the findings' figures; who reads the file never sees a part of it.
+def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, look: str) -> None:
+    """Write the figures of results, and replace the file atomically.
 
-    A check that was skipped, and what one could not measure, is left out.
+    Skipped checks and missing figures are left out.
 
     Args:
         path: The file.
-        findings: What was found.
-        now: When.
-        look: What tells this look from others at the same host, which have files of their own.
+        results: The results.
+        now: The time of the checks.
+        look: Value of the label ``look``, if one host writes several files.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -94,14 +94,14 @@ def write_textfile(path: Path, findings: Sequence[CheckResult], now: datetime, l
         ["look", "check"],
         registry=registry,
     )
-    for finding in findings:
-        if finding.level is not Level.SKIPPED:
-            health.labels(look, finding.check).set(finding.level.code)
+    for result in results:
+        if result.level is not Level.SKIPPED:
+            health.labels(look, result.check).set(result.level.code)
     written = Gauge(
         "dropscribe_health_timestamp_seconds", "When this was written", ["look"], registry=registry
     )
     written.labels(look).set(now.timestamp())
-    by_check = {finding.check: finding for finding in findings}
+    by_check = {result.check: result for result in results}
     for series in _SERIES:
         if series.check in by_check:
             _add(registry, series, by_check[series.check].figures.get(series.figure))
@@ -138,7 +138,7 @@ def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, CheckResult
 
 @contextmanager
 def _readable_by_all() -> Iterator[None]:
-    """Have files made with mode 0644, as node_exporter is another user."""
+    """Create files with mode 0644, as node_exporter runs as another user."""
     before = os.umask(0o022)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Volumes: how much is free, and whether what is to be mounted is."""
+"""Volumes: free space, and whether they are mounted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """How much of a volume is free, for users who are not root.
+    """Free space of a volume, for users other than root.
 
     Attributes:
         free: Bytes.
-        ratio: The share that is free: of its bytes, or of its files if that is less.
+        ratio: The free share, from 0 to 1: of bytes or of inodes, whichever is less.
     """
 
     free: int
@@ -28,13 +28,13 @@ class FreeSpace:
 
 
 def look_at_scratch(context: CheckContext) -> CheckResult:
-    """See whether scratch space is there, mounted where it should be, and not full."""
+    """Check that scratch space exists, is mounted, and is not full."""
     root = ScratchRootSettings.read(context.environment).scratch_root
-    return _look("scratch", root, context, "files in work go when their consumer ends: nothing to")
+    return _look("scratch", root, context, "consumers delete their own files: nothing to")
 
 
 def look_at_models_volume(context: CheckContext) -> CheckResult:
-    """See the same of where the models lie."""
+    """Check the same for the volume of the models."""
     root = ModelsSettings.read(context.environment).models_root
     return _look("models-volume", root, context, "old versions, in .versions, are not to")
 
@@ -42,7 +42,7 @@ def look_at_models_volume(context: CheckContext) -> CheckResult:
 def _look(check: str, root: Path, context: CheckContext, remark: str) -> CheckResult:
     if not root.is_dir():
         what_to_do = f"systemctl status local-fs.target; mount -a; install -d {root}"
-        return CheckResult(check, Level.CRITICAL, f"{root} is no folder", what_to_do)
+        return CheckResult(check, Level.CRITICAL, f"{root} is not a folder", what_to_do)
     remarks = [*_mount(root, context.settings.volume)]
     space = measure(root)
     figures = {"free_ratio": round(space.ratio, 4), "free_bytes": space.free}
@@ -56,17 +56,17 @@ def _look(check: str, root: Path, context: CheckContext, remark: str) -> CheckRe
 
 
 def judged_falling(value: float, limits: Limits) -> Level:
-    """Tell how bad it is that only so little is left."""
+    """Compare a value with its limits, where small values are bad."""
     if value < limits.critical:
         return Level.CRITICAL
     return Level.WARNING if value < limits.warning else Level.OK
 
 
 def measure(root: Path) -> FreeSpace:
-    """Ask how much is free, as ``df`` does."""
+    """Measure free space, as ``df`` does."""
     found = os.statvfs(root)
     ratios = [_ratio(found.f_bavail, found.f_blocks - found.f_bfree)]
-    # Some filesystems count no files.
+    # Some file systems, such as btrfs, do not count inodes.
     if found.f_files:
         ratios.append(_ratio(found.f_favail, found.f_files - found.f_ffree))
     return FreeSpace(found.f_bavail * found.f_frsize, min(ratios))
@@ -84,11 +84,11 @@ def _mount(root: Path, volume: Path | None) -> Iterator[Remark]:
             f"findmnt {volume}; mount {volume}; then systemctl restart 'dropscribe@*'",
         )
     mounted = _mounted_at(root)
-    # Not the mount's own options: what is read-only to this process is not so to others.
+    # The file system's options: the mount itself may be read-only for this process alone.
     if mounted is not None and "ro" in mounted.options:
         yield Remark(
             Level.CRITICAL,
-            f"{mounted.point} is read-only; so Linux leaves a filesystem in which it found errors",
+            f"{mounted.point} is read-only, as Linux mounts a file system after errors",
             f"dmesg | grep -i error; umount {mounted.point}; fsck; mount {mounted.point}",
         )
 
@@ -100,7 +100,7 @@ class _Mounted:
 
 
 def _mounted_at(root: Path) -> _Mounted | None:
-    """Find the mount that a folder is in, with its filesystem's options (proc(5), mountinfo)."""
+    """Find a folder's mount, with its file system's options (proc(5), mountinfo)."""
     device = root.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
