@@ -58,8 +58,6 @@ _AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
 @dataclass(frozen=True, slots=True)
 class ListedBucket:
-    """A bucket to list."""
-
     shape: Shape
     endpoint: str
     access_key: str

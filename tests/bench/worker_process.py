@@ -51,8 +51,6 @@ class TaskResult:
 
 
 class WorkerProcess:
-    """The process."""
-
     def __init__(self, process: subprocess.Popen[bytes], ours: Connection) -> None:
         self._process = psutil.Process(process.pid)
         self._ours = ours

@@ -51,7 +51,6 @@ class Deployment:
 
     @property
     def store(self) -> StoreServer:
-        """The store."""
         return self.servers.store
 
     @property

@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from tests.harness.servers.grounds import Grounds, grounds
-from tests.harness.servers.process import Process, answer, require, running, wait_until
+from tests.harness.servers.process import (
+    Process,
+    RestartableServer,
+    answer,
+    require,
+    running,
+    wait_until,
+)
 
 _PROGRAMS = ("monmaptool", "ceph-mon", "ceph-osd", "radosgw-admin", "radosgw")
 _INSTALL = "apt-get install --no-install-recommends ceph-mon ceph-osd radosgw ceph-common"
@@ -86,7 +93,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class CephGateway:
+class CephGateway(RestartableServer):
     """A running gateway.
 
     Its S3 and SNS are at one address. A topic's ``push-endpoint`` is
@@ -130,15 +137,6 @@ class CephGateway:
         keys = name, secrets.token_hex(20)
         _run(self._program(_make_user(name, *keys)))
         return keys
-
-    def start(self) -> None:
-        """Start the gateway after it was killed; its objects are still there."""
-        self._process.start()
-        self.wait()
-
-    def kill(self) -> None:
-        """Kill the gateway, by SIGKILL; the cluster behind it goes on."""
-        self._process.kill()
 
     def wait(self) -> None:
         """Wait until it answers."""

@@ -12,14 +12,20 @@ from pathlib import Path
 
 from consumers.errors import ConfigurationError
 from tests.harness.servers.grounds import grounds
-from tests.harness.servers.process import Process, answer, running, wait_until
+from tests.harness.servers.process import (
+    Process,
+    RestartableServer,
+    answer,
+    running,
+    wait_until,
+)
 
 _ACCESS_KEY = "dropscribe"
 _SECRET_KEY = secrets.token_hex(20)
 
 
 @dataclass(frozen=True, slots=True)
-class MinioServer:
+class MinioServer(RestartableServer):
     """A running server with one disk.
 
     Attributes:
@@ -46,15 +52,6 @@ class MinioServer:
             "S3_SECRET_KEY": self.secret_key,
             "STORE_QUEUE_DIR": str(self.queue_dir),
         }
-
-    def start(self) -> None:
-        """Start the server after it was killed; its objects are still there."""
-        self._process.start()
-        self.wait()
-
-    def kill(self) -> None:
-        """Kill the server, by SIGKILL."""
-        self._process.kill()
 
     def wait(self) -> None:
         """Wait until it answers."""

@@ -20,7 +20,7 @@ from psycopg import sql
 
 from consumers.errors import ConfigurationError
 from tests.harness.servers.grounds import Grounds, ServerError, grounds
-from tests.harness.servers.process import Process, require, running, wait_until
+from tests.harness.servers.process import Process, RestartableServer, require, running, wait_until
 
 _INSTALL = "apt-get install --no-install-recommends postgresql"
 
@@ -45,7 +45,7 @@ _ACCESS = "{kind} all all 127.0.0.1/32 scram-sha-256\n"
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresServer:
+class PostgresServer(RestartableServer):
     """A running server.
 
     Attributes:
@@ -85,24 +85,10 @@ class PostgresServer:
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
-    def start(self) -> None:
-        """Start it after it was stopped or killed; all that was committed is still there."""
-        self._process.start()
-        self.wait()
-
     def stop(self) -> None:
         """Shut it down in order at once: open transactions are rolled back."""
         # By SIGTERM it would wait until the last client has gone.
         self._process.stop(signal.SIGINT)
-
-    def kill(self) -> None:
-        """Kill its processes, by SIGKILL; it recovers when it is started."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Shut it down in order, and start it again."""
-        self.stop()
-        self.start()
 
     def wait(self) -> None:
         """Wait until it takes connections."""

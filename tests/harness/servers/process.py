@@ -51,7 +51,6 @@ class Process:
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     def start(self) -> None:
-        """Start it."""
         if self._running and self.exit_code is None:
             raise ServerError(f"{self._name} runs already")
         self._running[:] = [self.grounds.births.submit(self._spawn).result()]
@@ -155,6 +154,35 @@ class Process:
     @property
     def _log(self) -> Path:
         return self.grounds.folder / f"{self._name}.out"
+
+
+class RestartableServer:
+    """A server of one process; a subclass has the process and says how to wait for an answer."""
+
+    __slots__ = ()
+    _process: Process
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it after it was stopped or killed; durable data is still there."""
+        self._process.start()
+        self.wait()
+
+    def stop(self) -> None:
+        """Shut it down in order, by SIGTERM."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Kill its processes, by SIGKILL."""
+        self._process.kill()
+
+    def restart(self) -> None:
+        """Shut it down in order, and start it again."""
+        self.stop()
+        self.start()
 
 
 def _is_dead(process: psutil.Process) -> bool | None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.servers.grounds import Grounds, ServerError, grounds
-from tests.harness.servers.process import Process, answer, require, running, wait_until
+from tests.harness.servers.process import (
+    Process,
+    RestartableServer,
+    answer,
+    require,
+    running,
+    wait_until,
+)
 
 _INSTALL = "apt-get install rabbitmq-server"
 
@@ -32,7 +39,7 @@ _START_FRAME = b"\x01\x00\x00"
 
 
 @dataclass(frozen=True, slots=True)
-class RabbitNode:
+class RabbitNode(RestartableServer):
     """A running node.
 
     Attributes:
@@ -68,24 +75,6 @@ class RabbitNode:
             ServerError: It failed; the message has its output.
         """
         return self._command(str(_BIN / "rabbitmqctl"), "--quiet", *arguments)
-
-    def start(self) -> None:
-        """Start it after it was stopped or killed; all durable is still there."""
-        self._process.start()
-        self.wait()
-
-    def stop(self) -> None:
-        """Shut it down in order, by SIGTERM."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """Kill its processes, by SIGKILL."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Shut it down in order, and start it again."""
-        self.stop()
-        self.start()
 
     def wait(self) -> None:
         """Wait until it answers a client."""

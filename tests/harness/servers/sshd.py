@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.servers.grounds import Grounds, grounds
-from tests.harness.servers.process import Process, answer, require, running, wait_until
+from tests.harness.servers.process import (
+    Process,
+    RestartableServer,
+    answer,
+    require,
+    running,
+    wait_until,
+)
 
 _INSTALL = "apt-get install --no-install-recommends openssh-server"
 _SSHD = "/usr/sbin/sshd"
@@ -35,7 +42,7 @@ Subsystem sftp internal-sftp
 
 
 @dataclass(frozen=True, slots=True)
-class SshServer:
+class SshServer(RestartableServer):
     """A running sshd.
 
     Attributes:
@@ -73,11 +80,6 @@ class SshServer:
         self.stop()
         _make_key(self.folder / "host_key")
         self.start()
-
-    def start(self) -> None:
-        """Start it after it was stopped."""
-        self._process.start()
-        self.wait()
 
     def stop(self) -> None:
         """End it, and all connections."""
