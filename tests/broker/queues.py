@@ -30,7 +30,7 @@ from tests.contracts.loop import ROUTE, Opener, notification
 
 PREFIX = "dropscribe"
 
-#: What bootstrap declares if no setting says otherwise.
+#: The default prefix of bootstrap.
 TOPOLOGY = Topology(PREFIX, possible_delays())
 
 

@@ -32,7 +32,7 @@ class MailedQueues(SenderQueues, Protocol):
         """Put a message among the dead letters that dropscribe did not write."""
 
     def dead_count(self) -> int:
-        """Count the dead letters that nobody holds."""
+        """Count the dead letters that no client holds."""
 
 
 class UnstalledRows:
@@ -53,7 +53,7 @@ def bad(_: ObjectCreated) -> Exception:
 
 
 def die(queues: MailedQueues, *keys: str) -> None:
-    """Have a consumer give up on these objects."""
+    """Let a consumer give up on these objects."""
     for key in keys:
         queues.send(key)
     with running(queues, Recorder(bad)):

@@ -309,6 +309,6 @@ class LoopContract:
             stop.asked.set()
             thread.join(10)
             assert not thread.is_alive()
-            # At once, not when the broker would have taken it back by itself.
+            # At once, not when the broker's own timeout would redeliver it.
             eventually(lambda: queues.waiting() or None, seconds=5)
             go_on.set()

@@ -1,4 +1,4 @@
-"""The contract of the whole with a policy: what it forbids ends in front of a person, who hears it.
+"""The contract of the pipeline with a policy: a flagged recording reaches a reviewer.
 
 Through real notifications, queues and rows, whichever servers they are of. Models
 there are none: the recogniser says of each minute of a recording how many seconds
@@ -87,7 +87,7 @@ def played(clip: bytes) -> Signal:
 
 
 def pitches(sound: Signal) -> list[int]:
-    """Say of each tenth of a second which of the two tones it is."""
+    """Name the tone of each tenth of a second."""
     tenth = RATE // 10
     time = np.arange(tenth) / RATE
     found = []

@@ -1,4 +1,4 @@
-"""The contract of the whole: an archive is dropped, and every recording of it comes to its end.
+"""The contract of the pipeline: an archive is dropped, and each of its recordings is finished.
 
 Through real notifications, queues and rows, whichever servers they are of.
 """
@@ -36,11 +36,11 @@ class Place(Protocol):
 
     @property
     def environment(self) -> Environment:
-        """Settings of somebody who may do anything."""
+        """Settings of a user with all rights."""
 
     @property
     def store(self) -> Store:
-        """The bucket; what other tests dropped may lie there, too."""
+        """The bucket, which other tests share."""
 
     @property
     def database(self) -> BatchRepository:
@@ -53,7 +53,7 @@ class Place(Protocol):
         """Wait until nothing more happens to a batch."""
 
     def left_in_scratch(self) -> Sequence[Path]:
-        """List what lies in the consumers' scratch."""
+        """List the files in the consumers' scratch."""
 
 
 def by_path(database: BatchRepository, batch: BatchId) -> dict[str, Recording]:
@@ -65,7 +65,7 @@ def states(database: BatchRepository, batch: BatchId) -> dict[str, str]:
 
 
 def keys(place: Place, batch: BatchId) -> list[str]:
-    """List what a batch has in the bucket, beside its archive."""
+    """List a batch's objects, without its archive."""
     return list(place.store.keys(batch.prefix))
 
 

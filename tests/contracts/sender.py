@@ -39,7 +39,7 @@ class SenderContract:
         self, queues: SenderQueues, body: str | bytes
     ) -> None:
         with queues.sender() as sender:
-            # A store's test event may lie there.
+            # The queue may hold a store's test event.
             before = sender.depth(ROUTE)
             sender.send(ROUTE, body)
             sender.send(ROUTE, body)
@@ -99,7 +99,7 @@ class SenderContract:
 
 
 def _both(queues: SenderQueues) -> list[str] | None:
-    """Wait for two messages, which may not come together."""
+    """Wait for two messages, which may come one by one."""
     first = queues.announced()
     if not first:
         return None

@@ -1,4 +1,4 @@
-"""The contract of the bucket: what any S3 store has to do for dropscribe, by `consumers.store`."""
+"""The contract of the bucket: the requirements for any S3 store, by `consumers.store`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stored(
     content: bytes = DATA,
     metadata: dict[str, str] | None = None,
 ) -> StoredObject:
-    """Store an object, and say what HEAD says of it."""
+    """Store an object, and read it by HEAD."""
     store.write(key, content, content_type="application/x-tar", metadata=metadata)
     found = store.head(key)
     assert found is not None
@@ -57,7 +57,7 @@ def md5(content: bytes) -> str:
 
 
 class StoreContract:
-    """Inherit it, and give a fixture ``store``: a bucket, whatever else lies there."""
+    """Subclasses have a fixture ``store``: a bucket, which may hold other objects."""
 
     @pytest.fixture
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ class StoreContract:
         assert store.read_range(found, len(DATA) - 1, 100) == b"\xff"
         assert store.read_range(found, len(DATA), 1) == b""
 
-    # On a real store, each example takes as long as it takes.
+    # On a real store, the duration of an example says nothing.
     @settings(
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
@@ -194,7 +194,7 @@ class StoreContract:
     def test_an_object_has_the_time_of_the_stores_clock(self, store: Store) -> None:
         before = store.now()
         found = stored(store)
-        # Both are told in whole seconds.
+        # Both are in whole seconds.
         assert before - timedelta(seconds=1) <= found.last_modified <= store.now()
         # The same host's.
         assert abs(store.now() - datetime.now(UTC)) < timedelta(seconds=5)
@@ -247,7 +247,7 @@ class StoreContract:
         found = stored(store, "listed/Zoë a+b.tar")
         ((listed,),) = store.pages("listed/")
         assert (listed.key, listed.size, listed.etag) == (found.key, found.size, found.etag)
-        # HEAD leaves out what is less than a second.
+        # HEAD leaves out fractions of a second.
         assert listed.last_modified.replace(microsecond=0) == found.last_modified
 
     def test_an_empty_prefix_lists_nothing(self, store: Store) -> None:

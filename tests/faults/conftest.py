@@ -26,7 +26,7 @@ def deployed(store_kind: StoreChoice) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A consumer of each route; who dies is started again by `whole`."""
+    """A consumer of each route; `whole` restarts dead ones."""
     with open_cluster(deployed, tmp_path_factory.mktemp("cluster")) as cluster:
         for route in deployed.routes:
             cluster.fleet.add(route.name)
@@ -49,7 +49,7 @@ def here(consuming: Cluster) -> Iterator[Cluster]:
 def eventually(
     here: Cluster, look: Callable[[], object], seconds: float = 90.0, *, tend: bool = True
 ) -> None:
-    """Look again and again, with dead consumers started again, until it is so."""
+    """Poll until the condition holds, and restart dead consumers meanwhile."""
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
@@ -67,9 +67,9 @@ def start(here: Cluster, *routes: str) -> None:
 
 
 def swept(here: Cluster) -> Counter[str]:
-    """Sweep, and say what was repaired.
+    """Sweep, and count the repairs by kind.
 
-    A store tells its time in whole seconds: what is younger than one counts as on its way.
+    A store has times of whole seconds: younger objects count as on their way.
     """
     time.sleep(1.1)
     repaired: Counter[str] = Counter()
@@ -78,7 +78,7 @@ def swept(here: Cluster) -> Counter[str]:
 
 
 def whole(here: Cluster, *batches: BatchId, seconds: float = 90.0) -> None:
-    """Wait until batches are over; of each, all must be there, and nothing twice."""
+    """Wait until batches are over, and make sure that nothing is missing or doubled."""
     eventually(here, lambda: all(here.is_over(batch) for batch in batches), seconds)
     audit = here.audit({batch: here.plans[batch] for batch in batches})
     assert audit.done + audit.rejected == audit.recordings, logs(here)
@@ -93,10 +93,10 @@ def whole(here: Cluster, *batches: BatchId, seconds: float = 90.0) -> None:
 
 
 def in_work(here: Cluster, batch: BatchId, *, since: int = 0) -> int:
-    """Wait until more is stored of a batch than that; it must not be over by then.
+    """Wait until a batch has more objects than ``since``, and make sure that it is not over.
 
     Returns:
-        How many objects of its recordings are stored.
+        The number of stored objects of its recordings.
     """
 
     def stored() -> int:
@@ -108,5 +108,5 @@ def in_work(here: Cluster, batch: BatchId, *, since: int = 0) -> int:
 
 
 def logs(here: Cluster) -> str:
-    """Give the end of each consumer's log."""
+    """The end of each consumer's log."""
     return "".join(f"\n--- {each.name}\n{each.process.log_end()}" for each in here.fleet.consumers)

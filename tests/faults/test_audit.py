@@ -1,4 +1,4 @@
-"""What each test here compares at its end: it sees what is not as it should be."""
+"""The audit at the end of each test here finds damage."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_list_that_is_gone(here: Cluster, batch: BatchId) -> None:
     gone = audited(here, batch, batch.review_key, None)
     assert batch.review_key in gone.lost
     assert gone.unreviewed
-    # Nothing says any more what these are for.
+    # Without the list, they belong to nothing.
     assert gone.duplicated
 
 

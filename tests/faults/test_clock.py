@@ -16,7 +16,7 @@ from tests.harness.faults.clock import one_hour_off
 def test_a_consumer_with_a_wrong_clock_ends_with_the_reason(
     here: Cluster, route: str, *, ahead: bool
 ) -> None:
-    """The store refuses what it signs, so all that it took would fail."""
+    """The store refuses its signatures, so all of its work would fail."""
     wrong = here.fleet.start(route, **one_hour_off(ahead=ahead))
     assert here.fleet.ended(wrong, seconds=30) == 1
     said = wrong.process.log_end()

@@ -42,7 +42,7 @@ def database(url: str) -> Iterator[BatchRepository]:
 
 
 def sealed(url: str, workers: int, *, is_moderated: bool) -> list[BatchId]:
-    """Make batches of which each worker has one recording left, to transcribe or to judge."""
+    """Make batches in which each worker has one recording left, to transcribe or to judge."""
     batches = [BatchId.new(NOW, number.to_bytes(3, "big")) for number in range(ROUNDS)]
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.executemany(

@@ -30,7 +30,7 @@ def test_killed(here: Cluster) -> None:
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("statement", ["^COMMIT", "SET sealed_at", "SET completed_at"])
 def test_cut_at_a_statement(here: Cluster, statement: str, moment: Moment) -> None:
-    """Whether it was done, who ran it cannot know."""
+    """A client cannot know whether its statement was executed."""
     before = here.deployment.to_database.hits[moment]
     here.deployment.to_database.cut_at(statement, moment, times=2)
     batches = [here.drop(Random(22), recordings=3) for _ in range(2)]

@@ -15,7 +15,7 @@ def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Cluster) -> No
     half = here.drop(Random(41), recordings=20)
     in_work(here, half)
     here.fleet.stop()
-    # What the review queue told other systems by then, they have heard.
+    # The earlier announcements of the review queue have arrived.
     here.audit()
     waiting = here.drop(Random(42), recordings=4)
     broker = here.deployment.node
@@ -26,6 +26,6 @@ def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Cluster) -> No
     made = [step for step in bootstrap(here.deployment.environment) if step.changed]
     assert any("queue" in step.what for step in made), made
     start(here, *(route.name for route in here.deployment.routes))
-    # Each event that was under way comes back, and no more than what is not done.
+    # Each unfinished event comes back, and no other.
     assert swept(here).total() > 0
     whole(here, half, waiting)

@@ -16,7 +16,7 @@ from ops.wiring.adapters import utc_now
 from tests.faults.conftest import eventually, start, swept, whole
 from tests.harness.deployment.cluster import Cluster
 
-#: What has to be done before a stage is told of anything.
+#: The routes whose work precedes a route's events.
 EARLIER = {
     "moderate": ("unpack", "transcribe"),
     "review": ("unpack", "transcribe", "moderate"),
@@ -24,7 +24,7 @@ EARLIER = {
 
 
 def tell(here: Cluster, batch: BatchId, times: int = 1) -> None:
-    """Tell of an archive, of its first recording, and of its end, once more."""
+    """Send the events of an archive, its first recording and its completion again."""
     audio = AudioId(batch, 1)
     told = {
         "unpack": batch.archive_key,
@@ -37,14 +37,14 @@ def tell(here: Cluster, batch: BatchId, times: int = 1) -> None:
 
 
 def queued(here: Cluster, number: int, route: str = "unpack") -> None:
-    """Wait until so much is told of, while no consumer of the route runs."""
+    """Wait for a number of events, while no consumer of the route runs."""
     eventually(here, lambda: here.messages.count(here.queue(route)) >= number, tend=False)
 
 
 def lost(here: Cluster, batch: BatchId, number: int, route: str) -> None:
-    """Lose so many events of a batch, while no consumer of the route runs.
+    """Lose a number of a batch's events, while no consumer of the route runs.
 
-    Others may come meanwhile: a store tells late, and now and then twice.
+    Others may come meanwhile: a store sends events late, and sometimes twice.
     """
     queue = here.queue(route)
     keys: set[str] = set()
@@ -63,7 +63,7 @@ def lost(here: Cluster, batch: BatchId, number: int, route: str) -> None:
 
 
 def heard(here: Cluster, batch: BatchId) -> int:
-    """Count the recordings of which there is a transcript in the end."""
+    """Count the recordings that end with a transcript."""
     return sum(state != "rejected" for state in here.plans[batch].states.values())
 
 
@@ -105,11 +105,11 @@ def test_shuffled_and_duplicate_events_without_consumers(here: Cluster, route: s
 
 
 def test_the_sweep_resends_a_lost_event(here: Cluster) -> None:
-    """What is lost on the way from the store, a sweep makes up for."""
+    """A sweep resends events that were lost on the way from the store."""
     here.fleet.stop()
     batch = here.drop(Random(9), recordings=3)
     lost(here, batch, 1, "unpack")
-    # Before anybody listens: the store may tell a second time of what was lost.
+    # Before any consumer runs: the store may send a lost event a second time.
     assert swept(here)["archive-untold"] == 1
     whole(here, batch)
     assert not swept(here)
@@ -125,7 +125,7 @@ def test_the_sweep_resends_a_lost_event_of_a_later_stage(
     start(here, *EARLIER[route])
     batch = here.drop(Random(63), recordings=3)
     lost(here, batch, 1 if route == "review" else heard(here, batch), route)
-    # The store tells of an object before the consumer that wrote it has written the row.
+    # The store sends an object's event before the consumer has written the row.
     at_rest = {"moderating", "complete"}
     eventually(here, lambda: here.look(batch).state in at_rest, tend=False)
     assert not here.is_over(batch)
@@ -137,7 +137,7 @@ def test_the_sweep_resends_a_lost_event_of_a_later_stage(
 
 
 def test_an_event_of_a_deleted_object(here: Cluster) -> None:
-    """An event of long ago, whose object somebody deleted, is done with a line in the log."""
+    """An old event of a deleted object ends with a line in the log."""
     gone = BatchId.new(utc_now() - timedelta(days=40), secrets.token_bytes(3))
     tell(here, gone)
     batch = here.drop(Random(7), recordings=2)

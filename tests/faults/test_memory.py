@@ -12,11 +12,11 @@ from events.keys import BatchId
 from tests.faults.conftest import eventually, whole
 from tests.harness.deployment.cluster import Cluster
 
-#: Archives; each holds so many recordings.
+#: Archives, and the recordings of each.
 FEW, MANY = 10, 100
 RECORDINGS = 10
 
-#: Bytes that may come and go with what is in hand.
+#: Bytes that may vary with the work in hand.
 SLACK = 8 << 20
 
 
@@ -33,7 +33,7 @@ def done(here: Cluster, batches: Sequence[BatchId]) -> int:
 
 @pytest.mark.timeout(900)
 def test_memory_does_not_grow_between_a_hundred_and_a_thousand_deliveries(here: Cluster) -> None:
-    """Of recordings; those who take whole batches have a tenth of them."""
+    """Deliveries of recordings; routes of whole batches have a tenth of them."""
     taken: list[dict[str, int]] = []
     batches: list[BatchId] = []
     for number in (FEW, MANY):

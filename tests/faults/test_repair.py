@@ -24,7 +24,7 @@ def execute(here: Cluster, statement: str, batch: BatchId) -> None:
 
 
 def anew(here: Cluster, batch: BatchId) -> None:
-    """Have the database forget that the batch and its recordings have ended before."""
+    """Delete the database's record of the batch's earlier ends."""
     execute(here, "DELETE FROM soak_ends WHERE starts_with(what, %(batch)s)", batch)
 
 
@@ -35,7 +35,7 @@ def forget(here: Cluster, batch: BatchId) -> None:
 
 
 def is_again(here: Cluster, batch: BatchId, before: Batch | None) -> bool:
-    """Tell whether a batch has completed since."""
+    """Whether a batch has completed since."""
     row = here.database.batch(batch)
     return (
         before is not None
@@ -54,7 +54,7 @@ def settled(here: Cluster, *batches: BatchId) -> None:
 
 
 def test_swept_again_and_again_in_the_middle_of_a_batch(here: Cluster) -> None:
-    """Whatever a sweep takes for lost, and tells once more, is done once."""
+    """Events that sweeps resend needlessly are handled once."""
     batch = here.drop(Random(31), recordings=30)
     in_work(here, batch)
     rounds = 0
@@ -110,7 +110,7 @@ def test_a_batch_under_any_name_is_done_again_from_its_archive(here: Cluster) ->
     (batch,) = batches_of(here)
     here.plans[batch] = plan
     whole(here, batch)
-    # Two seconds later, somebody's own tags stand in the place of ours.
+    # Two seconds later, foreign tags replace ours.
     time.sleep(2)
     here.store.tag(FOREIGN, {"project": "birds"})
     before = here.database.batch(batch)

@@ -33,18 +33,18 @@ def test_restarted(here: Cluster) -> None:
     here.deployment.store.start()
 
     def is_over() -> bool:
-        # A gateway of Ceph takes up only after 90 seconds what a dead one had to tell.
+        # A Ceph gateway sends the events of a dead one only after 90 seconds.
         swept(here)
         return here.look(batch).state == "complete"
 
     eventually(here, is_over)
     whole(here, batch)
-    # And then it tells by itself again.
+    # After that it sends events again.
     whole(here, here.drop(Random(35), recordings=1), seconds=150)
 
 
 def test_away_for_longer_than_is_tried_again(here: Cluster) -> None:
-    """What became a dead letter then, is done once it is replayed."""
+    """Dead letters of that time are handled once they are replayed."""
     here.deployment.to_store.fail(Misbehaviour.SLOW_DOWN, times=None)
     batches = [here.drop(Random(34), recordings=3) for _ in range(2)]
     eventually(here, lambda: all(here.look(batch).state == "stalled" for batch in batches))
@@ -62,7 +62,7 @@ def test_away_for_longer_than_is_tried_again(here: Cluster) -> None:
 
 
 def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Cluster) -> None:
-    """It is not transcribed as if that were all: its batch waits, and says for what."""
+    """It is not transcribed as if it were whole: its batch waits, and gives the reason."""
     here.fleet.stop()
     start(here, "unpack")
     batch = here.drop(Random(32), recordings=2)

@@ -11,6 +11,6 @@ from tests.hosts.machine import Debian, debian
 
 @pytest.fixture(scope="session")
 def base() -> Iterator[Debian]:
-    """What fresh hosts are made of."""
+    """The tree of fresh hosts."""
     with debian() as made:
         yield made

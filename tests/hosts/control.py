@@ -76,7 +76,7 @@ class Control:
 
     @contextmanager
     def running(self, playbook: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a playbook in a session of its own; what is left of it is ended."""
+        """Start a playbook in its own session, and end its remains."""
         program = self.program("ansible-playbook")
         composed = self.folder / playbook
         with subprocess.Popen(
@@ -134,7 +134,7 @@ class Control:
         return self.folder / "record.jsonl"
 
     def _environment(self, program: Path) -> Mapping[str, str]:
-        # Of this machine's way to the packages, which may be through a proxy.
+        # For this machine's way to packages, which may lead through a proxy.
         kept = ("PIP_CERT", "SSL_CERT_FILE")
         return {
             "PATH": f"{program.parent}:{os.environ['PATH']}",
@@ -165,7 +165,7 @@ class Control:
 
 
 def reached(host: Machine) -> dict[str, Any]:
-    """Say how Ansible gets to a host."""
+    """Ansible's variables for reaching a host."""
     return {
         "ansible_host": host.address,
         "ansible_port": SSH_PORT,

@@ -81,7 +81,7 @@ class HostDeployment:
         return str(dropped["batch_id"])
 
     def status(self, batch: str) -> dict[str, Any]:
-        """Say how far a batch is; nothing while it is not known."""
+        """The progress of a batch; empty while it is unknown."""
         done = self.run("status", batch, "--json")
         found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
         return found
@@ -108,7 +108,7 @@ class HostDeployment:
 def eventually(
     look: Callable[[], T | None], seconds: float, told: Callable[[], str] = lambda: ""
 ) -> T:
-    """Look again and again until there is something to be seen."""
+    """Poll until the result is not None."""
     deadline = time.monotonic() + seconds
     while (seen := look()) is None:
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s\n{told()}"
@@ -220,7 +220,7 @@ def _variables(base: Debian) -> dict[str, Any]:
 
 
 def _operator(control: Control, hidden: Mapping[str, Any], bucket: ExistingStore) -> dict[str, str]:
-    """Give the settings of an operator's commands on the control machine."""
+    """The settings of an operator's commands on the control machine."""
     broker, database = (
         quote(hidden[name]["operator"], safe="")
         for name in ("dropscribe_broker_passwords", "dropscribe_database_passwords")

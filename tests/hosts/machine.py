@@ -24,7 +24,7 @@ from tests.harness.servers.process import Process, require, wait_until
 _PROGRAMS = ("debootstrap", "systemd-nspawn", "ssh", "ssh-keygen")
 _INSTALL = "apt-get install --no-install-recommends debootstrap systemd-container openssh-client"
 
-#: What a host has before anybody provisions it: what Debian's installer gives, and sshd.
+#: The packages of a host before it is provisioned: those of Debian's installer, and sshd.
 _PACKAGES = (
     "ca-certificates,dbus,iproute2,kmod,libpam-systemd,openssh-server,procps,python3,python3-apt,"
     "sudo,systemd,systemd-sysv,udev"
@@ -100,7 +100,7 @@ class Machine:
             check=False,
         )
         if check and done.returncode:
-            # systemctl says little more than where the reason is to be read.
+            # systemctl only names the place of the reason.
             journal = self.run("journalctl --no-pager --lines 40", check=False).out
             raise ServerError(
                 f"{self.name}: {command}: {done.returncode}\n{done.stderr}\nIts journal:\n{journal}"
@@ -139,7 +139,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """By what hosts are reached.
+    """SSH access to hosts.
 
     Attributes:
         key: An SSH key that root's account on each host accepts.
@@ -151,7 +151,7 @@ class Access:
 
     @property
     def options(self) -> Sequence[str]:
-        """What ``ssh`` needs to be told; nothing of this machine's user is used."""
+        """Options for ``ssh``, without this machine's user's configuration."""
         settings = {
             "IdentityFile": self.key,
             "IdentitiesOnly": "yes",
@@ -253,7 +253,7 @@ def machine(
 
 @contextmanager
 def _control_groups(name: str) -> Iterator[Sequence[Path]]:
-    """Make a control group in each hierarchy; at the end they go, with what the host made in them.
+    """Make a control group in each hierarchy; the end removes them with the host's own groups.
 
     systemd-nspawn has a host live in the group that it was started in. Two in one group
     would remove and kill what is in the other's units of the same names.
@@ -284,7 +284,7 @@ def _own_control_groups() -> Iterator[Path]:
 
 
 def _is_removed(group: Path) -> bool | None:
-    """Remove it from its innermost group on; what has just died may keep one for a moment."""
+    """Remove it from the innermost group on; a process that just died may hold one for a moment."""
     for folder, _, _ in os.walk(group, topdown=False):
         with suppress(OSError):
             Path(folder).rmdir()
@@ -292,7 +292,7 @@ def _is_removed(group: Path) -> bool | None:
 
 
 def _furnish(tree: Path, public_key: str) -> None:
-    """Put into a tree what all hosts share: packages' sources, certificates, and the key."""
+    """Add to a tree the packages' sources, the certificates and the key of all hosts."""
     for old in (tree / "etc/apt").glob("sources.list*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     if _LISTS.is_file():
@@ -313,7 +313,7 @@ def _furnish(tree: Path, public_key: str) -> None:
     (ssh / "authorized_keys").write_text(public_key)
     for old in (tree / "etc/ssh").glob("ssh_host_*"):
         old.unlink()
-    # It would listen on all addresses, of which the network is shared.
+    # It would listen on all addresses of the shared network.
     (tree / "etc/systemd/system/ssh.socket").symlink_to("/dev/null")
     # Not the machine's own id: each host makes one.
     (tree / "etc/machine-id").write_text("uninitialized\n")

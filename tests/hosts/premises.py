@@ -1,4 +1,4 @@
-"""What an operator has before the first run: a store that exists, passwords, models."""
+"""An operator's premises before the first run: a store, passwords, models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.servers.ceph import Tls, ceph
 from tests.hosts.control import Control
 from tests.integration.certificates import certify
 
-#: Who has keys of their own in the store.
+#: Users with keys of their own in the store.
 USERS = ("unpack", "transcribe", "moderate", "review", "transfer", "operator")
 
 _TRUSTED = "/usr/local/share/trusted.pem"
@@ -22,7 +22,7 @@ _TRUSTED = "/usr/local/share/trusted.pem"
 
 @dataclass(frozen=True, slots=True)
 class ExistingStore:
-    """Ceph on the control machine, by TLS, that announces what is stored to the broker.
+    """Ceph on the control machine, by TLS, which announces objects to the broker.
 
     Attributes:
         endpoint: Its URL.
@@ -36,7 +36,7 @@ class ExistingStore:
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """What the inventory says of it, but for the keys."""
+        """The inventory's variables for it, without the keys."""
         return {
             "dropscribe_store_endpoint": self.endpoint,
             "dropscribe_store_authority": str(self.authority),
@@ -73,7 +73,7 @@ def models(folder: Path) -> Path:
 
 
 def on_shared_loopback(epmd_port: int) -> dict[str, Any]:
-    """Say what is special of hosts that share this machine's network, and its way to packages.
+    """Variables for hosts that share this machine's network and its way to packages.
 
     Args:
         epmd_port: Debian's own Erlang and RabbitMQ take it and the next two, other than those
@@ -81,7 +81,7 @@ def on_shared_loopback(epmd_port: int) -> dict[str, Any]:
     """
     return {
         "monitoring_local_address": "{{ ansible_host }}",
-        # Whatever address it goes to, what comes from here comes from 127.0.0.1.
+        # Connections to any loopback address come from 127.0.0.1.
         "database_client_networks": ["127.0.0.0/8"],
         "broker_epmd_port": epmd_port,
         "broker_distribution_port": epmd_port + 1,
@@ -91,10 +91,10 @@ def on_shared_loopback(epmd_port: int) -> dict[str, Any]:
 
 
 def authority_of(control: Control) -> Path:
-    """Tell where the role certificates keeps its authority's certificate."""
+    """The path of the certificate of the authority of the role `certificates`."""
     return control.folder / ".config/dropscribe/certificates/inventory/ca.pem"
 
 
 def found(secrets_: Sequence[str], text: str) -> bool:
-    """Tell whether a text holds one of some secrets, however it is quoted."""
+    """Whether a text holds one of some secrets, however it is quoted."""
     return any(secret[-24:] in text for secret in secrets_)

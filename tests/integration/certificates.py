@@ -67,7 +67,7 @@ def _accept(server: socket.socket, context: ssl.SSLContext, port: int) -> None:
 
 
 def _relay(near: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """Carry one connection's bytes; who does not trust the certificate goes away."""
+    """Relay one connection; clients that do not trust the certificate close it."""
     with (
         near,
         suppress(OSError),

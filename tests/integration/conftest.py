@@ -148,7 +148,7 @@ def transcoders() -> Iterator[TranscoderPool]:
 
 
 class Pipeline:
-    """Consumers in threads of this process, and what they work on."""
+    """Consumers in threads of this process, with their store and database."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Pipeline:
         self.recogniser = LengthRecogniser()
         self.judge: Judge = WordJudge()
         self.limits = ArchiveLimits()
-        # Standard output is what commands print to.
+        # Commands print to standard output.
         self.log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.__stderr__))
         self.open = ExitStack()
         self._stop = Stop()
@@ -270,7 +270,7 @@ class Pipeline:
         )
 
     def left_in_scratch(self) -> list[Path]:
-        """List what lies there."""
+        """List the files in scratch."""
         return list(self.scratch_root.iterdir())
 
 
@@ -290,7 +290,7 @@ def pipeline(
 
 
 def eventually(look: Callable[[], T | None], seconds: float = 60.0) -> T:
-    """Look again and again until there is something to be seen."""
+    """Poll until the result is not None."""
     waiting = threading.Event()
     for _ in range(int(seconds / 0.05)):
         if (seen := look()) is not None:

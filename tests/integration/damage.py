@@ -1,4 +1,4 @@
-"""Batches made without a notification, looked at row by row, and what can happen to them."""
+"""Batches without notifications, and damage to them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def without_events(pipeline: Pipeline) -> None:
 
 
 def dropped(pipeline: Pipeline, tmp_path: Path, data: bytes | None = None) -> BatchId:
-    """Drop an archive of which nobody is told."""
+    """Drop an archive, and lose its event."""
     without_events(pipeline)
     return pipeline.drop(archive(tmp_path, data or tar_of(RECORDINGS)))
 
 
 def unpacked(pipeline: Pipeline, tmp_path: Path, data: bytes | None = None) -> BatchId:
-    """Drop and unpack one; nobody is told of its recordings."""
+    """Drop and unpack an archive, and lose the events of its recordings."""
     batch = dropped(pipeline, tmp_path, data)
     pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
     return batch
@@ -54,7 +54,7 @@ def transcribed(pipeline: Pipeline, batch: BatchId, ordinals: Sequence[int]) -> 
 
 
 def completed(pipeline: Pipeline, tmp_path: Path) -> BatchId:
-    """Drop one and complete it; nobody is told of that."""
+    """Drop and complete an archive, and lose the event of its completion."""
     batch = unpacked(pipeline, tmp_path)
     transcribed(pipeline, batch, range(len(RECORDINGS)))
     return batch
@@ -84,7 +84,7 @@ def until_itemised(pipeline: Pipeline, *batches: BatchId) -> None:
 
 
 def reviewed_once_swept(pipeline: Pipeline, *batches: BatchId) -> None:
-    """Sweep where only the review of batches was never told of; its consumer runs."""
+    """Sweep where only events for `review` were lost, whose consumer runs."""
     assert found(swept(pipeline)) == {"batch-unitemised": len(batches)}
     until_itemised(pipeline, *batches)
     assert found(swept(pipeline)) == {}
@@ -117,5 +117,5 @@ def swept(pipeline: Pipeline, ages: Ages = AT_ONCE, *, is_dry: bool = False) -> 
 
 
 def found(report: SweepReport) -> dict[str, int]:
-    """Say how many of each kind were found."""
+    """The number of findings of each kind."""
     return {str(kind): tally.found for kind, tally in report.tallies.items()}

@@ -1,4 +1,4 @@
-"""Batches of which every recording is judged: by a policy that forbids the word "3".
+"""Batches with moderation, by a policy that forbids the word "3".
 
 The recogniser of these tests says how many seconds a recording lasts.
 """
@@ -21,7 +21,7 @@ from tests.unit.sounds import Recipe, made, voice
 
 LONG = made(Recipe("wav", "pcm_s16le", rate=16_000), voice(3.0))
 
-#: Of these, the last but one is flagged.
+#: The policy flags the last but one of these.
 SPOKEN = {**RECORDINGS, "long.wav": LONG, "silence.wav": SILENT}
 FLAGGED = 3
 
@@ -37,7 +37,7 @@ def write_policies(root: Path, **texts: str) -> Path:
 
 
 def heard(pipeline: Pipeline, tmp_path: Path) -> BatchId:
-    """Drop, unpack and transcribe a batch; nobody is told of its transcripts."""
+    """Drop, unpack and transcribe a batch, and lose the events of its transcripts."""
     batch = unpacked(pipeline, tmp_path, tar_of(SPOKEN))
     transcribed(pipeline, batch, range(len(SPOKEN)))
     return batch

@@ -22,7 +22,7 @@ from ops.wiring.settings import read_broker_address
 from tests.contracts.loop import ROUTE, Opener, notification
 from tests.contracts.poison import LIMIT
 
-#: Seconds after which what a killed consumer had in hand comes again.
+#: Seconds after which SQS redelivers the work of a killed consumer.
 VISIBILITY = 2
 
 
@@ -80,7 +80,7 @@ class EmbeddedQueues:
         list(bootstrap(self._environment))
 
     def set_visibility(self, seconds: int) -> None:
-        """Have what a consumer took come again so soon."""
+        """Set the time after which SQS redelivers."""
         self._sqs.set_queue_attributes(
             QueueUrl=self.url, Attributes={"VisibilityTimeout": str(seconds)}
         )
@@ -115,7 +115,7 @@ class EmbeddedQueues:
         self._sqs.send_message(QueueUrl=self.dead_url, MessageBody=text)
 
     def take_and_leave(self) -> None:
-        """Take what waits, and give it back without a verdict, as a consumer that dies does."""
+        """Receive messages and release them without a verdict, as a dying consumer does."""
         messages = self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
         for message in messages.get("Messages", []):
             self._sqs.change_message_visibility(
@@ -136,7 +136,7 @@ class EmbeddedQueues:
 
 
 def take(sqs: Any, url: str) -> list[str]:
-    """Take what a queue gives at once."""
+    """Take the messages that a queue returns at once."""
     messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
     for message in messages:
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])

@@ -53,7 +53,7 @@ class Crash(BaseException):
 
 
 class ReviewBatch:
-    """A batch on real servers, whose recordings say what a test has them say.
+    """A batch on the embedded servers, with transcripts that a test chooses.
 
     Args:
         environment: Bootstrapped.
@@ -71,7 +71,7 @@ class ReviewBatch:
         self.log: Any = structlog.wrap_logger(structlog.PrintLogger(sys.__stderr__))
         self._scratch = Scratch(scratch_root)
         self._address = read_broker_address(environment)
-        #: By which the handler reaches the tables.
+        #: The handler's access to the tables.
         self.url = environment.get("DATABASE_URL") or ""
         with psycopg.connect(self.url) as connection:
             connection.execute("INSERT INTO stages VALUES ('moderate') ON CONFLICT DO NOTHING")
@@ -103,26 +103,26 @@ class ReviewBatch:
         return audio
 
     def complete(self) -> ObjectCreated:
-        """Complete the batch; gives what the store tells."""
+        """Complete the batch, and return the store's event."""
         self.database.seal(self.id, rejected=0, ignored=0, failure=None)
         Completion(self.store, self.database, self.log).look(self.id)
         return self.event
 
     @property
     def event(self) -> ObjectCreated:
-        """What the store tells of the batch's completion."""
+        """The store's event of the batch's completion."""
         (event,) = decode(encode(self.store.bucket, self.id.complete_key))
         return event
 
     def review(
         self, *events: ObjectCreated, step: StepHook = lambda _: None, sample: float = 0.0
     ) -> Sequence[Exception | None]:
-        """Have the handler handle events; it says each step once it is done."""
+        """Let the handler handle events, with a hook after each step."""
         with self._handler(step, sample) as handler:
             return handler.handle(events)
 
     def give_up(self, error: str) -> None:
-        """Have the handler give the batch up."""
+        """Let the handler give up the batch."""
         with self._handler(lambda _: None, 0.0) as handler:
             handler.give_up(self.event, error)
 
@@ -149,7 +149,7 @@ class ReviewBatch:
             )
 
     def announced(self) -> list[str]:
-        """Take what other systems are told."""
+        """Take the announcements for other systems."""
         sqs: Any = boto3.client(
             "sqs",
             endpoint_url=self._address.endpoint,
@@ -190,7 +190,7 @@ class _Steps:
 
 
 def crash_after(number: int) -> StepHook:
-    """Die after so many steps."""
+    """Crash after a number of steps."""
     left = [number]
 
     def step(_: str) -> None:

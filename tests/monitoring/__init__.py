@@ -1,1 +1,1 @@
-"""Prometheus' and Alertmanager's own tools on what the role `monitoring` brings to hosts."""
+"""Prometheus' and Alertmanager's own tools on the files of the role `monitoring`."""

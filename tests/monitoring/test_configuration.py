@@ -1,4 +1,4 @@
-"""What Ansible writes of an inventory is what Prometheus and Alertmanager take."""
+"""Prometheus and Alertmanager accept the files that Ansible writes for an inventory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for figures that somebody serves."""
+"""Alerts and dashboard use metrics that exist."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def of_consumers() -> set[str]:
 
 
 def of_health(folder: Path) -> set[str]:
-    """Name what `dropscribe health --textfile` writes when every check measured something."""
+    """The metrics of `dropscribe health --textfile` when every check measured something."""
     measured = {
         "messages": {"unpack": 1},
         "consumers": {"unpack": 1},

@@ -1,4 +1,4 @@
-"""Each alert is told of when it should be, not before, and not when all is well."""
+"""Each alert fires when it should, and not before."""
 
 from __future__ import annotations
 

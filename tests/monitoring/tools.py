@@ -14,13 +14,13 @@ DASHBOARD = ROLE / "files/dropscribe-dashboard.json"
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run promtool; whoever calls it judges what it says."""
+    """Run promtool; the caller judges its output."""
     require(["promtool"], "apt-get install prometheus")
     return _run("promtool", *arguments)
 
 
 def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run amtool; whoever calls it judges what it says."""
+    """Run amtool; the caller judges its output."""
     require(["amtool"], "apt-get install prometheus-alertmanager")
     return _run("amtool", *arguments)
 

@@ -99,7 +99,7 @@ class CompletionsHandler(BaseHTTPRequestHandler):
             self.refuse(400, f"This model's maximum context length is {CONTEXT}: {request}")
             return
         choices = [self.server.answer(n, ids) for n, ids in enumerate(rows)]
-        # The API does not say in which order they come.
+        # The API does not define their order.
         choices.reverse()
         if fault == "few":
             choices.pop()

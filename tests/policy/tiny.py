@@ -194,7 +194,7 @@ def _tokenizer(*whole: str) -> GemmaTokenizerFast:
         vocab_size=800,
         special_tokens=[*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))],
         initial_alphabet=list("0123456789▁\n"),
-        # Of so little text, it would learn whole lines.
+        # With so little text, it would learn whole lines.
         max_token_length=6,
         show_progress=False,
     )

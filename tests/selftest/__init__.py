@@ -1,1 +1,1 @@
-"""Real servers for tests: each in a folder of its own, on loopback, gone at the end."""
+"""Tests of the harness itself: its servers, relays, proxies and deaths."""

@@ -1,4 +1,4 @@
-"""A server of each kind for all tests here; each test has something of its own in it."""
+"""A server of each kind for all tests here; each test has its own objects in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def gateway() -> Iterator[CephGateway]:
 
 @pytest.fixture(scope="session")
 def bucket(gateway: CephGateway) -> str:
-    """Made before any test kills the gateway, after which that would take half a minute."""
+    """Made before any test kills the gateway: afterwards it takes half a minute."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     client(gateway, gateway.endpoint).create_bucket(Bucket=name)
     return name

@@ -29,7 +29,7 @@ _LIVES = 50
 
 
 def work(environment: Environment, batch: BatchId, deaths: Deaths) -> None:
-    """Do what each route has to do, as if its events had just come."""
+    """Do the work of each route, as if its events had just come."""
     log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     store = make_store(environment)
     adapters = mortal(deaths)
@@ -53,8 +53,8 @@ def check(outcomes: Sequence[Exception | None]) -> None:
 
 
 def live(batch: BatchId, variables: dict[str, str], deaths: Deaths) -> str:
-    """Do the work in a process of its own, and say how that ended."""
-    # This process has no threads and no connections: what it forks starts afresh,
+    """Do the work in a child process, and return how that ended."""
+    # This process has no threads and no connections: its children start afresh,
     # without importing everything again.
     if not (pid := os.fork()):
         work(Environment(variables), batch, deaths)

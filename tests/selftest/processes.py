@@ -10,7 +10,7 @@ import psutil
 
 
 def processes(folder: Path) -> list[psutil.Process]:
-    """Find what was started for a folder: it works there, or has it as home or argument."""
+    """Find the processes of a folder: their working directory, home or argument."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""Processes that die where they are told to, and what becomes of their work."""
+"""Processes that die at chosen points, and the results of their work."""
 
 from __future__ import annotations
 

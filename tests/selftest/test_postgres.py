@@ -1,4 +1,4 @@
-"""PostgreSQL keeps what it has committed, whatever ends it."""
+"""PostgreSQL keeps committed rows, however it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def segments() -> set[str]:
 
 
 def segment_of(server: PostgresServer) -> str:
-    """Give the id of a server's own segment: the last word of its lock file's seventh line."""
+    """Read the id of a server's segment: the last word of its lock file's seventh line."""
     return (server.folder / "data" / "postmaster.pid").read_text().splitlines()[6].split()[1]
 
 

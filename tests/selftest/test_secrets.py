@@ -1,4 +1,4 @@
-"""A password that real servers refuse is not told to anybody else."""
+"""A password that real servers refuse is not disclosed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers do what real ones do, and leave nothing behind."""
+"""The harness' servers behave like real ones, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def get(url: str, queue: str = "work", seconds: float = 10.0) -> Any:
 
 
 def drain(connection: Connection) -> None:
-    """Take what comes, and never acknowledge it."""
+    """Take messages, and never acknowledge them."""
     for _ in range(20):
         connection.drain_events(timeout=10)
 
@@ -251,7 +251,7 @@ def announced_in(connection: Connection, name: str) -> Queue:
 
 
 def announce(gateway: CephGateway, vhost: str, name: str, *, persistent: bool) -> None:
-    """Make a bucket, and a topic of the same name to which it tells what is created."""
+    """Make a bucket that announces new objects to a topic of the same name."""
     arn = client(gateway, "sns").create_topic(
         Name=name,
         Attributes={

@@ -52,7 +52,7 @@ def s3(gateway: CephGateway, proxy: StoreProxy) -> Any:
 
 @pytest.fixture
 def store(gateway: CephGateway, proxy: StoreProxy, bucket: str) -> Store:
-    """The consumers' own adapter, which tries again."""
+    """The consumers' adapter, which retries."""
     return connect_store(
         endpoint=proxy.endpoint,
         access_key=gateway.access_key,
@@ -109,7 +109,7 @@ class TestWithoutFaults:
                 {"Transfer-Encoding": "chunked"},
                 encode_chunked=True,
             )
-            # Ceph wants to be told the length beforehand.
+            # Ceph needs the length in advance.
             assert connection.getresponse().status == 411
 
     def test_the_stores_own_refusals_pass(self, s3: Any, bucket: str) -> None:
@@ -216,7 +216,7 @@ class TestConnections:
         proxy.fail(misbehaviour)
 
         pieces: list[bytes] = []
-        # Within a `with`, it would be urllib3's own, which takes a half for the whole.
+        # In a `with` block urllib3 would take half a body for the whole.
         body = s3.get_object(Bucket=bucket, Key=KEY)["Body"]
         with closing(body), pytest.raises(BotoCoreError):
             pieces += iter(partial(body.read, 65536), b"")

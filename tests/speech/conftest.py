@@ -26,7 +26,7 @@ THREADS = os.cpu_count() or 1
 
 @pytest.fixture(scope="package", autouse=True)
 def no_network() -> Iterator[None]:
-    """Recognition with local weights reaches nothing: whoever tries fails."""
+    """Make any connection fail: recognition with local weights needs none."""
 
     def connect(_: socket.socket, address: object) -> None:
         raise AssertionError(f"something reached out to {address}")

@@ -67,7 +67,7 @@ class TargetBucket:
 
 @dataclass
 class Sending:
-    """What is on the other machine, and who sends it."""
+    """The files of the other machine, and the command that transfers them."""
 
     server: SshServer
     bucket: TargetBucket
@@ -96,13 +96,13 @@ class Sending:
         return CliRunner().invoke(main, ["transfer", *arguments], env=variables)
 
     def send(self, *arguments: str, **others: str) -> Any:
-        """Run it, which has to succeed, and give what ``--json`` says."""
+        """Run it successfully, and return its ``--json``."""
         done = self.run("--json", *arguments, **others)
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
     def start(self, *arguments: str, **others: str) -> subprocess.Popen[bytes]:
-        """Run it as a process of its own, which can be killed."""
+        """Run it as a process, to be killed."""
         return subprocess.Popen(
             [sys.executable, "-m", "ops", "transfer", *arguments],
             env={**os.environ, **self.variables, **others},
@@ -114,7 +114,7 @@ class Sending:
         return list(self.root.glob("*.staged"))
 
     def trust(self, port: int) -> None:
-        """Have the server known at another port, too."""
+        """Add the server's key for another port."""
         known = Path(self.variables["TRANSFER_KNOWN_HOSTS"])
         known.write_text(known.read_text() + self.server.known_at(port))
 
@@ -161,7 +161,7 @@ def sending(
 
 
 class Line(Relay):
-    """A network that counts what passes, and does something after so many bytes, once."""
+    """A network that counts bytes, and calls a function once after a number of them."""
 
     def __init__(self, target: int) -> None:
         super().__init__(target)

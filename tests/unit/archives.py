@@ -30,7 +30,7 @@ TarFormat = Literal[0, 1, 2]
 
 @dataclass(frozen=True)
 class MemorySource:
-    """An archive that lies in memory."""
+    """An archive in memory."""
 
     data: bytes
 
@@ -48,7 +48,7 @@ class MemorySource:
 def as_read(
     source: ArchiveSource | bytes, limits: ArchiveLimits = LIMITS
 ) -> list[tuple[str, bytes]]:
-    """Read path and content of all members; what is raised passes through."""
+    """Read path and content of all members; errors pass through."""
     source = MemorySource(source) if isinstance(source, bytes) else source
     return [(member.path, member.content.read()) for member in read_archive(source, limits)]
 
@@ -134,7 +134,7 @@ def zip_entry(name: str, mode: int = 0o100644) -> zipfile.ZipInfo:
 
 
 def bzip2(data: bytes) -> bytes:
-    return bz2.compress(data, 1)  # blocks of 100 KB: what is cut off later begins readable
+    return bz2.compress(data, 1)  # blocks of 100 KB: a truncated file starts readable
 
 
 def xz(data: bytes) -> bytes:
@@ -170,7 +170,7 @@ class Peak:
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Measure the peak above what was in use at the beginning."""
+    """Measure the peak above the memory in use at the beginning."""
     peak = Peak()
     tracemalloc.start()
     try:

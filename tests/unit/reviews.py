@@ -1,4 +1,4 @@
-"""Review items, decisions and what became of them, for tests."""
+"""Review items and decisions for tests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def item(
 
 
 def decided(of: ReviewItem, *said: tuple[str, Answer]) -> ReviewedItem:
-    """Give an item after these people decided, in this order."""
+    """An item after the decisions of these people, in this order."""
     decisions = tuple(
         Decision.new(
             of,

@@ -16,5 +16,5 @@ class Scraped:
         }
 
     def value(self, name: str, **labels: str) -> float:
-        """Give a sample's value; KeyError where it is not there."""
+        """A sample's value; KeyError without one."""
         return self._samples[name, frozenset(labels.items())]

@@ -183,7 +183,7 @@ def dsf(seconds: float = SECONDS) -> bytes:
 
 
 def flac_with_covers(covers: int) -> bytes:
-    """A FLAC file with so many cover pictures of 16 MiB; FFmpeg holds them all at once."""
+    """A FLAC file with cover pictures of 16 MiB; FFmpeg holds them all at once."""
     flac = made(Recipe("flac", "flac"))
     after_streaminfo = 4 + 4 + 34
     size = 0xFF_FFFF
