@@ -1,4 +1,4 @@
-"""Example policies for the areas that CoPE was made for: to be copied, and made one's own."""
+"""Example policies for the areas that CoPE was made for, as a start for the operator's own."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Literal
 
 from consumers.errors import ConfigurationError
 
-#: The folder with the examples.
 EXAMPLES = Path(__file__).parent
 
 _KINDS = (".md", ".toml")
 
 
 def copy_examples(to: Path) -> Iterator[tuple[str, Literal["copied", "there", "kept"]]]:
-    """Copy the examples into a folder, which is made; what is there is never overwritten.
+    """Copy the examples into a folder, created if missing, without overwriting any file.
 
     Yields:
-        Each file's name, and what became of it: ``copied``, ``there`` (as it is
-        here), or ``kept``: another of that name is there.
+        Each file's name and result: ``copied``, ``there`` (it already has this content), or
+        ``kept`` (it has other content).
 
     Raises:
-        ConfigurationError: The folder can't be made, or not be written to.
+        ConfigurationError: The folder cannot be created or written to.
     """
     try:
         to.mkdir(parents=True, exist_ok=True)
@@ -31,13 +30,13 @@ def copy_examples(to: Path) -> Iterator[tuple[str, Literal["copied", "there", "k
             if path.suffix in _KINDS:
                 yield path.name, _copy(path.read_bytes(), to / path.name)
     except OSError as exc:
-        raise ConfigurationError(f"the examples can't be copied to {to}: {exc.strerror}") from exc
+        raise ConfigurationError(f"cannot copy the examples to {to}: {exc.strerror}") from exc
 
 
 def _copy(data: bytes, to: Path) -> Literal["copied", "there", "kept"]:
     if to.exists():
         return "there" if to.read_bytes() == data else "kept"
-    # Under its own name it is whole or not there: consumers may read the folder now.
+    # Atomically, as consumers may be reading the folder.
     partial = to.with_name(f".{to.name}.{os.getpid()}")
     try:
         partial.write_bytes(data)

@@ -1,15 +1,14 @@
 """Make ``sample.tar`` and ``script.json`` beside this file.
 
-Run by hand, when the sample is to change::
+Run it by hand to change the sample::
 
     apt-get install espeak-ng
     python -m ops.sample.make_sample
 
-The archive shows every outcome that a batch can have: spoken recordings in
-several encodings, a silent one, a broken one, and a file that is no recording.
-The same versions of espeak-ng and PyAV give the same bytes: the archive carries
-no clock and no owner. The sentences, the voice and its speed were chosen so that
-Whisper tiny.en, the embedded default, understands every word.
+The archive has every kind of member: spoken recordings in several encodings, a silent one, a
+broken one, and a file that is not a recording. The same versions of espeak-ng and PyAV give
+the same bytes, as the archive has fixed times and no owner. Sentences, voice and speed were
+chosen so that Whisper tiny.en, the embedded default, recognises every word.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ import numpy as np
 
 HERE = Path(__file__).parent
 VOICE = ["-v", "en-us", "-s", "150", "-p", "55"]
-# Neither muxer may write its version into the file.
+# Without it the muxers write their version into the file.
 BITEXACT = {"fflags": "+bitexact"}
 MEMBER_TIME = 1_750_600_000  # 2025-06-22, in seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenRecording:
-    """A recording to make: ``rate`` in Hz, mono or stereo, MP3 or WAV by its path's suffix."""
+    """A recording to synthesise: ``rate`` in Hz; the path's suffix decides on MP3 or WAV."""
 
     path: str
     rate: int
@@ -79,13 +78,13 @@ NOTES = "These recordings were spoken by espeak-ng. This file is no recording: i
 
 
 def speak(words: str) -> bytes:
-    """Words as espeak-ng says them: a WAV file, 22,050 Hz mono."""
+    """Synthesise words with espeak-ng: a WAV file, 22,050 Hz mono."""
     command = ["espeak-ng", *VOICE, "--stdout", words]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def encode(wav: bytes, spoken: SpokenRecording) -> bytes:
-    """The WAV file resampled and written in the recording's own format."""
+    """Convert a WAV file to the recording's format and rate."""
     is_mp3 = spoken.path.endswith(".mp3")
     target = io.BytesIO()
     with (
@@ -107,7 +106,7 @@ def encode(wav: bytes, spoken: SpokenRecording) -> bytes:
 
 
 def silence(seconds: int) -> bytes:
-    """A WAV file of zeros, 8 kHz mono."""
+    """Make a WAV file of zeros, 8 kHz mono."""
     target = io.BytesIO()
     with av.open(target, "w", format="wav", options=BITEXACT) as sink:
         stream = sink.add_stream("pcm_s16le", rate=8_000)
@@ -121,14 +120,14 @@ def silence(seconds: int) -> bytes:
 
 
 def broken_mp3() -> bytes:
-    """An MP3 file's ID3 tag, and then nothing that a decoder could use."""
+    """Make an ID3 tag followed by text, which no decoder accepts."""
     # The tag's size is four bytes of seven bits each: here, 128.
     tag = b"ID3\x03\x00\x00" + b"\x00\x00\x01\x00" + bytes(128)
     return tag + b"The upload stopped here. " * 80
 
 
 def members() -> Iterator[tuple[str, bytes]]:
-    """Paths and contents in the archive's order."""
+    """Yield paths and contents in the archive's order."""
     for spoken in SPOKEN:
         yield spoken.path, encode(speak(spoken.words), spoken)
     yield "interviews/broken.mp3", broken_mp3()
@@ -137,7 +136,7 @@ def members() -> Iterator[tuple[str, bytes]]:
 
 
 def make(folder: Path) -> None:
-    """Write both files into a folder."""
+    """Write ``sample.tar`` and ``script.json`` into a folder."""
     with tarfile.open(folder / "sample.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         for path, content in members():
             header = tarfile.TarInfo(path)

@@ -251,6 +251,6 @@ def test_a_release_that_does_not_start_is_taken_back(site: HostDeployment, tmp_p
         "rolling-upgrade.yml", "--extra-vars", f"consumer_host_source={broken}"
     )
     assert upgraded.code != 0
-    assert "did not get ready" in upgraded.output
+    assert "did not become ready" in upgraded.output
     assert release(site) == before
     assert site.complete(site.drop(_SAMPLE))["state"] == "complete"
