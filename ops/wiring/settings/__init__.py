@@ -5,6 +5,12 @@ Each command declares the groups that it reads, and `ops.cli.settings` derives i
 
 from collections.abc import Iterable
 
+from ops.wiring.settings.bootstrap import (
+    STORE_KINDS,
+    STORE_ROLES,
+    BootstrapSettings,
+    StoreKind,
+)
 from ops.wiring.settings.declaration import Settings, Variable
 from ops.wiring.settings.operations import (
     Address,
@@ -13,18 +19,14 @@ from ops.wiring.settings.operations import (
     TransferSettings,
 )
 from ops.wiring.settings.servers import (
-    STORE_KINDS,
-    STORE_ROLES,
-    BootstrapSettings,
     BrokerSettings,
     DatabaseSettings,
-    StoreKind,
+    LoopSettings,
     StoreSettings,
     read_broker_address,
 )
 from ops.wiring.settings.stages import (
     PACKAGED_MODEL,
-    LoopSettings,
     ModelsSettings,
     ModerationSettings,
     PoliciesSettings,

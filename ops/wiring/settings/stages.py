@@ -1,4 +1,4 @@
-"""How the consumers take deliveries, and what each stage does with them."""
+"""How each stage works."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ops.wiring.settings.declaration import Form, Settings, count, setting
 from ops.wiring.settings.servers import CleartextSettings, without_user
 from ops.wiring.settings.values import AbsolutePath, Device, ExistingFile, Number, Whole
 
-_DELAYS = re.compile(r"\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){0,9}", re.ASCII)
 _ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[\w.~-]+)*/?", re.ASCII)
 
 #: Whisper's codes of languages.
@@ -40,12 +39,6 @@ def _models_folder() -> Path:
     return Path("~/.local/share/dropscribe/models").expanduser()
 
 
-def _delays(text: str) -> tuple[float, ...]:
-    if not _DELAYS.fullmatch(text):
-        raise ValueError
-    return tuple(float(part) for part in text.split(","))
-
-
 def _languages(text: str) -> tuple[str, ...]:
     text = text.replace(" ", "")
     if not _LANGUAGES.fullmatch(text):
@@ -66,32 +59,6 @@ def _endpoint(value: str) -> str:
 
 def _adapter(name: str) -> str | None:
     return None if name == "none" else name
-
-
-class LoopSettings(Settings):
-    """How consumers take deliveries, and retry them."""
-
-    title = "Deliveries"
-
-    delays: Annotated[
-        tuple[float, ...],
-        PlainValidator(_delays),
-        Form("1 to 10 numbers of seconds, separated by commas"),
-    ] = setting(
-        "RETRY_DELAYS",
-        "Seconds before each retry, after the last of which a delivery becomes a dead letter; "
-        "run bootstrap after a change",
-        default="10,60,600",
-    )
-    heartbeat: Whole = count(
-        "BROKER_HEARTBEAT", "Seconds between heartbeats to RabbitMQ", default=30, least=2
-    )
-    consumer_timeout: Whole = count(
-        "BROKER_CONSUMER_TIMEOUT",
-        "RabbitMQ's consumer_timeout in seconds; longer work renews its delivery before that",
-        default=1800,
-        least=10,
-    )
 
 
 class ScratchRootSettings(Settings):
