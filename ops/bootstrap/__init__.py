@@ -1,7 +1,7 @@
-"""Making what the pipeline runs on: broker, bucket, rules, rights and schema.
+"""Set-up of a deployment: queues, bucket, rules, rights and schema.
 
-Everything is made only where it is not there yet, or not as it should be, so it
-can be run at any time, and what is not ours is left alone.
+Every step changes only what is missing or differs, so bootstrap can run at any time. It
+leaves other people's queues, rules and statements alone.
 """
 
 from __future__ import annotations

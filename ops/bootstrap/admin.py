@@ -1,4 +1,4 @@
-"""The admin API of MinIO, which RustFS speaks too, through MinIO's own client."""
+"""The admin API of MinIO and RustFS, through MinIO's own client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 
 
 def make_admin(store: StoreSettings) -> MinioAdmin:
-    """Make a client; nothing is asked of the server yet."""
+    """Make a client, without a request."""
     parts = urlsplit(store.endpoint or "")
     return MinioAdmin(
         endpoint=parts.netloc,
@@ -30,7 +30,7 @@ def make_admin(store: StoreSettings) -> MinioAdmin:
         secure=parts.scheme == "https",
         http_client=urllib3.PoolManager(
             timeout=_TIMEOUT,
-            # What was posted may have been done: only connecting is tried again.
+            # A server may have carried out a POST: only connecting is tried again.
             retries=urllib3.Retry(connect=3, read=0, redirect=0, backoff_factor=0.2),
             ca_certs=store.ca_file,
         ),
@@ -39,14 +39,14 @@ def make_admin(store: StoreSettings) -> MinioAdmin:
 
 @contextmanager
 def admin_refusals(secret: str | None) -> Iterator[None]:
-    """Translate what the client raises within the block.
+    """Translate the client's errors within the block.
 
     Args:
-        secret: What must not be shown, should the server quote it.
+        secret: A password to hide, if the server quotes it.
 
     Raises:
-        ConfigurationError: The server refuses.
-        TransientError: It can't be reached.
+        ConfigurationError: The server refuses a request.
+        TransientError: The server is unreachable.
     """
     try:
         yield
@@ -54,29 +54,29 @@ def admin_refusals(secret: str | None) -> Iterator[None]:
         message = f"the store's admin API refuses: {exc}"
         if secret:
             message = message.replace(secret, "***")
-        # The cause would show it.
+        # The cause would show the password.
         raise ConfigurationError(message) from None
     except (HTTPError, OSError) as exc:
         raise TransientError(f"the store's admin API can't be reached: {exc}") from exc
     except ValueError as exc:
-        raise TransientError(f"the store's admin API answers what can't be read: {exc}") from exc
+        raise TransientError(f"the store's admin API sent an unreadable response: {exc}") from exc
 
 
 def read_config(admin: MinioAdmin, subsystem: str) -> dict[str, dict[str, str]]:
     """Read the settings of a subsystem, and of each of its targets.
 
-    The server answers ``subsystem:target name=value name="a value"``, a line for
-    each target, each after comments for what its own environment says.
+    The server sends a line ``subsystem:target name=value name="a value"`` for each target,
+    after comments for the values from its own environment.
 
     Returns:
-        The values by their names, by ``subsystem`` or ``subsystem:target``.
+        By ``subsystem`` or ``subsystem:target``: the values by their names.
     """
     config = {}
     for line in _config(admin, subsystem).splitlines():
         scope, _, values = line.strip().partition(" ")
         if scope.partition(":")[0] == subsystem:
             pairs = (word.partition("=") for word in shlex.split(values))
-            # That a target is on is not said.
+            # The line leaves out that a target is on.
             config[scope] = {"enable": "on"} | {name: value for name, _, value in pairs}
     return config
 
@@ -85,7 +85,7 @@ def _config(admin: MinioAdmin, subsystem: str) -> str:
     try:
         return admin.config_get(subsystem)
     except UnboundLocalError as exc:
-        # A slip of minio-py 7.2, which so hides why the request failed.
+        # A bug of minio-py 7.2, which hides why the request failed.
         if isinstance(exc.__context__, Exception):
             raise exc.__context__ from None
         raise
@@ -99,7 +99,7 @@ def put_config(
     *,
     dry_run: bool,
 ) -> bool:
-    """Set what is not as it should be; tells whether anything was not."""
+    """Set the values if any of them differs; returns whether one does."""
     changed = any(present.get(name) != value for name, value in wanted.items())
     if changed and not dry_run:
         admin.config_set(scope, dict(wanted))
@@ -107,13 +107,13 @@ def put_config(
 
 
 def policies(admin: MinioAdmin) -> dict[str, Any]:
-    """Read all policies for users, by their names."""
+    """Read all policies for users, by name."""
     answer: dict[str, Any] = json.loads(admin.policy_list())
     return answer
 
 
 def policies_of(admin: MinioAdmin, users: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Name the policies that each of the users has; one that has none may be left out."""
+    """Name the policies of each user; users without any may be missing."""
     answer = json.loads(admin.get_policy_entities(list(users), [], []))
     return {
         each["user"]: frozenset(each.get("policies") or ())

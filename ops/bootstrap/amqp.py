@@ -1,8 +1,9 @@
-"""The exchange and the queues of a deployment on RabbitMQ."""
+"""The exchange and the queues of a deployment on RabbitMQ, and its URL for stores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology, count_messages, declare_topology
@@ -13,14 +14,14 @@ from ops.bootstrap.step import Step, kept
 def make_queues(
     address: BrokerAddress, topology: Topology, routes: Sequence[Route], *, dry_run: bool
 ) -> Iterator[Step]:
-    """Declare what is missing, bound before any store sends: what has no queue vanishes.
+    """Declare and bind the missing queues; RabbitMQ drops messages that no queue is bound for.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
 
     Raises:
-        ConfigurationError: Something is there in another form, or may not be made.
-        TransientError: RabbitMQ can't be reached.
+        ConfigurationError: A queue exists with other arguments, or the user may not declare it.
+        TransientError: RabbitMQ is unreachable.
     """
     for what, missing in declare_topology(address, topology, routes=routes, dry_run=dry_run):
         yield Step(what, changed=missing)
@@ -29,9 +30,9 @@ def make_queues(
 def keep_queues(
     address: BrokerAddress, topology: Topology, routes: Sequence[Route]
 ) -> Iterator[Step]:
-    """Tell what lies in the queues of routes that are not set up (any more).
+    """Count the messages in the queues of routes that are off.
 
-    They stay bound, too: what a store had yet to send is kept rather than lost.
+    The queues stay bound, so that late notifications of a store are kept.
 
     Yields:
         A step for each route that has queues.
@@ -41,3 +42,18 @@ def keep_queues(
         if counts:
             dead = counts.pop(dead_letter_queue_name(topology.prefix, route), 0)
             yield kept(route, sum(counts.values()), dead)
+
+
+def amqp_url(broker: BrokerAddress, *, with_password: bool = True) -> str:
+    """Write the address of a RabbitMQ as a URL.
+
+    The virtual host ``/`` is left out: not every store understands ``%2F`` as RabbitMQ's own
+    tools do.
+    """
+    scheme, _, netloc = (broker.endpoint or "").partition("://")
+    path = "" if broker.virtual_host == "/" else "/" + quote(broker.virtual_host, safe="")
+    user = ""
+    if with_password and broker.access_key is not None:
+        password = quote(broker.secret_key or "", safe="")
+        user = f"{quote(broker.access_key, safe='')}:{password}@"
+    return f"{scheme}://{user}{netloc}{path}"

@@ -1,8 +1,8 @@
-"""Ceph's way to announce over AMQP: a topic for each route, and rules that name it.
+"""Ceph's notifications over AMQP: a topic for each route, and rules that lead to it.
 
-A topic's name is the routing key of what it sends (Ceph documentation, "Bucket
-Notifications"). A gateway of release 16 uses one exchange per virtual host: the
-events of a second deployment there are dropped, so each has a virtual host.
+A topic's name is the routing key of its messages (Ceph documentation, "Bucket
+Notifications"). A gateway of release 16 uses one exchange per virtual host, and drops the
+events of a second deployment there, so each deployment has its own virtual host.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from botocore.exceptions import ClientError
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError
 from events.routes import Route, exchange_name, rule_id
+from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.endpoint import amqp_url
 from ops.bootstrap.rules import check_alone, comparable, make_rule, rule_ids
 from ops.bootstrap.step import Step, found
 
-#: As whom a gateway logs in where its topic names nobody.
+#: The user and password of a gateway whose topic names none.
 _GUEST = ("guest", "guest")
 
 #: botocore's event before the request that reads a bucket's rules is signed and sent.
@@ -30,19 +30,18 @@ _READ_RULES = "before-call.s3.GetBucketNotificationConfiguration"
 
 
 def topic_attributes(broker: BrokerAddress, prefix: str, ack_level: str) -> dict[str, str]:
-    """Say how a topic reaches the broker.
+    """Write the attributes by which a topic reaches the broker.
 
-    Events of a persistent topic wait in the store itself while the broker is
-    away. A gateway that waits for the broker's confirmations of them, too, ends
-    with a segmentation fault after some hundred events (16.2.15, seen each
-    time), so by default it does not: what a crash of the broker may cost then,
-    `dropscribe sweep` makes up for.
+    Events of a persistent topic wait in the store while the broker is away. A gateway that
+    also waits for the broker's confirmations ends with a segmentation fault after some
+    hundred events (16.2.15, seen each time), so by default it does not wait; `dropscribe
+    sweep` repairs the loss that a crash of the broker may cause.
 
     Args:
-        broker: As the gateway reaches it. Ceph takes a password by https only,
+        broker: The broker's address for the gateway. Ceph accepts a password over https only,
             unless it runs with ``rgw allow notification secrets in cleartext``.
-        prefix: The deployment's.
-        ack_level: What the gateway waits for: ``broker`` or ``none``.
+        prefix: The deployment's prefix.
+        ack_level: The acknowledgement that the gateway waits for: ``broker`` or ``none``.
     """
     is_guest = (broker.access_key, broker.secret_key) == _GUEST
     attributes = {
@@ -68,27 +67,26 @@ def make_announcements(
     *,
     dry_run: bool,
 ) -> Iterator[Step]:
-    """Make a topic for each route, and the bucket's rules; those of others stay.
+    """Make a topic for each route, and the bucket's rules; other people's rules stay.
 
-    The topic of a route that is not set up any more stays: without a rule it sends
-    nothing but what waits in it.
+    The topic of a route that is off stays, so that the events in it are sent.
 
     Args:
-        bucket: Whose objects are announced.
+        bucket: The bucket.
         sns: botocore's client of the gateway's SNS.
-        prefix: The deployment's.
-        routes: Those that are set up.
-        attributes: The topics'; see `topic_attributes`.
-        off: The routes that are not set up.
-        dry_run: Only look.
+        prefix: The deployment's prefix.
+        routes: The routes that are set up.
+        attributes: The topics' attributes (`topic_attributes`).
+        off: The routes that are off.
+        dry_run: Change nothing.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
     """
     names = [rule_id(prefix, route) for route in routes]
     topics = [_make_topic(sns, name, attributes, dry_run=dry_run) for name in names]
     yield from topics
-    # A rule has the attributes that its topic had when the rule was made.
+    # A rule keeps the attributes that its topic had when the rule was made.
     stale = any(topic.changed for topic in topics)
     arns = _arns(sns, names)
     wanted = [
@@ -114,27 +112,27 @@ def _create_topic(sns: Any, name: str, attributes: Mapping[str, str]) -> None:
     except ClientError as exc:
         if "@" not in attributes["push-endpoint"]:
             raise
-        # Of its reasons the gateway says nothing.
+        # The gateway gives no reason.
         raise ConfigurationError(
-            f"the store refuses the topic {name}, in which RabbitMQ's user and password stand: "
-            "Ceph takes them by https only, unless it runs with 'rgw allow notification secrets "
-            "in cleartext = true'. Let S3_ENDPOINT begin with https://, or STORE_BROKER_URL name "
-            f"nobody, for which Ceph uses guest's ({exc})"
+            f"the store refuses the topic {name}, which contains RabbitMQ's user and password: "
+            "Ceph accepts them over https only, unless it runs with 'rgw allow notification "
+            "secrets in cleartext = true'. Use an S3_ENDPOINT with https://, or a STORE_BROKER_URL "
+            f"without a user, for which Ceph uses guest ({exc})"
         ) from exc
 
 
 def _arns(sns: Any, names: Sequence[str]) -> dict[str, str]:
-    """Find topics by their names, of which some may not be there."""
+    """Look up topics by name; missing ones are left out."""
     pages = sns.get_paginator("list_topics").paginate()
     arns = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
     return {name: arn for arn in arns if (name := arn.rpartition(":")[2]) in names}
 
 
 def _is_as(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Compare a topic with what it should be.
+    """Compare a topic's attributes with the wanted ones.
 
-    Ceph answers JSON in one attribute, and in that, joined by ``&``, all with
-    which the topic was made.
+    Ceph returns JSON in one attribute; it contains the arguments with which the topic was
+    made, joined by ``&``.
     """
     endpoint = json.loads(answer["Attributes"]["EndPoint"])
     arguments = f"&{endpoint['EndpointArgs']}&"
@@ -161,7 +159,7 @@ def _put_rules(
     present = [rule for rule in rules if rule["Id"] in ids]
     changed = stale or answer is None or comparable(present) != comparable(wanted)
     if changed and not dry_run:
-        # Only ours: Ceph adds them to the others, and puts each in the place of its like.
+        # Only our rules: Ceph adds them to the others, and replaces those with the same Id.
         bucket.client.put_bucket_notification_configuration(
             Bucket=bucket.name, NotificationConfiguration={"TopicConfigurations": wanted}
         )
@@ -172,10 +170,10 @@ def _put_rules(
 def _delete_rules(bucket: Bucket, names: Collection[str]) -> None:
     """Delete rules by their Ids.
 
-    Ceph's own request for it, which AWS has not and so botocore does not know, is
-    ``DELETE /bucket?notification=ID`` (Ceph documentation, "S3 Bucket Notifications
-    Compatibility"). It is made of the one that reads all rules, ``GET
-    /bucket?notification``, so that credentials, certificates and attempts are the client's.
+    The request is Ceph's own, ``DELETE /bucket?notification=ID`` (Ceph documentation, "S3
+    Bucket Notifications Compatibility"), and botocore does not know it. It is derived from the
+    request that reads all rules, ``GET /bucket?notification``, to use the client's
+    credentials, certificates and retries.
     """
     for name in names:
 

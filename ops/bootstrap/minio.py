@@ -1,9 +1,9 @@
-"""MinIO's way to announce over AMQP, and RustFS': a target for each route.
+"""Notifications of MinIO and RustFS over AMQP: a target for each route.
 
-See MinIO's documentation, "Publish events to AMQP", and both servers' sources:
-MinIO declares the exchange anew at each send, so its flags have to be ours; it
-asks the broker when a target is set, and uses it only after a restart, which
-takes seconds. RustFS uses it at once, and would not come back by itself.
+See MinIO's documentation, "Publish events to AMQP", and both servers' sources. MinIO declares
+the exchange again at each send, so its flags must equal ours; it connects to the broker when
+a target is set, and uses the target only after a restart, which takes seconds. RustFS uses it
+at once, and does not restart by itself.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from consumers.broker.address import BrokerAddress
 from consumers.errors import TransientError
 from events.routes import Route, exchange_name, rule_id
 from ops.bootstrap.admin import policies, policies_of, put_config, read_config
-from ops.bootstrap.endpoint import amqp_url
+from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.policies import BucketRoles, role_policy, same_policy
 from ops.bootstrap.step import Step
 
 _SUBSYSTEM = "notify_amqp"
 
-#: Seconds that a restart may take.
+#: The most seconds that a restart may take.
 _RESTART = 120.0
 
 
 def minio_target(
     broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePath
 ) -> dict[str, str]:
-    """Say how MinIO reaches the broker; certificates it looks for in its own folder ``CAs``.
+    """Write a target of MinIO, which reads certificates from its own folder ``CAs``.
 
     Args:
-        broker: As the server reaches it.
-        prefix: The deployment's.
-        routing_key: Of what it sends.
-        queue_dir: A folder on the server, for what the broker has not confirmed yet.
+        broker: The broker's address for the server.
+        prefix: The deployment's prefix.
+        routing_key: The routing key of the messages.
+        queue_dir: A folder on the server, for events that the broker has not confirmed.
     """
     return {
         "enable": "on",
@@ -61,7 +61,7 @@ def minio_target(
 def rustfs_target(
     broker: BrokerAddress, prefix: str, routing_key: str, queue_dir: PurePath
 ) -> dict[str, str]:
-    """Say how RustFS reaches the broker. It always asks for confirms. See `minio_target`."""
+    """Write a target of RustFS, which always uses publisher confirms. See `minio_target`."""
     target = {
         "enable": "on",
         "url": amqp_url(broker),
@@ -77,12 +77,12 @@ def rustfs_target(
 
 
 def target_arns(partition: str, prefix: str, routes: Sequence[Route]) -> dict[str, str | None]:
-    """Name each route's target, in the server's own region, by the route's name.
+    """Give the ARN of each route's target, in the server's own region, by the route's name.
 
     Args:
         partition: ``minio`` or ``rustfs``.
-        prefix: The deployment's.
-        routes: Those that are set up.
+        prefix: The deployment's prefix.
+        routes: The routes.
     """
     return {route.name: f"arn:{partition}:sqs::{rule_id(prefix, route)}:amqp" for route in routes}
 
@@ -90,19 +90,19 @@ def target_arns(partition: str, prefix: str, routes: Sequence[Route]) -> dict[st
 def put_targets(
     admin: MinioAdmin, targets: Mapping[str, Mapping[str, str]], *, restarts: bool, dry_run: bool
 ) -> Iterator[Step]:
-    """Make the targets, and have the server use them; others stay, and cost nothing.
+    """Set the targets, and have the server use them; other targets stay.
 
     Args:
-        admin: The server's.
-        targets: What each is to be, by its id.
-        restarts: Whether the server has to be restarted for it.
-        dry_run: Only look.
+        admin: The server's client.
+        targets: The values of each target, by its id.
+        restarts: Whether the server needs a restart for new values.
+        dry_run: Change nothing.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
 
     Raises:
-        TransientError: The server does not come back.
+        TransientError: The server does not return from its restart.
     """
     present = read_config(admin, _SUBSYSTEM)
     changed = False
@@ -118,7 +118,7 @@ def put_targets(
 
 
 def put_sync_events(admin: MinioAdmin, *, dry_run: bool) -> Step:
-    """Have MinIO note an event before it answers a request; else it may lose it."""
+    """Have MinIO store an event before it answers a request; else it may lose the event."""
     present = read_config(admin, "api").get("api", {})
     changed = put_config(admin, "api", present, {"sync_events": "on"}, dry_run=dry_run)
     return Step("store's setting sync_events", changed)
@@ -133,12 +133,10 @@ def put_user_policies(
     *,
     dry_run: bool,
 ) -> Iterator[Step]:
-    """Make a policy for each role that the settings name users for, and give it to them.
-
-    From nobody is a policy taken away.
+    """Make a policy for each role that has users, and attach it to them; none is detached.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
     """
     if not principals:
         return
@@ -168,7 +166,7 @@ def _restart(admin: MinioAdmin, names: Sequence[str]) -> None:
 
 
 def _is_back(admin: MinioAdmin, names: Sequence[str], passed: float) -> bool:
-    """Tell whether each server has started since, and knows the targets."""
+    """Check that each server has started since, and knows the targets."""
     try:
         info = loads(admin.info())
     except (MinioAdminException, HTTPError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""In which order things are made: what something else leads to comes first."""
+"""The order of bootstrap's steps: a rule comes after the queue that it leads to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from consumers.policy.policy import read_policies
 from ops.bootstrap.amqp import keep_queues, make_queues
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.guess import settle
 from ops.bootstrap.schema import make_schema, put_moderation
 from ops.bootstrap.step import Step
+from ops.bootstrap.store_kind import choose_store_kind
 from ops.bootstrap.stores import StorePlan, make_store_client
 from ops.wiring.adapters import make_topology
 from ops.wiring.environment import Environment
@@ -32,23 +32,23 @@ def bootstrap(
     dry_run: bool = False,
     table: StageTable = PIPELINE,
 ) -> Iterator[Step]:
-    """Make what is missing: the broker's queues before the bucket's rules.
+    """Create what is missing: the broker's queues before the bucket's rules.
 
-    A store has nowhere to send a notification to whose queue is not there. Batches
-    wait for verdicts only while the stage is set up that gives them.
+    A notification without a queue is lost. Batches wait for verdicts only while ``moderate``
+    is set up.
 
     Args:
-        environment: Where everything is.
-        store: Which store it is; None for what the settings say, or a guess.
-        dry_run: Only look; a step that would change something says so.
+        environment: The settings.
+        store: The kind of store; None for that of the settings, or to ask the store.
+        dry_run: Change nothing; each step says whether it would.
         table: The stages.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
 
     Raises:
-        ConfigurationError: A setting can't be, or the credentials do not allow it.
-        TransientError: A server can't be reached.
+        ConfigurationError: A setting is invalid, or the credentials lack a right.
+        TransientError: A server is unreachable.
     """
     settings = StoreSettings.read(environment)
     options = BootstrapSettings.read(environment)
@@ -57,7 +57,7 @@ def bootstrap(
     routes = table.routes_of(environment)
     is_moderated = any(route.is_optional for route in routes)
     _check_policies(environment)
-    kind = settle(store or options.store_kind, settings, address)
+    kind = choose_store_kind(store or options.store_kind, settings, address)
     client = make_store_client("s3", settings)
     plan = StorePlan(
         settings=settings,
@@ -83,7 +83,7 @@ def bootstrap(
 
 
 def _check_policies(environment: Environment) -> None:
-    """Make sure that there are policies to judge by, before anything waits for that."""
+    """Make sure that the policies are readable, before anything waits for verdicts."""
     root = PoliciesSettings.read(environment).policies_root
     if root is not None:
         read_policies(root)

@@ -1,4 +1,4 @@
-"""Who may do what in the bucket: for each role, what its code really asks the store."""
+"""The rights of each role in the bucket: the requests that its code sends, and no others."""
 
 from __future__ import annotations
 
@@ -94,18 +94,18 @@ def put_policy(
     *,
     dry_run: bool,
 ) -> Iterator[Step]:
-    """Give the roles to whom the settings name; statements of others stay.
+    """Give principals the rights of their roles; other people's statements stay.
 
     Args:
-        bucket: Whose policy.
-        prefix: The deployment's, with which the statements' ids begin.
-        principals: Each role's ARNs. Of a role without any, what it had is taken
-            away; where there are none at all, the policy is left to others.
+        bucket: The bucket.
+        prefix: The deployment's prefix, with which the statements' ids begin.
+        principals: The ARNs for each role. A role that is not named loses its rights; without
+            any role, the policy is left alone.
         roles: The rights of each role.
-        dry_run: Only look.
+        dry_run: Change nothing.
 
     Yields:
-        A step, if there is a policy to be had.
+        A step, if any role is named.
     """
     if not principals:
         return
@@ -123,7 +123,7 @@ def put_policy(
 
 
 def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two policies say the same, however it is spelt."""
+    """Compare two policies, whatever their order and spelling."""
     return _comparable(_listed(one.get("Statement", []))) == _comparable(
         _listed(other.get("Statement", []))
     )
@@ -151,12 +151,12 @@ def _statement(bucket: str, grant: BucketGrant) -> dict[str, Any]:
 
 
 def _sid(prefix: str, role: str, grant: BucketGrant) -> str:
-    """Name a statement; AWS allows letters and digits only."""
+    """Make the id of a statement, of which AWS allows letters and digits only."""
     return re.sub(r"[^A-Za-z0-9]", "", prefix) + role.capitalize() + grant.name
 
 
 def _comparable(statements: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Put statements into one order and spelling: stores write lists of one as their item."""
+    """Normalise statements: stores return a list of one item as the item."""
     return sorted(
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""The rules by which a bucket announces what is stored in it."""
+"""The rules by which a bucket sends notifications of created objects."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _EVENTS = ["s3:ObjectCreated:*"]
 
 
 def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str, Any]:
-    """Describe a route's rule.
+    """Write a route's rule.
 
     Args:
-        prefix: The deployment's.
-        route: Which objects.
-        target: Where they are announced: ``QueueArn`` or ``TopicArn``, and which.
+        prefix: The deployment's prefix.
+        route: The route.
+        target: Where notifications go: ``QueueArn`` or ``TopicArn``, and the ARN.
     """
     filters = [
         {"Name": name, "Value": value}
@@ -47,21 +47,20 @@ def put_queue_rules(
     *,
     dry_run: bool,
 ) -> Step:
-    """Have each route's events sent to its queue; rules that are not ours stay.
+    """Send each route's notifications to its queue; other people's rules stay.
 
-    A rule of ours whose route has no target any more is taken away: nobody would
-    empty the queue.
+    The rule of a route that is off is removed: nobody would empty the queue.
 
     Args:
-        bucket: Whose rules.
-        prefix: The deployment's.
-        arns: The target of each route that is set up, by the route's name; None where it is
-            still to be made.
-        routes: All routes, those that are not set up included.
-        dry_run: Only look.
+        bucket: The bucket.
+        prefix: The deployment's prefix.
+        arns: The target of each route that is set up, by the route's name; None if the target
+            does not exist yet.
+        routes: All routes, those that are off included.
+        dry_run: Change nothing.
 
     Raises:
-        ConfigurationError: The bucket is another deployment's.
+        ConfigurationError: The bucket belongs to another deployment.
     """
     answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
     present = answer.get("QueueConfigurations", [])
@@ -85,18 +84,18 @@ def put_queue_rules(
 def check_alone(
     bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]], routes: Sequence[Route]
 ) -> None:
-    """Make sure that the bucket is announced to no other deployment: both would do all its work.
+    """Make sure that no other deployment is notified: both would do all of the work.
 
     Some stores refuse rules that overlap; others send each event twice.
 
     Args:
-        bucket: Whose rules.
-        prefix: The deployment's.
-        rules: All that are there.
+        bucket: The bucket.
+        prefix: The deployment's prefix.
+        rules: All rules of the bucket.
         routes: All routes.
 
     Raises:
-        ConfigurationError: It is.
+        ConfigurationError: The bucket has rules of another deployment.
     """
     others = sorted(
         rule["Id"]
@@ -115,10 +114,10 @@ def check_alone(
 
 
 def comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Put rules into one order and spelling.
+    """Normalise rules.
 
-    AWS answers ``Prefix`` for ``prefix``; MinIO and RustFS put their region into
-    an ARN that was given without.
+    AWS returns ``Prefix`` for ``prefix``; MinIO and RustFS insert their region into an ARN
+    that has none.
     """
     return sorted(
         (

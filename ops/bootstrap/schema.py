@@ -1,4 +1,4 @@
-"""The database: its schema, its roles, and whether batches wait for verdicts."""
+"""The database: its schema, its roles, and the record of whether batches wait for verdicts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ops.bootstrap.step import Step
 
 
 def make_schema(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[Step]:
-    """Make the tables, and the roles with their rights.
+    """Create the tables, and the roles with their privileges.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
     """
     missing = pending(url) if dry_run else migrate(url)
     yield Step("database schema", changed=bool(missing))
     if missing and dry_run:
-        # Rights to tables that are not there can't be compared.
+        # Privileges on missing tables cannot be compared.
         yield Step("database roles", changed=True)
         return
     for what, changed in ensure_roles(url, roles, dry_run=dry_run):
@@ -27,10 +27,10 @@ def make_schema(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[S
 
 
 def put_moderation(url: str, *, is_on: bool, dry_run: bool) -> Step:
-    """Put on record whether new batches wait for verdicts.
+    """Record whether new batches wait for verdicts.
 
-    To be switched on once the stage's queue and rule are there, and off before its
-    rule goes: what waits for verdicts needs to be told to somebody.
+    Switch it on after the stage's queue and rule exist, and off before the rule goes: a batch
+    that waits for verdicts needs a stage that receives its transcripts.
     """
     before = put_stage(url, is_on=is_on, dry_run=dry_run)
     what = "moderation: on" if is_on else "moderation: off"

@@ -1,4 +1,4 @@
-"""The queues of a deployment on SQS, into which its bucket may send."""
+"""The queues of a deployment on SQS, to which its bucket may send."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from consumers.broker.sqs_inbox import LOST_AFTER, VISIBILITY
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
 from ops.bootstrap.step import Step, kept
 
-#: SQS moves a message that was taken so often and never settled. Consumers do so
-#: before, and say why; this is for one that they do not come to.
+#: SQS moves a message to the dead letters after this many deliveries without a verdict.
+#: Consumers do so earlier, with a reason; this is for messages that they never handle.
 _MAX_RECEIVES = LOST_AFTER + 2
 
-#: Fourteen days, the most that SQS allows: time to look at a dead letter.
+#: Fourteen days, the most that SQS allows, to look at a dead letter.
 _RETENTION = {"MessageRetentionPeriod": "1209600"}
 
-#: What is told to each queue that consumers take from.
+#: The attributes of each queue from which consumers receive.
 _TAKEN_FROM = {**_RETENTION, "VisibilityTimeout": str(VISIBILITY)}
 
 
 def make_queues(
     sqs: Any, prefix: str, route: Route, bucket: str, *, dry_run: bool
 ) -> Iterator[Step]:
-    """Make the route's dead-letter queue, then its queue, from which poison goes there.
+    """Make the route's dead-letter queue, then its queue, whose poison messages go there.
 
     Yields:
-        A step as it is done.
+        Each step, once it is done.
     """
     dead, name = dead_letter_queue_name(prefix, route), queue_name(prefix, route)
     yield _make_queue(sqs, dead, _TAKEN_FROM, dry_run=dry_run)
@@ -41,12 +41,12 @@ def make_queues(
 
 
 def make_review_queue(sqs: Any, prefix: str, *, dry_run: bool) -> Step:
-    """Make the queue that tells other systems of review items; what nobody takes expires."""
+    """Make the queue of review items for other systems, in which old messages expire."""
     return _make_queue(sqs, review_queue_name(prefix), _RETENTION, dry_run=dry_run)
 
 
 def keep_queues(sqs: Any, prefix: str, routes: Sequence[Route]) -> Iterator[Step]:
-    """Tell what lies in the queues of routes that are not set up (any more), about.
+    """Count the messages in the queues of routes that are off, approximately.
 
     Yields:
         A step for each route that has queues.
@@ -68,7 +68,7 @@ def _depth(attributes: Mapping[str, str]) -> int:
 
 
 def queue_arn(sqs: Any, name: str) -> str | None:
-    """Find a queue's ARN; None where there is no such queue."""
+    """Look up a queue's ARN; None if the queue does not exist."""
     attributes = _attributes(sqs, name)
     return None if attributes is None else attributes["QueueArn"]
 
@@ -101,12 +101,12 @@ def _attributes(sqs: Any, name: str) -> dict[str, str] | None:
 
 
 def _same(present: str | None, wanted: str) -> bool:
-    """Compare attributes, of which some are JSON."""
+    """Compare the values of an attribute, which may be JSON."""
     return present is not None and json.loads(present) == json.loads(wanted)
 
 
 def _allow_bucket(sqs: Any, name: str, bucket: str, *, dry_run: bool) -> Step:
-    """Let the bucket's notifications into the queue; other statements of its policy stay."""
+    """Allow the bucket to send to the queue; other statements of its policy stay."""
     what = f"policy of queue {name}"
     attributes = _attributes(sqs, name)
     if attributes is None:

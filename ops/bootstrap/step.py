@@ -1,4 +1,4 @@
-"""A thing that is to be there, and what it means when a server refuses to make it."""
+"""Steps of bootstrap, and the translation of a server's refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from consumers.errors import ConfigurationError, TransientError
 from events.routes import Route
 
-#: How stores say that there is no such bucket, or nothing of that kind in it.
+#: S3's error codes for a missing bucket, or a missing configuration of it.
 _ABSENT = {
     "404",
     "NoSuchBucket",
@@ -23,12 +23,11 @@ _ABSENT = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that is to be there.
+    """One thing that bootstrap ensures.
 
     Attributes:
-        what: The thing.
-        changed: Whether it was made, or altered, now; in a dry run, whether it
-            would be.
+        what: The thing, for people.
+        changed: Whether the step changed it; in a dry run, whether it would.
     """
 
     what: str
@@ -36,12 +35,12 @@ class Step:
 
 
 def kept(route: Route, waiting: int, dead: int) -> Step:
-    """Tell that the queues of a route stay which is not set up any more.
+    """Report that the queues of a route that is off are kept.
 
     Args:
-        route: Whose.
-        waiting: Messages in them.
-        dead: Dead letters.
+        route: The route.
+        waiting: The number of messages in them.
+        dead: The number of dead letters.
     """
     what = f"queues of {route.name}, which is off, are kept ({waiting} waiting, {dead} dead)"
     return Step(what, changed=False)
@@ -49,14 +48,14 @@ def kept(route: Route, waiting: int, dead: int) -> Step:
 
 @contextmanager
 def refusals(server: str) -> Iterator[None]:
-    """Translate what botocore raises within the block.
+    """Translate botocore's errors within the block.
 
     Args:
-        server: Who is asked, as people call it.
+        server: The server's name, for people.
 
     Raises:
-        ConfigurationError: It refuses.
-        TransientError: It can't be reached.
+        ConfigurationError: The server refuses a request.
+        TransientError: The server is unreachable.
     """
     try:
         yield
@@ -67,10 +66,10 @@ def refusals(server: str) -> Iterator[None]:
 
 
 def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
-    """Ask for what may not be there.
+    """Read a configuration that may be missing.
 
     Returns:
-        botocore's answer without its metadata; None where there is nothing.
+        botocore's response without its metadata; None if there is none.
     """
     try:
         answer: dict[str, Any] = read(**parameters)

@@ -1,4 +1,4 @@
-"""What is made in and around the store, by its kind."""
+"""The steps in and around the store, by its kind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from consumers.broker.address import BrokerAddress
 from consumers.network.aws import make_client
 from events.routes import Route, queue_name, rule_id
 from ops.bootstrap.admin import admin_refusals, make_admin
-from ops.bootstrap.bucket import Bucket, make_bucket
+from ops.bootstrap.bucket import Bucket, make_bucket, put_lifecycle
 from ops.bootstrap.ceph import make_announcements, topic_attributes
-from ops.bootstrap.lifecycle import put_lifecycle
 from ops.bootstrap.minio import (
     minio_target,
     put_sync_events,
@@ -29,7 +28,7 @@ from ops.bootstrap.step import Step, refusals
 from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
 from ops.wiring.stages import StageTable
 
-#: Where MinIO and RustFS keep what RabbitMQ has not confirmed.
+#: Where MinIO and RustFS keep events that RabbitMQ has not confirmed.
 _QUEUE_DIRS = {
     "minio": PurePath("/var/lib/minio/events"),
     "rustfs": PurePath("/opt/rustfs/events"),
@@ -38,16 +37,16 @@ _QUEUE_DIRS = {
 
 @dataclass(frozen=True, slots=True)
 class StorePlan:
-    """What is made in and around the store, by its kind.
+    """The steps in and around the store, by its kind.
 
     Attributes:
-        settings: Where it is.
-        options: What it is to be told.
-        address: The broker, as we reach it.
+        settings: The address and the credentials of the store.
+        options: Its set-up.
+        address: The broker's address from here.
         bucket: The bucket.
-        routes: Those that are set up.
+        routes: The routes that are set up.
         table: All stages.
-        dry_run: Only look.
+        dry_run: Change nothing.
     """
 
     settings: StoreSettings
@@ -64,7 +63,7 @@ class StorePlan:
         return tuple(route for route in self.table.routes if route not in self.routes)
 
     def aws(self) -> Iterator[Step]:
-        """Queues of SQS, and rules that name them."""
+        """Make queues on SQS, and rules that lead to them."""
         prefix, dry_run = self.address.prefix, self.dry_run
         sqs = make_client(
             "sqs",
@@ -88,7 +87,7 @@ class StorePlan:
             yield from self._bucket_policy()
 
     def ceph(self) -> Iterator[Step]:
-        """Topics that lead to the exchange, and rules that name them."""
+        """Make topics that lead to the exchange, and rules that lead to the topics."""
         prefix = self.address.prefix
         attributes = topic_attributes(
             self.options.broker_of_store(self.address), prefix, self.options.ceph_ack_level
@@ -109,7 +108,7 @@ class StorePlan:
             yield from self._bucket_policy()
 
     def minio(self, kind: StoreKind) -> Iterator[Step]:
-        """Targets that lead to the exchange, and rules that name them."""
+        """Make targets that lead to the exchange, and rules that lead to the targets."""
         prefix, dry_run = self.address.prefix, self.dry_run
         broker = self.options.broker_of_store(self.address)
         queue_dir = self.options.queue_dir or _QUEUE_DIRS[kind]
@@ -128,7 +127,7 @@ class StorePlan:
             yield make_bucket(self.bucket, dry_run=dry_run)
             arns = target_arns(kind, prefix, self.routes)
             yield put_queue_rules(self.bucket, prefix, arns, self.table.routes, dry_run=dry_run)
-            # MinIO itself gives up uploads after a day, and knows no such rule.
+            # MinIO aborts uploads after a day by itself, and supports no such rule.
             yield from self._lifecycle(aborts_uploads=not is_minio)
         with admin_refusals(broker.secret_key):
             yield from put_user_policies(

@@ -356,10 +356,10 @@ def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> Non
 @pytest.mark.parametrize(
     ("store", "broker", "message"),
     [
-        ("aws", "amqp://127.0.0.1", "AWS S3 announces to SQS, and not over AMQP"),
-        ("ceph", "sqs://", "ceph announces over AMQP, and not to SQS"),
-        ("minio", "sqs://", "minio announces over AMQP, and not to SQS"),
-        ("rustfs", "sqs://", "rustfs announces over AMQP, and not to SQS"),
+        ("aws", "amqp://127.0.0.1", "AWS S3 sends notifications to SQS, not over AMQP"),
+        ("ceph", "sqs://", "ceph sends notifications over AMQP, not to SQS"),
+        ("minio", "sqs://", "minio sends notifications over AMQP, not to SQS"),
+        ("rustfs", "sqs://", "rustfs sends notifications over AMQP, not to SQS"),
     ],
 )
 def test_conflicting_settings_are_reported(
@@ -373,7 +373,7 @@ def test_conflicting_settings_are_reported(
 
 
 def test_a_store_that_does_not_say_what_it_is_has_to_be_named(variables: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="can't be told from its answers: say so"):
+    with pytest.raises(ConfigurationError, match="do not show which store it is: set --store"):
         changes({**variables, "BROKER_URL": "amqp://127.0.0.1"})
 
 

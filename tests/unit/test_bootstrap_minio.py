@@ -21,9 +21,8 @@ from consumers.errors import ConfigurationError, TransientError
 from consumers.network.aws import make_client
 from events.routes import ROUTES
 from ops.bootstrap.admin import admin_refusals, make_admin, read_config
+from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.endpoint import amqp_url
-from ops.bootstrap.guess import settle
 from ops.bootstrap.minio import (
     minio_target,
     put_sync_events,
@@ -34,6 +33,7 @@ from ops.bootstrap.minio import (
 )
 from ops.bootstrap.policies import bucket_roles
 from ops.bootstrap.step import Step
+from ops.bootstrap.store_kind import choose_store_kind
 from ops.bootstrap.stores import StorePlan
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
@@ -385,18 +385,18 @@ class TestGuess:
         self, server: Admin, headers: dict[str, str], kind: str
     ) -> None:
         server.headers = headers
-        assert settle(None, server.store, BROKER) == kind
-        assert settle("rustfs", server.store, BROKER) == "rustfs"
+        assert choose_store_kind(None, server.store, BROKER) == kind
+        assert choose_store_kind("rustfs", server.store, BROKER) == "rustfs"
 
     def test_one_that_does_not_say_has_to_be_named(self, server: Admin) -> None:
         with pytest.raises(ConfigurationError, match="by --store or STORE_KIND"):
-            settle(None, server.store, BROKER)
+            choose_store_kind(None, server.store, BROKER)
 
     def test_one_that_is_away_is_a_passing_trouble(self) -> None:
         with _serving() as server:
             store = server.store
         with pytest.raises(TransientError, match="can't be reached"):
-            settle(None, store, BROKER)
+            choose_store_kind(None, store, BROKER)
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,13 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.sqs_queues import SqsQueues
 from consumers.errors import ConfigurationError, TransientError
 from events.routes import Route, queue_name, rule_id
-from ops.bootstrap.bucket import Bucket
+from ops.bootstrap.bucket import Bucket, put_lifecycle
 from ops.bootstrap.ceph import make_announcements, topic_attributes
-from ops.bootstrap.guess import settle
-from ops.bootstrap.lifecycle import put_lifecycle
 from ops.bootstrap.minio import target_arns
 from ops.bootstrap.rules import comparable, make_rule, put_queue_rules, rule_ids
 from ops.bootstrap.sqs import queue_arn
 from ops.bootstrap.step import Step, found
+from ops.bootstrap.store_kind import choose_store_kind
 from ops.bootstrap.stores import make_store_client
 from ops.observe.health.context import CheckContext
 from ops.observe.health.result import CheckResult, Level, Remark, combined
@@ -42,7 +41,7 @@ def look_at_rules(context: CheckContext) -> CheckResult:
     options = BootstrapSettings.read(context.environment)
     address, routes = context.broker, context.routes
     off = tuple(route for route in context.table.routes if route not in routes)
-    kind = settle(options.store_kind, settings, address)
+    kind = choose_store_kind(options.store_kind, settings, address)
     bucket = Bucket(make_store_client("s3", settings), settings.bucket, settings.region)
 
     def announcements() -> Iterator[Step]:
