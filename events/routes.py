@@ -15,14 +15,14 @@ from events.keys import ARCHIVES, COMPLETE, OPUS, PROCESSED, TRANSCRIPT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which created objects a consumer is told of.
+    """The objects that a stage's consumer receives.
 
     Attributes:
-        name: What people call it: ``dropscribe consume {name}``.
-        prefix: What the object's key begins with.
-        suffix: What it ends with.
-        is_optional: Whether a deployment may do without: then it has no queue and
-            no rule, and no batch waits for it.
+        name: The stage's name, as in ``dropscribe consume {name}``.
+        prefix: The beginning of the objects' keys.
+        suffix: Their end.
+        is_optional: Whether a deployment may do without the stage. It then has no queue and no
+            rule, and no batch waits for it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Route:
     is_optional: bool = False
 
     def matches(self, key: str) -> bool:
-        """Tell whether an object created under ``key`` concerns this route."""
+        """Check whether the creation of an object under ``key`` is announced on this route."""
         return key.startswith(self.prefix) and key.endswith(self.suffix)
 
 
@@ -49,45 +49,45 @@ def route_named(name: str, routes: Sequence[Route] = ROUTES) -> Route:
 
 
 def queue_name(prefix: str, route: Route) -> str:
-    """Name the queue on which the route's notifications arrive.
+    """Name the queue of the route's notifications.
 
-    ``prefix`` keeps the deployments apart that share one broker. SQS allows
-    letters, digits, ``-`` and ``_`` only, so that is what the names are made of.
+    ``prefix`` separates the deployments that share a broker. Names consist of letters, digits,
+    ``-`` and ``_``, as SQS allows no others.
     """
     return f"{prefix}-{route.name}"
 
 
 def review_queue_name(prefix: str) -> str:
-    """Name the queue that tells other systems of each item that people are to review."""
+    """Name the queue that announces each review item to other systems."""
     return f"{prefix}-ra"
 
 
 def dead_letter_queue_name(prefix: str, route: Route) -> str:
-    """Name the queue that keeps what the route could not do."""
+    """Name the queue of the route's dead letters."""
     return f"{queue_name(prefix, route)}-dead"
 
 
 def exchange_name(prefix: str) -> str:
-    """Name the topic exchange to which stores send; the routing key is the rule's Id."""
+    """Name the topic exchange of stores; the routing key is the rule's Id."""
     return prefix
 
 
 def delay_queue_name(prefix: str, route: Route, seconds: float) -> str:
-    """Name the queue in which a message of the route rests for so long before it comes again.
+    """Name the queue in which a message of the route waits this long for its next attempt.
 
-    There is one for each delay: where delays are mixed in one queue, the long
-    ones at its head keep the short ones behind them.
+    There is one for each delay: in a queue with several, long delays at its head would hold up
+    short ones behind them.
     """
     return f"{queue_name(prefix, route)}-delay-{seconds:g}s"
 
 
 def lease_queue_name(prefix: str, route: Route, holder: str) -> str:
-    """Name the queue through which one consumer renews its hold on long work.
+    """Name the queue through which one consumer renews its lease on long work.
 
     Args:
-        prefix: What the queues' names begin with.
-        route: Whose work.
-        holder: What no other consumer is called.
+        prefix: The deployment's prefix.
+        route: The route.
+        holder: A name that no other consumer has.
     """
     return f"{queue_name(prefix, route)}-lease-{holder}"
 
@@ -95,8 +95,8 @@ def lease_queue_name(prefix: str, route: Route, holder: str) -> str:
 def rule_id(prefix: str, route: Route) -> str:
     """Name the route's rule in the bucket's notification configuration.
 
-    A store that announces over AMQP sends with the same name as routing key.
-    It never changes: some stores add a rule under a new Id to the old one
-    rather than replace it, and every event would come twice.
+    A store that sends over AMQP uses it as the routing key. It never changes: some stores add
+    a rule with a new Id to the old rule instead of replacing that, and every event would
+    arrive twice.
     """
     return queue_name(prefix, route)

@@ -1,6 +1,6 @@
-"""Least privilege in Postgres: group roles, each with what its program needs and no more.
+"""Least privilege in Postgres: a group role for each program, with the privileges it needs.
 
-The roles can't log in. People make users of their own, and put them in::
+The roles cannot log in. People create users of their own, and make them members::
 
     CREATE ROLE gpu1 LOGIN PASSWORD '...' IN ROLE dropscribe_transcribe;
 """
@@ -47,7 +47,7 @@ _TABLES = (
     "sweeps",
 )
 
-#: Whoever works asks whether the schema is as new as this release.
+#: Every program checks the version of the schema.
 _SCHEMA_VERSION: TablePrivileges = {"schema_migrations": READ}
 
 #: The roles of people, and of the commands that they run.
@@ -83,14 +83,14 @@ def all_roles(stages: Mapping[str, TablePrivileges]) -> RolePrivileges:
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """One thing that a role may do.
+    """One privilege of a role.
 
     Attributes:
-        role: Its name; ``PUBLIC`` is everybody.
+        role: The role's name; ``PUBLIC`` is everybody.
         object: ``TABLE name`` or ``SCHEMA name``.
-        column_name: The column of the table that it is for; None for all of it.
-        privilege: Postgres' word for it.
-        is_grantable: Whether the role may hand it on.
+        column_name: The column of the table; None for the whole table.
+        privilege: Its name in Postgres, such as ``SELECT``.
+        is_grantable: Whether the role may grant it to others.
     """
 
     role: str
@@ -100,18 +100,18 @@ class Privilege:
     is_grantable: bool = False
 
     def granted(self) -> sql.Composed:
-        """Give the statement that grants it."""
+        """Write the statement that grants it."""
         return sql.SQL("GRANT {} TO {}").format(self._what(), _role(self.role))
 
     def revoked(self) -> sql.Composed:
-        """Give the statement that takes it away, and from those it was handed on to."""
+        """Write the statement that revokes it, also from roles that this role granted it to."""
         return sql.SQL("REVOKE {} FROM {} CASCADE").format(self._what(), _role(self.role))
 
     def _what(self) -> sql.Composed:
         kind, _, name = self.object.partition(" ")
         column = sql.SQL(" ({})").format(sql.Identifier(self.column_name or ""))
         return sql.SQL("{}{} ON {} {}").format(
-            # Postgres' own words, of our table or of its catalogue.
+            # From our declarations, or from Postgres' own catalogue.
             sql.SQL(self.privilege),
             column if self.column_name else sql.SQL(""),
             sql.SQL(kind),
@@ -120,24 +120,24 @@ class Privilege:
 
 
 def ensure_roles(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[tuple[str, bool]]:
-    """Make the roles, and give each what it needs of our tables and no more.
+    """Create the roles, and grant each its privileges on our tables and no others.
 
-    What else is granted to them, or to everybody, on our tables is taken away,
-    and so is making new tables in their schema. Users that people made stay as
-    they are. All of it is one transaction; two at once take turns.
+    Other privileges on our tables, and the privilege to create tables in their schema, are
+    revoked from the roles and from everybody. Users that people created stay as they are. All
+    changes are one transaction; two at the same time take turns.
 
     Args:
-        url: The database, as the owner of the tables.
-        roles: The privileges of each.
+        url: The database, for the owner of the tables.
+        roles: The privileges of each role.
         dry_run: Change nothing.
 
     Yields:
-        A thing that is to be so, and whether it was changed (or would be).
+        What is ensured, and whether it was changed (in a dry run: whether it would be).
 
     Raises:
-        ConfigurationError: The user may not; the message has the SQL that an
-            administrator can run.
-        TransientError: The database can't be reached, or has no schema.
+        ConfigurationError: The user lacks a right; the message holds the SQL for an
+            administrator.
+        TransientError: The database is unreachable, or has no schema.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         if not dry_run:
@@ -162,14 +162,14 @@ def _present_roles(connection: psycopg.Connection, roles: Collection[str]) -> se
 def _difference(
     connection: psycopg.Connection, roles: RolePrivileges
 ) -> tuple[set[Privilege], set[Privilege]]:
-    """Compare what is granted with what is needed: what is too much, and what is missing."""
+    """Compare granted privileges with needed ones: those in excess, and those missing."""
     with connection.cursor(row_factory=class_row(Privilege)) as cursor:
         tables = sorted({table for tables in roles.values() for table in tables})
         parameters = {"roles": list(roles), "tables": tables}
         held = set(cursor.execute(queries()["held_privileges"], parameters))
         schema = connection.execute("SELECT current_schema()").fetchone()
     needed = set(_needed(roles, f"SCHEMA {schema[0] if schema else ''}"))
-    # Everybody may look into a schema `public`, and that is enough for our roles.
+    # Everybody may use the schema `public`, which is enough for our roles.
     shared = {each for each in held if (each.role, each.privilege) == (_EVERYBODY, "USAGE")}
     missing = {each for each in needed - held if not (shared and each.privilege == "USAGE")}
     return held - needed - shared, missing
@@ -188,19 +188,19 @@ def _make_roles(connection: psycopg.Connection, roles: Collection[str]) -> None:
     statements = [sql.SQL("CREATE ROLE {} NOLOGIN").format(_role(role)) for role in roles]
     for statement in statements:
         try:
-            # Another database of the same server may be bootstrapped at this moment.
+            # Another database of the same server may be bootstrapped at the same time.
             with connection.transaction():
                 connection.execute(statement)
         except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
             continue
         except psycopg.errors.InsufficientPrivilege as exc:
-            raise _refused(connection, "may make no roles", statements) from exc
+            raise _refused(connection, "cannot create roles", statements) from exc
 
 
 def _make_privileges(
     connection: psycopg.Connection, roles: RolePrivileges, excess: Collection[Privilege]
 ) -> None:
-    """Revoke, look again, and grant: revoking from a table revokes from its columns, too."""
+    """Revoke, compare again, and grant: REVOKE on a table also revokes from its columns."""
     statements = [each.revoked() for each in excess]
     try:
         for statement in statements:
@@ -211,7 +211,7 @@ def _make_privileges(
             connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _refused(connection, "does not own the tables", statements) from exc
-    # Who grants, or revokes, without being allowed to may get no more than a warning.
+    # Postgres may only warn about a GRANT or REVOKE without the right to it.
     excess, missing = _difference(connection, roles)
     if excess or missing:
         statements = [each.revoked() for each in excess] + [each.granted() for each in missing]
@@ -223,8 +223,8 @@ def _refused(
 ) -> ConfigurationError:
     lines = sorted(f"  {statement.as_string(connection)};" for statement in statements)
     return ConfigurationError(
-        f"the database user {connection.info.user!r} {why}: have an administrator run what "
-        "follows, and then run this again\n" + "\n".join(lines)
+        f"the database user {connection.info.user!r} {why}: have an administrator run these "
+        "statements, and then run this again\n" + "\n".join(lines)
     )
 
 

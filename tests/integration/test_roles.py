@@ -259,7 +259,7 @@ def test_an_operator_without_rights_gets_the_statements_to_run(url: str) -> None
         run_as(empty, "GRANT CREATE ON SCHEMA public TO PUBLIC")
         mine = at(owner, dbname=str(conninfo_to_dict(empty)["dbname"]))
         migrate(mine)
-        with pytest.raises(ConfigurationError, match="may make no roles") as caught:
+        with pytest.raises(ConfigurationError, match="cannot create roles") as caught:
             make(mine)
         as_administrator(url, caught.value)
         # It owns the tables, but not the schema, which everybody may fill.

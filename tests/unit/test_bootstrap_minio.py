@@ -389,7 +389,7 @@ class TestGuess:
         assert choose_store_kind("rustfs", server.store, BROKER) == "rustfs"
 
     def test_one_that_does_not_say_has_to_be_named(self, server: Admin) -> None:
-        with pytest.raises(ConfigurationError, match="by --store or STORE_KIND"):
+        with pytest.raises(ConfigurationError, match="set --store or STORE_KIND"):
             choose_store_kind(None, server.store, BROKER)
 
     def test_one_that_is_away_is_a_passing_trouble(self) -> None:

@@ -2,7 +2,7 @@
 SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s)
 
 -- name: held_privileges
--- What these roles, and everybody, may do with these tables, their columns and the schema.
+-- The privileges of these roles, and of everybody, on these tables, their columns and the schema.
 SELECT coalesce(pg_roles.rolname, 'PUBLIC') AS role,
        object.kind || ' ' || object.name AS object,
        object.column_name,
