@@ -103,10 +103,12 @@ def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProce
         started.ready()
         yield started
     finally:
-        for child in psutil.Process(process.pid).children(recursive=True):
+        children = psutil.Process(process.pid).children(recursive=True)
+        # The process first: a pool replaces its dead children.
+        process.kill()
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
-        process.kill()
         process.wait()
         ours.close()
 

@@ -24,8 +24,6 @@ _LANGUAGES = re.compile(r"[a-z]{2,3}(,[a-z]{2,3})*")
 #: The value of `WHISPER_MODEL` on the embedded stack: tiny.en, from a Python package.
 PACKAGED_MODEL = "packaged:tiny.en"
 
-Quantisation = Literal["none", "8bit", "4bit"]
-
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
@@ -203,7 +201,7 @@ class ModerationSettings(PoliciesSettings, ModelsSettings, CleartextSettings):
         default="cope-a-9b",
     )
     device: Device = setting("POLICY_DEVICE", "Device that the model runs on", default="auto")
-    quantisation: Quantisation = setting(
+    quantisation: Literal["none", "8bit", "4bit"] = setting(
         "POLICY_QUANTISATION", "Quantisation of the model", default="none"
     )
     batch_size: Whole = count("POLICY_BATCH_SIZE", "Windows of text per batch", default=8)
