@@ -1,1 +1,1 @@
-"""Archives into the bucket."""
+"""Getting archives into the bucket: `drop` from this machine, `transfer` from others."""

@@ -242,7 +242,7 @@ def test_damaged_staging_is_noticed_and_fetched_again(
     report = sending.send(sending.source("*"))
 
     assert [entry["outcome"] for entry in report["transfers"]] == ["sent", "sent"]
-    assert all("it has to be fetched again" in note for note in report["notes"])
+    assert all("it will be fetched again" in note for note in report["notes"])
     assert LARGE in sending.bucket.contents()
     assert len(sending.bucket.keys()) == 2
 
@@ -260,7 +260,7 @@ def test_damaged_staging_whose_source_is_gone_is_a_failure(
     done = sending.run(sending.source("*"))
 
     assert done.exit_code == 1
-    assert "it was damaged here" in done.stderr
+    assert "the staged copy was damaged" in done.stderr
     assert sending.bucket.keys() == []
 
 

@@ -103,11 +103,11 @@ def test_a_file_in_the_making_is_the_same_wherever_it_was_interrupted(
             if number % 2 == 0:
                 partial.put(piece)
                 continue
-            start, digest = partial.mark(), hashlib.sha256()
+            start, digest = partial.checkpoint(), hashlib.sha256()
             here = partial.recall(len(piece), digest)
             partial.append(piece[here:], digest)
             if digest.digest() != hashlib.sha256(piece).digest():
-                partial.back(start)
+                partial.go_back(start)
                 partial.append(piece, hashlib.sha256())
         assert partial.finish() == hashlib.sha256(whole).hexdigest()
     assert path.read_bytes() == whole

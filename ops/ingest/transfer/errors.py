@@ -1,4 +1,4 @@
-"""What can go wrong with another machine and its files."""
+"""Errors of other machines and their files."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from consumers.errors import PermanentError, TransientError
 
 
 class BrokenError(TransientError):
-    """The connection broke, or could not be made: it can be made again."""
+    """The connection broke, or could not be made; another attempt may succeed."""
 
 
 class AwayError(TransientError):
-    """A machine can't be reached, and was tried as often as it may be."""
+    """A machine is unreachable after all attempts."""
 
 
 class HostKeyError(PermanentError):
-    """A machine could not show that it is the one that is known by its name."""
+    """A machine's host key is not the known one."""
 
 
 class FileError(PermanentError):
-    """A file or folder of another machine is not there, or can't be read."""
+    """A file or folder of another machine is missing or unreadable."""
 
 
 class GoneError(FileError):
-    """A file or folder of another machine is not there."""
+    """A file or folder of another machine is missing."""
 
 
 class ChangedError(FileError):
-    """A file is not what it was when it was begun."""
+    """A file changed while it was transferred."""

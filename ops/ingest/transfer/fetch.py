@@ -1,4 +1,4 @@
-"""Bringing a shipment here: read, packed and verified as it comes, and gone on with later."""
+"""Fetching a shipment: read, packed and verified as it arrives, and resumed if interrupted."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ops.ingest.transfer.report import TransferOutcome, TransferReport, Transfer
 from ops.ingest.transfer.shipment import Shipment, ShipmentFile
 from ops.ingest.transfer.staging import PartialFile, StagingFolder
 
-#: Files that are hashed by one command: it says nothing until all of them are.
+#: Files that one command hashes; it prints nothing until its input ends.
 _HASHED_AT_ONCE = 64
 
 _Advance: TypeAlias = Callable[[int], None]
 
 
 class Fetcher:
-    """Makes staged files of shipments.
+    """Stages shipments.
 
     Args:
-        ledger: What is written down of them.
-        staging: Where they are.
-        report: Is told of files that are left out.
+        ledger: Records their states.
+        staging: The folder of staged files.
+        report: Receives the results of skipped files.
     """
 
     def __init__(self, ledger: Ledger, staging: StagingFolder, report: TransferReport) -> None:
@@ -38,7 +38,7 @@ class Fetcher:
         self._report = report
 
     def size(self, shipment: Shipment) -> int:
-        """Say how large its archive will be."""
+        """Give the bytes of a shipment's archive."""
         members = self._ledger.members(shipment)
         if not shipment.is_pack:
             return sum(member.file.size for member in members)
@@ -47,22 +47,23 @@ class Fetcher:
         )
 
     async def stage(self, shipment: Shipment, remote: Remote, advance: _Advance) -> Shipment | None:
-        """Bring a shipment here, from where an earlier run was interrupted.
+        """Stage a shipment, or the rest of one that was interrupted.
 
-        Every file is compared by its SHA-256 with what its own machine says of it. One
-        that was changed, is gone, or has the content of one that was sent, is left out.
+        Each file's SHA-256 is compared with the one computed on its own machine. A file
+        is skipped if it changed, is gone, or has the content of one that was sent.
 
         Args:
-            shipment: Which is to be staged.
+            shipment: The shipment.
             remote: Its machine.
-            advance: Is told how many bytes were added, or found here.
+            advance: Called with the bytes that were added, or found here.
 
         Returns:
-            It, staged; None if nothing is left of it.
+            The staged shipment; None if nothing is left of it.
 
         Raises:
-            TransientError: The machine is away, or there is no room; what is here stays.
-            PermanentError: The machine does not let us in.
+            TransientError: The machine is unreachable, or the disk has no room. The
+                staged part stays.
+            PermanentError: The machine rejects the login.
         """
         await self._hash(shipment, remote)
         self._staging.require_room(shipment, self.size(shipment))
@@ -74,7 +75,7 @@ class Fetcher:
                 if shipment.is_pack:
                     partial.put(tar.TRAILER)
                 sha256 = await asyncio.to_thread(partial.finish)
-        # Nothing is waited for from here on: of two machines' files, one is the first.
+        # No await from here on, so that of two machines with the same file one is first.
         if count and self._is_known(shipment):
             count = 0
         if not count:
@@ -89,7 +90,7 @@ class Fetcher:
         )
 
     def _is_known(self, shipment: Shipment) -> bool:
-        """Find out whether all of it was staged meanwhile, from under other names."""
+        """Whether all its content was staged meanwhile, under other names."""
         members = self._ledger.members(shipment)
         same = [
             self._ledger.same_content(each.file.size, each.sha256) if each.sha256 else None
@@ -103,7 +104,7 @@ class Fetcher:
         return True
 
     async def _hash(self, shipment: Shipment, remote: Remote) -> None:
-        """Have the members hashed on their own machine, and leave out those that were sent."""
+        """Hash the files on their own machine, and skip those that were sent."""
         members = [each for each in self._ledger.members(shipment) if each.sha256 is None]
         for first in range(0, len(members), _HASHED_AT_ONCE):
             group = members[first : first + _HASHED_AT_ONCE]
@@ -114,7 +115,7 @@ class Fetcher:
 
     def _hashed(self, shipment: Shipment, member: ShipmentFile, sha256: str | None) -> None:
         if sha256 is None:
-            self._leave(shipment, member, TransferOutcome.FAILED, "it is gone, or can't be read")
+            self._skip(shipment, member, TransferOutcome.FAILED, "it is gone or unreadable")
             return
         sent = self._ledger.same_content(member.file.size, sha256)
         if sent is None:
@@ -126,7 +127,7 @@ class Fetcher:
         self, shipment: Shipment, member: ShipmentFile, sha256: str, other: Shipment
     ) -> None:
         self._ledger.copied(member, sha256, other)
-        self._tell(shipment, member, TransferOutcome.COPY, f"its content is in {other.batch}")
+        self._add_result(shipment, member, TransferOutcome.COPY, f"its content is in {other.batch}")
 
     async def _add(
         self,
@@ -136,8 +137,8 @@ class Fetcher:
         remote: Remote,
         advance: _Advance,
     ) -> bool:
-        """Add a member; if it is not what it was, all is as before it."""
-        before = partial.mark()
+        """Add a file to the archive; if it fails or has changed, the archive is as before."""
+        before = partial.checkpoint()
         try:
             if shipment.is_pack:
                 head = tar.header(member.name, member.file.size, member.file.mtime)
@@ -145,11 +146,11 @@ class Fetcher:
                 advance(len(head))
             await self._add_content(partial, member, remote, advance)
         except FileError as exc:
-            partial.back(before)
+            partial.go_back(before)
             kind = (
                 TransferOutcome.CHANGED if isinstance(exc, ChangedError) else TransferOutcome.FAILED
             )
-            self._leave(shipment, member, kind, str(exc))
+            self._skip(shipment, member, kind, str(exc))
             return False
         if shipment.is_pack:
             rest = tar.padding(member.file.size)
@@ -160,22 +161,22 @@ class Fetcher:
     async def _add_content(
         self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: _Advance
     ) -> None:
-        start = partial.mark()
+        start = partial.checkpoint()
         resumed, sha256 = await self._fetch(partial, member, remote, advance)
         if sha256 != member.sha256 and resumed:
-            # What was here is damaged, or the file was changed: the next look says which.
+            # Either the part here is damaged, or the file has changed: fetching again decides.
             advance(-member.file.size)
-            partial.back(start)
+            partial.go_back(start)
             resumed, sha256 = await self._fetch(partial, member, remote, advance)
         if sha256 != member.sha256:
-            raise ChangedError("it was changed while it was read: left for the next run")
+            raise ChangedError("it changed while it was read: left for the next run")
         self._report.fetched += member.file.size - resumed
         self._report.resumed += resumed
 
     async def _fetch(
         self, partial: PartialFile, member: ShipmentFile, remote: Remote, advance: _Advance
     ) -> tuple[int, str]:
-        """Read what is here, and fetch the rest; give how much was here, and the SHA-256 of all."""
+        """Read the part here, and fetch the rest; give the part's bytes, and the whole SHA-256."""
         digest = hashlib.sha256()
         start = partial.position
         here = await asyncio.to_thread(partial.recall, member.file.size, digest)
@@ -189,13 +190,13 @@ class Fetcher:
         await remote.do(rest, lambda: partial.position)
         return here, digest.hexdigest()
 
-    def _leave(
+    def _skip(
         self, shipment: Shipment, member: ShipmentFile, outcome: TransferOutcome, why: str
     ) -> None:
         self._ledger.leave(member)
-        self._tell(shipment, member, outcome, why)
+        self._add_result(shipment, member, outcome, why)
 
-    def _tell(
+    def _add_result(
         self, shipment: Shipment, member: ShipmentFile, outcome: TransferOutcome, why: str
     ) -> None:
         self._report.add(

@@ -1,13 +1,12 @@
-"""The ledger: what was sent, what is staged, and what is on its way.
+"""The ledger: what was sent, what is staged, and what is being staged.
 
-SQLite, in the folder of the staged files: the two belong together, a host that sends
-needs no database of the pipeline's, and a line is on the disk before the step that it
-is about begins. A shipment is what goes up as one archive: a file that is one, or a
-pack of loose files. Its batch id is written down when it begins, so that an upload
-that is repeated writes the same object.
+It is an SQLite file in the folder of the staged files, so a sending host needs no access
+to the pipeline's database. Each row is on disk before the step that it describes begins.
+A shipment is uploaded as one archive: an archive file, or a pack of loose files. Its
+batch id is recorded when it begins, so a repeated upload writes the same object.
 
-``staging`` -> ``staged`` -> ``sent``; only forward, but for a staged file that is found
-damaged, which begins again, as another batch.
+States move forward only: ``staging``, ``staged``, ``sent``. The exception is a staged
+file that is found damaged, which starts over as another batch.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ CREATE TABLE IF NOT EXISTS files (
     mtime    INTEGER NOT NULL,
     name     BLOB NOT NULL,
     sha256   TEXT,
-    -- Its content is in the shipment, which was made of another file.
+    -- Another file of the shipment has the same content.
     is_copy  INTEGER NOT NULL DEFAULT 0,
     UNIQUE (host, path, size, mtime)
 );
@@ -64,10 +63,9 @@ _SHIPMENT = "id, batch, host, path, is_pack, state, size, sha256, part_size, upl
 
 
 class Ledger:
-    """The ledger in a file. Safe to use from many threads of the one process that has it.
+    """The ledger in a file. Safe to use from many threads of one process.
 
-    Raises:
-        TransientError: By every method: the file can't be read or written.
+    Every method raises `TransientError` if the file can't be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,11 +74,11 @@ class Ledger:
         with self._reading():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         with ExitStack() as stack:
-            # What can't be used is not kept open either.
+            # A file that is unusable must not stay open.
             stack.callback(self._database.close)
             with self._reading():
                 self._database.execute("PRAGMA foreign_keys = ON")
-                # After a power cut, too, it must know what it said.
+                # Rows have to survive a power cut.
                 self._database.execute("PRAGMA synchronous = FULL")
                 self._database.executescript(_SCHEMA)
             stack.pop_all()
@@ -101,7 +99,7 @@ class Ledger:
         is_pack: bool,
         now: datetime,
     ) -> Shipment:
-        """Begin a shipment, of files that are in no other; each with its member's name."""
+        """Begin a shipment of files, each with its name in the archive, that no other has."""
         with self._write() as database:
             cursor = database.execute(
                 "INSERT INTO shipments (batch, host, path, is_pack, state, began_at)"
@@ -119,16 +117,16 @@ class Ledger:
         return self.shipment(cursor.lastrowid or 0)
 
     def shipment(self, number: int) -> Shipment:
-        """Give a shipment as it is now."""
+        """Give a shipment."""
         return self._shipments("id = ?", number)[0]
 
     def state(self, number: int) -> ShipmentState | None:
-        """Say how far a shipment is; None if it was given up."""
+        """Give a shipment's state; None if it was abandoned."""
         found = self._shipments("id = ?", number)
         return found[0].state if found else None
 
     def find(self, host: str, file: FileVersion) -> Shipment | None:
-        """Give the shipment that a file, as it is now, belongs to; None for a new one."""
+        """Give the shipment of a file version; None for a new one."""
         found = self._shipments(
             "id = (SELECT shipment FROM files"
             " WHERE host = ? AND path = ? AND size = ? AND mtime = ?)",
@@ -140,13 +138,13 @@ class Ledger:
         return found[0] if found else None
 
     def in_state(self, state: ShipmentState, host: str | None = None) -> list[Shipment]:
-        """Give the shipments in a state, oldest first; of one host, or of all."""
+        """Give the shipments in a state, of one host or of all, oldest first."""
         if host is None:
             return self._shipments("state = ?", state)
         return self._shipments("state = ? AND host = ?", state, host)
 
     def members(self, shipment: Shipment) -> list[ShipmentFile]:
-        """Give what a shipment is made of, in the order of its archive."""
+        """Give the files of a shipment, in the order of its archive."""
         rows = self._rows(
             "SELECT id, path, size, mtime, name, sha256 FROM files"
             " WHERE shipment = ? AND NOT is_copy ORDER BY id",
@@ -158,7 +156,7 @@ class Ledger:
         ]
 
     def same_content(self, size: int, sha256: str) -> Shipment | None:
-        """Give the shipment, sent or about to be, that has this content; nothing has none."""
+        """Give the staged or sent shipment with this content; None for an empty file."""
         if not size:
             return None
         found = self._shipments(
@@ -170,11 +168,11 @@ class Ledger:
         return found[0] if found else None
 
     def hashed(self, member: ShipmentFile, sha256: str) -> None:
-        """Write down what a file's content is."""
+        """Record a file's SHA-256."""
         self._change("UPDATE files SET sha256 = ? WHERE id = ?", sha256, member.number)
 
     def copied(self, member: ShipmentFile, sha256: str, shipment: Shipment) -> None:
-        """Write down that a file's content is in another shipment already."""
+        """Record that another shipment has the file's content."""
         self._change(
             "UPDATE files SET shipment = ?, sha256 = ?, is_copy = 1 WHERE id = ?",
             shipment.number,
@@ -183,15 +181,15 @@ class Ledger:
         )
 
     def leave(self, member: ShipmentFile) -> None:
-        """Take a file out of a shipment: it is looked at anew in the next run."""
+        """Remove a file from a shipment; the next run sees it as new."""
         self._change("DELETE FROM files WHERE id = ?", member.number)
 
     def forget(self, shipment: Shipment) -> None:
-        """Give up a shipment that is not staged; its files are new again."""
+        """Abandon a shipment that is not staged; its files are new again."""
         self._change("DELETE FROM shipments WHERE id = ? AND state = 'staging'", shipment.number)
 
     def staged(self, shipment: Shipment, *, size: int, sha256: str, part_size: int) -> Shipment:
-        """Write down that a shipment is here, whole and verified."""
+        """Record that a shipment is staged, whole and verified."""
         self._change(
             "UPDATE shipments SET state = 'staged', size = ?, sha256 = ?, part_size = ?"
             " WHERE id = ? AND state = 'staging'",
@@ -203,7 +201,7 @@ class Ledger:
         return self.shipment(shipment.number)
 
     def uploading(self, shipment: Shipment, upload_id: str | None) -> None:
-        """Write down the multipart upload that a staged shipment goes up by."""
+        """Record the multipart upload of a staged shipment."""
         self._change(
             "UPDATE shipments SET upload_id = ? WHERE id = ? AND state = 'staged'",
             upload_id,
@@ -211,7 +209,7 @@ class Ledger:
         )
 
     def expecting(self, shipment: Shipment, etag: str) -> None:
-        """Write down what the object's ETag will be, before the object can be there."""
+        """Record the object's ETag, before the object can exist."""
         self._change(
             "UPDATE shipments SET etag = ? WHERE id = ? AND state = 'staged'",
             etag,
@@ -219,7 +217,7 @@ class Ledger:
         )
 
     def sent(self, shipment: Shipment, now: datetime) -> None:
-        """Write down that the store has confirmed a shipment, whose ETag is known."""
+        """Record that the store has confirmed a shipment."""
         self._change(
             "UPDATE shipments SET state = 'sent', sent_at = ? WHERE id = ? AND state = 'staged'",
             now.isoformat(),
@@ -227,7 +225,7 @@ class Ledger:
         )
 
     def restart(self, shipment: Shipment, batch: BatchId) -> None:
-        """Have a staged shipment begin again, as another batch; its copies are new again."""
+        """Start a staged shipment over as another batch; its copies are new again."""
         with self._write() as database:
             self._one(
                 database.execute(
@@ -240,7 +238,7 @@ class Ledger:
             database.execute("DELETE FROM files WHERE shipment = ? AND is_copy", (shipment.number,))
 
     def _shipments(self, where: str, *values: Any) -> list[Shipment]:
-        # Conditions stand in this module alone.
+        # Conditions come from this module alone.
         query = f"SELECT {_SHIPMENT} FROM shipments WHERE {where} ORDER BY id"  # noqa: S608
         rows = self._rows(query, *values)
         return [Shipment.from_row(row) for row in rows]
@@ -255,7 +253,7 @@ class Ledger:
 
     def _one(self, cursor: sqlite3.Cursor) -> None:
         if cursor.rowcount != 1:
-            raise LookupError("the ledger holds no such shipment or file in that state")
+            raise LookupError("the ledger has no such shipment or file in that state")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -273,7 +271,7 @@ class Ledger:
                 yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
-                # Of some failures, such as a full disk, SQLite has rolled back by itself.
+                # SQLite rolls back by itself after some errors, such as a full disk.
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise

@@ -1,4 +1,4 @@
-"""What a source means: the files that are there now."""
+"""The files of a source, as they are now."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ops.ingest.transfer.remote import RemoteSession
 from ops.ingest.transfer.shipment import FileVersion
 from ops.ingest.transfer.source import TransferSource, fixed_part, has_wildcards, shown
 
-#: Bytes of the largest file that POSIX has (``off_t``); SFTP has numbers for more.
+#: The largest file size of POSIX (``off_t``); SFTP can express larger numbers.
 _MOST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FoundFile:
-    """A file that a source means.
+    """A file of a source.
 
     Attributes:
-        file: As it is now.
-        base: The folder that the source names, or that all matches of its pattern are in.
+        file: Its present version.
+        base: The folder that the source names, or that holds all matches of its pattern.
     """
 
     file: FileVersion
@@ -34,18 +34,18 @@ class FoundFile:
 
     @property
     def name(self) -> bytes:
-        """Its name as a pack's member: what comes after ``base``."""
+        """Its name in a pack: the path relative to ``base``."""
         return posixpath.relpath(self.file.path, self.base)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source means.
+    """The files of a source.
 
     Attributes:
         files: The files, in the order of their paths.
-        closed: Why some folders and files were left out, for people: they are closed to
-            this user, or can't be.
+        closed: Why files and folders were skipped, for people: they are unreadable, or
+            have an impossible size.
     """
 
     files: Sequence[FoundFile]
@@ -53,23 +53,22 @@ class Listing:
 
 
 async def list_source(session: RemoteSession, source: TransferSource) -> Listing:
-    """List what a source means.
+    """List the files of a source.
 
-    A folder means all files in it and in its folders. Wildcards are those of a shell,
-    and ``**`` is any number of folders. Symbolic links that are met on the way are not
-    followed, and names that begin with a dot are left out unless the pattern does:
-    copying programs call files so until they are whole. What is gone before it was
-    looked at was not there.
+    A folder stands for all files below it. Wildcards are those of a shell, and ``**``
+    matches any number of folders. Symbolic links below the source are not followed.
+    Names that begin with a dot are skipped unless the pattern begins with one, as copying
+    programs hide files until they are complete. A file that vanishes is skipped.
 
     Raises:
-        FileError: There is no such file or folder, or it may not be read. A pattern
-            that matches nothing is no error.
+        FileError: The file or folder is missing or unreadable. A pattern without matches
+            is no error.
     """
     path = source.path or b"."
     if not path.startswith(b"/"):
         path = posixpath.join(await session.home(), path)
     path = posixpath.normpath(path)
-    look = _Look(session)
+    walk = _Walk(session)
     try:
         attrs = await session.stat(path)
     except FileError:
@@ -77,23 +76,23 @@ async def list_source(session: RemoteSession, source: TransferSource) -> Listing
             raise
         base = fixed_part(path)
         parts = path[len(base) :].strip(b"/").split(b"/")
-        matches = [each async for each in look.matches(base or b"/", parts)]
+        matches = [each async for each in walk.matches(base or b"/", parts)]
     else:
         if not _is(attrs, stat.S_IFDIR):
             if not _is(attrs, stat.S_IFREG):
                 raise FileError(f"{source.host}:{shown(path)} is neither a file nor a folder")
             return Listing([FoundFile(_version(path, attrs), posixpath.dirname(path))])
         base = path
-        matches = [each async for each in look.walk(path)]
+        matches = [each async for each in walk.walk(path)]
     files = sorted({FoundFile(each, base) for each in matches})
-    return Listing(files, list(dict.fromkeys(look.closed)))
+    return Listing(files, list(dict.fromkeys(walk.closed)))
 
 
-class _Look:
-    """One look through folders.
+class _Walk:
+    """One walk through folders.
 
     Attributes:
-        closed: Why some of what was met is left out.
+        closed: Why files and folders were skipped.
     """
 
     def __init__(self, session: RemoteSession) -> None:
@@ -101,12 +100,12 @@ class _Look:
         self.closed: list[str] = []
 
     async def walk(self, folder: bytes) -> AsyncIterator[FileVersion]:
-        """Give all files below a folder, which itself may not be closed."""
+        """Give all files below a folder, which itself has to be readable."""
         async for name, attrs in self._session.scan(folder):
             if name.startswith(b"."):
                 continue
             path = posixpath.join(folder, name)
-            with self._leaving_out():
+            with self._skipping():
                 if _is(attrs, stat.S_IFDIR):
                     async for each in self.walk(path):
                         yield each
@@ -114,10 +113,10 @@ class _Look:
                     yield _version(path, attrs)
 
     async def matches(self, folder: bytes, parts: list[bytes]) -> AsyncIterator[FileVersion]:
-        """Give all files that fit a pattern's parts."""
+        """Give all files that match a pattern's parts."""
         part, *rest = parts
         if part == b"**" and rest:
-            # No folder at all, and below, any.
+            # ``**`` matches no folder here, and any number of folders below.
             async for each in self.matches(folder, rest):
                 yield each
         async for path, attrs in self._entries(folder, part):
@@ -127,14 +126,14 @@ class _Look:
                     async for each in self.matches(path, below):
                         yield each
             elif not rest and _is(attrs, stat.S_IFREG):
-                with self._leaving_out():
+                with self._skipping():
                     yield _version(path, attrs)
 
     async def _entries(
         self, folder: bytes, part: bytes
     ) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
-        """Give what fits one part of a pattern."""
-        with self._leaving_out():
+        """Give the entries that match one part of a pattern."""
+        with self._skipping():
             if not has_wildcards(part):
                 path = posixpath.join(folder, part)
                 yield path, await self._session.stat(path)
@@ -145,7 +144,7 @@ class _Look:
                     yield posixpath.join(folder, name), attrs
 
     @contextmanager
-    def _leaving_out(self) -> Iterator[None]:
+    def _skipping(self) -> Iterator[None]:
         try:
             yield
         except GoneError:

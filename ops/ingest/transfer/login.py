@@ -1,7 +1,7 @@
-"""Logging in on another machine: by a key, and only where its host key is known.
+"""Logging in to another machine: by a key, and only if its host key is known.
 
-OpenSSH's client configuration counts (addresses, users, jumps, keys, certificates,
-agents), but never what would switch the check of host keys off.
+OpenSSH's client configuration applies (addresses, users, jumps, keys, certificates,
+agents), except for options that would switch off the check of host keys.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Login:
     """How to log in.
 
     Attributes:
-        key: A private key's file; None for those of ssh_config, the agent and ``~/.ssh``.
-        known_hosts: The file of the host keys to trust; None for those that OpenSSH looks in.
+        key: The private key's file; None for the keys of ssh_config, the agent and ``~/.ssh``.
+        known_hosts: The file of trusted host keys; None for OpenSSH's files.
         config: A file like ssh_config; None for ``~/.ssh/config``.
-        timeout: Seconds to get connected in, and without any answer until it is broken.
+        timeout: Seconds for connecting, and without a response until a connection is broken.
     """
 
     key: Path | None = None
@@ -41,13 +41,13 @@ class Login:
 
 @asynccontextmanager
 async def connected(host: Host, login: Login) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Log in for as long as the block runs, over jumps if ssh_config says so.
+    """Log in while the block runs, over the jumps of ssh_config.
 
     Raises:
-        BrokenError: It can't be reached.
-        HostKeyError: Its host key is not the known one.
-        PermanentError: It does not let us in.
-        ConfigurationError: ssh_config, the key or known_hosts can't be used.
+        BrokenError: The machine is unreachable.
+        HostKeyError: Its host key is unknown, or has changed.
+        PermanentError: It rejects the login.
+        ConfigurationError: ssh_config, the key or known_hosts is invalid.
     """
     async with AsyncExitStack() as stack:
         yield await _connect(stack, host, login, frozenset(), via=None)
@@ -61,23 +61,23 @@ async def _connect(
     *,
     via: asyncssh.SSHClientConnection | None,
 ) -> asyncssh.SSHClientConnection:
-    """Log in on a machine, over its jumps.
+    """Log in to a machine, over its jumps.
 
-    ``Host *`` with a jump means the jump itself as well, and no machine is jumped over to
-    get to itself: as with OpenSSH, such a jump does not count.
+    ``Host *`` with a jump applies to the jump itself, too. As with OpenSSH, a jump over a
+    machine to reach that machine is ignored.
 
     Args:
-        stack: Ends the connections.
+        stack: Closes the connections.
         host: The machine.
         login: How to log in.
-        behind: The names of the machines that this one is a jump of.
-        via: The connection to the jump before it.
+        behind: The names of the machines that are reached over this one.
+        via: The connection to the previous jump.
     """
     given = _options(host, login)
     probe = _read_options(host, given)
     keys = _HostKeys.of(host, probe, login)
     if via is None and isinstance(probe.tunnel, str):
-        # asyncssh would open these, too, but would trust what ssh_config has it trust.
+        # asyncssh would open the jumps itself, but trust whatever ssh_config trusts.
         names = behind | {host.name}
         for jump in map(_jump, probe.tunnel.split(",")):
             if jump.name not in names:
@@ -116,7 +116,7 @@ def _options(host: Host, login: Login) -> dict[str, Any]:
     if host.port is not None:
         options["port"] = host.port
     if login.key is not None:
-        # An agent of whoever runs this is not asked for others.
+        # Only this key is used, and none of the agent's.
         options |= {"client_keys": [str(login.key)], "agent_path": None}
     if login.config is not None:
         options["config"] = [str(login.config)]
@@ -127,8 +127,8 @@ def _read_options(host: Host, given: dict[str, Any]) -> asyncssh.SSHClientConnec
     try:
         return asyncssh.SSHClientConnectionOptions(**given)
     except (OSError, ValueError, asyncssh.Error) as exc:
-        # An asyncssh.KeyImportError, or ConfigParseError, is a ValueError.
-        raise ConfigurationError(f"{host}: the SSH settings can't be used: {exc}") from exc
+        # asyncssh.KeyImportError and ConfigParseError are ValueErrors.
+        raise ConfigurationError(f"{host}: the SSH settings are invalid: {exc}") from exc
 
 
 def _jump(text: str) -> Host:
@@ -152,7 +152,7 @@ def _reason(exc: BaseException) -> str:
 
 
 class _Client(asyncssh.SSHClient):
-    """Remembers a host key that is not trusted; it never trusts one itself."""
+    """Records an untrusted host key, and never accepts one."""
 
     def __init__(self) -> None:
         self.offered: asyncssh.SSHKey | None = None
@@ -171,10 +171,10 @@ class _HostKeys:
 
     Attributes:
         host: The machine.
-        name: Under which it is looked up.
-        port: Which it answers on.
-        files: Where they were looked for.
-        known: What was found there, of all machines.
+        name: The name under which its keys are looked up.
+        port: Its port.
+        files: The files of known hosts.
+        known: The keys in these files, of all machines.
     """
 
     host: Host
@@ -190,7 +190,7 @@ class _HostKeys:
         elif probe.known_hosts is None:
             raise ConfigurationError(
                 f"{host}: ssh_config switches the check of host keys off (UserKnownHostsFile "
-                "none), and they are always checked: take that away, or name a file by "
+                "none), but they are always checked: remove that option, or name a file by "
                 "--known-hosts"
             )
         else:
@@ -210,11 +210,11 @@ class _HostKeys:
 
     @property
     def where(self) -> str:
-        """The files that were looked in."""
+        """The files of known hosts, for people."""
         return "known hosts are in " + ", ".join(str(file) for file in self.files)
 
     def refusal(self, offered: asyncssh.SSHKey | None, reason: str) -> str:
-        """Say what is wrong with the key that it showed, and what can be done."""
+        """Explain why the machine's key is refused, and what to do."""
         if offered is None:
             return f"{self.host} is refused: {reason} ({self.where})"
         port = None if self.port == _SSH_PORT else self.port
@@ -223,15 +223,16 @@ class _HostKeys:
         shown = f"{offered.get_algorithm()} {offered.get_fingerprint()}"
         file = self.files[0]
         scan = f"ssh-keyscan -p {self.port} {self.name} >> {file}"
-        compare = "compare it with what `ssh-keygen -lf` says there of /etc/ssh/ssh_host_*_key.pub"
+        compare = "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on that machine"
         if trusted:
             known = ", ".join(key.get_fingerprint() for key in trusted)
             return (
-                f"{self.host} is refused: its host key has CHANGED. It shows {shown}; known is "
-                f"{known} ({self.where}). Somebody may be in between. If the machine was set up "
-                f"anew, {compare}, then: ssh-keygen -R '{entry}' -f {file} && {scan}"
+                f"{self.host} is refused: its host key has CHANGED. It shows {shown}, but "
+                f"{known} is known ({self.where}). The connection may be intercepted. If the "
+                f"machine was reinstalled, {compare}, then: ssh-keygen -R '{entry}' -f {file} "
+                f"&& {scan}"
             )
         return (
             f"{self.host} is refused: its host key is unknown. It shows {shown}; {self.where}. "
-            f"If it is the right one ({compare}): {scan}"
+            f"If it is right ({compare}): {scan}"
         )

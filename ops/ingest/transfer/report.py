@@ -1,4 +1,4 @@
-"""What became of the files of one run."""
+"""The results of one run."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from ops.ingest.transfer.source import shown
 
 
 class TransferOutcome(StrEnum):
-    """What became of a file, or of a pack of files."""
+    """The outcome of a file or a pack; the values are part of ``--json``."""
 
-    #: The store has confirmed it.
+    #: Confirmed by the store.
     SENT = "sent"
-    #: It would be sent (``--dry-run``).
+    #: Would be sent (``--dry-run``).
     NEW = "new"
-    #: Its content was sent before, under another name.
+    #: The same content was sent before, under another name.
     COPY = "copy"
-    #: It was changed so lately that it may still be written to.
+    #: Modified so recently that it may still be incomplete.
     UNSETTLED = "unsettled"
-    #: It was changed while it was read: the next run looks at it again.
+    #: Changed while it was read; the next run tries again.
     CHANGED = "changed"
-    #: It could not be read, or not be stored.
+    #: Not readable, or not stored.
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class TransferResult:
-    """A line of the report.
+    """The result of one file or pack.
 
     Attributes:
-        outcome: What became of it.
+        outcome: The outcome.
         host: The machine.
         path: The file, or the folder of a pack's files.
         size: Bytes.
-        files: How many were packed; None for a file that is no pack.
-        batch: The batch that it is.
-        why: What there is to say.
+        files: The number of packed files; None for an archive.
+        batch: The new batch.
+        why: The reason, for people.
     """
 
     outcome: TransferOutcome
@@ -49,7 +49,7 @@ class TransferResult:
     why: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``--json`` says; of a path that is no UTF-8, what can be read of it."""
+        """Give the JSON object; bytes of a path that are not UTF-8 are escaped."""
         return {
             "outcome": self.outcome,
             "host": self.host,
@@ -70,16 +70,16 @@ class TransferResult:
 
 @dataclass(slots=True)
 class TransferReport:
-    """All that a run did. Changed by its one thread of asyncio alone.
+    """The results of a run, which only the event loop's thread changes.
 
     Attributes:
         entries: Files and packs.
-        errors: What is wrong with hosts and sources, for people.
-        notes: Sources that mean nothing now, and what was left out of them.
-        known: Files that were sent, or written down, before.
+        errors: Errors of hosts and sources, for people.
+        notes: Remarks on sources without files, and on what was skipped.
+        known: The number of files that the ledger had.
         fetched: Bytes that came over SSH.
         resumed: Bytes that an interrupted run had left here.
-        is_dry: Whether it only looked.
+        is_dry: Whether nothing was sent.
     """
 
     entries: list[TransferResult] = field(default_factory=list)
@@ -91,20 +91,20 @@ class TransferReport:
     is_dry: bool = False
 
     def add(self, entry: TransferResult) -> None:
-        """Add a line."""
+        """Add a result."""
         self.entries.append(entry)
 
     def count(self, outcome: TransferOutcome) -> int:
-        """Say how many files or packs had an outcome."""
+        """Count the results with an outcome."""
         return sum(entry.outcome is outcome for entry in self.entries)
 
     @property
     def is_success(self) -> bool:
-        """Whether all was sent that can be."""
+        """Whether nothing failed."""
         return not self.errors and not self.count(TransferOutcome.FAILED)
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``--json`` prints."""
+        """Give the JSON object of the report."""
         return {
             "dry_run": self.is_dry,
             "transfers": [entry.to_json() for entry in self.entries],

@@ -1,4 +1,4 @@
-"""What the ledger knows of files and of shipments."""
+"""Shipments and their files, as the ledger records them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from events.keys import BatchId
 
 
 class ShipmentState(StrEnum):
-    """How far a shipment is."""
+    """The state of a shipment."""
 
-    #: It is being read into a file here.
+    #: Being read into a file here.
     STAGING = "staging"
-    #: It is here, whole and verified.
+    #: Here, whole and verified.
     STAGED = "staged"
-    #: The store has confirmed it.
+    #: Confirmed by the store.
     SENT = "sent"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileVersion:
-    """A file of another machine, as it is at one time.
+    """A version of a file on another machine.
 
     Attributes:
-        path: Absolute, in no known encoding.
+        path: The absolute path, in an unknown encoding.
         size: Bytes.
-        mtime: When it was changed, in whole seconds since 1970 by that machine's clock.
+        mtime: When it was modified, in whole seconds since 1970 by that machine's clock.
     """
 
     path: bytes
@@ -41,10 +41,10 @@ class ShipmentFile:
     """A file in a shipment.
 
     Attributes:
-        number: The ledger's.
+        number: Its number in the ledger.
         file: The file.
-        name: Its name in the archive, where the shipment is a pack.
-        sha256: Of its content, in hex, as its own machine says; None while that is not known.
+        name: Its name in the archive, if the shipment is a pack.
+        sha256: SHA-256 in hex, as computed on its own machine; None until then.
     """
 
     number: int
@@ -55,20 +55,20 @@ class ShipmentFile:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """What goes up as one archive.
+    """An archive on its way from another machine to the store.
 
     Attributes:
-        number: The ledger's.
-        batch: The batch that it will be.
-        host: The machine it comes from, as `ops.ingest.transfer.source.Host.label` names it.
+        number: Its number in the ledger.
+        batch: The batch that it becomes.
+        host: The machine, as `ops.ingest.transfer.source.Host.label` names it.
         path: The archive's path there, or the folder of a pack's files.
-        is_pack: Whether it is made of loose files here.
-        state: How far it is.
-        size: Bytes, once it is staged.
-        sha256: Of all of them, in hex.
-        part_size: Bytes of the parts that it goes up in: they decide its ETag.
-        upload_id: The multipart upload that was begun for it.
-        etag: What the object's ETag is, or will be.
+        is_pack: Whether it is packed here, of loose files.
+        state: Its state.
+        size: Bytes of the archive, once it is staged.
+        sha256: SHA-256 of the archive in hex, once it is staged.
+        part_size: Bytes per part of the upload, which decide the ETag.
+        upload_id: The multipart upload in progress.
+        etag: The object's expected ETag.
     """
 
     number: int
@@ -85,6 +85,6 @@ class Shipment:
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Self:
-        """Read the ledger's row."""
+        """Make a shipment of a row of the ledger."""
         number, batch, host, path, is_pack, state, *others = row
         return cls(number, BatchId(batch), host, path, bool(is_pack), ShipmentState(state), *others)

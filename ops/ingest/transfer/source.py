@@ -1,4 +1,4 @@
-"""Where recordings are: a host, and a path, a pattern or a folder on it."""
+"""Sources of recordings: a host, and a path, a pattern or a folder on it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HOST = r"(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|\w[\w.-]*)"
 _SCP = re.compile(f"{_USER}{_HOST}:(?P<path>.*)", re.DOTALL)
 _URL = re.compile(rf"ssh://{_USER}{_HOST}(?::(?P<port>\d{{1,5}}))?(?P<path>/.*)", re.DOTALL)
 _SECRET = re.compile(r"(ssh://)?[^@/]*:.*@", re.DOTALL)
-#: What ``user:password@host:path`` has for a path, read as scp reads it. One that begins
-#: with a slash, a dot or a tilde is a path, whatever it holds.
+#: The path of ``user:password@host:path``, as scp would read it. Text that begins with a
+#: slash, a dot or a tilde is a path, whatever it holds.
 _AFTER_SECRET = re.compile(rf"(?![/.~]).*@{_HOST}:.*", re.DOTALL)
-#: The source is not quoted: it has a password in it, or may have.
+#: The source is not quoted in the error, as it may hold a password.
 _REFUSAL = (
     "a source has no password: log in by a key (see TRANSFER_SSH_KEY); a path in which an @ "
     "and a colon stand begins with ./ or /"
@@ -30,7 +30,7 @@ _MAX_PORT = 65535
 
 
 class SourceError(ValueError):
-    """A text that names no place on another machine; the message says why."""
+    """A text is not a source; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,9 +38,9 @@ class Host:
     """A machine to log in on.
 
     Attributes:
-        name: As it was written: an address, or a name that DNS or ssh_config knows.
-        user: None where ssh_config, or the local user's name, says it.
-        port: None where ssh_config says it, or it is 22.
+        name: The address, or a name that DNS or ssh_config knows, as written.
+        user: None for the user of ssh_config, or the local user.
+        port: None for the port of ssh_config, or 22.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Host:
 
     @property
     def label(self) -> str:
-        """The machine, whoever logs in: files of two users on it are the same files."""
+        """The machine without the user: two users see the same files."""
         if self.port is None:
             return self.name
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
@@ -64,8 +64,8 @@ class TransferSource:
 
     Attributes:
         host: The machine.
-        path: As written, in no known encoding; relative to the user's home folder,
-            unless it begins with a slash.
+        path: The path as written, in an unknown encoding; relative to the user's home
+            folder unless it begins with a slash.
     """
 
     host: Host
@@ -73,7 +73,7 @@ class TransferSource:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it has wildcards; a file can be called so, too."""
+        """Whether the path has wildcards, which may also be part of a file's name."""
         return _WILD.search(self.path) is not None
 
     def __str__(self) -> str:
@@ -81,15 +81,15 @@ class TransferSource:
 
 
 def parse_source(text: str) -> TransferSource:
-    """Read ``[user@]host:path`` or ``ssh://[user@]host[:port]/path``.
+    """Parse ``[user@]host:path`` or ``ssh://[user@]host[:port]/path``.
 
     In a URL, the path is percent-encoded, and ``/~/`` is the user's home folder.
 
     Args:
-        text: From the command line or a list, undecodable bytes as surrogates.
+        text: The source, with undecodable bytes as surrogates.
 
     Raises:
-        SourceError: It is neither.
+        SourceError: The text has neither form.
     """
     is_url = text.startswith("ssh://")
     match = (_URL if is_url else _SCP).fullmatch(text)
@@ -130,19 +130,19 @@ def _why_not(text: str) -> str:
 
 
 def has_wildcards(component: bytes) -> bool:
-    """Tell whether a part of a path is a pattern."""
+    """Whether a part of a path has wildcards."""
     return _WILD.search(component) is not None
 
 
 def fixed_part(path: bytes) -> bytes:
-    """Give the folder that all matches of a pattern lie in."""
+    """Give the folder that holds all matches of a pattern."""
     parts = path.split(b"/")
     fixed = next((n for n, part in enumerate(parts) if has_wildcards(part)), len(parts))
     return b"/".join(parts[:fixed]) or (b"/" if path.startswith(b"/") else b"")
 
 
 def shown(path: bytes) -> str:
-    """Write a path as it can be shown on a line, whatever bytes it has."""
+    """Write a path as printable text on one line, whatever bytes it has."""
     text = path.decode("utf-8", "backslashreplace")
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
@@ -157,11 +157,11 @@ def base_name(path: bytes) -> bytes:
 def read_source_list(path: Path) -> list[TransferSource]:
     """Read a list of sources.
 
-    A file ``*.toml`` has ``sources = ["user@host:/path", ...]``. Any other has one on
-    each line; empty lines, and those that begin with ``#``, count for nothing.
+    A file ``*.toml`` has ``sources = ["user@host:/path", ...]``. Any other file has one
+    source per line; empty lines, and lines that begin with ``#``, are ignored.
 
     Raises:
-        ConfigurationError: It can't be read, or a line is no source.
+        ConfigurationError: The file is unreadable, or an entry is not a source.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The folder of staged files, and a file in the making."""
+"""The folder of staged files, and a file that is being staged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BLOCK = 1 << 20
 
 
 class StagingFolder:
-    """A folder that one run at a time works in.
+    """The folder of staged files, which one run at a time uses.
 
     Args:
-        root: The folder; it is made if it is not there.
+        root: The folder, which is created if necessary.
         reserve: Bytes that have to stay free on its disk.
     """
 
@@ -37,24 +37,24 @@ class StagingFolder:
 
     @property
     def ledger(self) -> Path:
-        """The file of what was sent."""
+        """The ledger's file."""
         return self._root / "ledger.sqlite3"
 
     def path(self, shipment: Shipment) -> Path:
-        """Where a shipment is staged; the name says nothing of what it is."""
+        """The staged file of a shipment; its name is only a number."""
         return self._root / f"{shipment.number}.staged"
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
-        """Work in the folder alone, as the block does; it gets False if another run does."""
+        """Lock the folder while the block runs; gives False if another run has locked it."""
         try:
             descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise ConfigurationError(
-                f"TRANSFER_ROOT={self._root} can't be written to: {exc.strerror}"
+                f"TRANSFER_ROOT={self._root} is not writable: {exc.strerror}"
             ) from exc
         try:
-            # It ends with the process, however that ends.
+            # The lock ends with the process, however that ends.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
@@ -64,34 +64,34 @@ class StagingFolder:
             os.close(descriptor)
 
     def remove(self, shipment: Shipment) -> None:
-        """Remove what is staged of a shipment, if anything is.
+        """Remove the staged file of a shipment, if there is one.
 
         Raises:
-            TransientError: It can't be.
+            TransientError: The file can't be removed.
         """
         path = self.path(shipment)
         with translated(path):
             path.unlink(missing_ok=True)
 
     def prune(self, open_shipments: set[int]) -> None:
-        """Remove files that belong to no shipment on its way: those of a run that was killed."""
+        """Remove files that belong to no open shipment, which killed runs leave behind."""
         with translated(self._root):
             for path in self._root.glob("*.staged"):
                 if path.stem.isdecimal() and int(path.stem) not in open_shipments:
                     path.unlink(missing_ok=True)
 
     def age(self, shipment: Shipment, now: float) -> float:
-        """Say for how many seconds nothing was added to a staged file; 0 where there is none."""
+        """Give the seconds since a staged file last grew; 0 if there is none."""
         path = self.path(shipment)
         with translated(path), suppress(FileNotFoundError):
             return now - path.stat().st_mtime
         return 0.0
 
     def require_room(self, shipment: Shipment, size: int) -> None:
-        """Make sure that so many bytes fit in, with what is there of them already.
+        """Make sure that the disk has room for the rest of a file of ``size`` bytes.
 
         Raises:
-            TransientError: They do not, or that can't be told.
+            TransientError: There is no room, or free space can't be measured.
         """
         path = self.path(shipment)
         with translated(self._root):
@@ -99,15 +99,15 @@ class StagingFolder:
             free = shutil.disk_usage(self._root).free
         if missing > 0 and free - self._reserve < missing:
             raise TransientError(
-                f"{self._root} has no room: {missing / 1e9:.1f} GB are to be staged, and "
-                f"{max(0, free - self._reserve) / 1e9:.1f} GB can be (make room, or set "
+                f"{self._root} has no room: {missing / 1e9:.1f} GB are needed, and "
+                f"{max(0, free - self._reserve) / 1e9:.1f} GB are available (make room, or set "
                 "TRANSFER_ROOT to a folder on a larger disk)"
             )
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Say by a `TransientError` what is wrong with a file here."""
+    """Translate an `OSError` of a local file into a `TransientError`."""
     try:
         yield
     except OSError as exc:
@@ -118,19 +118,17 @@ def translated(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A place in a file in the making, to which it can be taken back."""
+    """A position in a partial file, with the hash up to there."""
 
     position: int
     whole: Any
 
 
 class PartialFile:
-    """A file in the making: what is there of it already is read again, and not fetched again.
+    """A file that is being staged; bytes from an earlier run are read again, not fetched.
 
-    It is made from its start to its end; ``whole`` is the SHA-256 of all up to ``position``.
-
-    Raises:
-        TransientError: By every method: the disk is full, or fails.
+    It is written from start to end, and hashed up to its position. Every method raises
+    `TransientError` if the disk is full or fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,7 +148,7 @@ class PartialFile:
         self._file.close()
 
     def put(self, data: bytes) -> None:
-        """Add bytes that are known; what is there instead goes."""
+        """Add known bytes; other bytes that are there instead are cut off."""
         with translated(self._path):
             there = self._file.read(min(len(data), self._there - self.position))
             if there != data:
@@ -159,7 +157,7 @@ class PartialFile:
             self._advance(data)
 
     def recall(self, most: int, digest: Any) -> int:
-        """Read again what is there, up to so many bytes, and say how many there were."""
+        """Read the bytes that are there, at most ``most``, and give their number."""
         read = 0
         with translated(self._path):
             while block := self._file.read(min(_BLOCK, most - read)):
@@ -169,25 +167,25 @@ class PartialFile:
         return read
 
     def append(self, data: bytes, digest: Any) -> None:
-        """Add bytes that were fetched."""
+        """Add fetched bytes."""
         with translated(self._path):
             self._write(data)
         digest.update(data)
         self._advance(data)
 
-    def mark(self) -> Checkpoint:
-        """Note where it is."""
+    def checkpoint(self) -> Checkpoint:
+        """Give the present position."""
         return Checkpoint(self.position, self._whole.copy())
 
-    def back(self, mark: Checkpoint) -> None:
-        """Take it back to a place; what was after that goes."""
+    def go_back(self, mark: Checkpoint) -> None:
+        """Go back to a position, and cut off the rest."""
         self.position = mark.position
         self._whole = mark.whole.copy()
         with translated(self._path):
             self._cut()
 
     def finish(self) -> str:
-        """End it here, on the disk, and give the SHA-256 of all of it in hex."""
+        """End the file here, sync it to disk, and give its SHA-256 in hex."""
         with translated(self._path):
             self._cut()
             os.fsync(self._file.fileno())

@@ -1,8 +1,7 @@
-"""The tar that loose files are packed into, in pieces whose places are known beforehand.
+"""The tar that loose files are packed into, in pieces of predictable size.
 
-GNU's format, as it holds names in any encoding and of any length, and any size. A
-header is a pure function of name, size and time, so that a tar that broke off can be
-gone on with where it stopped.
+The format is GNU's, which allows names of any encoding and length, and any file size. A
+header is a pure function of name, size and time, so an interrupted tar can resume.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ TRAILER = bytes(2 * tarfile.BLOCKSIZE)
 
 
 def header(name: bytes, size: int, mtime: int) -> bytes:
-    """Make what stands before a member's content."""
+    """Make the header before a member's content."""
     info = tarfile.TarInfo(name.decode("utf-8", "surrogateescape"))
     info.size = size
     info.mtime = mtime
@@ -22,10 +21,10 @@ def header(name: bytes, size: int, mtime: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Make what stands after a member's content."""
+    """Make the padding after a member's content."""
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def packed_size(name: bytes, size: int) -> int:
-    """Say how many bytes a member takes."""
+    """Give the bytes that a member takes, with header and padding."""
     return len(header(name, size, 0)) + size + len(padding(size))
