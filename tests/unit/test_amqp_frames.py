@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_closed_connection_is_reported(line: Line) -> None:
 
 
 def test_a_waker_ends_the_wait(line: Line) -> None:
-    with Waker() as waker:
+    with closing(Waker()) as waker:
         threading.Timer(0.05, waker.wake).start()
         begun = time.monotonic()
         line.transport.receive_arrived(10, waker)

@@ -6,6 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -14,7 +15,7 @@ from consumers.broker.waker import Waker
 
 @pytest.fixture
 def waker() -> Iterator[Waker]:
-    with Waker() as waker:
+    with closing(Waker()) as waker:
         yield waker
 
 
@@ -46,7 +47,7 @@ def test_clearing_without_a_wake_does_nothing(waker: Waker) -> None:
 
 
 def test_waking_does_nothing_once_closed() -> None:
-    with Waker() as waker:
+    with closing(Waker()) as waker:
         pass
     waker.wake()
     waker.clear()
