@@ -12,12 +12,12 @@ from consumers.store import Store
 
 
 class Desk:
-    """Where decisions are made.
+    """Stores the decisions of reviewers.
 
     Args:
-        store: The bucket, which keeps them.
-        reviewing: The queue, which is told of them.
-        now: Tells the time.
+        store: The bucket, which keeps the decisions.
+        reviewing: The tables of the review queue.
+        now: Gives the current time.
         token: Gives three random bytes.
     """
 
@@ -42,17 +42,16 @@ class Desk:
         note: str | None,
         words: Mapping[int, str],
     ) -> Decision:
-        """Decide about an item, also about one that was decided before.
+        """Store a decision about an item, which may have earlier decisions.
 
-        The object is stored first, and is what counts: a row that is missing for it
-        is written by ``rebuild``.
+        The object is stored first and counts: ``rebuild`` writes a row that is missing for it.
 
         Raises:
             NoItemError: There is no such item.
-            HeldError: Somebody else has it in hand.
-            WrongWordError: A word is corrected that it does not have.
+            HeldError: Somebody else holds it.
+            WrongWordError: A corrected word is not in the item.
         """
-        # Looked at first, so that what can't be decided is not held.
+        # Read first, so that an item that cannot be decided is not held.
         item = self._reviewing.item(item_id).item
         decision = Decision.new(
             item,
