@@ -178,7 +178,7 @@ def test_a_model_without_a_token_for_an_answer(folders: tuple[Path, Path]) -> No
     vocabulary["one"] = vocabulary.pop("1")
     tokenizer["model"]["merges"] = []
     (base / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(ConfigurationError, match="no token of its own for '1'"):
+    with pytest.raises(ConfigurationError, match="no token of its own for the answer '1'"):
         load(base, adapter)
 
 

@@ -6,11 +6,10 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, PlainValidator, model_validator
 
-from consumers.policy.model import Quantisation
 from ops.wiring.cleartext import check_url
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.settings.declaration import Form, Settings, count, setting
