@@ -1,4 +1,4 @@
-"""A batch completes exactly once, whoever finishes last and whatever died on the way."""
+"""A batch completes exactly once, in any order of workers, and after any crash."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_nothing_completes_while_one_recording_is_left(database: BatchRepository
     assert database.complete(batch)
 
 
-def test_until_it_is_announced_whoever_looks_is_asked_to(database: BatchRepository) -> None:
-    """Who completed the batch may have died before it said so."""
+def test_a_completed_batch_is_reported_until_it_is_announced(database: BatchRepository) -> None:
+    """The worker that completed the batch may have died before it announced it."""
     batch = registered(database)
     database.seal(batch, rejected=0, ignored=0, failure=None)
     assert database.complete(batch)
@@ -72,7 +72,7 @@ def test_until_it_is_announced_whoever_looks_is_asked_to(database: BatchReposito
 def test_one_of_many_workers_completes_the_batch(
     database: BatchRepository,
 ) -> None:
-    """Each batch is announced by whoever is answered; nobody being answered would hang it."""
+    """The worker that is answered announces the batch; without an answer it would hang."""
     workers, rounds = 8, 60
     barrier = threading.Barrier(workers)
     batches = [registered(database, number) for number in range(rounds)]
@@ -109,7 +109,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_the_completion_query_reads_one_row_whatever_the_statistics(
     database: BatchRepository, finished: int, is_analyzed: bool
 ) -> None:
-    """No autovacuum comes in time; so what was finished still stands in the index."""
+    """Without autovacuum, finished recordings are still in the index."""
     batch = registered(database)
     database.seal(batch, rejected=0, ignored=0, failure=None)
     with database._transaction() as connection:
@@ -142,7 +142,9 @@ def test_a_state_only_moves_forward(database: BatchRepository) -> None:
     assert [recording.state for recording in database.recordings(batch)] == ["transcribed"]
 
 
-def test_why_a_recording_stalls_is_kept_until_it_is_done(database: BatchRepository) -> None:
+def test_the_reason_of_a_stalled_recording_is_kept_until_it_is_done(
+    database: BatchRepository,
+) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
     # Its event can become a dead letter before the row of its object is written.
@@ -155,7 +157,7 @@ def test_why_a_recording_stalls_is_kept_until_it_is_done(database: BatchReposito
     assert database.recordings(batch)[0].stalled is None
 
 
-def test_why_a_completed_batch_cannot_be_announced_is_on_record(database: BatchRepository) -> None:
+def test_the_reason_why_a_batch_is_not_announced_is_recorded(database: BatchRepository) -> None:
     batch = registered(database)
     audio = AudioId(batch, 0)
     database.put_recording(finished(audio))
@@ -180,7 +182,7 @@ def test_a_text_too_large_for_the_index_is_stored(
     assert [hit.audio for hit in database.search("w0000001", 5)] == [audio]
 
 
-def test_a_recording_can_be_on_record_before_its_batch(database: BatchRepository) -> None:
+def test_a_recording_can_be_recorded_before_its_batch(database: BatchRepository) -> None:
     audio = AudioId(BatchId.new(NOW, b"abc"), 0)
     database.put_recording(finished(audio))
     registered_later = Archive(audio.batch, "archives/x.tar", "e1", 10, "x.tar", NOW)
@@ -206,10 +208,10 @@ def test_a_lock_is_held_by_one_and_ends_with_its_block(database: BatchRepository
         assert later.acquire("unpack x")
 
 
-def test_a_worker_that_died_after_the_rows_costs_nothing(
+def test_a_worker_that_dies_after_its_rows_costs_nothing(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    """Its events come again: nothing is done twice, and the batch is announced."""
+    """Its events are delivered again: nothing is done twice, and the batch is announced."""
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     unpack, transcribe = pipeline.unpack(), pipeline.transcribe()
     event = event_for(pipeline, batch.archive_key)
@@ -226,7 +228,7 @@ def test_a_worker_that_died_after_the_rows_costs_nothing(
     assert pipeline.recogniser.groups == [3]
 
 
-def test_a_lost_database_is_written_again_from_the_bucket(
+def test_a_lost_database_is_restored_from_the_bucket(
     pipeline: Pipeline, tmp_path: Path, database: BatchRepository
 ) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
@@ -245,9 +247,7 @@ def test_a_lost_database_is_written_again_from_the_bucket(
     assert pipeline.recogniser.groups == [3]
 
 
-def test_an_unpacking_that_was_cut_short_goes_on_where_it_stopped(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_an_interrupted_unpacking_resumes(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     event = event_for(pipeline, batch.archive_key)
     pipeline.unpack().handle([event])

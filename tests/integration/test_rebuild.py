@@ -1,4 +1,4 @@
-"""The rows are a projection of the bucket: dropped, they come back as they were."""
+"""The rows are a projection of the bucket: `rebuild` restores deleted rows."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def rebuilder(pipeline: Pipeline) -> Iterator[Rebuilder]:
         pytest.param((), "UPDATE recordings SET path = 'x', codec = 'y'", id="unpacked"),
     ],
 )
-def test_the_rows_come_back_as_they_were(
+def test_deleted_rows_are_restored(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, done: tuple[int, ...], loss: str
 ) -> None:
     batch = unpacked(pipeline, tmp_path, tar_of(MEMBERS))
@@ -84,7 +84,7 @@ def test_the_rows_come_back_as_they_were(
     assert pipeline.store.head(batch.complete_key) == announced
 
 
-def test_a_failed_batch_is_failed_again(
+def test_a_failed_batch_is_restored_as_failed(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = unpacked(pipeline, tmp_path, tar_of(RECORDINGS)[:-1500])
@@ -137,7 +137,7 @@ def test_an_archive_under_any_name_is_found_again(
     assert (rebuilt.archive_key, rebuilt.etag) == (key, row.etag)
 
 
-def test_a_batch_that_is_all_done_but_not_announced_completes(
+def test_a_done_but_unannounced_batch_completes(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = finished(pipeline, tmp_path)
@@ -149,7 +149,7 @@ def test_a_batch_that_is_all_done_but_not_announced_completes(
         assert row["counts"] == {"transcribed": 3}
 
 
-def test_objects_that_are_not_ours_are_left_to_their_consumer(
+def test_foreign_objects_are_left_to_their_consumer(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
@@ -160,7 +160,7 @@ def test_objects_that_are_not_ours_are_left_to_their_consumer(
     assert (rebuilt.recordings, rebuilt.transcripts) == (3, 0)
 
 
-def test_a_character_that_postgres_can_t_hold_is_replaced(
+def test_a_character_that_postgres_cannot_store_is_replaced(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = finished(pipeline, tmp_path)
@@ -178,7 +178,7 @@ def test_a_character_that_postgres_can_t_hold_is_replaced(
 
 
 @pytest.mark.parametrize("work", ["unpack", "review"])
-def test_a_batch_that_is_in_work_as_a_whole_is_left_alone(
+def test_a_locked_batch_is_left_alone(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, work: str
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
@@ -192,10 +192,10 @@ def test_a_batch_that_is_in_work_as_a_whole_is_left_alone(
     assert rows(pipeline.database) == before
 
 
-def test_consumers_go_on_while_their_batch_is_rebuilt(
+def test_consumers_continue_while_their_batch_is_rebuilt(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
-    """Nothing is lost, and nobody sees an error, whoever is first."""
+    """Nothing is lost, and nothing fails, in either order."""
     number = 24
     batch = unpacked(pipeline, tmp_path, tar_of({f"{n}.wav": WAV for n in range(number)}))
     errors: list[Exception | None] = []
@@ -275,7 +275,7 @@ def _crash(self: object, what: object) -> bool:
 
 
 @pytest.mark.usefixtures("policies")
-def test_review_items_and_decisions_come_back_as_they_were(
+def test_review_items_and_decisions_are_restored(
     pipeline: Pipeline, rebuilder: Rebuilder, policies: Path, tmp_path: Path
 ) -> None:
     batch = reviewed(pipeline, tmp_path)
@@ -308,7 +308,7 @@ def test_review_items_and_decisions_come_back_as_they_were(
 
 
 @pytest.mark.usefixtures("policies")
-def test_a_decision_whose_row_was_not_written_is_put_on_record(
+def test_a_decision_without_a_row_is_recorded(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = reviewed(pipeline, tmp_path)
@@ -323,7 +323,7 @@ def test_a_decision_whose_row_was_not_written_is_put_on_record(
 
 
 @pytest.mark.usefixtures("policies")
-def test_a_decision_that_is_damaged_costs_no_other_and_is_named(
+def test_a_damaged_decision_is_reported_and_the_others_are_restored(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = reviewed(pipeline, tmp_path)
@@ -345,7 +345,7 @@ def test_a_decision_that_is_damaged_costs_no_other_and_is_named(
 def test_an_item_list_older_than_the_completion_is_ignored(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
-    """Whoever died in `reprocess` left it there."""
+    """A `reprocess` that died left it."""
     batch = finished(pipeline, tmp_path)
     # Stores tell whole seconds.
     time.sleep(1.1)
@@ -381,7 +381,7 @@ def test_all_batches_of_the_bucket_are_rebuilt(
     ]
 
 
-def test_an_archive_that_the_store_forbids_costs_its_own_batch_only(
+def test_a_forbidden_archive_fails_only_its_own_batch(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbidden, batch = dropped(pipeline, tmp_path), unpacked(pipeline, tmp_path)
@@ -437,6 +437,6 @@ def test_rebuilding_all_batches_needs_confirmation(run: Run) -> None:
     assert run("rebuild").exit_code == 2
 
 
-def test_a_batch_of_another_name_is_told(rebuilder: Rebuilder) -> None:
+def test_an_unknown_batch_is_reported(rebuilder: Rebuilder) -> None:
     with pytest.raises(NothingStoredError, match="holds nothing"):
         rebuilder.rebuild(BatchId("20250622-143052-a1b2c3"))

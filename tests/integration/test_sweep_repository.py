@@ -1,4 +1,4 @@
-"""What a sweep's questions cost the database, in a table of any size."""
+"""The cost of a sweep's queries, in a table of any size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPE = Shape(batches=60, recordings=500)
 
 @pytest.fixture
 def pool(variables: dict[str, str]) -> Iterator[Pool]:
-    """A connection to the tables of an archive that is all in order."""
+    """A connection to tables without discrepancies."""
     url = variables["DATABASE_URL"]
     migrate(url)
     SHAPE.put_rows(url)
@@ -28,7 +28,7 @@ def pool(variables: dict[str, str]) -> Iterator[Pool]:
 
 
 def rows_read(pool: Pool) -> int:
-    """Count the recordings that Postgres has read until now."""
+    """The recordings that Postgres has read so far."""
     with pool.connection() as connection:
         # A session tells when it is idle, or now and then.
         connection.execute("SELECT pg_stat_force_next_flush()")
@@ -63,6 +63,6 @@ def test_a_page_reads_its_own_rows_and_no_others(pool: Pool, plan: str) -> None:
     assert rows_read(pool) - before == SHAPE.recordings
 
 
-def test_no_question_is_compiled(pool: Pool) -> None:
+def test_no_query_is_compiled(pool: Pool) -> None:
     with pool.connection() as connection:
         assert connection.execute("SHOW jit").fetchone() == {"jit": "off"}

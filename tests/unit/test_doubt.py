@@ -1,4 +1,4 @@
-"""Passages that a person should hear: what raises doubt, where, and in which words."""
+"""Doubtful passages: their signs, times and reasons."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_one_passage_can_be_doubtful_in_every_way() -> None:
     assert [doubt.kind for doubt in every] == ["loop", "silence", "unsure"]
 
 
-def test_a_long_passage_is_its_beginning_and_says_so() -> None:
+def test_a_long_passage_is_cut_and_its_reason_has_the_length() -> None:
     long = [segment(n * 10, n * 10 + 9, SENTENCES[n % 8], logprob=-1.5) for n in range(12)]
 
     (doubt,) = found(*long)
@@ -229,7 +229,7 @@ def test_a_long_passage_is_its_beginning_and_says_so() -> None:
     assert doubt.reason.endswith("; it goes on for 119 s, and this is its beginning")
 
 
-def test_times_beyond_the_recording_are_held_within_it() -> None:
+def test_times_beyond_the_recording_are_clamped() -> None:
     (doubt,) = doubts(transcript(segment(8, 11.2, logprob=-2), duration=10), LIMITS)
     assert (doubt.start, doubt.end) == (8, 10)
 
@@ -272,7 +272,7 @@ def test_passages_lie_in_the_recording_can_be_heard_and_do_not_overlap(given: Tr
 
 
 @given(TRANSCRIPTS)
-def test_every_sign_lies_in_a_passage_or_where_a_long_one_goes_on(given: Transcript) -> None:
+def test_every_sign_lies_in_a_passage_or_in_the_rest_of_a_long_one(given: Transcript) -> None:
     passages = doubts(given, replace(LIMITS, passage=1e9))
 
     for each in given.segments:

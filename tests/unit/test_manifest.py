@@ -1,4 +1,4 @@
-"""The manifest, and the facts that objects carry, can be read back as they were written."""
+"""Manifests, and the metadata of Opus objects, are read back as they were written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_a_manifest_can_be_read_back(lines: list[ManifestEntry], failure: str | 
 
 
 @given(st.lists(entries, min_size=1), st.data())
-def test_one_that_was_altered_is_told(lines: list[ManifestEntry], data: st.DataObject) -> None:
+def test_a_manifest_that_was_cut_is_refused(
+    lines: list[ManifestEntry], data: st.DataObject
+) -> None:
     content = written(lines).getvalue()
     cut = data.draw(st.integers(0, len(content) - 2))
     complete = content[:cut].count(b"\n") - 1
@@ -88,7 +90,7 @@ def test_one_that_was_altered_is_told(lines: list[ManifestEntry], data: st.DataO
 
 
 @given(facts, paths)
-def test_facts_travel_in_an_objects_metadata(known: AudioProperties, path: str) -> None:
+def test_metadata_gives_back_the_same_properties(known: AudioProperties, path: str) -> None:
     metadata = known.to_metadata(path)
     assert AudioProperties.from_metadata(metadata) == known
     assert path.startswith(metadata["path"])

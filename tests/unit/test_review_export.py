@@ -1,4 +1,4 @@
-"""Items and decisions for other programs."""
+"""Exports of items and decisions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_csv_has_a_line_per_decision_and_undecided_item() -> None:
 @pytest.mark.parametrize(
     "text", ["=1+2", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\n=1", "\uff1d1", '=HYPERLINK("x")']
 )
-def test_csv_has_nothing_that_a_spreadsheet_takes_for_a_formula(text: str) -> None:
+def test_csv_has_no_formulas(text: str) -> None:
     decision = Decision.new(
         item(text="a b", path=text), "uphold", reviewer="A", now=NOW, token=b"abc", note=text
     )
@@ -45,7 +45,7 @@ def test_csv_has_nothing_that_a_spreadsheet_takes_for_a_formula(text: str) -> No
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_csv_tells_every_text_again(text: str) -> None:
+def test_csv_gives_back_every_text(text: str) -> None:
     """But for the apostrophe, and carriage returns, which readers may take for line ends."""
     (row,) = exported(decided(item(path=text.replace("\r", ""))))
     shown = row["path"].removeprefix("'") if not text.startswith("'") else row["path"]
@@ -53,7 +53,7 @@ def test_csv_tells_every_text_again(text: str) -> None:
     assert not row["path"].lstrip().startswith(("=", "+", "-", "@"))
 
 
-def test_json_lines_have_everything_as_it_is() -> None:
+def test_json_lines_change_nothing() -> None:
     of = item(text="-the harber", path="=1.wav")
     decision = Decision.new(
         of, "uphold", reviewer="Ada", now=NOW, token=b"abc", note="-", words={2: "harbour"}

@@ -1,4 +1,4 @@
-"""Review items and decisions: ids, and what is stored."""
+"""Review items and decisions: their ids and documents."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_another_finding_has_another_id(other: ReviewItem) -> None:
 
 
 @given(text=TEXTS, path=TEXTS)
-def test_items_come_back_from_their_list(text: str, path: str) -> None:
+def test_a_list_gives_back_the_same_items(text: str, path: str) -> None:
     items = [item(text=text, path=path), item(kind="sample", text="]}")]
     file = io.BytesIO()
     writer = ItemListWriter(file, BATCH)
@@ -81,7 +81,7 @@ def test_items_come_back_from_their_list(text: str, path: str) -> None:
     assert [each["item_id"] for each in document["items"]] == [each.item_id for each in items]
 
 
-def test_a_list_without_items_is_one() -> None:
+def test_a_list_can_be_empty() -> None:
     file = io.BytesIO()
     ItemListWriter(file, BATCH).finish()
     assert list(read_items(file)) == []
@@ -118,14 +118,14 @@ def test_an_invalid_item_list_is_reported(data: bytes) -> None:
         ("clip_key", 3),
     ],
 )
-def test_a_wrong_field_is_said(field: str, value: object) -> None:
+def test_an_item_with_an_invalid_field_is_refused(field: str, value: object) -> None:
     document = json.dumps({**item().to_document(), field: value})
     with pytest.raises(MalformedDocumentError):
         decode(document.encode(), ReviewItem, "the item")
 
 
 @given(note=st.none() | TEXTS, reviewer=TEXTS, words=st.dictionaries(st.integers(1, 5), TEXTS))
-def test_a_decision_comes_back_whole_from_its_object(
+def test_json_gives_back_the_same_decision(
     note: str | None, reviewer: str, words: dict[int, str]
 ) -> None:
     decision = Decision.new(
@@ -134,7 +134,7 @@ def test_a_decision_comes_back_whole_from_its_object(
     assert Decision.from_json(decision.to_json()) == decision
 
 
-def test_a_decisions_key_tells_its_batch_and_its_id() -> None:
+def test_a_decisions_key_holds_its_batch_and_its_id() -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=-5)))
     decision = Decision.new(item(), "reject", reviewer="Ada", now=elsewhere, token=b"\x01\x02\x03")
     assert decision.key == (
@@ -155,7 +155,7 @@ def test_words_are_corrected_by_number() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 6])
-def test_a_word_that_is_not_there_can_not_be_corrected(number: int) -> None:
+def test_a_missing_word_cannot_be_corrected(number: int) -> None:
     with pytest.raises(WrongWordError, match="numbered from 1 to 5"):
         Decision.new(item(), "uphold", reviewer="A", now=NOW, token=b"abc", words={number: "x"})
 
@@ -179,7 +179,7 @@ def test_an_invalid_decision_is_reported(field: str, value: object) -> None:
         Decision.from_json(json.dumps(document).encode())
 
 
-def test_only_what_is_flagged_has_a_policy() -> None:
+def test_only_flagged_items_have_a_policy() -> None:
     with pytest.raises(ValueError, match="only if"):
         replace(item(), kind="sample")
 
@@ -202,7 +202,7 @@ def test_ids_sort_as_recordings_do() -> None:
     ],
     ids=["not UTF-8", "a list for a text", "a field less", "cut off"],
 )
-def test_an_error_quotes_nothing_of_what_was_said(damage: Callable[[bytes], bytes]) -> None:
+def test_an_error_does_not_quote_the_transcript(damage: Callable[[bytes], bytes]) -> None:
     file = io.BytesIO()
     writer = ItemListWriter(file, BATCH)
     writer.add(item())

@@ -1,4 +1,4 @@
-"""Which passages people are to review."""
+"""The selection of passages for review."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_items_clip_has_a_margin_but_stays_within_the_recording() -> None:
     assert parse_key(far.clip_key) == ClipKey(near.audio, 2_000, 10_000)
 
 
-def test_a_passage_beyond_the_end_is_held_within_the_recording() -> None:
+def test_a_passage_beyond_the_end_is_clamped_to_the_recording() -> None:
     """Recognisers are sometimes wrong about the end; a clip can be cut all the same."""
     late = segment(11.0, 14.0, "Thank you for watching.")
     (item,) = select(
@@ -74,7 +74,7 @@ def test_endless_doubts_become_items_of_a_minute() -> None:
     assert items[0].reason == "reason 0; reason 1; reason 2; and 9 more like these"
 
 
-def test_a_sample_is_one_window_of_what_no_policy_flags() -> None:
+def test_a_sample_is_one_window_of_an_unflagged_recording() -> None:
     (item,) = select(recording(HELLO, THREAT, findings=CLEAN), [], ALL)
     assert item.kind == "sample"
     assert (item.start, item.end) in {(0.0, 2.0), (5.0, 9.5)}

@@ -1,4 +1,4 @@
-"""Figures from decisions."""
+"""Statistics of decisions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.reviews import decided, item
 PAIRS = st.lists(st.tuples(st.sampled_from(ANSWERS), st.sampled_from(ANSWERS)), min_size=1)
 
 
-def test_precision_is_what_is_upheld_of_what_is_upheld_or_rejected() -> None:
+def test_precision_is_the_upheld_share_of_upheld_and_rejected_items() -> None:
     found = review_statistics(
         [
             decided(item(1), ("Ada", "uphold")),
@@ -38,7 +38,7 @@ def test_precision_is_what_is_upheld_of_what_is_upheld_or_rejected() -> None:
     assert sexual.right.value == 0
 
 
-def test_two_versions_of_a_policy_are_two() -> None:
+def test_versions_of_a_policy_count_separately() -> None:
     versions = ("a" * 16, "b" * 16)
     found = review_statistics(decided(item(version=each), ("Ada", "uphold")) for each in versions)
     assert [outcome.version for outcome in found.outcomes] == list(versions)
@@ -68,7 +68,7 @@ def test_no_decisions_give_no_statistics() -> None:
     assert outcome.right is None
 
 
-def test_wilsons_interval_is_the_published_one() -> None:
+def test_wilsons_interval_matches_published_values() -> None:
     """R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
     for part, whole, low, high in [
         (81, 263, 0.2553, 0.3662),
@@ -91,7 +91,7 @@ def test_a_share_is_within_its_interval(counts: tuple[int, int]) -> None:
     assert math.isclose(share.low, 1 - mirrored.high, abs_tol=1e-12)
 
 
-def test_kappa_is_the_textbooks() -> None:
+def test_kappa_matches_a_textbook_example() -> None:
     """50 items: both yes 20, both no 15, 5 and 10 apart; Po = 0.7, Pe = 0.5."""
     counts: dict[tuple[Answer, Answer], int] = {
         ("uphold", "uphold"): 20,

@@ -1,4 +1,4 @@
-"""A transcript keeps everything through JSON, and makes captions that players accept."""
+"""A transcript is read back as it was written, and its captions are accepted by players."""
 
 from __future__ import annotations
 
@@ -143,22 +143,24 @@ def changed(path: list[str | int], value: Any) -> bytes:
         (changed(["segments", 0, "words", 2, "start"], "soon"), "words[2]"),
     ],
 )
-def test_malformed_transcripts_are_refused_in_words(data: bytes, words_of_the_error: str) -> None:
+def test_an_invalid_transcript_is_refused_with_the_reason(
+    data: bytes, words_of_the_error: str
+) -> None:
     with pytest.raises(PermanentError, match=re.escape(words_of_the_error)):
         Transcript.from_json(data)
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
-def test_no_bytes_raise_anything_else(data: bytes | str) -> None:
+def test_any_other_bytes_are_refused(data: bytes | str) -> None:
     with pytest.raises(PermanentError):
         Transcript.from_json(data.encode() if isinstance(data, str) else data)
 
 
-def test_text_is_all_segments_in_one_line() -> None:
+def test_the_text_has_all_segments_in_one_line() -> None:
     assert SPOKEN.text == "Fish & chips for 3. The answer is <yes> --> go."
 
 
-def test_plain_text_is_a_segment_a_line() -> None:
+def test_plain_text_has_a_segment_per_line() -> None:
     assert render(SPOKEN, "txt") == "Fish & chips for 3.\nThe answer is <yes> --> go.\n"
 
 
@@ -170,7 +172,7 @@ def test_srt() -> None:
     )
 
 
-def test_vtt_escapes_what_its_parsers_would_take_for_markup() -> None:
+def test_vtt_escapes_markup() -> None:
     assert render(SPOKEN, "vtt") == (
         "WEBVTT\n"
         "\n"
@@ -253,7 +255,7 @@ def test_without_word_times_the_cut_goes_by_length() -> None:
     assert second == (1000 * LONG.index("fifteen"), 1000 * len(LONG), ["fifteen sixteen"])
 
 
-def test_a_caption_does_not_stand_through_a_long_pause() -> None:
+def test_a_caption_ends_at_a_long_pause() -> None:
     words = [Word("Wait.", 0.0, 0.5, 0.9), Word("Now!", 20.0, 20.5, 0.9)]
 
     cues = cues_of(render(with_text("Wait. Now!", 0.0, 20.5, *words), "srt"))

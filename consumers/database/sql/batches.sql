@@ -1,5 +1,5 @@
 -- name: register_batch
--- A row that a recording's event had to make first has no archive yet.
+-- A row that was made for a recording's event has no archive yet.
 INSERT INTO batches (
     batch_id, archive_key, etag, size, original_name, dropped_at, is_moderated
 )
@@ -36,19 +36,19 @@ SET sealed_at = coalesce(sealed_at, now()),
 WHERE batch_id = %(batch_id)s
 
 -- name: complete_batch
--- Whether the batch is complete and waits to be announced: by this statement, or by a
--- worker that died before it said so.
--- Run in a statement of its own after the finisher's row is committed: the one whose
--- commit comes last sees every other, so somebody completes the batch; the row's lock
--- and completed_at make it one, who alone is told so.
+-- Returns the batch if it is complete and not yet announced: completed by this statement, or
+-- by a worker that died before it announced it.
+-- Run in a statement of its own after a recording's row is committed: the worker that commits
+-- last sees all other rows, so one completes the batch, and the row's lock and completed_at
+-- let only one.
 WITH completed AS (
     UPDATE batches
     SET completed_at = now()
     WHERE batch_id = %(batch_id)s
       AND sealed_at IS NOT NULL
       AND completed_at IS NULL
-      -- NOT EXISTS would leave it to statistics, which are those of some time ago, to read
-      -- every unfinished row, or the whole table. This order is one index's alone.
+      -- With NOT EXISTS, outdated statistics could make the planner read every unfinished
+      -- row, or the whole table. Only one index has this order.
       AND (
           SELECT ordinal
           FROM recordings
@@ -69,12 +69,12 @@ UPDATE batches
 SET announced_at = coalesce(announced_at, now()),
     counts = %(counts)s,
     stalled = NULL,
-    -- That was about the archive; from now on it is about the review.
+    -- Until now it was about the archive; from now on it is about the review.
     retold_at = NULL
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL
 
 -- name: stall_batch
--- A row may not be there yet where not even HEAD succeeded.
+-- The row does not exist where even HEAD failed.
 INSERT INTO batches (batch_id, stalled, is_moderated)
 VALUES (%(batch_id)s, %(stalled)s, EXISTS (SELECT FROM stages WHERE route = 'moderate'))
 ON CONFLICT (batch_id) DO UPDATE

@@ -1,13 +1,13 @@
--- What `dropscribe health` asks; each is read-only, and needs no more than SELECT.
+-- The queries of `dropscribe health`: read-only, and allowed with SELECT alone.
 
 -- name: health_server
--- Connections are those of the whole server, as its limit is. Of other users' sessions
--- pg_stat_activity does not say what they are.
+-- Connections and their limit are the whole server's; pg_stat_activity hides the kind of
+-- other users' sessions.
 SELECT (SELECT sum(numbackends)::integer FROM pg_stat_database) AS connections,
        current_setting('max_connections')::integer
            - current_setting('superuser_reserved_connections')::integer AS most,
        current_setting('server_version') AS version,
-       -- NULL: it is not there.
+       -- NULL: it does not exist.
        (
            SELECT indisvalid
            FROM pg_index
@@ -15,14 +15,14 @@ SELECT (SELECT sum(numbackends)::integer FROM pg_stat_database) AS connections,
        ) AS has_index
 
 -- name: health_open_batch
--- One that waits for its completion, or else any.
+-- A batch that waits for its completion, or else the latest one.
 SELECT batch_id
 FROM batches
 ORDER BY announced_at IS NOT NULL OR sealed_at IS NULL, batch_id DESC
 LIMIT 1
 
 -- name: health_completion
--- What `complete_batch` looks for, which only asks and locks nothing.
+-- The condition of `complete_batch`, without its lock.
 EXPLAIN (ANALYZE, FORMAT JSON)
 SELECT
 FROM batches
@@ -41,14 +41,14 @@ WHERE batch_id = %(batch_id)s
 SELECT EXISTS (SELECT FROM stages WHERE route = 'moderate') AS is_on
 
 -- name: health_longest
--- Of the last days: a look at every row there ever was would cost too much.
+-- Of the last days only: reading all rows would cost too much.
 SELECT max(duration) AS longest
 FROM recordings
 JOIN batches USING (batch_id)
 WHERE dropped_at > now() - interval '7 days'
 
 -- name: health_stages
--- What waits for each stage, and for how many seconds the oldest does.
+-- The work that waits for each stage, and the age of the oldest in seconds.
 SELECT 'unpack' AS route,
        count(*) AS waiting,
        extract(epoch FROM now() - min(dropped_at))::float8 AS oldest
@@ -71,8 +71,8 @@ FROM batches
 WHERE announced_at IS NOT NULL AND itemised_at IS NULL AND stalled IS NULL
 
 -- name: health_batches
--- Batches that do not go on: stalled ones, and those of which nothing was written for so
--- long, though nothing that arrived before them is in work at their stage.
+-- Batches without progress: stalled ones, and those without a write for too long, unless an
+-- older batch at the same stage progresses.
 WITH open AS (
     SELECT batch_id,
            coalesce(
@@ -152,8 +152,8 @@ ORDER BY started_at DESC
 LIMIT 1
 
 -- name: health_archives
--- Which of a page's archives nobody has read to their end. What is a dead letter does not
--- wait, and nor does a copy, under a name of its own, of one that was read.
+-- The archives of a page that were not read to their end, without dead letters, and without
+-- copies, under other names, of an archive that was read.
 SELECT page.key
 FROM unnest(%(keys)s::text[], %(batches)s::text[], %(etags)s::text[])
     AS page (key, batch_id, etag)

@@ -2,7 +2,7 @@
 DELETE FROM recordings WHERE batch_id = %(batch_id)s
 
 -- name: add_recordings
--- Whoever was faster knows as much.
+-- A row that a consumer wrote first has the same content.
 INSERT INTO recordings (
     batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
     loudness_dbfs, source_sha256, opus_key, finished_at
@@ -17,7 +17,7 @@ FROM jsonb_to_recordset(%(rows)s) AS given (
 ON CONFLICT (batch_id, ordinal) DO NOTHING
 
 -- name: recreate_batch
--- Not deleted and made anew: a recording's row that a consumer writes meanwhile refers to it.
+-- An update, as rows of recordings that consumers write meanwhile refer to this row.
 UPDATE batches
 SET archive_key = %(archive_key)s,
     etag = %(etag)s,
@@ -35,7 +35,7 @@ SET archive_key = %(archive_key)s,
     retold_at = NULL,
     is_unmarked = false,
     itemised_at = NULL,
-    -- It must not wait for a stage that is no more.
+    -- It must not wait for a stage that is no longer configured.
     is_moderated = coalesce(%(is_moderated)s, is_moderated)
         AND (
             %(announced_at)s::timestamptz IS NOT NULL
@@ -54,7 +54,7 @@ SET itemised_at = %(itemised_at)s
 WHERE batch_id = %(batch_id)s AND announced_at IS NOT NULL
 
 -- name: finish_announced
--- Of a batch that is announced nothing is left to do, whatever stages there are now.
+-- An announced batch is done, whatever stages are configured now.
 UPDATE recordings
 SET finished_at = now()
 FROM batches

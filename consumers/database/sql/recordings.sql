@@ -1,12 +1,12 @@
 -- name: ensure_batch
--- A recording's event can outlive the batch's row (a database that was restored).
+-- A recording's event can outlive the batch's row, where the database was restored.
 INSERT INTO batches (batch_id, is_moderated)
 VALUES (%(batch_id)s, EXISTS (SELECT FROM stages WHERE route = 'moderate'))
 ON CONFLICT DO NOTHING
 
 -- name: put_recording
--- States only move forward: a finished row stays as it is. What is transcribed is
--- finished, unless it is to be moderated.
+-- States only move forward: a finished row stays as it is. A transcribed recording is
+-- finished, unless its batch is moderated.
 INSERT INTO recordings (
     batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
     loudness_dbfs, source_sha256, opus_key, transcript_key, finished_at
@@ -22,7 +22,7 @@ FROM batches
 WHERE batch_id = %(batch_id)s
 ON CONFLICT (batch_id, ordinal) DO UPDATE
     SET state = excluded.state,
-        -- An object's metadata may hold a path that was cut to fit.
+        -- The path in an object's metadata may be cut.
         path = CASE
             WHEN length(excluded.path) < length(recordings.path) THEN recordings.path
             ELSE excluded.path
@@ -36,7 +36,7 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
         source_sha256 = excluded.source_sha256,
         opus_key = excluded.opus_key,
         transcript_key = excluded.transcript_key,
-        -- Both are about the step before the one that is next.
+        -- Both are about the step before.
         stalled = CASE WHEN excluded.state = recordings.state THEN recordings.stalled END,
         retold_at = CASE WHEN excluded.state = recordings.state THEN recordings.retold_at END,
         finished_at = excluded.finished_at
@@ -44,7 +44,7 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
       AND (recordings.state, excluded.state) <> ('transcribed', 'converted')
 
 -- name: put_transcript
--- 'simple' stems nothing: archives hold many languages.
+-- 'simple' does not stem, as archives hold many languages.
 INSERT INTO transcripts (
     batch_id, ordinal, language, language_probability, text, segments, model, alignment, search
 )
@@ -89,7 +89,7 @@ WHERE batch_id = %(batch_id)s
 ORDER BY ordinal, policy
 
 -- name: stall_recording
--- Its row may not be written yet, as its object is stored before.
+-- The row may be missing, as the object is stored before it.
 INSERT INTO recordings (batch_id, ordinal, state, path, stalled)
 VALUES (%(batch_id)s, %(ordinal)s, 'converted', '', %(stalled)s)
 ON CONFLICT (batch_id, ordinal) DO UPDATE

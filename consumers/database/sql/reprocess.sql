@@ -1,4 +1,4 @@
--- States only move forward; these queries, of `dropscribe reprocess`, are the one exception.
+-- The queries of `dropscribe reprocess`: only they move states backward.
 
 -- name: drop_some_recordings
 DELETE FROM recordings WHERE batch_id = %(batch_id)s AND ordinal = ANY(%(ordinals)s)
@@ -10,7 +10,7 @@ SELECT EXISTS (SELECT FROM stages WHERE route = 'moderate') AS is_moderating
 DELETE FROM verdicts WHERE batch_id = %(batch_id)s AND ordinal = ANY(%(ordinals)s)
 
 -- name: unmoderate_some
--- They wait to be moderated, if there are policies now.
+-- They wait for verdicts if moderation is configured now.
 UPDATE recordings
 SET state = 'transcribed',
     verdict_key = NULL,
@@ -33,7 +33,7 @@ ORDER BY ordinal
 LIMIT %(limit)s
 
 -- name: uncomplete_batch
--- It is moderated if there are policies now.
+-- It is moderated if moderation is configured now.
 UPDATE batches
 SET completed_at = NULL,
     announced_at = NULL,

@@ -1,6 +1,6 @@
 -- name: review_round
--- Whether the batch is complete, and its review items are made. While its rows are
--- recreated it is complete before all of them are back.
+-- When the batch was completed, and its review items made. While its rows are restored, it is
+-- complete before all of them exist.
 SELECT CASE
            WHEN NOT EXISTS (
                SELECT FROM recordings
@@ -12,7 +12,7 @@ FROM batches
 WHERE batch_id = %(batch_id)s
 
 -- name: reviewable_recordings
--- A page: as many recordings with words as hold so much text, but one at least.
+-- A page: as many transcribed recordings as fit in its size, but at least one.
 WITH following AS (
     SELECT recordings.batch_id, recordings.ordinal, path, duration, flagged,
            sum(pg_column_size(segments)) OVER (ORDER BY recordings.ordinal)
@@ -37,7 +37,7 @@ WHERE before < %(bytes)s
 ORDER BY ordinal
 
 -- name: put_review_items
--- What was decided about stays as it was seen.
+-- An item with a decision stays as its reviewer saw it.
 INSERT INTO review_items (
     item_id, batch_id, ordinal, kind, policy, version, score, reason, path, starts, ends, text,
     clip_key, clip_starts
@@ -59,7 +59,7 @@ ON CONFLICT (item_id) DO UPDATE
     WHERE NOT EXISTS (SELECT FROM reviews WHERE reviews.item_id = review_items.item_id)
 
 -- name: supersede_review_items
--- What was found before and is found no more, unless somebody decided about it.
+-- Items of an earlier round that are not found again, unless they have a decision.
 UPDATE review_items
 SET superseded_at = now()
 WHERE batch_id = %(batch_id)s
@@ -68,7 +68,7 @@ WHERE batch_id = %(batch_id)s
   AND NOT EXISTS (SELECT FROM reviews WHERE reviews.item_id = review_items.item_id)
 
 -- name: mark_itemised
--- Of the completion that they were made of: the batch may have been begun again since.
+-- Only for the completion that they were made for: the batch may have been reprocessed since.
 UPDATE batches
 SET itemised_at = now(), stalled = NULL
 WHERE batch_id = %(batch_id)s AND completed_at = %(completed_at)s
@@ -113,7 +113,7 @@ ORDER BY array_position(ARRAY['flagged', 'doubtful', 'sample'], kind), score DES
 LIMIT %(limit)s
 
 -- name: review_item_ids
--- All that people are to see, in the order of recordings.
+-- All items that people see, in the order of recordings.
 SELECT item_id
 FROM review_items
 WHERE item_id > %(after)s
@@ -126,8 +126,8 @@ ORDER BY item_id
 LIMIT %(limit)s
 
 -- name: choose_review_item
--- The next that nobody else has in hand; what the reviewer has already comes first.
--- Whoever asks at the same time does not wait for this one's row, but takes another.
+-- The next item that nobody else holds; the reviewer's own comes first. A concurrent query
+-- skips the locked row, and takes another.
 SELECT item_id
 FROM review_items
 WHERE superseded_at IS NULL
@@ -151,7 +151,7 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED
 
 -- name: claim_review_item
--- Looked at once more, as somebody may have decided between the choice and its lock.
+-- Checked again, as another reviewer may have decided between the choice and its lock.
 UPDATE review_items
 SET claimed_by = %(reviewer)s, claimed_until = now() + %(lease)s
 WHERE item_id = %(item_id)s
@@ -167,7 +167,7 @@ WHERE item_id = %(item_id)s
 RETURNING item_id
 
 -- name: hold_review_item
--- For as long as it takes to store a decision; a longer claim of one's own stays.
+-- For the time that it takes to store a decision; the reviewer's longer claim stays.
 UPDATE review_items
 SET claimed_by = %(reviewer)s,
     claimed_until = greatest(

@@ -5,7 +5,7 @@ INSERT INTO stages (route) VALUES ('moderate') ON CONFLICT DO NOTHING
 DELETE FROM stages WHERE route = 'moderate'
 
 -- name: stage
--- Whether it is on record, and how many batches in work are of the other kind.
+-- Whether the stage is on record, and how many batches in progress differ.
 SELECT EXISTS (SELECT FROM stages WHERE route = 'moderate') AS is_on,
        count(*) AS others
 FROM batches

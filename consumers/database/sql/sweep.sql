@@ -2,7 +2,7 @@
 SELECT now() AS began
 
 -- name: sweep_archives
--- One page of archives/ against the batches: only what is not in order.
+-- One page of archives/ compared with the batches: only discrepancies.
 WITH page AS (
     SELECT * FROM unnest(%(keys)s::text[], %(etags)s::text[]) AS page (key, etag)
 )
@@ -27,8 +27,8 @@ WHERE batches.sealed_at IS NULL
   )
 
 -- name: sweep_recordings
--- One page's recordings against their rows: only what is not in order. The rows
--- are those of the page's range in the table's own order, which is the listing's.
+-- One page's recordings compared with their rows: only discrepancies. The rows are those of
+-- the page's range, in the table's order, which is the listing's.
 WITH page AS (
     SELECT *
     FROM unnest(
@@ -43,7 +43,7 @@ known AS (
     FROM recordings
     WHERE (batch_id, ordinal) > (%(after_batch)s, %(after_ordinal)s)
       AND (batch_id, ordinal) <= (%(upto_batch)s, %(upto_ordinal)s)
-      -- This follows from it; from pairs alone the planner expects up to a quarter of the table.
+      -- Redundant, but for pairs alone the planner expects up to a quarter of the table.
       AND batch_id BETWEEN %(after_batch)s AND %(upto_batch)s
 )
 SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
@@ -51,7 +51,7 @@ SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
        known.batch_id IS NOT NULL AS has_row,
        coalesce(known.is_older, false) AS is_older,
        known.finished_at IS NOT NULL AS is_finished,
-       -- What is transcribed and not finished waits to be moderated, if its batch is.
+       -- An unfinished transcribed recording waits for its verdict, if its batch is moderated.
        coalesce(
            known.state = 'transcribed' AND (
                SELECT batches.is_moderated
@@ -62,7 +62,7 @@ SELECT coalesce(page.batch_id, known.batch_id) AS batch_id,
        ) AS is_transcribed,
        known.stalled,
        coalesce(known.retold_at > now() - %(again_after)s, false) AS is_retold,
-       -- Asked for these few rows alone. NULL: the batch has no row.
+       -- Read for these few rows only. NULL: the batch has no row.
        (
            SELECT batches.sealed_at IS NOT NULL
            FROM batches
@@ -72,14 +72,14 @@ FROM page
 FULL JOIN known ON known.batch_id = page.batch_id AND known.ordinal = page.ordinal
 WHERE known.batch_id IS NULL
    OR (known.finished_at IS NULL AND page.has_opus)
-   -- What unpack rejected has no object.
+   -- A member that `unpack` rejected has no object.
    OR ((known.state <> 'rejected' OR known.opus_key IS NOT NULL) AND page.has_opus IS NOT TRUE)
    OR (known.transcript_key IS NOT NULL AND page.has_transcript IS NOT TRUE)
    OR (known.verdict_key IS NOT NULL AND page.has_verdict IS NOT TRUE)
 ORDER BY 1, 2
 
 -- name: sweep_batches
--- The batches that one page ends, against their rows: only what is not in order.
+-- The batches that end on one page, compared with their rows: only discrepancies.
 WITH page AS (
     SELECT *
     FROM unnest(%(batches)s::text[], %(manifests)s::boolean[], %(completes)s::boolean[])
@@ -106,7 +106,7 @@ WHERE (page.has_manifest AND known.sealed_at IS NULL)
 ORDER BY 1
 
 -- name: sweep_ends
--- Batches of which nothing is left to do but to say so, and that nobody is at.
+-- Batches that are done but not announced, and on which no worker is.
 SELECT batch_id, completed_at IS NOT NULL AS is_completed
 FROM batches
 WHERE announced_at IS NULL
@@ -127,7 +127,7 @@ ORDER BY batch_id
 LIMIT %(limit)s
 
 -- name: sweep_unknown_archives
--- Rows that a recording's event, or a dead letter, had to make: no archive filled them in.
+-- Rows that were made for a recording's event or a dead letter, and have no archive yet.
 SELECT batch_id, stalled
 FROM batches
 WHERE announced_at IS NULL AND sealed_at IS NULL AND archive_key IS NULL AND batch_id > %(after)s
@@ -135,8 +135,8 @@ ORDER BY batch_id
 LIMIT %(limit)s
 
 -- name: sweep_not_itemised
--- Complete batches whose review items are not made. One that was not recreated to the
--- end is not complete.
+-- Complete batches whose review items are not made. A batch that is only partly restored is
+-- not complete.
 SELECT batch_id, stalled,
        coalesce(retold_at > now() - %(again_after)s, false) AS is_retold
 FROM batches
@@ -160,7 +160,7 @@ FROM unnest(%(batches)s::text[]) AS told (batch_id)
 ON CONFLICT DO NOTHING
 
 -- name: mark_recordings_retold
--- A recording without a row gets one that only says so; its consumer fills it in.
+-- A recording without a row gets one with this time only; its consumer completes it.
 INSERT INTO recordings (batch_id, ordinal, state, path, retold_at)
 SELECT batch_id, ordinal, 'converted', '', now()
 FROM unnest(%(batches)s::text[], %(ordinals)s::integer[]) AS told (batch_id, ordinal)
@@ -177,12 +177,12 @@ WHERE batch_id = %(batch_id)s AND sealed_at IS NULL
 UPDATE batches SET is_unmarked = false WHERE batch_id = %(batch_id)s
 
 -- name: unannounce_batch
--- Its .complete.json is gone: whoever looks next writes it again.
--- A batch of which something is left to do is not complete, either.
+-- Its .complete.json is gone: the next check of its completion writes it again.
+-- A batch with unfinished recordings is not complete, either.
 UPDATE batches
 SET announced_at = NULL,
     completed_at = CASE WHEN is_done THEN completed_at END,
-    -- Its review items stay what they are, too.
+    -- Its review items stay as they are.
     itemised_at = CASE WHEN is_done THEN itemised_at END
 FROM (
     SELECT NOT EXISTS (
