@@ -47,10 +47,6 @@ class Locks:
 class BatchRepository(Repository):
     """Batches and all that belongs to them."""
 
-    def close(self) -> None:
-        """Close the pool's connections."""
-        self._pool.close()
-
     @contextmanager
     def locks(self) -> Iterator[Locks]:
         """Lend a connection whose locks are released at the end of the block."""

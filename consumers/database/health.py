@@ -168,10 +168,6 @@ class HealthRepository(Repository):
         rows = self._ask("health_sweep")
         return LastSweep(**rows[0]) if rows else None
 
-    def close(self) -> None:
-        """Close the pool's connections."""
-        self._pool.close()
-
     def _ask(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
         limit = str(round(self._limit.total_seconds() * 1000))
         with self._transaction() as connection:

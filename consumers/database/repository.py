@@ -21,6 +21,10 @@ class Repository:
         self._pool = pool
         self._sql = queries()
 
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.close()
+
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with translated(), self._pool.connection() as connection, connection.transaction():

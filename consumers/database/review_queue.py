@@ -47,10 +47,6 @@ class ItemFilter:
 class ReviewQueueRepository(Repository):
     """Items in the order of the queue, claims on them, and decisions."""
 
-    def close(self) -> None:
-        """Close the pool's connections."""
-        self._pool.close()
-
     def items(
         self, chosen: ItemFilter, state: ReviewState | None, limit: int
     ) -> list[ReviewedItem]:
