@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from consumers.database.batches import BatchRepository
@@ -20,10 +21,11 @@ from ops.recovery.sweep.run import SweepRun
 _LOCK = "sweep"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Sweeper:
     """Compares the bucket with the rows, and repairs what differs.
 
-    Args:
+    Attributes:
         store: The bucket.
         database: The tables, as the consumers use them.
         rows: The tables, for comparison with the bucket.
@@ -33,24 +35,13 @@ class Sweeper:
         ages: How old something has to be before it counts.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        rows: SweepRepository,
-        resender: Resender,
-        completion: Completion,
-        rebuilder: Rebuilder,
-        ages: Ages,
-    ) -> None:
-        self._store = store
-        self._database = database
-        self._rows = rows
-        self._resender = resender
-        self._completion = completion
-        self._rebuilder = rebuilder
-        self._ages = ages
+    store: Store
+    database: BatchRepository
+    rows: SweepRepository
+    resender: Resender
+    completion: Completion
+    rebuilder: Rebuilder
+    ages: Ages
 
     def sweep(
         self,
@@ -74,18 +65,18 @@ class Sweeper:
                 made so far stand, and the next sweep does the rest.
         """
         report = SweepReport(is_dry=is_dry)
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             if not is_dry and not locks.acquire(_LOCK):
                 return None
             run = SweepRun(
-                store=self._store,
-                database=self._database,
-                rows=self._rows,
-                resender=self._resender,
-                completion=self._completion,
-                rebuilder=self._rebuilder,
-                cutoff=self._store.now() - self._ages.older_than,
-                began=self._rows.began(),
+                store=self.store,
+                database=self.database,
+                rows=self.rows,
+                resender=self.resender,
+                completion=self.completion,
+                rebuilder=self.rebuilder,
+                cutoff=self.store.now() - self.ages.older_than,
+                began=self.rows.began(),
                 report=report,
                 is_over=is_over,
                 progress=progress,
@@ -94,7 +85,7 @@ class Sweeper:
                 if not is_over():
                     part(run)
             report.ended_early = is_over()
-            report.depths = self._resender.depths()
+            report.depths = self.resender.depths()
             self._put_on_record(run)
         return report
 
@@ -103,7 +94,7 @@ class Sweeper:
         report = run.report
         if report.is_dry or report.ended_early:
             return
-        self._rows.put_sweep(
+        self.rows.put_sweep(
             run.began,
             found={str(kind): tally.found for kind, tally in report.tallies.items()},
             repaired={
