@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -71,6 +72,7 @@ class _Walk:
         self._url = queues.url(queue)
         self._receipts: dict[str, str] = {}
         self._begun: float | None = None
+        self._passed = 0.0
 
     def held(self) -> Iterator[HeldDeadLetter]:
         ids = DeadLetterIds(self._route)
@@ -82,6 +84,7 @@ class _Walk:
             for message in new:
                 if self._is_younger(message):
                     continue
+                self._let_the_clock_pass()
                 stored, headers = open_envelope(message["Body"])
                 letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _death(headers))
                 yield HeldDeadLetter(letter, partial(self._discard, message["MessageId"]))
@@ -99,12 +102,21 @@ class _Walk:
             date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
             # By the server's own clock, in seconds; messages have milliseconds.
             self._begun = parsedate_to_datetime(date).timestamp() + 1 if date else float("inf")
+            self._passed = time.monotonic() + 1
         page: list[dict[str, Any]] = answer.get("Messages", [])
         return page
 
     def _is_younger(self, message: dict[str, Any]) -> bool:
         sent = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
         return self._begun is not None and sent > self._begun
+
+    def _let_the_clock_pass(self) -> None:
+        """Wait until the server's clock is past the second in which the walk began.
+
+        Otherwise a message that is replayed from this walk and dies again within that
+        second looks like one that was there before, and is replayed twice.
+        """
+        time.sleep(max(0.0, self._passed - time.monotonic()))
 
     def _discard(self, name: str) -> None:
         with translated(self._queue):
