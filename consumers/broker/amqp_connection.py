@@ -108,14 +108,14 @@ def connected(connection: Any) -> Iterator[Any]:
     """Establish a connection; it is closed if the block fails.
 
     Raises:
-        BrokerLostError: RabbitMQ can't be reached, or refuses.
+        BrokerLostError: RabbitMQ is unreachable or refuses.
     """
     try:
         connection.connect()
         yield connection
     except AMQP_ERRORS as exc:
         connection.collect()
-        raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+        raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
     except BaseException:
         connection.collect()
         raise
@@ -137,7 +137,7 @@ class AmqpSession:
         """Lend the channel, for requests to the broker alone.
 
         Raises:
-            BrokerLostError: The broker can't be reached, or refuses.
+            BrokerLostError: The broker is unreachable or refuses.
             MissingQueueError: A queue does not exist.
         """
         try:
@@ -150,7 +150,7 @@ class AmqpSession:
                 # "NOT_FOUND - no queue 'x' in vhost 'y'"
                 what = str(exc.reply_text).removeprefix("NOT_FOUND - ")
                 raise MissingQueueError(f"{what}: run dropscribe bootstrap") from exc
-            raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+            raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
 
     def _connected(self) -> Any:
         if self._connection is not None and not self._connection.connected:

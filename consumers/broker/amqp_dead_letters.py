@@ -99,7 +99,7 @@ class _Walk:
     def _request(self) -> Iterator[Any]:
         with self._session.request() as channel:
             if self._fetched_over not in {None, channel}:
-                raise BrokerLostError("the broker can't be reached: the connection was lost")
+                raise BrokerLostError("the broker is unreachable: the connection was lost")
             self._fetched_over = channel
             yield channel
 

@@ -135,7 +135,7 @@ class AmqpInbox(Inbox):
     def _check_connected(self) -> None:
         # kombu would reconnect, without a consumer.
         if not self._connection.connected:
-            raise BrokerLostError("the broker can't be reached: the connection is closed")
+            raise BrokerLostError("the broker is unreachable: the connection is closed")
 
     def _message(self, delivery: Delivery) -> Any:
         return self._leases.message(delivery)
@@ -185,7 +185,7 @@ def open_amqp_inbox(
     """Connect, and begin to consume.
 
     Raises:
-        BrokerLostError: RabbitMQ can't be reached, or refuses.
+        BrokerLostError: RabbitMQ is unreachable or refuses.
         MissingQueueError: One of the route's queues does not exist.
     """
     settings = settings or AmqpSettings()

@@ -31,7 +31,7 @@ def open_inbox(
         settings: The connection to RabbitMQ; not used for SQS.
 
     Raises:
-        TransientError: The broker can't be reached, or refuses.
+        TransientError: The broker is unreachable or refuses.
     """
     if address.is_amqp:
         return open_amqp_inbox(

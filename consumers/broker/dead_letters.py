@@ -138,7 +138,7 @@ class HeldDeadLetter:
 class DeadLetterQueues(Protocol):
     """The dead-letter queues. Belongs to one thread.
 
-    Every method raises `BrokerLostError` if the broker can't be reached or refuses, and
+    Every method raises `BrokerLostError` if the broker is unreachable or refuses, and
     `MissingQueueError` if the queue does not exist.
     """
 

@@ -246,7 +246,7 @@ class Inbox(ABC):
         try:
             yield
         except self._errors as exc:
-            raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+            raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
 
 
 def _text(body: bytes | str) -> str:

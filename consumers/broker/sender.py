@@ -10,7 +10,7 @@ from events.routes import Route
 class Sender(Protocol):
     """Puts messages into queues. Belongs to one thread; reconnects after an error.
 
-    Every method raises `BrokerLostError` if the broker can't be reached or refuses, and
+    Every method raises `BrokerLostError` if the broker is unreachable or refuses, and
     `MissingQueueError` if a queue does not exist; `send` and `announce` raise
     `PermanentError` if the broker will never accept the body. The broker has the message
     once they return.

@@ -101,7 +101,7 @@ def open_sqs_inbox(
     """Connect, and begin to consume.
 
     Raises:
-        BrokerLostError: SQS can't be reached, or refuses.
+        BrokerLostError: SQS is unreachable or refuses.
     """
     parts = urlsplit(address.endpoint or "")
     connection = Connection(

@@ -57,7 +57,7 @@ class SqsQueues:
         """Put a message into a queue.
 
         Raises:
-            BrokerLostError: SQS can't be reached, or refuses.
+            BrokerLostError: SQS is unreachable or refuses.
             MissingQueueError: The queue does not exist.
             PermanentError: SQS does not accept the body.
         """
@@ -109,7 +109,7 @@ def translated(queue: str) -> Iterator[None]:
     """Translate botocore's errors about a queue.
 
     Raises:
-        BrokerLostError: SQS can't be reached, or refuses.
+        BrokerLostError: SQS is unreachable or refuses.
         MissingQueueError: The queue does not exist.
     """
     try:
@@ -121,7 +121,7 @@ def translated(queue: str) -> Iterator[None]:
             ) from exc
         raise BrokerLostError(f"the broker refuses: {exc}") from exc
     except BotoCoreError as exc:
-        raise BrokerLostError(f"the broker can't be reached: {exc}") from exc
+        raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
 
 
 @contextmanager

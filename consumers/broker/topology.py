@@ -155,7 +155,7 @@ def declare_topology(
 
     Raises:
         ConfigurationError: One exists in another form, or the user may not declare it.
-        BrokerLostError: RabbitMQ can't be reached.
+        BrokerLostError: RabbitMQ is unreachable.
     """
     exchange = exchange_name(topology.prefix)
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
@@ -191,7 +191,7 @@ def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, i
     """Count the messages of each queue that exists.
 
     Raises:
-        BrokerLostError: RabbitMQ can't be reached.
+        BrokerLostError: RabbitMQ is unreachable.
     """
     counts = {}
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:

@@ -51,7 +51,7 @@ def pending(url: str) -> tuple[Migration, ...]:
     """The migrations that `migrate` would run; nothing is changed.
 
     Raises:
-        TransientError: The database can't be reached.
+        TransientError: The database is unreachable.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         row = connection.execute("SELECT to_regclass('schema_migrations') IS NULL").fetchone()
@@ -69,7 +69,7 @@ def migrate(url: str) -> tuple[Migration, ...]:
         The migrations that were run; empty where the schema was up to date.
 
     Raises:
-        TransientError: The database can't be reached.
+        TransientError: The database is unreachable.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])

@@ -77,7 +77,7 @@ def translated() -> Iterator[None]:
     """Translate psycopg's errors into transient and permanent ones.
 
     Raises:
-        TransientError: Postgres cannot be reached, restarts, or aborts a transaction that
+        TransientError: Postgres is unreachable, restarts, or aborts a transaction that
             conflicts with another.
         PermanentError: It refuses the data or the query.
     """
@@ -88,7 +88,7 @@ def translated() -> Iterator[None]:
     except psycopg.errors.ReadOnlySqlTransaction as exc:
         raise TransientError(f"the database is a standby: {exc}") from exc
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
-        raise TransientError(f"the database can't be reached: {exc}") from exc
+        raise TransientError(f"the database is unreachable: {exc}") from exc
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise TransientError(
             f"the database's schema is missing or old, run 'dropscribe bootstrap': {exc}"

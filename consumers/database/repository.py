@@ -14,7 +14,7 @@ from consumers.database.rows import T, rows_of
 class Repository:
     """Named queries, each on a connection of the pool. Safe to use from many threads.
 
-    Every method raises `TransientError` where Postgres cannot be reached.
+    Every method raises `TransientError` where Postgres is unreachable.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -37,7 +37,7 @@ def put_stage(url: str, *, is_on: bool, dry_run: bool) -> StageRecord:
         The record before. Without tables, the stage was off.
 
     Raises:
-        TransientError: The database can't be reached.
+        TransientError: The database is unreachable.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         try:

@@ -70,7 +70,7 @@ def translated(key: str) -> Iterator[None]:
     except (IncompleteReadError, ResponseStreamingError) as exc:
         raise CutShortError(f"{key}: the download broke off ({exc})") from exc
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
-        raise TransientError(f"{key}: the store can't be reached ({exc})") from exc
+        raise TransientError(f"{key}: the store is unreachable ({exc})") from exc
 
 
 def check_content(key: str, content: bytes, etag: str) -> None:

@@ -57,7 +57,7 @@ def admin_refusals(secret: str | None) -> Iterator[None]:
         # The cause would show the password.
         raise ConfigurationError(message) from None
     except (HTTPError, OSError) as exc:
-        raise TransientError(f"the store's admin API can't be reached: {exc}") from exc
+        raise TransientError(f"the store's admin API is unreachable: {exc}") from exc
     except ValueError as exc:
         raise TransientError(f"the store's admin API sent an unreadable response: {exc}") from exc
 

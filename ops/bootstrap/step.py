@@ -62,7 +62,7 @@ def refusals(server: str) -> Iterator[None]:
     except ClientError as exc:
         raise ConfigurationError(f"{server} refuses: {exc}") from exc
     except BotoCoreError as exc:
-        raise TransientError(f"{server} can't be reached: {exc}") from exc
+        raise TransientError(f"{server} is unreachable: {exc}") from exc
 
 
 def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:

@@ -68,5 +68,5 @@ def _ask(endpoint: str, ca_file: str | None) -> StoreKind | None:
             if b"rustfs" in pool.request("GET", f"{endpoint}/health").data[:4096].lower():
                 return "rustfs"
     except HTTPError as exc:
-        raise TransientError(f"the store {endpoint} can't be reached: {exc}") from exc
+        raise TransientError(f"the store {endpoint} is unreachable: {exc}") from exc
     return None

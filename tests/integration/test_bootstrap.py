@@ -349,7 +349,7 @@ def test_unread_announcements_expire(
 
 
 def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> None:
-    with pytest.raises(TransientError, match="SQS can't be reached"):
+    with pytest.raises(TransientError, match="SQS is unreachable"):
         changes({**variables, "BROKER_URL": "sqs://a:b@127.0.0.1:9"})
 
 

@@ -62,7 +62,7 @@ def test_a_batch_is_on_record_as_stalled_though_the_store_is_away(pipeline: Pipe
     pipeline.store = connect_store(
         endpoint="http://127.0.0.1:9", access_key="a", secret_key="b", region="r", bucket="b"
     )
-    pipeline.unpack().give_up(event, "the store can't be reached")
+    pipeline.unpack().give_up(event, "the store is unreachable")
     row = pipeline.database.batch(BATCH)
     assert row is not None
-    assert row.stalled == "the store can't be reached"
+    assert row.stalled == "the store is unreachable"

@@ -99,7 +99,7 @@ async def _connect(
     except asyncssh.KeyExchangeFailed as exc:
         raise HostKeyError(f"{host}: {exc.reason}: {keys.where}") from exc
     except (asyncssh.Error, OSError) as exc:
-        raise BrokenError(f"{host} can't be reached: {_reason(exc)}") from exc
+        raise BrokenError(f"{host} is unreachable: {_reason(exc)}") from exc
     stack.push_async_callback(_close, connection)
     return connection
 

@@ -84,7 +84,7 @@ def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> I
             "with those of bootstrap: dropscribe health --check rules",
         )
     except BotoCoreError as exc:
-        raise TransientError(f"{what}: the store can't be reached ({exc})") from exc
+        raise TransientError(f"{what}: the store is unreachable ({exc})") from exc
 
 
 def _queues(
