@@ -218,8 +218,8 @@ class Reprocessor:
         stored = self._store.head(row.archive_key) if row.archive_key else None
         if stored is None:
             raise PermanentError(
-                f"the archive of batch {row.batch} is no longer in the bucket: archives of "
-                "complete batches expire (RETENTION_DAYS). Transcribe its recordings again "
+                f"the archive of batch {row.batch} is no longer in the bucket: retention "
+                "expires archives of complete batches. Transcribe its recordings again "
                 "(--from transcribe), or drop the archive again as a new batch"
             )
         if stored.etag != row.etag:

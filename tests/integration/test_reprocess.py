@@ -237,7 +237,7 @@ def test_reprocess_waits_for_work_in_hand(
         with pipeline.database.locks() as locks:
             assert locks.acquire(f"{work} {audio}")
             for start in ("transcribe", "moderate"):
-                with pytest.raises(BusyError, match=rf"has {audio} in hand .* \({work}\)"):
+                with pytest.raises(BusyError, match=rf"has {audio} in hand \({work}\)"):
                     do_again(reprocessor, batch, start)
     for work in ("unpack", "review"):
         with pipeline.database.locks() as locks:
