@@ -48,7 +48,7 @@ def import_libraries() -> PolicyLibraries:
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with _quiet():
+        with warnings.catch_warnings(action="ignore"):
             libraries = PolicyLibraries(
                 torch=import_module("torch"),
                 transformers=import_module("transformers"),
@@ -197,7 +197,7 @@ def _quantised(libraries: PolicyLibraries, quantisation: Quantisation) -> dict[s
 def _explained(what: str, device: str, quantisation: Quantisation) -> Iterator[None]:
     """Turn any exception of these libraries into an error that names what was loaded, and how."""
     try:
-        with _quiet():
+        with warnings.catch_warnings(action="ignore"):
             yield
     except ConfigurationError:
         raise
@@ -209,11 +209,3 @@ def _explained(what: str, device: str, quantisation: Quantisation) -> Iterator[N
             f"{what} cannot be loaded on {device} with quantisation {quantisation} "
             f"({type(exc).__name__}: {exc}){advice}"
         ) from exc
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress Python warnings, which these libraries raise at import and load."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

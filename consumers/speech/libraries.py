@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -45,14 +44,6 @@ class SpeechLibraries:
     torch: ModuleType
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress Python warnings, which these libraries raise at import, load and use."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def import_libraries() -> SpeechLibraries:
     """Import the libraries, which takes some ten seconds.
 
@@ -61,7 +52,7 @@ def import_libraries() -> SpeechLibraries:
     """
     # WhisperX adds a handler for standard output unless it finds one.
     logging.getLogger("whisperx").addHandler(logging.NullHandler())
-    with quiet():
+    with warnings.catch_warnings(action="ignore"):
         try:
             libraries = SpeechLibraries(
                 alignment=import_module("whisperx.alignment"),

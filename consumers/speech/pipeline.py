@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from consumers.speech.libraries import SpeechLibraries, quiet
+from consumers.speech.libraries import SpeechLibraries
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET
 from consumers.speech.weights import SpeechSetupError, WhisperWeights
 
@@ -67,7 +68,7 @@ def load_pipeline(
         SpeechSetupError: the weights are missing, or cannot be loaded on this device.
     """
     try:
-        with quiet():
+        with warnings.catch_warnings(action="ignore"):
             pipeline = libraries.asr.load_model(
                 weights.source,
                 engine.device,

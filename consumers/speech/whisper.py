@@ -8,6 +8,7 @@ together, one language at a time, and return to their recordings afterwards.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ import numpy as np
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
 from consumers.speech.alignment import Aligner
-from consumers.speech.libraries import import_libraries, quiet
+from consumers.speech.libraries import import_libraries
 from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.recogniser import (
     SAMPLE_RATE,
@@ -118,7 +119,7 @@ class WhisperXRecogniser:
 
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """Return one result per recording, in order; errors are returned, not raised."""
-        with self._lock, quiet():
+        with self._lock, warnings.catch_warnings(action="ignore"):
             # A setting of each thread; new threads inherit the latest.
             self._libraries.torch.set_num_threads(self._threads)
             outcomes: dict[int, Recognition] = {}

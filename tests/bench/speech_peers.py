@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from consumers.errors import ConfigurationError
-from consumers.speech.libraries import import_libraries, quiet
+from consumers.speech.libraries import import_libraries
 from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
 from tests.bench.opus_clips import SpeechSample
@@ -49,7 +50,7 @@ class Peers:
 
     def whisperx_per_file(self) -> Texts:
         """Call WhisperX's ``transcribe`` for each clip's samples."""
-        with quiet():
+        with warnings.catch_warnings(action="ignore"):
             return [
                 _joined(
                     segment["text"]
@@ -96,7 +97,7 @@ class Peers:
         return [_joined(segment["text"] for segment in each["segments"]) for each in found]
 
     def _load_whisperx(self) -> Any:
-        with quiet():
+        with warnings.catch_warnings(action="ignore"):
             return import_libraries().asr.load_model(
                 self._weights,
                 self._device,

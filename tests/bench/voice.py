@@ -8,6 +8,7 @@ same with WhisperX's own.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from consumers.speech.libraries import import_libraries, quiet
+from consumers.speech.libraries import import_libraries
 from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
 from consumers.speech.weights import PACKAGED, find_whisper
@@ -50,7 +51,7 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         ThreadPoolExecutor(
             threads(), initializer=libraries.torch.set_num_threads, initargs=(1,)
         ) as executor,
-        quiet(),
+        warnings.catch_warnings(action="ignore"),
     ):
         detector = partial(VoiceDetector, vad, libraries, executor, batch_size=BATCH[engine.device])
         near = vad.vad_pipeline._segmentation.step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ import pytest
 
 from consumers.documents.transcript import Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.speech.libraries import import_libraries, quiet
+from consumers.speech.libraries import import_libraries
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
 from consumers.speech.weights import PACKAGED
@@ -117,7 +118,7 @@ def test_a_group_is_heard_as_each_of_it_alone(
 def test_the_words_are_those_that_whisperx_finds_in_each_file(
     recogniser: Recogniser, sample: dict[str, Waveform], tiny_en: Path
 ) -> None:
-    with quiet():
+    with warnings.catch_warnings(action="ignore"):
         whisperx = import_libraries().asr.load_model(
             str(tiny_en), "cpu", compute_type="int8", language="en", local_files_only=True
         )
@@ -170,7 +171,7 @@ def voice() -> Iterator[Callable[..., VoiceDetector]]:
     """Voice detection in batches of other sizes, or a recording in other parts."""
     libraries = import_libraries()
     # pyannote warns of what it was trained with.
-    with ThreadPoolExecutor(2) as executor, quiet():
+    with ThreadPoolExecutor(2) as executor, warnings.catch_warnings(action="ignore"):
         vad = import_module("whisperx.vads.pyannote").Pyannote(
             libraries.torch.device("cpu"), vad_onset=VAD_ONSET, vad_offset=VAD_OFFSET
         )
