@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
@@ -22,6 +21,7 @@ from consumers.broker.dead_letters import (
 from consumers.broker.delivery import attempt_in
 from consumers.broker.sqs_queues import SqsQueues, translated
 from consumers.errors import TransientError
+from consumers.portions import portions
 from events.routes import Route, dead_letter_queue_name
 
 #: Seconds for which a message is held. A longer walk receives it once more, and holds it
@@ -131,7 +131,7 @@ class _Walk:
         receipts = (receipt for receipt in self._receipts.values() if receipt)
         # If that fails, they become visible when their time is up.
         with suppress(TransientError), translated(self._queue):
-            while page := list(islice(receipts, _PAGE)):
+            for page in portions(receipts, _PAGE):
                 self._queues.client.change_message_visibility_batch(
                     QueueUrl=self._url,
                     Entries=[

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from itertools import islice
 
 from psycopg.types.json import Jsonb
 
@@ -13,6 +12,7 @@ from consumers.database.pool import Connection
 from consumers.database.repository import Repository
 from consumers.database.rows import Recording, archive_columns
 from consumers.documents.manifest import Archive
+from consumers.portions import portions
 from events.keys import BatchId
 
 #: Rows per statement.
@@ -165,9 +165,8 @@ class RebuildRepository(Repository):
             after = rows[-1]["ordinal"]
 
     def _add(self, connection: Connection, batch: BatchId, recordings: Iterable[Recording]) -> int:
-        rest = iter(recordings)
         number = 0
-        while together := list(islice(rest, _TOGETHER)):
+        for together in portions(recordings, _TOGETHER):
             connection.execute(
                 self._sql["add_recordings"],
                 {"batch_id": str(batch), "rows": Jsonb([each.to_row() for each in together])},

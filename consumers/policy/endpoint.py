@@ -19,6 +19,7 @@ from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import prompt
 from consumers.policy.logprobs import score
 from consumers.policy.tokenizer import SEAM
+from consumers.portions import portions
 
 #: The API's maximum of tokens per position.
 _LIKELIEST = 5
@@ -123,8 +124,7 @@ class EndpointJudge:
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
         """Score contents against a policy; see the Protocol."""
         scores: list[float] = []
-        for start in range(0, len(contents), self._batch_size):
-            batch = contents[start : start + self._batch_size]
+        for batch in portions(contents, self._batch_size):
             answer = self._complete([prompt(policy, content) for content in batch])
             self._on_batch(len(batch) / self._batch_size)
             scores += map(self._score, self._choices(answer, len(batch)))

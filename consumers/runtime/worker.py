@@ -10,6 +10,7 @@ from typing import Any
 from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import DeadLetter, Retry, Verdict, name_of
 from consumers.errors import ConfigurationError, PermanentError, TransientError
+from consumers.portions import portions
 from consumers.runtime.call_summary import CallSummary, summarised
 from consumers.runtime.handler import Handler
 from consumers.runtime.retry_policy import combined, verdict_for
@@ -71,8 +72,7 @@ class Worker:
                 verdicts[delivery].append(self._lost(delivery, events))
             else:
                 todo += [(delivery, event) for event in events]
-        for begin in range(0, len(todo), self.group):
-            chunk = todo[begin : begin + self.group]
+        for chunk in portions(todo, self.group):
             events_in_call = [event for _, event in chunk]
             with summarised(events_in_call) as summary:
                 errors = self._handled(events_in_call)

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from consumers.portions import portions
 from consumers.speech.libraries import SpeechLibraries
 from consumers.speech.recogniser import SAMPLE_RATE, SampleArray
 
@@ -123,10 +124,7 @@ class VoiceDetector:
         places = [
             (part, n) for part, count in zip(parts, counts, strict=True) for n in range(count)
         ]
-        batches = [
-            places[begin : begin + self._batch_size]
-            for begin in range(0, len(places), self._batch_size)
-        ]
+        batches = portions(places, self._batch_size)
         outputs = np.concatenate(list(self._executor.map(self._infer, batches)))
         begin = 0
         for part, count in zip(parts, counts, strict=True):

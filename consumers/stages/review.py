@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import groupby, islice
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from itertools import groupby
+from typing import Any, BinaryIO, Protocol, cast
 
 from consumers.audio.clip import Clip
 from consumers.database.batches import BatchRepository
@@ -22,6 +22,7 @@ from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.portions import portions
 from consumers.runtime.observer import SILENT, Observer, stage
 from consumers.stages.created_object import batch_id, check_bucket, check_deleted
 from consumers.stages.outcome import Outcome, outcome_of
@@ -52,8 +53,6 @@ SPEC = StageSpec(
 
 #: Rows that are written together, and messages that are sent together.
 _TOGETHER = 100
-
-T = TypeVar("T")
 
 
 class Cutter(Protocol):
@@ -255,7 +254,7 @@ class Review:
 
     def _portions(self, findings: _Findings) -> Iterator[list[ReviewItem]]:
         findings.file.seek(0)
-        return _portions(read_items(findings.file), _TOGETHER)
+        return portions(read_items(findings.file), _TOGETHER)
 
 
 class _DamagedError(TransientError):
@@ -275,8 +274,3 @@ def message(item: ReviewItem) -> str:
     """
     document = {"version": 1, "batch_id": str(item.audio.batch), **item.to_document()}
     return json.dumps(document, allow_nan=False)
-
-
-def _portions(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while portion := list(islice(items, size)):
-        yield portion

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 
 from consumers.database.batches import BatchRepository, Locks
 from consumers.database.rebuild import RebuildRepository
 from consumers.database.rows import Batch, Recording
 from consumers.documents.manifest import read_manifest
 from consumers.errors import BusyError, PermanentError
+from consumers.portions import portions
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import unretire
 from consumers.store import ObjectGoneError, Store
@@ -37,8 +38,6 @@ _LISTED = 500
 #: Seconds to wait for a recording that a consumer has in hand, and between two attempts.
 _PATIENCE = 60.0
 _PAUSE = 0.5
-
-T = TypeVar("T")
 
 
 class Reprocessor:
@@ -102,7 +101,7 @@ class Reprocessor:
         with self._database.locks() as locks:
             self._hold_batch(locks, batch)
             self._keep_archive(row)
-            for together in _portions(self._chosen(batch, only), _TOGETHER):
+            for together in portions(self._chosen(batch, only), _TOGETHER):
                 self._begin_again(batch, together)
                 number += len(together)
         if not number:
@@ -174,7 +173,7 @@ class Reprocessor:
             # Listed from the start each time: some stores skip keys if a listing
             # continues after deletions.
             while found := list(islice(self._reader.audios(batch), _LISTED)):
-                for audios in _portions(iter(found), _TOGETHER):
+                for audios in portions(found, _TOGETHER):
                     self._discard(batch, audios)
             self._rows.drop(batch)
         self._resender.archive(batch, archive)
@@ -301,7 +300,7 @@ class Reprocessor:
         if missing := set(only) - set(chosen):
             names = ", ".join(str(audio) for audio in sorted(missing))
             raise PermanentError(f"batch {batch} has no such recordings with words: {names}")
-        return _portions(iter(chosen), _TOGETHER)
+        return portions(chosen, _TOGETHER)
 
     def _unfinished(self, batch: BatchId) -> Iterator[list[AudioId]]:
         for ordinals in self._rows.unfinished(batch):
@@ -355,8 +354,3 @@ class Reprocessor:
                     if time.monotonic() > until:
                         raise BusyError(f"a consumer has {audio} in hand ({work}): try again later")
                     time.sleep(_PAUSE)
-
-
-def _portions(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while portion := list(islice(items, size)):
-        yield portion

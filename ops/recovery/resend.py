@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from consumers.broker.errors import skip_missing
 from consumers.broker.sender import Sender
 from consumers.database.sweep import SweepRepository
+from consumers.portions import portions
 from events.keys import AudioId, BatchId
 from events.notification import encode
 from events.routes import Route
@@ -58,8 +59,7 @@ class Resender:
         key: Callable[[AudioId], str],
         sent: Callable[[int], None],
     ) -> None:
-        for begin in range(0, len(audios), _TOGETHER):
-            together = audios[begin : begin + _TOGETHER]
+        for together in portions(audios, _TOGETHER):
             for name in map(key, together):
                 self._send(name)
             self._rows.mark_recordings(together)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial as bound
 from typing import TypeAlias
 
+from consumers.portions import portions
 from consumers.store import part_size
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import ChangedError, FileError
@@ -106,8 +107,7 @@ class Fetcher:
     async def _hash(self, shipment: Shipment, remote: Remote) -> None:
         """Hash the files on their own machine, and skip those that were sent."""
         members = [each for each in self._ledger.members(shipment) if each.sha256 is None]
-        for first in range(0, len(members), _HASHED_AT_ONCE):
-            group = members[first : first + _HASHED_AT_ONCE]
+        for group in portions(members, _HASHED_AT_ONCE):
             files = [member.file for member in group]
             digests: list[str | None] = await remote.do(bound(RemoteSession.sha256, files=files))
             for member, sha256 in zip(group, digests, strict=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from consumers.archive.formats import HEAD_BYTES, recognise
 from consumers.errors import BadArchiveError
+from consumers.portions import portions
 from ops.ingest.transfer import tar
 from ops.ingest.transfer.errors import FileError
 from ops.ingest.transfer.ledger import Ledger
@@ -106,8 +107,7 @@ async def plan_shipments(
     A file that is gone by now, or unreadable, is reported.
     """
     archives, loose = [], []
-    for first in range(0, len(new), _LOOKS):
-        group = new[first : first + _LOOKS]
+    for group in portions(new, _LOOKS):
 
         async def look(
             session: RemoteSession, group: Sequence[FoundFile] = group

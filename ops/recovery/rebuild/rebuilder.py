@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import IO, BinaryIO, TypeVar, cast
 
 from consumers.database.batches import BatchRepository
@@ -13,6 +12,7 @@ from consumers.database.rebuild import RebuildRepository, StoredBatch
 from consumers.database.rows import BatchState, Recording
 from consumers.documents.manifest import Archive, ManifestEntry, ManifestHead, read_manifest
 from consumers.errors import BusyError, PermanentError
+from consumers.portions import portions
 from consumers.stages.completion import Completion
 from consumers.stages.stored_archive import retire
 from consumers.store import Store, StoredObject
@@ -230,5 +230,5 @@ def _recordings(batch: BatchId, entries: Iterable[ManifestEntry]) -> Iterator[Re
 def _together(work: Callable[[AudioId], T], audios: Iterator[AudioId]) -> Iterator[T]:
     """Map recordings concurrently, a portion at a time, in order."""
     with ThreadPoolExecutor(THREADS, "rebuild") as executor:
-        while portion := list(islice(audios, _TOGETHER)):
+        for portion in portions(audios, _TOGETHER):
             yield from executor.map(work, portion)

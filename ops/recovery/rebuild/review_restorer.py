@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import BinaryIO, cast
 
 from consumers.database.rebuild import RebuildRepository
@@ -12,6 +11,7 @@ from consumers.database.review_queue import ReviewQueueRepository
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item_list import read_items
 from consumers.errors import PermanentError
+from consumers.portions import portions
 from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.keys import BatchId, DecisionKey, MalformedKeyError, parse_key
@@ -95,7 +95,7 @@ class ReviewRestorer:
             self._store.download(batch.review_key, file)
             file.seek(0)
             items = read_items(cast("BinaryIO", file), batch.review_key)
-            while together := list(islice(items, _TOGETHER)):
+            for together in portions(items, _TOGETHER):
                 self._itemising.put_items(together)
                 ids += [item.item_id for item in together]
         self._itemising.supersede(batch, ids)
