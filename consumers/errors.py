@@ -41,6 +41,14 @@ class ClockError(ConfigurationError):
     """This host's clock is so far off that servers reject its signed requests."""
 
 
+def install_hint(extra: str) -> str:
+    """Say how to install the packages of an extra; the text can follow a colon."""
+    return (
+        f"install dropscribe with the extra {extra}, for example "
+        f"pip install '.[{extra}]' in its checkout"
+    )
+
+
 def is_device_fault(exc: Exception) -> bool:
     """Whether memory or the GPU failed under a model; the recording may be perfectly good."""
     return isinstance(exc, MemoryError) or (

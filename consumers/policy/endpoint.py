@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from consumers.errors import ConfigurationError, PermanentError, TransientError
+from consumers.errors import ConfigurationError, PermanentError, TransientError, install_hint
 from consumers.policy.cope import prompt
 from consumers.policy.logprobs import score
 from consumers.policy.tokenizer import SEAM
@@ -211,7 +211,7 @@ def _import_openai() -> ModuleType:
     except ImportError as exc:
         raise ConfigurationError(
             f"a judge at POLICY_ENDPOINT needs the package openai, which cannot be imported "
-            f"({exc}): pip install 'dropscribe[endpoint]'"
+            f"({exc}): {install_hint('endpoint')}"
         ) from exc
     # At debug level it logs whole requests, which are transcripts.
     logging.getLogger("openai").setLevel(logging.WARNING)

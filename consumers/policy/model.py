@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
 
-from consumers.errors import ConfigurationError
+from consumers.errors import ConfigurationError, install_hint
 from consumers.policy.weights import ADAPTER_WEIGHTS, check_adapter, check_base
 
 Quantisation = Literal["none", "8bit", "4bit"]
@@ -60,7 +60,7 @@ def import_libraries() -> PolicyLibraries:
     except ImportError as exc:
         raise ConfigurationError(
             f"judging in process needs transformers and peft, which cannot be imported ({exc}): "
-            "pip install 'dropscribe[policy]', or set POLICY_ENDPOINT"
+            f"{install_hint('policy')}, or set POLICY_ENDPOINT"
         ) from exc
     libraries.transformers.utils.logging.set_verbosity_error()
     libraries.transformers.utils.logging.disable_progress_bar()
@@ -178,7 +178,7 @@ def _quantised(libraries: PolicyLibraries, quantisation: Quantisation) -> dict[s
     if find_spec("bitsandbytes") is None:
         raise ConfigurationError(
             f"POLICY_QUANTISATION {quantisation} needs bitsandbytes, which is not installed: "
-            "pip install 'dropscribe[policy]', or set it to none"
+            f"{install_hint('policy')}, or set it to none"
         )
     config = libraries.transformers.BitsAndBytesConfig
     if quantisation == "8bit":

@@ -14,7 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from consumers.speech.weights import INSTALL_SPEECH, SpeechSetupError
+from consumers.errors import install_hint
+from consumers.speech.weights import SpeechSetupError
 
 NOISY_LOGGERS = (
     "faster_whisper",
@@ -72,7 +73,7 @@ def import_libraries() -> SpeechLibraries:
         except ImportError as exc:
             raise SpeechSetupError(
                 f"speech recognition needs WhisperX, and it cannot be imported ({exc}): "
-                f"{INSTALL_SPEECH}"
+                f"{install_hint('speech')}"
             ) from exc
     # pyannote.audio reports each file, with its length, to its makers.
     telemetry.set_telemetry_metrics(enabled=False)

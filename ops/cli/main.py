@@ -59,7 +59,8 @@ def main() -> None:
     """Turn archives of sound recordings into transcripts.
 
     Drop an archive into a bucket: every recording is converted to Opus, transcribed,
-    checked against content policies, and put in front of a reviewer if flagged.
+    checked against content policies, and queued for review if flagged, doubtful or
+    sampled.
 
     \b
     On one machine, without any setup:

@@ -101,7 +101,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
-of_batch_option = click.option("--batch", type=BATCH, help="Only those of this batch.")
+of_batch_option = click.option("--batch", type=BATCH, help="Limit to this batch.")
 
 reviewer_option = click.option(
     "--as",
@@ -122,7 +122,7 @@ def limit_option(default: int, *, most: int | None = None) -> Callable[[_Command
         type=click.IntRange(min=1, max=most),
         default=default,
         show_default=True,
-        help="The most to show.",
+        help="Maximum number to show.",
     )
 
 

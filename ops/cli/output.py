@@ -24,6 +24,11 @@ def print_error(message: object) -> None:
     click.echo(f"Error: {message}", err=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 file``, ``2,000 files``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def print_more(limit: int) -> None:
     """Say that a list was cut off."""
     click.echo(f"There are more than these {limit}: see --limit, or choose by --batch.")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from consumers.errors import ConfigurationError, TransientError
+from consumers.errors import ConfigurationError, TransientError, install_hint
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
@@ -177,10 +177,7 @@ def require(*modules: str) -> None:
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise ConfigurationError(
-                f"{module} is not installed: install dropscribe with its extra "
-                f"'{_NEEDED[module]}' (pip install '.[{_NEEDED[module]}]' in its folder)"
-            )
+            raise ConfigurationError(f"{module} is not installed: {install_hint(_NEEDED[module])}")
 
 
 @contextmanager

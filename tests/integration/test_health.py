@@ -701,9 +701,9 @@ def test_findings_are_printed_for_people(look: Look, pipeline: Pipeline) -> None
     assert any(re.match(r"store +critical +there is no bucket", line) for line in lines)
     assert any("-> dropscribe bootstrap" in line for line in lines)
     assert any(
-        re.match(r"scratch +skipped +SCRATCH_ROOT not set on this host", line) for line in lines
+        re.match(r"scratch +skipped +SCRATCH_ROOT is not set on this host", line) for line in lines
     )
-    assert lines[-1] == "altogether: critical"
+    assert lines[-1] == "overall: critical"
     result = look("store", "gpu", options=("--plugin",))
     assert re.match(
         r"DROPSCRIBE CRITICAL - store: there is no bucket .* \| 'gpu_gpus'=0$", result.stdout

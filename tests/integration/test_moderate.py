@@ -389,7 +389,7 @@ def test_only_some_are_judged_again(pipeline: Pipeline, tmp_path: Path, run: Run
     refused = run("reprocess", str(batch), "--from", "moderate", "--only", str(silent))
     assert (refused.exit_code, "no such recordings" in refused.output) == (1, True)
     answer = run("reprocess", str(batch), "--from", "moderate", "--only", str(audio))
-    assert answer.output == f"{batch}: 1 recordings to moderate again\n"
+    assert answer.output == f"{batch}: 1 recording queued for moderate\n"
     assert before.keys() - _verdicts(pipeline.store, batch).keys() == {audio.verdict_key}
     pipeline.start(moderators=1)
     assert pipeline.wait(batch).state == "complete"

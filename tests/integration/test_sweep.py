@@ -525,7 +525,7 @@ def test_people_are_shown_a_table(
     tmp_path: Path,
 ) -> None:
     batch = finished(pipeline, tmp_path)
-    assert "everything is in order; 1 archives and 9 objects" in run("sweep").stdout
+    assert "everything is in order; checked 1 archive and 9 objects" in run("sweep").stdout
     execute(pipeline.database, "UPDATE batches SET announced_at = NULL")
     shown = " ".join(run("sweep", "--older-than", "0s").stdout.split())
     assert "completed, not announced" in shown

@@ -38,7 +38,7 @@ def _render(inventory: str, folder: Path) -> Path:
     (credentials / "ca.pem").write_bytes((credentials / "certificate.pem").read_bytes())
     here = Path(__file__).parent
     program = Path(sys.executable).with_name("ansible-playbook")
-    assert program.exists(), "ansible is not installed: pip install 'dropscribe[hosts]'"
+    assert program.exists(), "ansible is not installed: pip install '.[hosts]'"
     run = subprocess.run(
         [
             *(program, "-i", here / f"{inventory}.yml", here / "render.yml", "--tags", "render"),

@@ -395,5 +395,5 @@ def test_a_fresh_process_stays_quiet_and_off_the_network() -> None:
 def test_without_whisperx_it_says_what_to_install() -> None:
     done = run(MISSING)
 
-    assert "pip install 'dropscribe[speech]'" in done.stdout
+    assert "pip install '.[speech]'" in done.stdout
     assert done.stderr == ""

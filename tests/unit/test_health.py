@@ -146,7 +146,7 @@ def test_a_setting_that_cannot_be_is_a_finding() -> None:
 def test_a_check_without_its_settings_is_skipped_and_says_which() -> None:
     findings = {check.name: check.run(site()) for check in CHECKS}
     assert {name for name, each in findings.items() if each.level is not Level.SKIPPED} == {"gpu"}
-    assert findings["database"].what == "DATABASE_URL not set on this host"
+    assert findings["database"].what == "DATABASE_URL is not set on this host"
     # A secret can stand in a file, too.
     database = next(check for check in CHECKS if check.name == "database")
     assert database.run(site(DATABASE_URL_FILE="/none")).level is Level.CRITICAL
@@ -192,7 +192,7 @@ FINDINGS = [
             "dead": {"unpack": 2, "review": 0},
         },
     ),
-    CheckResult("models", Level.SKIPPED, "MODELS_ROOT not set on this host"),
+    CheckResult("models", Level.SKIPPED, "MODELS_ROOT is not set on this host"),
 ]
 
 
@@ -207,7 +207,7 @@ def test_the_table_says_what_to_do_below_what_was_found() -> None:
     assert lines[1].split()[:2] == ["store", "ok"]
     assert "unpack: 2 dead letters | of [bold]many[/bold]" in lines[2]
     assert lines[3].strip() == "-> dropscribe dead list --route unpack"
-    assert lines[-1] == "altogether: warning"
+    assert lines[-1] == "overall: warning"
     # What others have named writes nothing to the terminal but itself.
     assert "\x1b" not in "".join(lines)
 

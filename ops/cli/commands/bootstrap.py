@@ -44,7 +44,7 @@ from ops.wiring.settings import (
 def bootstrap_command(*, store: StoreKind | None, dry_run: bool, as_json: bool) -> None:
     """Create the queues, the bucket and the database schema.
 
-    The bucket gets its rules: what it announces to whom, and what it deletes when.
+    It also sets the bucket's notification and lifecycle rules.
     Run it once before the first consumer, and again after each upgrade or change
     of settings. It changes only what differs, and leaves the rules and policies of
     others alone. MinIO restarts, within seconds, if its notification targets change.

@@ -37,9 +37,9 @@ _filters = options(
     click.option(
         "--route",
         type=click.Choice(PIPELINE.names),
-        help="Only those of this route.",
+        help="Limit to this route.",
     ),
-    click.option("--reason", type=click.Choice(REASONS), help="Only those with this reason."),
+    click.option("--reason", type=click.Choice(REASONS), help="Limit to this reason."),
     of_batch_option,
 )
 
@@ -71,7 +71,7 @@ def dead() -> None:
 def list_command(
     route: str | None, reason: str | None, batch: BatchId | None, limit: int, *, as_json: bool
 ) -> None:
-    """List the dead letters, and leave them where they are.
+    """List dead letters without removing them.
 
     \b
     Examples:
@@ -131,7 +131,7 @@ def replay_command(
     all_of_them: bool,
     as_json: bool,
 ) -> None:
-    """Send dead letters to their consumers again: those with these IDs, or by options.
+    """Send dead letters to their consumers again, selected by ID or by options.
 
     Their retries begin anew. A delivery that fails again becomes a dead letter again.
 
@@ -169,7 +169,7 @@ def discard_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete dead letters for good: those with these IDs, or by options.
+    """Delete dead letters for good, selected by ID or by options.
 
     Objects and rows stay as they are.
 

@@ -122,7 +122,7 @@ class _UnknownUseError(click.UsageError):
     default="site",
     show_default=True,
     metavar="NAME",
-    help="Value of the label look, to tell apart several files of one host.",
+    help="Value of the `look` label; use another for each file of a host.",
 )
 @click.pass_context
 def health(

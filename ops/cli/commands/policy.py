@@ -166,7 +166,7 @@ def examples_command(to: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(to), "files": done})
         return
-    words = {"copied": "copied", "there": "is there", "kept": "kept: it differs from the example"}
+    words = {"copied": "copied", "there": "unchanged", "kept": "kept: it differs from the example"}
     for name, deed in done.items():
         click.echo(f"{to / name}  {words[deed]}")
 

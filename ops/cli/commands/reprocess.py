@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from events.keys import AudioId, BatchId
 from ops.cli.options import AUDIO, BATCH, as_json_option
-from ops.cli.output import print_json, progress_bars
+from ops.cli.output import counted, print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
@@ -49,7 +49,8 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
     Reviewers' decisions are never deleted, nor is anything that can't be made again.
 
     \b
-    moderate    new verdicts by today's policies, or none if there are none
+    moderate    judge again by the current policies; without policies, delete the
+                verdicts
     transcribe  new transcripts, too
     unpack      everything, from the archive, which must still be in the bucket
 
@@ -63,7 +64,7 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
       dropscribe reprocess 20250622-143052-a1b2c3 --from unpack
     """  # noqa: D301
     if only and start == "unpack":
-        raise click.UsageError("--only is not for --from unpack: an archive is unpacked as a whole")
+        raise click.UsageError("--only cannot be combined with --from unpack")
     number = None
     with (
         open_reprocessor(read_environment(), quiet_log()) as reprocessor,
@@ -82,6 +83,6 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
     if as_json:
         print_json({"batch_id": str(batch), "from": start, "recordings": number})
     elif number is None:
-        click.echo(f"{batch}: to be unpacked again")
+        click.echo(f"{batch}: queued for unpack")
     else:
-        click.echo(f"{batch}: {number} recordings to {start} again")
+        click.echo(f"{batch}: {counted(number, 'recording')} queued for {start}")

@@ -61,14 +61,14 @@ _clip_option = click.option(
 )
 _filters = options(
     of_batch_option,
-    click.option("--policy", type=TEXT, help="Only those that this policy flags."),
-    click.option("--kind", type=click.Choice(ITEM_KINDS), help="Only those of this kind."),
+    click.option("--policy", type=TEXT, help="Limit to items that this policy flags."),
+    click.option("--kind", type=click.Choice(ITEM_KINDS), help="Limit to this kind."),
 )
 
 
 @click.group()
 def review() -> None:
-    """Review what was found in recordings.
+    """Review flagged, doubtful and sampled passages.
 
     When a batch completes, these of its passages become review items:
 
@@ -88,7 +88,7 @@ def review() -> None:
 
 @review.command("list", cls=SettingsCommand, settings=(DatabaseSettings,))
 @_filters
-@click.option("--state", type=click.Choice(REVIEW_STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice(REVIEW_STATES), help="Limit to this state.")
 @limit_option(100, most=1_000_000)
 @as_json_option
 def list_command(

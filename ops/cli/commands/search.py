@@ -15,7 +15,7 @@ from ops.wiring.settings import DatabaseSettings
 
 @click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("text")
-@click.option("--limit", default=20, show_default=True, help="The most to show.")
+@click.option("--limit", default=20, show_default=True, help="Maximum number to show.")
 @as_json_option
 @click.pass_context
 def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""``dropscribe status``: how far batches are."""
+"""``dropscribe status``: the progress of batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEADINGS = ("batch", "archive", "state", "done", "of", "rejected", "age", "why"
 @limit_option(20)
 @as_json_option
 def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bool) -> None:
-    """Show how far batches are.
+    """Show the progress of batches.
 
     Lists the newest batches, or one BATCH with its recordings.
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from consumers.database.sweep import DEFAULT_AGES, Ages
 from consumers.errors import PermanentError, TransientError
 from ops.cli.options import DURATION
-from ops.cli.output import make_table, print_error, print_json, progress_bars
+from ops.cli.output import counted, make_table, print_error, print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
@@ -59,14 +59,14 @@ class _StopFlag:
     type=DURATION,
     default=DEFAULT_AGES.older_than,
     show_default="15min",
-    help="Skip what was stored within this period: it may still be in work.",
+    help="Skip objects younger than this: they may be in progress.",
 )
 @click.option(
     "--again-after",
     type=DURATION,
     default=DEFAULT_AGES.again_after,
     show_default="6h",
-    help="Minimum time before an event is sent once more.",
+    help="Minimum time before an event is resent again.",
 )
 @click.option("--dry-run", is_flag=True, help="Report what is wrong, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (for each sweep).")
@@ -82,11 +82,10 @@ def sweep(
 ) -> None:
     """Find and resume lost work.
 
-    Compares the bucket with the database, and repairs what differs, so that lost
-    events do no harm. It sends the event again of an object that
-    no consumer has finished, completes batches that are done, and recreates missing
-    rows from the bucket. It is safe to run at any time; while one sweep runs,
-    another does nothing.
+    Compares the bucket with the database, and repairs what differs, so that a lost
+    event loses no work. It resends the event of each object that no consumer has
+    finished, completes batches that are done, and recreates missing rows from the
+    bucket. It is safe to run at any time; while one sweep runs, another does nothing.
 
     The exit code is 1 if something is lost that a sweep can't restore, such as a
     row whose object is gone. With --every, failures are tried again the next time.
@@ -164,7 +163,7 @@ def _print(report: SweepReport | None, *, as_json: bool) -> None:
 
 
 def _shown(report: SweepReport) -> RenderableType:
-    table = make_table("found", "how many", "what was done", is_ruled=False)
+    table = make_table("discrepancy", "count", "action", is_ruled=False)
     for kind in Discrepancy:
         if (tally := report.tallies.get(kind)) is None:
             continue
@@ -181,7 +180,8 @@ def _shown(report: SweepReport) -> RenderableType:
 
 def _summary(report: SweepReport) -> str:
     queues = ", ".join(f"{name} {depth}" for name, depth in report.depths.items())
-    seen = f"{report.archives:,} archives and {report.objects:,} objects were looked at"
+    archives, objects = counted(report.archives, "archive"), counted(report.objects, "object")
+    seen = f"checked {archives} and {objects}"
     order = "" if report.tallies else "everything is in order; "
     early = " before the sweep was stopped" if report.ended_early else ""
     dry = "; nothing was changed (--dry-run)" if report.is_dry else ""

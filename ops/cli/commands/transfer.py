@@ -13,9 +13,9 @@ import click
 from rich.markup import escape
 from rich.progress import TransferSpeedColumn
 
-from consumers.errors import ConfigurationError
+from consumers.errors import ConfigurationError, install_hint
 from ops.cli.options import DURATION, FILE, as_json_option
-from ops.cli.output import byte_bars, print_error, print_json
+from ops.cli.output import byte_bars, counted, print_error, print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
@@ -23,6 +23,7 @@ from ops.ingest.transfer.staging import StagingFolder
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.settings import StoreSettings, TransferSettings
 
+# pydantic's ByteSize ignores text after the unit: it would take "4GB x".
 _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -115,8 +116,8 @@ def transfer(
 
     A SOURCE is an archive, a pattern or a folder on another machine, written as
     [user@]host:path or ssh://[user@]host[:port]/path. Archives are sent as they
-    are. Other files are packed into archives, each folder's on its own, under
-    their own names. The command prints the ids of the new batches.
+    are. Other files are packed folder by folder, and keep their names. The
+    command prints the ids of the new batches.
 
     Run it as often as you like, or from a timer: no file is sent twice, interrupted
     transfers resume, and a second run in the same TRANSFER_ROOT does nothing. Each
@@ -176,10 +177,7 @@ def transfer(
 
 def _require_asyncssh() -> None:
     if importlib.util.find_spec("asyncssh") is None:
-        raise ConfigurationError(
-            "asyncssh is not installed: install dropscribe with its extra 'transfer' "
-            "(pip install '.[transfer]' in its folder)"
-        )
+        raise ConfigurationError(f"asyncssh is not installed: {install_hint('transfer')}")
 
 
 @contextmanager
@@ -206,7 +204,9 @@ def _print(report: TransferReport, *, as_json: bool) -> None:
             if entry.outcome is not TransferOutcome.FAILED:
                 click.echo(str(entry))
         if not report.entries:
-            click.echo(f"nothing to send; {report.known} files are known")
+            verb = "is" if report.known == 1 else "are"
+            known = f"{counted(report.known, 'file')} {verb} already in the ledger"
+            click.echo(f"nothing to send; {known}")
         for note in report.notes:
             click.echo(note, err=True)
     for entry in report.entries:

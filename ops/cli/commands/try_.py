@@ -19,7 +19,7 @@ from consumers.database.rows import Recording
 from consumers.errors import PermanentError
 from ops.cli.batch_progress import BatchProgress, follow_batch
 from ops.cli.options import as_json_option
-from ops.cli.output import print_error, print_json, waiting_for
+from ops.cli.output import counted, print_error, print_json, waiting_for
 from ops.cli.render.batches import (
     batch_bar,
     progress_as_json,
@@ -133,7 +133,7 @@ def _show(progress: BatchProgress, recordings: list[Recording], out: Path | None
     console.print(
         Text(
             f"\nbatch {progress.batch} is {progress.state}: {counts or 'no recordings'}"
-            + (f", {ignored} other files ignored" if ignored else "")
+            + (f", {counted(ignored, 'other file')} ignored" if ignored else "")
         )
     )
     if progress.row and (reason := progress.row.failure or progress.row.stalled):

@@ -33,7 +33,7 @@ def overall(results: Sequence[CheckResult]) -> Level:
 
 def results_table(results: Sequence[CheckResult]) -> RenderableType:
     """Lay out results, each with the advice below it."""
-    headings = ("check", "level", "what, and what to do")
+    headings = ("check", "level", "finding and remedy")
     table = make_table(*headings, no_wrap=("check", "level"), is_ruled=False)
     for result in results:
         style = _STYLES[result.level]
@@ -42,12 +42,12 @@ def results_table(results: Sequence[CheckResult]) -> RenderableType:
             words.append("\n-> " + printable(result.what_to_do), style="bold")
         table.add_row(result.check, Text(result.level.value, style=style), words)
     level = overall(results)
-    return Group(table, "", Text(f"altogether: {level.value}", style=_STYLES[level]))
+    return Group(table, "", Text(f"overall: {level.value}", style=_STYLES[level]))
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """Lay out the checks, and what each needs."""
-    headings = ("check", "looks at", "needs", "only where one is set")
+    headings = ("check", "looks at", "needs", "skipped unless one is set")
     table = make_table(*headings, no_wrap=("check",), is_ruled=False)
     for check in checks:
         table.add_row(check.name, check.about, check.needs, ", ".join(check.settings))

@@ -20,7 +20,7 @@ _SHOWN = 76
 _QUESTIONS = {
     "flagged": "does it violate the policy? uphold: yes, reject: no",
     "doubtful": "are the words wrong? uphold: yes, reject: no",
-    "sample": "does nothing in it violate a policy? uphold: nothing does, reject: something does",
+    "sample": "does it violate any policy? uphold: no, reject: yes",
 }
 
 

@@ -40,9 +40,7 @@ class Check:
     def run(self, context: CheckContext) -> CheckResult:
         """Run the check; an error becomes a result."""
         if not self._is_set(context.environment):
-            return CheckResult(
-                self.name, Level.SKIPPED, f"{' and '.join(self.settings)} not set on this host"
-            )
+            return CheckResult(self.name, Level.SKIPPED, f"{self._unset()} set on this host")
         try:
             return self.look(context)
         except SettingError as exc:
@@ -79,6 +77,10 @@ class Check:
     def _is_set(self, environment: Environment) -> bool:
         """Whether one of the settings is set, itself or as a file."""
         return not self.settings or any(environment.is_set(name) for name in self.settings)
+
+    def _unset(self) -> str:
+        *others, last = self.settings
+        return f"none of {', '.join(others)} and {last} is" if others else f"{last} is not"
 
 
 #: What to try if a server is unavailable.

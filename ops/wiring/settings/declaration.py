@@ -21,6 +21,9 @@ from ops.wiring.environment import Environment, SettingError
 
 _NUMBERS: Mapping[Any, str] = {int: "a whole number", float: "a number"}
 
+#: The largest whole number, where a declaration gives none: too large for people to need it.
+_LARGEST = 1_000_000_000
+
 #: The type of an error whose message says all, of a validator of ours.
 _PROBLEM = "setting"
 
@@ -102,7 +105,7 @@ def count(
     default: Any,
     shown: str = "",
     least: int = 1,
-    most: int = 1_000_000_000,
+    most: int = _LARGEST,
 ) -> Any:
     """Declare a setting that is a whole number."""
     return setting(name, text, default=default, shown=shown, least=least, most=most)
@@ -221,9 +224,15 @@ def _form(field: FieldInfo) -> str:
             *others, last = get_args(kind)
             return f"{', '.join(others)} or {last}"
         if kind in _NUMBERS:
-            within = f" from {limits[Ge].ge:.16g} to {limits[Le].le:.16g}" if Le in limits else ""
-            return _NUMBERS[kind] + within
+            return _NUMBERS[kind] + _range(limits)
     return ""
+
+
+def _range(limits: Mapping[type, Any]) -> str:
+    if Le not in limits:
+        return ""
+    least, most = limits[Ge].ge, limits[Le].le
+    return f", at least {least:.16g}" if most == _LARGEST else f" from {least:.16g} to {most:.16g}"
 
 
 def _markers(kind: Any) -> tuple[Any, ...]:

@@ -159,7 +159,7 @@ class LoopSettings(Settings):
         Form("1 to 10 numbers of seconds, separated by commas"),
     ] = setting(
         "RETRY_DELAYS",
-        "Seconds before each retry, after the last of which a delivery becomes a dead letter; "
+        "Seconds before each retry; the next failure makes a dead letter; "
         "run bootstrap after a change",
         default="10,60,600",
     )
@@ -181,10 +181,16 @@ class LibpqSettings(Settings):
     foreign = "libpq"
 
     pg_host: str | None = setting("PGHOST", "Host, if DATABASE_URL names none", default=None)
-    pg_hostaddr: str | None = setting("PGHOSTADDR", "IP address, likewise", default=None)
-    pg_service: str | None = setting("PGSERVICE", "Service, likewise", default=None)
-    pg_sslmode: str | None = setting("PGSSLMODE", "sslmode, likewise", default=None)
-    pg_sslrootcert: str | None = setting("PGSSLROOTCERT", "sslrootcert, likewise", default=None)
+    pg_hostaddr: str | None = setting(
+        "PGHOSTADDR", "IP address, if DATABASE_URL names none", default=None
+    )
+    pg_service: str | None = setting(
+        "PGSERVICE", "Service, if DATABASE_URL names none", default=None
+    )
+    pg_sslmode: str | None = setting("PGSSLMODE", "sslmode, if DATABASE_URL has none", default=None)
+    pg_sslrootcert: str | None = setting(
+        "PGSSLROOTCERT", "sslrootcert, if DATABASE_URL has none", default=None
+    )
 
 
 class DatabaseSettings(LibpqSettings, CleartextSettings):

@@ -66,7 +66,7 @@ class ScratchRootSettings(Settings):
 
     scratch_root: AbsolutePath = setting(
         "SCRATCH_ROOT",
-        "Folder for scratch files, none of which outlives its process",
+        "Folder for scratch files, which vanish with their process",
         default=_temporary_folder,
         shown="the system's temporary folder",
     )
@@ -92,7 +92,7 @@ class ModelsSettings(Settings):
 
     models_root: AbsolutePath = setting(
         "MODELS_ROOT",
-        "Folder of the models, to which named ones are downloaded",
+        "Folder of the models; models given by name are downloaded into it",
         default=_models_folder,
         shown="~/.local/share/dropscribe/models",
     )
@@ -164,7 +164,7 @@ class PoliciesSettings(Settings):
 
     policies_root: AbsolutePath | None = setting(
         "POLICIES_ROOT",
-        "Folder of content policies (*.md and thresholds.toml); without, nothing is moderated",
+        "Folder of content policies (*.md and thresholds.toml); if unset, nothing is moderated",
         default=None,
     )
 
@@ -183,11 +183,12 @@ class ModerationSettings(PoliciesSettings, ModelsSettings, CleartextSettings):
         tuple[str, ...], PlainValidator(_languages), Form("a list of codes like en,de")
     ] = setting(
         "POLICY_LANGUAGES",
-        "Languages that the model knows; verdicts note speech in others, which it does not judge",
+        "Languages that the model knows; recordings in other languages are not judged, and "
+        "their verdict says so",
         default="en",
     )
     window_seconds: Whole = count(
-        "POLICY_WINDOW_SECONDS", "Longest stretch that is judged at once", default=60, most=3600
+        "POLICY_WINDOW_SECONDS", "Longest window to judge, in seconds", default=60, most=3600
     )
     group: Whole = count("MODERATE_GROUP", "Recordings that are judged together", default=16)
     model: str = setting(
@@ -197,7 +198,7 @@ class ModerationSettings(PoliciesSettings, ModelsSettings, CleartextSettings):
     )
     adapter: Annotated[str | None, AfterValidator(_adapter)] = setting(
         "POLICY_ADAPTER",
-        "LoRA adapter on the base model, likewise, or none",
+        "LoRA adapter: a folder under MODELS_ROOT, an absolute path, or none",
         default="cope-a-9b",
     )
     device: Device = setting("POLICY_DEVICE", "Device that the model runs on", default="auto")
@@ -245,7 +246,7 @@ class ReviewSettings(ScratchSettings, SilenceSettings):
 
     sample: Number = setting(
         "REVIEW_SAMPLE",
-        "Share of the recordings that no policy flags which people review all the same",
+        "Share of unflagged recordings to sample for review",
         default=0.02,
         least=0,
         most=1,

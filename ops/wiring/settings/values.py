@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shlex
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,10 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
+from ops.durations import parse_duration
 from ops.wiring.settings.declaration import Form, problem
-
-_DURATION = re.compile(r"(\d{1,6})(s|min|m|h|d)", re.ASCII)
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +57,10 @@ def _duration(text: str) -> timedelta:
 
 
 def _seconds(text: str) -> int:
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    duration = parse_duration(text.strip())
+    if duration is None:
         raise ValueError
-    return int(match[1]) * _UNITS[match[2]]
+    return int(duration.total_seconds())
 
 
 def _durations(text: str) -> Limits:
