@@ -33,15 +33,15 @@ class CallSummary:
     def __init__(self, events: Sequence[ObjectCreated]) -> None:
         self._lock = threading.Lock()
         self._size = len(events)
-        self._stages: dict[str, float] = {}
+        self._steps: dict[str, float] = {}
         # Read once: each log line needs it.
         self._subjects = {event.key: _subject(event.key) for event in events}
         self._shares = {audio: _Share(batch) for audio, batch in self._subjects.values()}
 
-    def add_stage(self, stage: str, seconds: float) -> None:
-        """Add to the seconds of a stage."""
+    def add_step(self, step: str, seconds: float) -> None:
+        """Add to the seconds of a step."""
         with self._lock:
-            self._stages[stage] = self._stages.get(stage, 0.0) + seconds
+            self._steps[step] = self._steps.get(step, 0.0) + seconds
 
     def add_batch(self, batch: BatchId) -> None:
         """Set the batch of the call's archive."""
@@ -67,8 +67,8 @@ class CallSummary:
             if share.recordings:
                 fields["recordings"] = dict(share.recordings)
                 fields["audio_seconds"] = round(share.seconds, 1)
-            if self._stages:
-                fields["stages"] = {name: round(took, 3) for name, took in self._stages.items()}
+            if self._steps:
+                fields["stages"] = {name: round(took, 3) for name, took in self._steps.items()}
             if self._size > 1:
                 fields["group"] = self._size
             return fields

@@ -15,7 +15,7 @@ class Observer:
     """Receives one route's figures, from any of its threads.
 
     This one only adds to the summary of the call under way, for its log lines; a
-    subclass keeps figures, and extends `stage_took` and `recording_ended`. A method
+    subclass keeps figures, and extends `step_took` and `recording_ended`. A method
     must neither raise nor block.
     """
 
@@ -31,10 +31,10 @@ class Observer:
     def settled(self, verdict: Verdict, seconds: float) -> None:
         """The broker knows of a verdict; the delivery was in work for ``seconds``."""
 
-    def stage_took(self, stage: str, seconds: float) -> None:
-        """A stage of the work ended, done or failed."""
+    def step_took(self, step: str, seconds: float) -> None:
+        """A step of the work ended, done or failed; metrics and log lines call it ``stage``."""
         if summary := current_summary():
-            summary.add_stage(stage, seconds)
+            summary.add_step(step, seconds)
 
     def batch_known(self, batch: BatchId) -> None:
         """The archive in work stands for ``batch``, which its key need not name."""
@@ -67,10 +67,10 @@ SILENT = Observer()
 
 
 @contextmanager
-def stage(observer: Observer, name: str) -> Iterator[None]:
-    """Time a stage of the work: the block."""
+def step(observer: Observer, name: str) -> Iterator[None]:
+    """Time a step of the work: the block."""
     started = time.monotonic()
     try:
         yield
     finally:
-        observer.stage_took(name, time.monotonic() - started)
+        observer.step_took(name, time.monotonic() - started)

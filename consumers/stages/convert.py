@@ -16,7 +16,7 @@ from consumers.audio.sniff import sniff
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
-from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.runtime.observer import SILENT, Observer, step
 from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
@@ -96,7 +96,7 @@ class Converter:
                 facts = self._transcode(file, sniffed, cast("BinaryIO", opus), sha256)
             except BadAudioError as exc:
                 return _entry(member, "rejected", str(exc))
-            with stage(self._observer, "store"):
+            with step(self._observer, "store"):
                 self._store.write(
                     audio.opus_key,
                     cast("BinaryIO", opus),
@@ -111,7 +111,7 @@ class Converter:
         if sniffed.demuxer is None:
             raise BadAudioError(f"{sniffed.label} holds no sound")
         file.seek(0)
-        with stage(self._observer, "transcode"):
+        with step(self._observer, "transcode"):
             transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
         opus.seek(0)
         return AudioProperties(

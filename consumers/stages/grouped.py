@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from consumers.database.batches import BatchRepository, Locks
 from consumers.errors import BusyError, PermanentError, TransientError
-from consumers.runtime.observer import Observer, stage
+from consumers.runtime.observer import Observer, step
 from consumers.stages.completion import Completion
 from consumers.stages.created_object import audio_id, check_bucket, check_deleted
 from consumers.stages.outcome import Outcome, outcome_of
@@ -162,7 +162,7 @@ class GroupedStage(ABC, Generic[TaskT, DocumentT]):
         def finish() -> None:
             if not task.is_stored:
                 self._put(task, document)
-            with stage(self._observer, "record"):
+            with step(self._observer, "record"):
                 self._record(task, document)
                 self._completion.look(task.audio.batch)
 

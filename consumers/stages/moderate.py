@@ -19,7 +19,7 @@ from consumers.policy.cope import clean
 from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy
 from consumers.policy.windows import LEAST_ROOM, Passage, windows
-from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.runtime.observer import SILENT, Observer, step
 from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.grouped import GroupedStage, RecordingTask
 from consumers.stages.outcome import Outcome
@@ -150,7 +150,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         self._lock(locks, audio)
         key = audio.transcript_key
         try:
-            with stage(self._observer, "read"):
+            with step(self._observer, "read"):
                 transcript = Transcript.from_json(self._store.read(key), key)
         except ObjectGoneError:
             self._skip_deleted(event, audio, "transcript")
@@ -195,7 +195,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
     def _work(self, tasks: Sequence[ModerationTask]) -> dict[AudioId, Outcome]:
         """Judge recordings together, or each by itself if the model refuses them."""
         try:
-            with stage(self._observer, "judge"):
+            with step(self._observer, "judge"):
                 found = self._findings(tasks)
         except PermanentError as exc:
             if len(tasks) == 1:
@@ -232,7 +232,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
 
     def _put(self, task: ModerationTask, verdict: PolicyVerdict) -> None:
         key = task.audio.verdict_key
-        with stage(self._observer, "store"):
+        with step(self._observer, "store"):
             self._keep_policies(verdict)
             self._store.write(key, verdict.to_json(), content_type="application/json")
         self._observer.recording_ended(task.audio, "moderated", task.transcript.duration)

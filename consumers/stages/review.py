@@ -23,7 +23,7 @@ from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
 from consumers.errors import BusyError, PermanentError, TransientError
 from consumers.portions import portions
-from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.runtime.observer import SILENT, Observer, step
 from consumers.stages.created_object import batch_id, check_bucket, check_deleted
 from consumers.stages.outcome import Outcome, outcome_of
 from consumers.stages.selection import Selection, select
@@ -212,7 +212,7 @@ class Review:
             return
         with self._scratch.file() as file:
             try:
-                with stage(self._observer, "read"):
+                with step(self._observer, "read"):
                     self._store.download(audio.opus_key, file)
             except ObjectGoneError as exc:
                 raise _DamagedError(audio, "it is not there any more") from exc
@@ -222,13 +222,13 @@ class Review:
     def _put_clip(self, opus: BinaryIO, item: ReviewItem) -> None:
         opus.seek(0)
         try:
-            with stage(self._observer, "clip"):
+            with step(self._observer, "clip"):
                 clip = self._cut(
                     opus, start=item.start, end=item.end, margin=self._selection.margin
                 )
         except PermanentError as exc:
             raise _DamagedError(item.audio, str(exc)) from exc
-        with stage(self._observer, "store"):
+        with step(self._observer, "store"):
             self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
 
     def _publish(self, batch: BatchId, findings: _Findings, completed_at: datetime) -> None:
@@ -239,11 +239,11 @@ class Review:
         """
         if findings.damaged is None:
             self._store.write(batch.review_key, findings.file, content_type="application/json")
-        with stage(self._observer, "record"):
+        with step(self._observer, "record"):
             for items in self._portions(findings):
                 self._itemising.put_items(items)
             self._itemising.supersede(batch, findings.ids)
-        with stage(self._observer, "announce"):
+        with step(self._observer, "announce"):
             for items in self._portions(findings):
                 for item in items:
                     self._announcer.announce(self._queue, message(item))

@@ -12,7 +12,7 @@ from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.runtime.observer import SILENT, Observer, step
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
 from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.grouped import GroupedStage, RecordingTask
@@ -122,12 +122,12 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
     def _hear(self, waveforms: Sequence[Waveform]) -> Sequence[Recognition]:
         if not waveforms:
             return ()
-        with stage(self._observer, "hear"):
+        with step(self._observer, "hear"):
             return self._recogniser.transcribe(waveforms)
 
     def _waveform(self, task: TranscriptionTask) -> Waveform | PermanentError | TransientError:
         try:
-            with stage(self._observer, "read"), self._scratch.file() as file:
+            with step(self._observer, "read"), self._scratch.file() as file:
                 self._store.download(task.audio.opus_key, file)
                 file.seek(0)
                 samples = decode_opus(cast("BinaryIO", file))
@@ -151,7 +151,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
 
     def _put(self, task: TranscriptionTask, transcript: Transcript) -> None:
         key = task.audio.transcript_key
-        with stage(self._observer, "store"):
+        with step(self._observer, "store"):
             self._store.write(key, transcript.to_json(), content_type="application/json")
         is_heard = transcript.state != "rejected"
         self._observer.recording_ended(

@@ -27,7 +27,7 @@ from consumers.documents.manifest import (
     read_manifest,
 )
 from consumers.errors import BadArchiveError, BusyError, PermanentError
-from consumers.runtime.observer import SILENT, Observer, stage
+from consumers.runtime.observer import SILENT, Observer, step
 from consumers.stages.completion import COMPLETION_TABLES, Completion
 from consumers.stages.convert import Converter
 from consumers.stages.created_object import archive_key, check_bucket, check_deleted
@@ -258,7 +258,7 @@ class Unpack:
         """Copy the members' contents from the archive, one after the other."""
         members = self._members(stored)
         while True:
-            with stage(self._observer, "read"):
+            with step(self._observer, "read"):
                 member = next(members, None)
                 if member is None:
                     return
@@ -278,7 +278,7 @@ class Unpack:
         entry = job.convert()
         if job.is_new:
             self._report(batch, entry)
-        with stage(self._observer, "record"):
+        with step(self._observer, "record"):
             self._put_row(batch, entry)
         return entry
 

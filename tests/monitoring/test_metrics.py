@@ -46,7 +46,7 @@ _WORDS = {"and", "or", "unless", "on", "by", "without", "offset"}
 def of_consumers() -> set[str]:
     figures = ConsumerMetrics("0.1.0")
     # A stage has a figure as soon as it was run.
-    figures.observer(LoopHealth("unpack")).stage_took("read", 1.0)
+    figures.observer(LoopHealth("unpack")).step_took("read", 1.0)
     text = generate_latest(figures.registry).decode()
     return set(re.findall(r"^# TYPE (dropscribe_\w+)", text, re.MULTILINE)) | set(
         re.findall(r"^(dropscribe_\w+)", text, re.MULTILINE)

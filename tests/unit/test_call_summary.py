@@ -15,7 +15,7 @@ from consumers.broker.delivery import Delivery
 from consumers.broker.verdict import NAMES
 from consumers.errors import BadAudioError, BusyError, TransientError
 from consumers.runtime.call_summary import CallSummary, summarised
-from consumers.runtime.observer import SILENT, stage
+from consumers.runtime.observer import SILENT, step
 from consumers.runtime.worker import Worker
 from events.event import ObjectCreated
 from events.keys import AudioId, BatchId
@@ -76,12 +76,12 @@ def lines_of(work: Work, *deliveries: Delivery) -> list[dict[str, Any]]:
 
 def test_a_finished_delivery_reports_its_work_and_its_time() -> None:
     def work(events: Sequence[ObjectCreated]) -> Sequence[None]:
-        with stage(SILENT, "read"):
+        with step(SILENT, "read"):
             SILENT.batch_known(BATCH)
         for ordinal, state in enumerate(["converted", "converted", "rejected"]):
             seconds = 0.0 if state == "rejected" else 2.5
             SILENT.recording_ended(AudioId(BATCH, ordinal), state, seconds)
-            SILENT.stage_took("transcode", 0.25)
+            SILENT.step_took("transcode", 0.25)
         return [None]
 
     # Its name does not say which batch it stands for.
@@ -99,7 +99,7 @@ def test_a_finished_delivery_reports_its_work_and_its_time() -> None:
 
 def test_each_delivery_of_a_group_reports_its_own_share() -> None:
     def work(events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
-        SILENT.stage_took("hear", 3.0)
+        SILENT.step_took("hear", 3.0)
         SILENT.recording_ended(ONE, "transcribed", 4.0)
         return [None, TransientError("the store is away")]
 
@@ -161,9 +161,9 @@ def test_only_threads_that_work_for_a_call_add_to_its_summary() -> None:
 
     with summarised([event(BATCH.archive_key)]) as summary:
         context = copy_context()
-        run(lambda: context.run(SILENT.stage_took, "transcode", 1.0))
-        run(lambda: SILENT.stage_took("transcode", 10.0))
-    SILENT.stage_took("transcode", 100.0)
+        run(lambda: context.run(SILENT.step_took, "transcode", 1.0))
+        run(lambda: SILENT.step_took("transcode", 10.0))
+    SILENT.step_took("transcode", 100.0)
     assert summary.fields(event(BATCH.archive_key))["stages"] == {"transcode": 1.0}
 
 

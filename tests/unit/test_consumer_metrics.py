@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from consumers.broker.verdict import REASONS, Ack, DeadLetter, Retry
-from consumers.runtime.observer import Observer, stage
+from consumers.runtime.observer import Observer, step
 from consumers.speech.whisper import _fills
 from events.keys import AudioId, BatchId
 from ops.observe.metrics.consumer import ConsumerMetrics
@@ -53,7 +53,7 @@ def test_verdicts_are_counted_by_route_and_dead_letters_by_reason(
 
 
 def test_all_observations_can_be_scraped(figures: ConsumerMetrics, observer: Observer) -> None:
-    with stage(observer, "hear"):
+    with step(observer, "hear"):
         pass
     observer.recording_ended(AUDIO, "transcribed", 12.5)
     observer.recording_ended(AUDIO, "rejected", 0.0)
@@ -79,7 +79,7 @@ def test_all_observations_can_be_scraped(figures: ConsumerMetrics, observer: Obs
 def test_a_stage_that_fails_is_timed_all_the_same(
     figures: ConsumerMetrics, observer: Observer
 ) -> None:
-    with pytest.raises(OSError, match="away"), stage(observer, "store"):
+    with pytest.raises(OSError, match="away"), step(observer, "store"):
         raise OSError("away")
     assert (
         scraped(figures).value("dropscribe_stage_seconds_count", route="transcribe", stage="store")

@@ -150,10 +150,10 @@ class RouteObserver(Observer):
         if isinstance(verdict, DeadLetter):
             self._dead_letters[verdict.reason].inc()
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def step_took(self, step: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
-        super().stage_took(stage, seconds)
-        self._metrics.stage_seconds.labels(self._loop.route, stage).observe(seconds)
+        super().step_took(step, seconds)
+        self._metrics.stage_seconds.labels(self._loop.route, step).observe(seconds)
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
         """See `consumers.runtime.observer.Observer`."""
