@@ -82,7 +82,7 @@ def delay_queue_name(prefix: str, route: Route, seconds: float) -> str:
 
 
 def lease_queue_name(prefix: str, route: Route, holder: str) -> str:
-    """Name the queue through which one consumer renews its lease on long work.
+    """Name the queue through which one consumer renews its hold on long work.
 
     Args:
         prefix: The deployment's prefix.

@@ -14,7 +14,7 @@ from kombu import Connection
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_connection import AMQP_ERRORS, connected, make_connection
-from consumers.broker.amqp_leases import LOSSES, Leases
+from consumers.broker.amqp_holds import LOSSES, Holds
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.errors import BrokerLostError
 from consumers.broker.inbox import Inbox
@@ -37,7 +37,7 @@ class AmqpSettings:
         connect_timeout: Seconds that connecting may take.
         confirm_timeout: Seconds within which RabbitMQ has to confirm a message; out of
             memory or disk it does not.
-        renew_after: Seconds after which long work renews its lease: well under RabbitMQ's
+        renew_after: Seconds after which long work renews its hold: well under RabbitMQ's
             `consumer_timeout`, which it checks once a minute.
     """
 
@@ -61,7 +61,7 @@ class AmqpInbox(Inbox):
     ) -> None:
         self._topology = topology
         self._settings = settings
-        self._leases = Leases(
+        self._holds = Holds(
             connection.default_channel,
             self._publish,
             topology.lease_queue(route, uuid.uuid4().hex),
@@ -95,13 +95,13 @@ class AmqpInbox(Inbox):
         return sum(count for count in counts if isinstance(count, int))
 
     def _begin(self, delivery: Delivery) -> None:
-        self._leases.begin(delivery)
+        self._holds.begin(delivery)
 
     def _keep(self) -> None:
         self._check_connected()
         with self._translated():
             self._connection.heartbeat_check()
-            self._leases.renew(self.in_hand)
+            self._holds.renew(self.in_hand)
 
     def _wait(self, timeout: float, waker: Waker | None) -> None:
         self._check_connected()
@@ -112,7 +112,7 @@ class AmqpInbox(Inbox):
         """Close the connection, and delete the lease queue if nothing can be in it."""
         with self._translated():
             if not self.in_hand and self._connection.connected:
-                self._leases.end()
+                self._holds.end()
             self._connection.close()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -138,7 +138,7 @@ class AmqpInbox(Inbox):
             raise BrokerLostError("the broker is unreachable: the connection is closed")
 
     def _message(self, delivery: Delivery) -> Any:
-        return self._leases.message(delivery)
+        return self._holds.message(delivery)
 
     def _tag(self, delivery: Delivery) -> int:
         """Look up its number on the channel: they ascend in order of delivery."""
@@ -147,7 +147,7 @@ class AmqpInbox(Inbox):
 
     def _is_paused(self) -> bool:
         # A delivery would only wait behind long work, too.
-        return super()._is_paused() or not self.in_hand.isdisjoint(self._leases.copies)
+        return super()._is_paused() or not self.in_hand.isdisjoint(self._holds.copies)
 
     def _publish_again(self, delivery: Delivery, verdict: Retry) -> None:
         self._publish(

@@ -113,7 +113,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
         sounds = [(task, self._waveform(task)) for task in tasks]
         results = iter(self._hear([sound for _, sound in sounds if isinstance(sound, Waveform)]))
         return {
-            task.audio: self._settle(
+            task.audio: self._finish_recognised(
                 task, _measured(next(results), sound) if isinstance(sound, Waveform) else sound
             )
             for task, sound in sounds
@@ -138,7 +138,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
             return exc
         return Waveform(str(task.audio), samples)
 
-    def _settle(self, task: TranscriptionTask, result: Recognition) -> Outcome:
+    def _finish_recognised(self, task: TranscriptionTask, result: Recognition) -> Outcome:
         match result:
             case Transcript():
                 return self._finish(task, result)

@@ -46,7 +46,7 @@ def test_work_that_outlasts_heartbeats_keeps_its_connection(queues: RabbitQueues
     assert handler.keys == ["archives/a.tar"]
 
 
-def test_work_without_a_renewed_lease_loses_its_channel(strict: RabbitNode) -> None:
+def test_work_without_a_renewed_hold_loses_its_channel(strict: RabbitNode) -> None:
     """The premise of the next tests."""
     with RabbitQueues(strict.vhost()) as queues:
         queues.send("archives/a.tar")
@@ -95,7 +95,7 @@ def test_long_work_of_a_dead_consumer_is_redelivered(strict: RabbitNode) -> None
         queues.send("archives/a.tar")
         with running(queues.through(relay.port), gone):
             eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._leases.copies) or None, seconds=10
+                lambda: (queues.inboxes and queues.inboxes[0]._holds.copies) or None, seconds=10
             )
             relay.cut()
             with running(queues, other):
@@ -111,7 +111,7 @@ def test_a_stopped_consumer_returns_long_work_at_once(strict: RabbitNode) -> Non
         queues.send("archives/a.tar")
         with running(queues, sleeper(8), drain_seconds=0.2) as (stop, thread):
             eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._leases.copies) or None, seconds=10
+                lambda: (queues.inboxes and queues.inboxes[0]._holds.copies) or None, seconds=10
             )
             stop.asked.set()
             thread.join(5)

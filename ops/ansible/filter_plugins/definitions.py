@@ -26,7 +26,7 @@ def rabbitmq_users(routes: Sequence[str], prefix: str, store: str) -> list[dict[
     """List the users with their permissions, limited to the needs of their programs.
 
     A consumer reads its own queues and writes to the default exchange (retries, dead letters,
-    review items). It declares only the queue that renews its lease on long work, for which
+    review items). It declares only the queue that renews its hold on long work, for which
     RabbitMQ requires write permission on that queue's dead-letter target, and read permission.
     Bootstrap declares all else.
 

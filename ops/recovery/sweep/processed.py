@@ -129,7 +129,7 @@ def _stall(run: SweepRun, finding: RecordingFinding) -> None:
 
 
 def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
-    """Rebuild a batch that has objects and no row; False without a settled manifest."""
+    """Rebuild a batch that has objects and no row; False if it is unsealed, or was just sealed."""
     manifest = run.store.head(batch.manifest_key)
     if manifest is None or manifest.last_modified > run.cutoff:
         return False

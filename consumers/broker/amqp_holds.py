@@ -1,7 +1,7 @@
-"""Leases on long work on RabbitMQ.
+"""Holds on long work on RabbitMQ.
 
 RabbitMQ closes a channel whose delivery is unsettled for `consumer_timeout` (30 minutes
-by default), and redelivers it. Work that takes longer renews its lease in time: it sends
+by default), and redelivers it. Work that takes longer renews its hold in time: it sends
 a copy of the message into a queue of this consumer's own, takes it from there at once,
 and acks the original. The copy is a new delivery with a new timeout, which no other
 consumer ever sees, and stands for the work until its verdict. If this process dies, that
@@ -34,17 +34,17 @@ class Publish(Protocol):
         """Publish."""
 
 
-class Leases:
-    """The leases of one consumer.
+class Holds:
+    """The holds of one consumer.
 
     Args:
         channel: Its channel.
         publish: Publishes over it.
         lease_queue: The consumer's own queue, declared when first needed.
-        renew_after: Seconds after which a lease is renewed.
+        renew_after: Seconds after which a hold is renewed.
 
     Attributes:
-        copies: kombu's messages that stand for deliveries whose lease was renewed.
+        copies: kombu's messages that stand for deliveries whose hold was renewed.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Leases:
         self.copies: dict[Delivery, Any] = {}
 
     def begin(self, delivery: Delivery) -> None:
-        """Begin the lease of a delivery that arrived now."""
+        """Begin the hold on a delivery that arrived now."""
         self._renew_at[delivery] = time.monotonic() + self._renew_after
 
     def message(self, delivery: Delivery) -> Any:
@@ -67,7 +67,7 @@ class Leases:
         return self.copies.get(delivery, delivery.message)
 
     def renew(self, in_hand: AbstractSet[Delivery]) -> None:
-        """Renew the leases that are due; forget those of deliveries no longer in hand."""
+        """Renew the holds that are due; forget those of deliveries no longer in hand."""
         now = time.monotonic()
         for delivery in self._renew_at.keys() - in_hand:
             del self._renew_at[delivery]
