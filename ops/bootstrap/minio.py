@@ -22,7 +22,7 @@ from consumers.errors import TransientError
 from events.routes import Route, exchange_name, rule_id
 from ops.bootstrap.admin import policies, policies_of, put_config, read_config
 from ops.bootstrap.amqp import amqp_url
-from ops.bootstrap.policies import BucketRoles, role_policy, same_policy
+from ops.bootstrap.bucket_rights import BucketRoles, role_policy, same_policy
 from ops.bootstrap.step import Step
 
 _SUBSYSTEM = "notify_amqp"

@@ -22,7 +22,7 @@ from ops.wiring.settings import (
     StoreSettings,
     read_broker_address,
 )
-from ops.wiring.stages import StageTable
+from ops.wiring.stage_table import StageTable
 
 
 def bootstrap(

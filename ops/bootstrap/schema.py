@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.database.migrate import migrate, pending
+from consumers.database.moderation_switch import put_stage
 from consumers.database.roles import RolePrivileges, ensure_roles
-from consumers.database.stages import put_stage
 from ops.bootstrap.step import Step
 
 

@@ -12,6 +12,7 @@ from consumers.network.aws import make_client
 from events.routes import Route, queue_name, rule_id
 from ops.bootstrap.admin import admin_refusals, make_admin
 from ops.bootstrap.bucket import Bucket, make_bucket, put_lifecycle
+from ops.bootstrap.bucket_rights import bucket_roles, put_policy
 from ops.bootstrap.ceph import make_announcements, topic_attributes
 from ops.bootstrap.minio import (
     minio_target,
@@ -21,12 +22,11 @@ from ops.bootstrap.minio import (
     rustfs_target,
     target_arns,
 )
-from ops.bootstrap.policies import bucket_roles, put_policy
 from ops.bootstrap.rules import put_queue_rules
 from ops.bootstrap.sqs import keep_queues, make_queues, make_review_queue, queue_arn
 from ops.bootstrap.step import Step, refusals
 from ops.wiring.settings import BootstrapSettings, StoreKind, StoreSettings
-from ops.wiring.stages import StageTable
+from ops.wiring.stage_table import StageTable
 
 #: Where MinIO and RustFS keep events that RabbitMQ has not confirmed.
 _QUEUE_DIRS = {

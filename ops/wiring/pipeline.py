@@ -42,7 +42,7 @@ from ops.wiring.settings import (
     UnpackSettings,
     read_broker_address,
 )
-from ops.wiring.stages import Stage, StageTable
+from ops.wiring.stage_table import Stage, StageTable
 
 
 @contextmanager

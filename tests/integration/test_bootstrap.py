@@ -15,7 +15,7 @@ from consumers.store import Store
 from events.keys import AudioId, BatchId
 from events.notification import encode
 from ops.bootstrap import bootstrap
-from ops.bootstrap.policies import bucket_roles
+from ops.bootstrap.bucket_rights import bucket_roles
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import STORE_ROLES, BootstrapSettings

@@ -22,13 +22,13 @@ from events.keys import PROCESSED, TRANSCRIPT, AudioId
 from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.policies import bucket_roles, put_policy
+from ops.bootstrap.bucket_rights import bucket_roles, put_policy
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
 from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE, open_consumer
-from ops.wiring.stages import Stage, StageTable
+from ops.wiring.stage_table import Stage, StageTable
 from tests.integration import word_count
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.test_roles import user

@@ -19,7 +19,7 @@ import pytest
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology, declare_topology
 from consumers.database.migrate import migrate
-from consumers.database.stages import put_stage
+from consumers.database.moderation_switch import put_stage
 from consumers.runtime.retry_policy import possible_delays
 from events.keys import BatchId
 from ops.wiring.adapters import make_store, open_database

@@ -23,6 +23,7 @@ from events.routes import ROUTES
 from ops.bootstrap.admin import admin_refusals, make_admin, read_config
 from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
+from ops.bootstrap.bucket_rights import bucket_roles
 from ops.bootstrap.minio import (
     minio_target,
     put_sync_events,
@@ -31,7 +32,6 @@ from ops.bootstrap.minio import (
     rustfs_target,
     target_arns,
 )
-from ops.bootstrap.policies import bucket_roles
 from ops.bootstrap.step import Step
 from ops.bootstrap.store_kind import choose_store_kind
 from ops.bootstrap.stores import StorePlan

@@ -14,7 +14,7 @@ from events.keys import AudioId, BatchId
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.stages import Stage
+from ops.wiring.stage_table import Stage
 from tests.unit.scraped import Scraped
 
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)

@@ -20,7 +20,7 @@ from ops.wiring.adapters import make_pool, make_store, make_topology, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import HealthSettings, read_broker_address
-from ops.wiring.stages import StageTable
+from ops.wiring.stage_table import StageTable
 
 T = TypeVar("T")
 

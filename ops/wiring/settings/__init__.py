@@ -12,12 +12,7 @@ from ops.wiring.settings.bootstrap import (
     StoreKind,
 )
 from ops.wiring.settings.declaration import Settings, Variable
-from ops.wiring.settings.operations import (
-    Address,
-    HealthSettings,
-    ObservingSettings,
-    TransferSettings,
-)
+from ops.wiring.settings.monitoring import Address, HealthSettings, ObservingSettings
 from ops.wiring.settings.servers import (
     BrokerSettings,
     DatabaseSettings,
@@ -37,6 +32,7 @@ from ops.wiring.settings.stages import (
     UnpackSettings,
     read_scratch_root,
 )
+from ops.wiring.settings.transfer import TransferSettings
 from ops.wiring.settings.values import Limits
 
 __all__ = [

@@ -23,7 +23,7 @@ from events.keys import (
 )
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, found
-from ops.wiring.stages import StageTable
+from ops.wiring.stage_table import StageTable
 
 _VERSION = "2012-10-17"
 
