@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from consumers.stages.stored_archive import (
     BATCH_TAG,
     COMPLETE,
@@ -14,7 +16,7 @@ from consumers.stages.stored_archive import (
     retire,
     unretire,
 )
-from consumers.store import Store
+from consumers.store import ObjectGoneError, Store
 from events.keys import ArchiveKey, BatchId
 from tests.integration.conftest import Pipeline, eventually
 from tests.samples import RECORDINGS, archive
@@ -80,8 +82,11 @@ def test_other_content_that_comes_while_it_is_marked_is_not_marked(store: Store)
     assert store.tags(BATCH.archive_key) == {}
 
 
-def test_an_archive_that_is_gone_is_no_trouble(store: Store) -> None:
+def test_retiring_a_missing_archive_creates_nothing(store: Store) -> None:
     retire(store, BATCH.archive_key, "etag", BATCH, failed=False)
+    assert store.head(BATCH.archive_key) is None
+    with pytest.raises(ObjectGoneError):
+        store.tags(BATCH.archive_key)
 
 
 def test_an_archive_keeps_its_batch_though_marking_it_modifies_it(store: Store) -> None:

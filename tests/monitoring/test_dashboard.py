@@ -20,6 +20,11 @@ def test_prometheus_understands_every_question(tmp_path: Path) -> None:
     assert f"{len(asked)} rules found" in checked.stdout
 
 
+def test_the_dashboard_has_panels() -> None:
+    assert len(panels()) >= 30
+    assert len(expressions()) >= len(panels())
+
+
 def test_every_panel_says_what_it_shows() -> None:
     for panel in panels():
         assert panel["title"]

@@ -78,7 +78,7 @@ def test_each_recording_has_its_own_words(heard: list[Transcript], group: list[W
 def test_a_group_of_several_languages_is_heard_as_each_of_it_alone(
     multilingual: WhisperXRecogniser, heard: list[Transcript], group: list[Waveform]
 ) -> None:
-    for waveform, together in zip(group[:3], heard, strict=False):
+    for waveform, together in zip(group[:3], heard[:3], strict=True):
         (alone,) = multilingual.transcribe([waveform])
         assert isinstance(alone, Transcript)
         assert (alone.language, alone.text) == (together.language, together.text)

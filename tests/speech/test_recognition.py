@@ -346,6 +346,7 @@ def test_running_out_of_memory_is_a_temporary_error(
 
     outcomes = recogniser.transcribe([good, torn(good, error)])
 
+    assert len(outcomes) == 2
     assert all(isinstance(outcome, TransientError) for outcome in outcomes)
 
 

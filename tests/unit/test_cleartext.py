@@ -6,7 +6,7 @@ import pytest
 
 from consumers.network.aws import make_client
 from ops.wiring.environment import Environment, SettingError
-from ops.wiring.settings import DatabaseSettings, StoreSettings, read_broker_address
+from ops.wiring.settings import BrokerSettings, DatabaseSettings, StoreSettings
 
 CREDENTIALS = {"S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "hush"}
 
@@ -54,14 +54,14 @@ FINE = [
 ]
 
 
-def read(variables: dict[str, str]) -> None:
+def read(variables: dict[str, str]) -> str | None:
+    """Read the settings of the server that the first variable names; gives its URL."""
     environment = Environment({**CREDENTIALS, **variables})
     if "S3_ENDPOINT" in variables:
-        StoreSettings.read(environment)
+        return StoreSettings.read(environment).endpoint
     if "BROKER_URL" in variables:
-        read_broker_address(environment)
-    if "DATABASE_URL" in variables:
-        DatabaseSettings.read(environment)
+        return BrokerSettings.read(environment).url
+    return DatabaseSettings.read(environment).url
 
 
 @pytest.mark.parametrize("variables", TO_OTHERS)
@@ -74,7 +74,8 @@ def test_cleartext_to_another_host_is_refused(variables: dict[str, str]) -> None
 
 @pytest.mark.parametrize("variables", TO_OTHERS)
 def test_cleartext_can_be_allowed(variables: dict[str, str]) -> None:
-    read({**variables, "ALLOW_CLEARTEXT": "1"})
+    url = next(iter(variables.values()))
+    assert read({**variables, "ALLOW_CLEARTEXT": "1"}) == url
 
 
 @pytest.mark.parametrize("variables", TO_OTHERS)
@@ -86,7 +87,7 @@ def test_only_1_allows_cleartext(variables: dict[str, str], value: str) -> None:
 
 @pytest.mark.parametrize("variables", FINE)
 def test_encrypted_and_loopback_connections_are_accepted(variables: dict[str, str]) -> None:
-    read(variables)
+    assert read(variables) == next(iter(variables.values()))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ _END = re.compile(r"\s(?:&&|\||#|>)\s|;\s")
 _OPTION = re.compile(r"--?[a-z][a-z-]*")
 #: A file or folder of the project, not of its installed packages' or of hosts'.
 _PATH = re.compile(r"(?:events|consumers|ops|tests|docs)/[\w./*-]*")
+_MODULE = re.compile(r"python\S* -m ((?:ops|consumers|events|tests)[\w.]*)")
+_TOX = re.compile(r"\btox -e ([a-z0-9,]+)")
 _VARIABLE = re.compile(r"(?<![\w/.])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?==|$)")
 
 #: Variables of other programs, of tests, and placeholders.
@@ -132,9 +134,9 @@ def test_modules_and_test_environments_exist(document: Path) -> None:
     tox.read(ROOT / "tox.ini")
     listed = set(re.findall(r"\w+", tox["tox"]["env_list"]))
     for line in code(document):
-        for module in re.findall(r"python\S* -m ((?:ops|consumers|events|tests)[\w.]*)", line):
+        for module in _MODULE.findall(line):
             assert importlib.util.find_spec(module) is not None, f"no module {module}"
-        for names in re.findall(r"\btox -e ([a-z0-9,]+)", line):
+        for names in _TOX.findall(line):
             for name in names.split(","):
                 assert name in listed or f"testenv:{name}" in tox, f"no environment {name}"
 
@@ -167,6 +169,12 @@ def test_the_documents_are_found_and_read() -> None:
     assert {"README.md", "CHANGELOG.md", "ops/README.md"} <= names
     assert sum(1 for path in documents() for _ in command_lines(path)) > 50
     assert "stuckbatch" in anchors(ROOT / "ops/README.md")
+    inline = [words for path in documents() for words in _INLINE.findall(prose(path))]
+    assert sum(1 for words in inline if _PATH.fullmatch(words)) > 25
+    assert sum(len(_LINK.findall(prose(path))) for path in documents()) > 100
+    lines = [line for path in documents() for line in code(path)]
+    for form, least in ((_MODULE, 1), (_TOX, 3), (_VARIABLE, 80)):
+        assert sum(len(form.findall(line)) for line in lines) >= least, form.pattern
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:

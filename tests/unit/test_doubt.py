@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -256,7 +256,20 @@ TRANSCRIPTS = st.builds(
     st.floats(0, 4000),
 )
 
+#: A long unsure passage, a loop, and words over silence.
+EVERY_SIGN = transcript(
+    segment(0, 45, logprob=-2),
+    segment(46, 120, logprob=-2),
+    segment(130, 160, "Thank you. " * 20),
+    segment(170, 174, loudness=-80),
+)
 
+
+def test_the_example_has_every_sign() -> None:
+    assert {each.kind for each in doubts(EVERY_SIGN, LIMITS)} == {"unsure", "loop", "silence"}
+
+
+@example(EVERY_SIGN)
 @given(TRANSCRIPTS)
 def test_passages_lie_in_the_recording_can_be_heard_and_do_not_overlap(given: Transcript) -> None:
     passages = doubts(given, LIMITS)
@@ -271,6 +284,7 @@ def test_passages_lie_in_the_recording_can_be_heard_and_do_not_overlap(given: Tr
             end = passage.end
 
 
+@example(EVERY_SIGN)
 @given(TRANSCRIPTS)
 def test_every_sign_lies_in_a_passage_or_in_the_rest_of_a_long_one(given: Transcript) -> None:
     passages = doubts(given, replace(LIMITS, passage=1e9))

@@ -51,3 +51,4 @@ def test_waking_does_nothing_once_closed() -> None:
         pass
     waker.wake()
     waker.clear()
+    assert waker.fileno() == -1
