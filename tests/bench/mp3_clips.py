@@ -1,4 +1,4 @@
-"""SpokenRecording MP3 files to be measured with: the same ones wherever they are made."""
+"""MP3 recordings for benchmarks: the same bytes wherever they are made."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.harness.servers.process import require
 #: What is said in each clip.
 Texts: TypeAlias = list[str]
 
-#: Windows that go through the model at once (``TRANSCRIBE_BATCH_SIZE``).
+#: Windows that go through the model at once (``WHISPER_BATCH_SIZE``).
 BATCH = 16
 
 

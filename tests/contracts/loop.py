@@ -260,7 +260,7 @@ class LoopContract:
             queues.send("archives/b.tar")
             eventually(lambda: len(handler.keys) == 2 or None, seconds=20)
 
-    def test_a_broker_that_is_away_is_waited_for_and_can_be_given_up(self, queues: Queues) -> None:
+    def test_an_unreachable_broker_is_waited_for_until_told_to_stop(self, queues: Queues) -> None:
         with running(queues.away(), Recorder(lambda _: None)) as (_, thread):
             time.sleep(9)
             assert thread.is_alive()

@@ -42,9 +42,7 @@ def audited(here: Cluster, batch: BatchId, key: str, content: bytes | None) -> A
     return audit
 
 
-def test_a_clip_that_is_gone_or_does_not_play(
-    here: Cluster, batch: BatchId, item: ReviewItem
-) -> None:
+def test_a_missing_or_unplayable_clip(here: Cluster, batch: BatchId, item: ReviewItem) -> None:
     gone = audited(here, batch, item.clip_key, None)
     assert gone.lost == [item.clip_key]
     assert [fault.partition(":")[0] for fault in gone.unreviewed] == [item.item_id]
@@ -54,7 +52,7 @@ def test_a_clip_that_is_gone_or_does_not_play(
         assert fault.startswith(f"{item.item_id}: its clip")
 
 
-def test_a_verdict_that_is_gone_or_another(here: Cluster, batch: BatchId, item: ReviewItem) -> None:
+def test_a_missing_or_different_verdict(here: Cluster, batch: BatchId, item: ReviewItem) -> None:
     gone = audited(here, batch, item.audio.verdict_key, None)
     assert gone.lost == [item.audio.verdict_key]
     assert len(gone.misjudged) == 1
@@ -64,7 +62,7 @@ def test_a_verdict_that_is_gone_or_another(here: Cluster, batch: BatchId, item: 
     assert len(audited(here, batch, item.audio.verdict_key, other.to_json()).misjudged) == 1
 
 
-def test_a_list_that_is_gone(here: Cluster, batch: BatchId) -> None:
+def test_a_missing_list(here: Cluster, batch: BatchId) -> None:
     gone = audited(here, batch, batch.review_key, None)
     assert batch.review_key in gone.lost
     assert gone.unreviewed

@@ -15,7 +15,7 @@ from tests.faults.conftest import in_work, swept, whole
 from tests.harness.deployment.cluster import Cluster
 
 
-def test_restarted(here: Cluster) -> None:
+def test_the_broker_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(10), recordings=40)
     in_work(here, batch)
     here.deployment.node.restart()
@@ -25,7 +25,7 @@ def test_restarted(here: Cluster) -> None:
     whole(here, batch)
 
 
-def test_killed(here: Cluster) -> None:
+def test_the_broker_is_killed(here: Cluster) -> None:
     batch = here.drop(Random(12), recordings=40)
     in_work(here, batch)
     here.deployment.node.kill()
@@ -37,7 +37,7 @@ def test_killed(here: Cluster) -> None:
 
 
 @pytest.mark.parametrize("seconds", [10, 30])
-def test_cut_off(here: Cluster, seconds: int) -> None:
+def test_the_broker_is_cut_off(here: Cluster, seconds: int) -> None:
     batch = here.drop(Random(14), recordings=40)
     in_work(here, batch)
     here.deployment.to_broker.cut()

@@ -11,7 +11,7 @@ from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.database_relay import Moment
 
 
-def test_restarted(here: Cluster) -> None:
+def test_the_database_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(20), recordings=40)
     in_work(here, batch)
     here.deployment.postgres.stop()
@@ -19,7 +19,7 @@ def test_restarted(here: Cluster) -> None:
     whole(here, batch)
 
 
-def test_killed(here: Cluster) -> None:
+def test_the_database_is_killed(here: Cluster) -> None:
     batch = here.drop(Random(21), recordings=40)
     in_work(here, batch)
     here.deployment.postgres.kill()

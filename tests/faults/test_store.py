@@ -17,7 +17,7 @@ OFTEN = 3
 
 
 @pytest.mark.parametrize("misbehaviour", Misbehaviour)
-def test_misbehaves(here: Cluster, misbehaviour: Misbehaviour) -> None:
+def test_the_store_misbehaves(here: Cluster, misbehaviour: Misbehaviour) -> None:
     proxy = here.deployment.to_store
     before = proxy.hits[misbehaviour]
     times = 2 if misbehaviour is Misbehaviour.HANG else OFTEN
@@ -27,7 +27,7 @@ def test_misbehaves(here: Cluster, misbehaviour: Misbehaviour) -> None:
     assert proxy.hits[misbehaviour] > before
 
 
-def test_restarted(here: Cluster) -> None:
+def test_the_store_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(31), recordings=30)
     here.deployment.store.kill()
     here.deployment.store.start()
@@ -43,7 +43,7 @@ def test_restarted(here: Cluster) -> None:
     whole(here, here.drop(Random(35), recordings=1), seconds=150)
 
 
-def test_away_for_longer_than_is_tried_again(here: Cluster) -> None:
+def test_the_store_is_down_for_longer_than_retries_last(here: Cluster) -> None:
     """Dead letters of that time are handled once they are replayed."""
     here.deployment.to_store.fail(Misbehaviour.SLOW_DOWN, times=None)
     batches = [here.drop(Random(34), recordings=3) for _ in range(2)]
@@ -61,7 +61,7 @@ def test_away_for_longer_than_is_tried_again(here: Cluster) -> None:
     whole(here, *batches)
 
 
-def test_a_recording_that_is_cut_short_in_the_bucket_is_said(here: Cluster) -> None:
+def test_a_recording_cut_short_in_the_bucket_is_reported(here: Cluster) -> None:
     """It is not transcribed as if it were whole: its batch waits, and gives the reason."""
     here.fleet.stop()
     start(here, "unpack")

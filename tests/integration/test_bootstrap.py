@@ -348,7 +348,7 @@ def test_unread_announcements_expire(
     assert "RedrivePolicy" not in answer
 
 
-def test_a_queue_service_that_is_away_is_named(variables: dict[str, str]) -> None:
+def test_an_unreachable_queue_service_is_named(variables: dict[str, str]) -> None:
     with pytest.raises(TransientError, match="SQS is unreachable"):
         changes({**variables, "BROKER_URL": "sqs://a:b@127.0.0.1:9"})
 

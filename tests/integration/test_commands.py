@@ -121,7 +121,7 @@ def test_all_transcripts_in_one_object(run: Run, pipeline: Pipeline, tmp_path: P
     assert transcript["segments"][0]["text"] == "2 seconds of sound"
 
 
-def test_a_folder_that_cannot_be_made_is_told(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_an_impossible_folder_is_reported(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.start()
     path = archive(tmp_path, tar_of({"calls/a.mp3": MP3}))
     batch = pipeline.run(path).batch

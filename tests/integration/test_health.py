@@ -128,7 +128,7 @@ def test_health_changes_nothing(look: Look, pipeline: Pipeline, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_bucket_that_is_gone(look: Look, pipeline: Pipeline) -> None:
+def test_a_missing_bucket(look: Look, pipeline: Pipeline) -> None:
     pipeline.store._client.delete_bucket(Bucket=pipeline.store.bucket)
     finding = found(look("store"))
     assert finding["level"] == "critical"
@@ -139,7 +139,7 @@ def test_a_bucket_that_is_gone(look: Look, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_store_that_is_away(look: Look) -> None:
+def test_an_unreachable_store(look: Look) -> None:
     away = {"S3_ENDPOINT": "http://127.0.0.1:9"}
     finding = found(look("store", **away))
     assert finding["level"] == "critical"
@@ -234,7 +234,7 @@ def test_waiting_messages_and_dead_letters_are_counted(look: Look, queues: Queue
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_broker_that_is_away(look: Look) -> None:
+def test_an_unreachable_broker(look: Look) -> None:
     away = {"BROKER_URL": "amqp://guest:hush@127.0.0.1:9/"}
     finding = found(look("broker", **away))
     assert finding["level"] == "critical"
@@ -244,7 +244,7 @@ def test_a_broker_that_is_away(look: Look) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_database_that_is_away(look: Look) -> None:
+def test_an_unreachable_database(look: Look) -> None:
     away = {"DATABASE_URL": "postgresql://someone:hush@127.0.0.1:9/dropscribe"}
     finding = found(look("database", **away))
     assert finding["level"] == "critical"

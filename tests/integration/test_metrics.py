@@ -355,7 +355,7 @@ def test_a_store_that_fails_is_told_of_once_and_absence_is_no_failure(
     assert failures.number == 1
 
 
-def test_an_address_that_cannot_be_had_is_said_at_once(
+def test_an_unavailable_address_is_reported_at_once(
     variables: dict[str, str], network: Network
 ) -> None:
     list(bootstrap(Environment(variables)))

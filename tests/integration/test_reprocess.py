@@ -452,7 +452,7 @@ def test_decisions_stay_and_undecided_items_are_found_again(
 
 
 @pytest.mark.parametrize("only", [(), (1,)])
-def test_a_recording_that_cannot_be_read_keeps_its_transcript(
+def test_an_unreadable_recording_keeps_its_transcript(
     pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path, only: tuple[int, ...]
 ) -> None:
     batch = finished(pipeline, tmp_path)

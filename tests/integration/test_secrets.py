@@ -132,7 +132,7 @@ BROKER_FIRST = ("bootstrap", "dead")
 NO_CLIENT = "needs the package openai"
 
 
-def test_no_command_prints_one_when_servers_are_away(closed: int, tmp_path: Path) -> None:
+def test_no_command_prints_one_when_servers_are_unreachable(closed: int, tmp_path: Path) -> None:
     tried = [("sqs", (name, *arguments)) for name, arguments in ARGUMENTS.items()]
     tried += [("amqp", (name, *ARGUMENTS[name])) for name in BROKER_FIRST]
     tried.append(("sqs", ("consume", "moderate")))

@@ -28,7 +28,7 @@ def test_metadata_is_ascii_on_the_way(metadata: dict[str, str]) -> None:
     assert decoded_metadata(encoded) == metadata
 
 
-def test_a_store_that_is_away_is_a_passing_trouble() -> None:
+def test_an_unreachable_store_is_a_temporary_error() -> None:
     away = connect_store(
         endpoint="http://127.0.0.1:9",
         access_key="a",

@@ -183,7 +183,7 @@ def test_a_batch_whose_archive_has_expired_is_put_on_record_again(
         assert found(swept(pipeline)) == {}
 
 
-def test_an_announcement_that_is_gone_is_written_again(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_missing_announcement_is_written_again(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = finished(pipeline, tmp_path)
     announced, listed = (
         pipeline.store.read(batch.complete_key),
@@ -274,7 +274,7 @@ def lose_everything(pipeline: Pipeline, batch: BatchId) -> None:
         (lose_everything, {"opus-gone": 3, "manifest-gone": 1}),
     ],
 )
-def test_rows_whose_objects_are_gone_are_told_and_kept(
+def test_rows_without_objects_are_reported_and_kept(
     run: Run,
     pipeline: Pipeline,
     tmp_path: Path,
@@ -293,7 +293,7 @@ def test_rows_whose_objects_are_gone_are_told_and_kept(
     assert rows(pipeline.database) == before
 
 
-def test_an_unfinished_recording_whose_object_is_gone_says_so(
+def test_an_unfinished_recording_without_its_object_is_reported(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     batch = unpacked(pipeline, tmp_path)
@@ -302,7 +302,7 @@ def test_an_unfinished_recording_whose_object_is_gone_says_so(
     assert "is gone" in (pipeline.database.recordings(batch)[1].stalled or "")
 
 
-def test_an_archive_that_is_gone_before_it_was_unpacked_is_told(
+def test_an_archive_deleted_before_it_was_unpacked_is_reported(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     batch = dropped(pipeline, tmp_path)

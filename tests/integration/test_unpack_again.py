@@ -57,7 +57,7 @@ def test_other_content_under_its_name_is_a_batch_of_its_own(pipeline: Pipeline) 
     assert list(sealed.values()) == [True]
 
 
-def test_a_batch_is_on_record_as_stalled_though_the_store_is_away(pipeline: Pipeline) -> None:
+def test_a_batch_is_recorded_as_stalled_though_the_store_is_unreachable(pipeline: Pipeline) -> None:
     event = told(pipeline, BATCH.archive_key)
     pipeline.store = connect_store(
         endpoint="http://127.0.0.1:9", access_key="a", secret_key="b", region="r", bucket="b"

@@ -89,7 +89,7 @@ def test_one_host_alone_is_read_directly(render: Render) -> None:
     ]
 
 
-def test_a_door_leads_to_what_its_host_has(render: Render) -> None:
+def test_the_exporters_proxy_offers_its_hosts_modules(render: Render) -> None:
     def modules(host: str) -> list[str]:
         lines = (render("cluster") / host / "exporter-exporter.yml").read_text().splitlines()
         return [line.strip(" :") for line in lines if line.startswith("  ") and line[2] != " "]

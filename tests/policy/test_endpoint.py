@@ -126,7 +126,7 @@ def test_an_answer_that_breaks_off_is_left_to_a_later_delivery(
         judge.scores(POLICY, ["forbidden"])
 
 
-def test_a_server_that_is_away_is_left_to_a_later_delivery() -> None:
+def test_an_unreachable_server_is_left_to_a_later_delivery() -> None:
     with (
         make_judge("http://127.0.0.1:9") as judge,
         pytest.raises(TransientError, match="is unreachable"),
@@ -213,7 +213,7 @@ def test_a_private_certificate_is_vouched_for_by_a_file(
             judge.scores(POLICY, ["forbidden"])
 
 
-def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_certificates_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="POLICY_ENDPOINT_CA_FILE"):
         make_judge("https://127.0.0.1:9", ca_file=tmp_path / "none.pem")
 

@@ -190,7 +190,7 @@ def test_a_model_without_a_token_for_an_answer(folders: tuple[Path, Path]) -> No
         ({"context": 8193}, "POLICY_CONTEXT is 8193, but the model gemma-2-9b takes 8192"),
     ],
 )
-def test_a_setting_that_cannot_be(
+def test_an_invalid_setting(
     folders: tuple[Path, Path], change: dict[str, object], message: str
 ) -> None:
     base, adapter = folders

@@ -57,7 +57,7 @@ def deaths(tmp_path: Path) -> Deaths:
     return Deaths(tmp_path / "deaths")
 
 
-def test_a_process_dies_as_often_as_it_is_to(deaths: Deaths) -> None:
+def test_a_process_dies_the_allowed_number_of_times(deaths: Deaths) -> None:
     deaths.allow(DeathPoint.BEFORE_ACK, times=2)
 
     codes = [run("-c", REACHES, **deaths.variables).returncode for _ in range(3)]

@@ -323,7 +323,7 @@ def test_the_target_is_a_plain_endpoint_on_this_machine() -> None:
         StoreProxy("https://s3.example.org")
 
 
-def test_a_store_that_is_away_and_back(s3: Any, bucket: str, gateway: CephGateway) -> None:
+def test_a_store_that_goes_down_and_comes_back(s3: Any, bucket: str, gateway: CephGateway) -> None:
     gateway.kill()
     with pytest.raises(HTTPClientError):
         s3.head_bucket(Bucket=bucket)

@@ -54,7 +54,7 @@ def test_an_altered_packaged_model_is_refused(
     assert "pip install --force-reinstall" in message
 
 
-def test_weights_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_unreadable_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpeechSetupError, match="No such file"):
         verify_sha256(tmp_path / "model.bin", PACKAGED_SHA256)
 
@@ -126,7 +126,7 @@ def test_a_model_under_the_models_root_recognises(
         (PACKAGED, "tpu", "auto, cpu or cuda"),
     ],
 )
-def test_weights_that_cannot_be_loaded_have_a_clear_error(
+def test_unloadable_weights_have_a_clear_error(
     tmp_path: Path, model: str, device: str, words: str
 ) -> None:
     whisper_folder(tmp_path / "broken")

@@ -40,7 +40,7 @@ def test_a_connection_that_breaks_is_made_again_in_the_same_run(
     assert line.passed < len(LARGE) + 20 * MB
 
 
-def test_a_machine_that_is_away_is_tried_for_a_bounded_time(sending: Sending) -> None:
+def test_an_unreachable_machine_is_tried_for_a_bounded_time(sending: Sending) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         done = sending.run(sending.source("*", nobody.getsockname()[1]), TRANSFER_ATTEMPTS="2")
@@ -169,7 +169,7 @@ def test_a_store_that_refuses_leaves_it_staged(sending: Sending, store: Counting
     assert sending.staged() == []
 
 
-def test_with_the_store_away_nothing_is_fetched(sending: Sending) -> None:
+def test_with_the_store_unreachable_nothing_is_fetched(sending: Sending) -> None:
     sending.put("large.tar", LARGE)
     done = sending.run(sending.source("*"), S3_ENDPOINT="http://127.0.0.1:9")
     assert done.exit_code == 1
@@ -247,7 +247,7 @@ def test_damaged_staging_is_noticed_and_fetched_again(
     assert len(sending.bucket.keys()) == 2
 
 
-def test_damaged_staging_whose_source_is_gone_is_a_failure(
+def test_damaged_staging_without_its_source_is_a_failure(
     sending: Sending, store: CountingProxy
 ) -> None:
     path = sending.put("small.tar", tar_of({"small.wav": noise(1000)}))

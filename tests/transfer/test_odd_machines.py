@@ -134,7 +134,7 @@ def test_a_closed_folder_is_told_and_blocks_no_other(sending: Sending, pattern: 
     assert note.endswith("lost+found may not be read by this user")
 
 
-def test_a_size_that_cannot_be_blocks_no_other_file(sending: Sending) -> None:
+def test_an_invalid_size_blocks_no_other_file(sending: Sending) -> None:
     sending.put("calls.tar", CALLS)
     sending.put("other.tar", CALLS)
     with odd_machine(sending, "huge") as port:

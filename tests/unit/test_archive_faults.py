@@ -174,7 +174,7 @@ def test_errors_of_the_source_pass_unchanged(name: str, after: int, error: Excep
 
 
 @pytest.mark.parametrize("error", [TransientError("connection lost"), OSError("timed out")])
-def test_a_zip_directory_that_cannot_be_fetched_is_no_bad_archive(error: Exception) -> None:
+def test_failing_to_fetch_a_zip_directory_does_not_condemn_the_archive(error: Exception) -> None:
     source = FarEndFails(zip_of(LARGE), 1000, error)
 
     with pytest.raises(type(error)) as caught:

@@ -214,7 +214,7 @@ def test_with_neither_nothing_is_decoded() -> None:
     assert "decoding cannot be confined here: [Errno 38] not here" in result.stderr
 
 
-def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
+def test_a_child_without_its_parent_does_not_begin() -> None:
     result = ran("confinement.die_with_parent(os.getppid() + 1)")
     assert "ProcessLookupError" in result.stderr
 

@@ -34,7 +34,7 @@ def test_opus_becomes_mono_floats_at_16_khz() -> None:
     assert not file.closed
 
 
-def test_a_body_that_cannot_be_sought_in_is_read() -> None:
+def test_an_unseekable_body_is_read() -> None:
     assert np.array_equal(decode_opus(Pipe(OPUS)), decode_opus(io.BytesIO(OPUS)))
 
 

@@ -21,7 +21,7 @@ def test_clips_are_the_same_each_time() -> None:
     assert np.array_equal(first.samples, again.samples)
 
 
-def test_a_long_recording_is_as_long_as_it_is_to_be() -> None:
+def test_a_long_recording_has_the_requested_length() -> None:
     recording = opus_recording(20)
     assert len(recording.samples) >= 20 * SAMPLE_RATE
     assert len(recording.words.split()) > 20

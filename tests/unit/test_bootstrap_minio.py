@@ -321,7 +321,7 @@ def test_a_user_without_admin_rights_is_refused(server: Admin) -> None:
         targets(server)
 
 
-def test_a_server_that_is_away_is_a_passing_trouble() -> None:
+def test_an_unreachable_server_is_a_temporary_error() -> None:
     with _serving() as server:
         store = server.store
     with pytest.raises(TransientError, match="is unreachable"), admin_refusals(None):
@@ -392,7 +392,7 @@ class TestGuess:
         with pytest.raises(ConfigurationError, match="set --store or STORE_KIND"):
             choose_store_kind(None, server.store, BROKER)
 
-    def test_one_that_is_away_is_a_passing_trouble(self) -> None:
+    def test_an_unreachable_one_is_a_temporary_error(self) -> None:
         with _serving() as server:
             store = server.store
         with pytest.raises(TransientError, match="is unreachable"):

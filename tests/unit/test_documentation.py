@@ -142,14 +142,14 @@ def test_modules_and_test_environments_exist(document: Path) -> None:
 
 
 @DOCUMENTS
-def test_files_that_are_named_exist(document: Path) -> None:
+def test_named_files_exist(document: Path) -> None:
     for words in _INLINE.findall(prose(document)):
         if _PATH.fullmatch(words):
             assert any(ROOT.glob(words.rstrip("/"))), f"no file {words}"
 
 
 @DOCUMENTS
-def test_settings_that_are_named_exist(document: Path) -> None:
+def test_named_settings_exist(document: Path) -> None:
     if document.name == "RESULTS.md":
         return
     known = {variable.name for each in declared() for variable in each.variables()}

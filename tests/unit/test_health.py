@@ -130,7 +130,7 @@ def test_an_unforeseen_error_is_a_finding_without_its_text() -> None:
     assert "hush" not in str(finding)
 
 
-def test_a_setting_that_cannot_be_is_a_finding() -> None:
+def test_an_invalid_setting_is_a_finding() -> None:
     broker = next(check for check in CHECKS if check.name == "broker")
     finding = broker.run(site(BROKER_URL="kafka://h"))
     assert finding.level is Level.CRITICAL
@@ -253,7 +253,7 @@ def test_a_file_of_a_model_may_be_empty_if_its_sum_says_so(models: Path) -> None
     assert look_at_models(replace(here, is_full=True)).level is Level.OK
 
 
-def test_a_folder_of_models_that_is_gone(models: Path) -> None:
+def test_a_missing_folder_of_models(models: Path) -> None:
     finding = look_at_models(site(MODELS_ROOT=str(models / "gone")))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
@@ -265,7 +265,7 @@ def test_a_folder_of_models_that_is_gone(models: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["aligner", "align/en"])
-def test_a_link_to_a_model_that_is_gone(models: Path, name: str) -> None:
+def test_a_dangling_link_to_a_model(models: Path, name: str) -> None:
     link = models / name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(models / ".versions" / "aligner-000000000000")
@@ -329,7 +329,7 @@ def test_a_file_for_prometheus(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be written: No such file"):
         write_textfile(tmp_path / "none" / "dropscribe.prom", FINDINGS, NOW, "host")
 
@@ -387,7 +387,7 @@ def test_limits_can_be_set() -> None:
         ("HEALTH_RABBITMQCTL", "sudo 'rabbitmqctl"),
     ],
 )
-def test_limits_that_cannot_be_are_named(name: str, value: str) -> None:
+def test_invalid_limits_are_named(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         HealthSettings.read(Environment({name: value}))
 
@@ -414,7 +414,7 @@ def test_two_ways_to_print_contradict_each_other() -> None:
         ([], {"HEALTH_TIMEOUT": "soon | later"}, "HEALTH_TIMEOUT='soon / later'"),
     ],
 )
-def test_a_plugin_that_cannot_begin_is_unknown(
+def test_a_plugin_that_fails_to_start_is_unknown(
     arguments: list[str], variables: dict[str, str], what: str
 ) -> None:
     result = CliRunner().invoke(health, ["--plugin", *arguments], env=variables)

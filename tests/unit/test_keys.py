@@ -49,7 +49,7 @@ def test_keys_of_a_recording() -> None:
 
 
 @given(batches)
-def test_a_batch_id_can_be_had_back_from_each_of_its_keys(batch: BatchId) -> None:
+def test_every_key_parses_back_to_its_batch_id(batch: BatchId) -> None:
     assert parse_key(batch.archive_key) == ArchiveKey(batch.archive_key, batch)
     assert parse_key(batch.manifest_key) == BatchKey(batch, MANIFEST)
     assert parse_key(batch.complete_key) == BatchKey(batch, COMPLETE)
@@ -57,9 +57,7 @@ def test_a_batch_id_can_be_had_back_from_each_of_its_keys(batch: BatchId) -> Non
 
 
 @given(recordings, st.floats(0, 999_999.999), st.floats(0, 999_999.999))
-def test_a_passage_can_be_had_back_from_its_clip_s_key(
-    audio: AudioId, one: float, other: float
-) -> None:
+def test_a_clip_key_parses_back_to_its_passage(audio: AudioId, one: float, other: float) -> None:
     start, end = sorted((one, other))
     key = audio.clip_key(start, end)
     assert parse_key(key) == ClipKey(audio, round(start * 1000), round(end * 1000))
@@ -89,7 +87,7 @@ def test_decisions_have_keys_of_their_own_in_the_order_of_time(
 
 
 @given(recordings)
-def test_an_audio_id_can_be_had_back_from_each_of_its_keys(audio: AudioId) -> None:
+def test_every_key_parses_back_to_its_audio_id(audio: AudioId) -> None:
     assert AudioId.parse(str(audio)) == audio
     assert parse_key(audio.opus_key) == RecordingKey(audio, OPUS)
     assert parse_key(audio.transcript_key) == RecordingKey(audio, TRANSCRIPT)

@@ -77,14 +77,14 @@ def test_readiness_needs_each_loop_to_reach_the_broker(served: Served) -> None:
     assert served.get("/readyz") == (200, "ok\n")
 
 
-def test_while_the_broker_is_away_it_is_healthy_and_not_ready(served: Served) -> None:
+def test_without_a_broker_it_is_healthy_but_not_ready(served: Served) -> None:
     for pulse in served.pulses:
         pulse.turn()
     assert served.get("/healthz") == (200, "ok\n")
     assert served.get("/readyz")[0] == 503
 
 
-def test_a_loop_that_does_not_turn_any_more_is_neither(served: Served) -> None:
+def test_a_stalled_loop_is_neither_live_nor_ready(served: Served) -> None:
     for pulse in served.pulses:
         pulse.turn()
         pulse.is_connected = True

@@ -101,7 +101,7 @@ def test_a_size_can_be_a_number_or_text_or_missing(size: object, understood: int
     assert decode(message(record(size=size)))[0].size == understood
 
 
-def test_a_time_that_cannot_be_read_costs_only_the_hint() -> None:
+def test_an_unreadable_time_costs_only_the_hint() -> None:
     odd = record()
     odd["eventTime"] = "yesterday"
     assert decode(message(odd))[0].time is None

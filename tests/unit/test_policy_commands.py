@@ -119,7 +119,7 @@ def test_copying_again_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "hate.md").read_text() == "Mine."
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_an_impossible_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("examples", "--to", tmp_path / "file" / "policies")
     assert isinstance(result.exception, ConfigurationError)

@@ -74,7 +74,7 @@ def test_errors_name_the_file(tmp_path: Path, files: dict[str, str | bytes], mes
         read_policies(tmp_path)
 
 
-def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "none", tmp_path / "file"):
         with pytest.raises(ConfigurationError, match="not a folder of policies"):

@@ -123,7 +123,7 @@ def test_no_set_of_names_makes_one_recording_write_over_another(
     assert len(written(tmp_path)) == len(paths)
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+def test_an_impossible_folder_is_reported_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PermanentError, match="Not a directory"):
         TranscriptFolder(tmp_path / "file" / "out", ("txt",)).make()

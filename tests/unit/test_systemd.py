@@ -97,7 +97,7 @@ def test_readiness_is_sent_once_connected(supervised: Supervised) -> None:
     assert "READY=1" not in supervised.after(60)
 
 
-def test_a_broker_that_is_away_at_the_start_is_waited_for(supervised: Supervised) -> None:
+def test_an_unreachable_broker_at_the_start_is_waited_for(supervised: Supervised) -> None:
     """systemd would end it after TimeoutStartSec, again and again."""
     heard = supervised.after(600)
     assert heard.count("EXTEND_TIMEOUT_USEC=60000000") > 600 / 60
@@ -124,7 +124,7 @@ def test_a_loop_that_hangs_is_not_fed_for(supervised: Supervised) -> None:
     assert "WATCHDOG=1" in supervised.after(WATCHDOG / 4)
 
 
-def test_one_that_died_is_not_fed_for(supervised: Supervised) -> None:
+def test_a_dead_loop_stops_the_watchdog(supervised: Supervised) -> None:
     supervised.loop.is_connected = True
     supervised.after(10)
     supervised.loop.has_died = True
@@ -234,7 +234,7 @@ def test_an_address_is_read_as_it_is_written(host: str, port: int) -> None:
         {"WATCHDOG_USEC": "often"},
     ],
 )
-def test_a_setting_that_cannot_be_is_named(variables: dict[str, str]) -> None:
+def test_an_invalid_setting_is_named(variables: dict[str, str]) -> None:
     (name,) = variables
     with pytest.raises(SettingError, match=name):
         read(**variables)

@@ -209,7 +209,7 @@ def test_the_ledger_recovers_from_a_failed_write(tmp_path: Path) -> None:
         assert begin(ledger, 3, b"/b").batch == batch(3)
 
 
-def test_a_ledger_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_an_unusable_ledger_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="can't be used"):
         Ledger(tmp_path)
 
