@@ -23,12 +23,11 @@ from rich.console import Console
 from consumers.errors import ConfigurationError, TransientError
 from ops.cli.commands.health import health
 from ops.cli.render.health import overall, plugin_line, results_table
-from ops.observe.health.check import Check
+from ops.observe.health.check import Check, run_checks
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import CheckContext
 from ops.observe.health.models import look_at_models
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged, worst
-from ops.observe.health.running import run_checks
 from ops.observe.health.textfile import write_textfile
 from ops.observe.health.volumes import judged_falling, measure
 from ops.wiring.environment import Environment

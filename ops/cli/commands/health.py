@@ -15,10 +15,10 @@ from ops.cli.options import as_json_option
 from ops.cli.output import byte_bars, print_json
 from ops.cli.render.health import checks_table, overall, plugin_line, plugin_words, results_table
 from ops.cli.settings import SettingsCommand, read_environment
+from ops.observe.health.check import run_checks
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import ProgressBar, open_context
 from ops.observe.health.result import CheckResult, Level
-from ops.observe.health.running import run_checks
 from ops.observe.health.textfile import write_textfile
 from ops.wiring.adapters import utc_now
 from ops.wiring.settings import (

@@ -1,9 +1,12 @@
-"""A check: its name, its needs, and running it."""
+"""A check: its name, its needs, and running it, beside others, within a timeout."""
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +93,36 @@ _HELP = {
     "broker": "on the broker's host: systemctl status rabbitmq-server",
     "database": "on the database's host: systemctl status postgresql",
 }
+
+
+def run_checks(checks: Sequence[Check], context: CheckContext) -> list[CheckResult]:
+    """Run checks, each in a thread, and give their results in order.
+
+    A check that does not end in time is reported as late. Its thread is abandoned, and
+    does not keep the process alive.
+    """
+    found: queue.Queue[tuple[int, CheckResult]] = queue.Queue()
+
+    def run(number: int, check: Check) -> None:
+        found.put((number, check.run(context)))
+
+    for number, check in enumerate(checks):
+        threading.Thread(target=run, args=(number, check), name=check.name, daemon=True).start()
+    limit = context.settings.timeout.total_seconds()
+    end = time.monotonic() + limit
+    findings: dict[int, CheckResult] = {}
+    while waiting := [number for number in range(len(checks)) if number not in findings]:
+        is_bounded = all(checks[number].is_bounded(context) for number in waiting)
+        try:
+            number, finding = found.get(timeout=_left(end) if is_bounded else None)
+        except queue.Empty:
+            break
+        findings[number] = finding
+    return [
+        findings[number] if number in findings else check.late(limit)
+        for number, check in enumerate(checks)
+    ]
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
