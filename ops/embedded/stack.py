@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
+import os
 import re
 import secrets
 import signal
@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from consumers.audio.confinement import die_with_parent
 from consumers.errors import ConfigurationError, TransientError, install_hint
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
@@ -62,8 +64,6 @@ _GRACE = 10.0
 
 #: Seconds for the servers to end.
 _SERVERS_GRACE = 30.0
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,14 +279,9 @@ def _start(route: str, variables: Mapping[str, str], logs: Path) -> Consumer:
             env=dict(variables),
             # Ctrl-C reaches the process on the terminal, which then ends these.
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
         )
     return Consumer(route, process, log)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, even by SIGKILL."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(consumers: Sequence[Consumer]) -> None:
