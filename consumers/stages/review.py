@@ -29,6 +29,7 @@ from consumers.stages.outcome import Outcome, outcome_of
 from consumers.stages.selection import Selection, select
 from consumers.stages.spec import StageSpec
 from consumers.store import ObjectGoneError, Store
+from consumers.store.errors import DamagedObjectError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import (
@@ -184,7 +185,7 @@ class Review:
             findings.ids.extend(item.item_id for item in of_recording)
             try:
                 self._put_clips(audio, of_recording)
-            except _DamagedError as exc:
+            except DamagedObjectError as exc:
                 self._log.warning(
                     "no review clips", audio=str(audio), batch=str(batch), error=str(exc)
                 )
@@ -204,7 +205,7 @@ class Review:
         """Cut and store the clips that are missing.
 
         Raises:
-            _DamagedError: The recording is not readable.
+            DamagedObjectError: The recording is not readable.
         """
         by_key = {item.clip_key: item for item in items}
         missing = [item for key, item in by_key.items() if self._store.head(key) is None]
@@ -215,7 +216,7 @@ class Review:
                 with step(self._observer, "read"):
                     self._store.download(audio.opus_key, file)
             except ObjectGoneError as exc:
-                raise _DamagedError(audio, "it is not there any more") from exc
+                raise DamagedObjectError(audio.opus_key, "it is not there any more") from exc
             for item in missing:
                 self._put_clip(cast("BinaryIO", file), item)
 
@@ -227,7 +228,7 @@ class Review:
                     opus, start=item.start, end=item.end, margin=self._selection.margin
                 )
         except PermanentError as exc:
-            raise _DamagedError(item.audio, str(exc)) from exc
+            raise DamagedObjectError(item.audio.opus_key, str(exc)) from exc
         with step(self._observer, "store"):
             self._store.write(item.clip_key, clip.data, content_type="audio/ogg")
 
@@ -255,16 +256,6 @@ class Review:
     def _portions(self, findings: _Findings) -> Iterator[list[ReviewItem]]:
         findings.file.seek(0)
         return portions(read_items(findings.file), _TOGETHER)
-
-
-class _DamagedError(TransientError):
-    """The store damaged a recording's object; the recording itself was good."""
-
-    def __init__(self, audio: AudioId, error: str) -> None:
-        super().__init__(
-            f"{audio.opus_key} is damaged in the store: {error} "
-            "(dropscribe reprocess --from unpack makes it again)"
-        )
 
 
 def message(item: ReviewItem) -> str:

@@ -20,6 +20,7 @@ from consumers.stages.outcome import Outcome
 from consumers.stages.spec import StageSpec
 from consumers.stages.stored_archive import ARCHIVES_GRANT
 from consumers.store import Store
+from consumers.store.errors import DamagedObjectError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import COMPLETE, OPUS, TRANSCRIPT, AudioId
@@ -133,7 +134,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
                 samples = decode_opus(cast("BinaryIO", file))
             _check_whole(task, len(samples) / SAMPLE_RATE)
         except BadAudioError as exc:
-            return _damaged(task, str(exc))
+            return DamagedObjectError(task.audio.opus_key, str(exc))
         except (PermanentError, TransientError) as exc:
             return exc
         return Waveform(str(task.audio), samples)
@@ -170,20 +171,13 @@ def _check_whole(task: TranscriptionTask, seconds: float) -> None:
     """Make sure that a recording is as long as its metadata says.
 
     Raises:
-        TransientError: It is shorter.
+        DamagedObjectError: It is shorter.
     """
     if seconds < task.properties.duration - _MISSING:
-        raise _damaged(
-            task, f"it holds {seconds:.1f} of its {task.properties.duration:.1f} seconds"
+        raise DamagedObjectError(
+            task.audio.opus_key,
+            f"it holds {seconds:.1f} of its {task.properties.duration:.1f} seconds",
         )
-
-
-def _damaged(task: TranscriptionTask, error: str) -> TransientError:
-    """Make the error of an object that the store damaged; the recording itself was good."""
-    return TransientError(
-        f"{task.audio.opus_key} is damaged in the store: {error} "
-        "(dropscribe reprocess --from unpack makes it again)"
-    )
 
 
 def _measured(result: Recognition, sound: Waveform) -> Recognition:

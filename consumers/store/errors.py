@@ -46,6 +46,16 @@ class CutShortError(TransientError):
     """A response was incomplete or damaged; the request can be repeated."""
 
 
+class DamagedObjectError(TransientError):
+    """The store damaged the object of a recording, which itself was good."""
+
+    def __init__(self, key: str, error: str) -> None:
+        super().__init__(
+            f"{key} is damaged in the store: {error} "
+            "(dropscribe reprocess --from unpack makes it again)"
+        )
+
+
 @contextmanager
 def translated(key: str) -> Iterator[None]:
     """Translate botocore's errors.
