@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, cast
 
@@ -40,10 +41,11 @@ _PATIENCE = 60.0
 _PAUSE = 0.5
 
 
+@dataclass(frozen=True, kw_only=True)
 class Reprocessor:
     """Repeats the work on batches.
 
-    Args:
+    Attributes:
         store: The bucket.
         database: The tables, as the consumers use them.
         rows: The tables, for moving states back.
@@ -53,25 +55,13 @@ class Reprocessor:
         patience: Seconds to wait for a recording that a consumer has in hand.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        rows: RebuildRepository,
-        resender: Resender,
-        completion: Completion,
-        scratch: Scratch,
-        patience: float = _PATIENCE,
-    ) -> None:
-        self._store = store
-        self._reader = BatchReader(store)
-        self._database = database
-        self._rows = rows
-        self._resender = resender
-        self._completion = completion
-        self._scratch = scratch
-        self._patience = patience
+    store: Store
+    database: BatchRepository
+    rows: RebuildRepository
+    resender: Resender
+    completion: Completion
+    scratch: Scratch
+    patience: float = _PATIENCE
 
     def transcribe_again(
         self,
@@ -98,7 +88,7 @@ class Reprocessor:
         self._check_stage(row, only)
         self._check_opus(batch, only)
         number = 0
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold_batch(locks, batch)
             self._keep_archive(row)
             for together in portions(self._chosen(batch, only), _TOGETHER):
@@ -107,7 +97,7 @@ class Reprocessor:
         if not number:
             raise PermanentError(f"batch {batch} has no recordings to be transcribed")
         for audios in [sorted(only)] if only else self._unfinished(batch):
-            self._resender.recordings(audios, progress)
+            self.resender.recordings(audios, progress)
         return number
 
     def moderate_again(
@@ -137,7 +127,7 @@ class Reprocessor:
         row = self._sealed(batch)
         self._check_stage(row, only)
         number = 0
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold_batch(locks, batch)
             pages = self._transcribed(batch, only)
             first = next(pages, None)
@@ -149,8 +139,8 @@ class Reprocessor:
                 number += len(audios)
         for audios in self._unfinished(batch):
             wanted = [audio for audio in audios if not only or audio in only]
-            self._resender.transcripts(wanted, progress)
-        self._completion.look(batch)
+            self.resender.transcripts(wanted, progress)
+        self.completion.look(batch)
         return number
 
     def unpack_again(self, batch: BatchId) -> None:
@@ -162,24 +152,24 @@ class Reprocessor:
         """
         row = self._row(batch)
         archive = self._archive_of(row)
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold_batch(locks, batch)
-            self._rows.unseal(batch)
+            self.rows.unseal(batch)
             # The archive must not expire, as it is needed again.
-            unretire(self._store, archive, batch)
+            unretire(self.store, archive, batch)
             self._archive_of(row)
             self._unannounce(batch)
-            self._store.delete(batch.manifest_key)
+            self.store.delete(batch.manifest_key)
             # Listed from the start each time: some stores skip keys if a listing
             # continues after deletions.
-            while found := list(islice(self._reader.audios(batch), _LISTED)):
+            while found := list(islice(BatchReader(self.store).audios(batch), _LISTED)):
                 for audios in portions(found, _TOGETHER):
                     self._discard(batch, audios)
-            self._rows.drop(batch)
-        self._resender.archive(batch, archive)
+            self.rows.drop(batch)
+        self.resender.archive(batch, archive)
 
     def _row(self, batch: BatchId) -> Batch:
-        row = self._database.batch(batch)
+        row = self.database.batch(batch)
         if row is None:
             raise PermanentError(
                 f"there is no batch {batch} in the database; if the bucket has it, "
@@ -202,7 +192,7 @@ class Reprocessor:
         Raises:
             PermanentError: Moderation was switched on or off since the batch was made.
         """
-        if only and row.is_moderated != self._rows.is_moderating():
+        if only and row.is_moderated != self.rows.is_moderating():
             raise PermanentError(
                 f"moderation was switched {'off' if row.is_moderated else 'on'} since batch "
                 f"{row.batch} was made: reprocess the whole batch, without --only"
@@ -214,7 +204,7 @@ class Reprocessor:
         Raises:
             PermanentError: The archive is gone, or was overwritten.
         """
-        stored = self._store.head(row.archive_key) if row.archive_key else None
+        stored = self.store.head(row.archive_key) if row.archive_key else None
         if stored is None:
             raise PermanentError(
                 f"the archive of batch {row.batch} is no longer in the bucket: retention "
@@ -227,10 +217,10 @@ class Reprocessor:
 
     def _keep_archive(self, row: Batch) -> None:
         """Keep the archive, if it still exists, until the batch is complete again."""
-        stored = self._store.head(row.archive_key) if row.archive_key else None
+        stored = self.store.head(row.archive_key) if row.archive_key else None
         if stored is not None and stored.etag == row.etag:
             with suppress(ObjectGoneError):
-                unretire(self._store, stored.key, row.batch)
+                unretire(self.store, stored.key, row.batch)
 
     def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
         """Make sure that no transcript is deleted that can't be made again.
@@ -238,7 +228,7 @@ class Reprocessor:
         Raises:
             PermanentError: A recording's Opus object is gone.
         """
-        stored = self._reader.audios(batch, OPUS)
+        stored = BatchReader(self.store).audios(batch, OPUS)
         present = next(stored, None)
         for recording in self._chosen(batch, only):
             # Both iterators are sorted.
@@ -268,9 +258,9 @@ class Reprocessor:
 
     def _converted(self, batch: BatchId) -> Iterator[Recording]:
         """Give all recordings in the state before they were transcribed."""
-        with self._scratch.file() as file:
+        with self.scratch.file() as file:
             try:
-                self._store.download(batch.manifest_key, file)
+                self.store.download(batch.manifest_key, file)
             except ObjectGoneError as exc:
                 raise PermanentError(
                     f"the manifest of batch {batch} is gone: --from unpack makes it again"
@@ -292,7 +282,7 @@ class Reprocessor:
         """
         pages = (
             [AudioId(batch, ordinal) for ordinal in ordinals]
-            for ordinals in self._rows.transcribed(batch, per_request=_TOGETHER)
+            for ordinals in self.rows.transcribed(batch, per_request=_TOGETHER)
         )
         if not only:
             return pages
@@ -303,39 +293,39 @@ class Reprocessor:
         return portions(chosen, _TOGETHER)
 
     def _unfinished(self, batch: BatchId) -> Iterator[list[AudioId]]:
-        for ordinals in self._rows.unfinished(batch):
+        for ordinals in self.rows.unfinished(batch):
             yield [AudioId(batch, ordinal) for ordinal in ordinals]
 
     def _begin_again(self, batch: BatchId, recordings: Sequence[Recording]) -> None:
         audios = [recording.audio for recording in recordings]
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold(locks, audios)
-            self._rows.begin_again(batch, recordings)
+            self.rows.begin_again(batch, recordings)
             self._unannounce(batch)
             for audio in audios:
-                self._store.delete(audio.verdict_key)
-                self._store.delete(audio.transcript_key)
+                self.store.delete(audio.verdict_key)
+                self.store.delete(audio.transcript_key)
 
     def _judge_again(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold(locks, audios)
-            self._rows.moderate_again(batch, [audio.ordinal for audio in audios])
+            self.rows.moderate_again(batch, [audio.ordinal for audio in audios])
             self._unannounce(batch)
             for audio in audios:
-                self._store.delete(audio.verdict_key)
+                self.store.delete(audio.verdict_key)
 
     def _unannounce(self, batch: BatchId) -> None:
-        self._store.delete(batch.review_key)
-        self._store.delete(batch.complete_key)
+        self.store.delete(batch.review_key)
+        self.store.delete(batch.complete_key)
 
     def _discard(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
-        with self._database.locks() as locks:
+        with self.database.locks() as locks:
             self._hold(locks, audios)
-            self._rows.drop(batch, [audio.ordinal for audio in audios])
+            self.rows.drop(batch, [audio.ordinal for audio in audios])
             for audio in audios:
-                self._store.delete(audio.verdict_key)
-                self._store.delete(audio.transcript_key)
-                self._store.delete(audio.opus_key)
+                self.store.delete(audio.verdict_key)
+                self.store.delete(audio.transcript_key)
+                self.store.delete(audio.opus_key)
 
     def _hold_batch(self, locks: Locks, batch: BatchId) -> None:
         """Lock the batch against unpack, rebuild, review and other reprocessing."""
@@ -347,7 +337,7 @@ class Reprocessor:
 
     def _hold(self, locks: Locks, audios: Iterable[AudioId]) -> None:
         """Lock the recordings against consumers, which might write what is about to be deleted."""
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + self.patience
         for audio in audios:
             for work in ("transcribe", "moderate"):
                 while not locks.acquire(f"{work} {audio}"):
