@@ -12,10 +12,16 @@ _DURATION = re.compile(r"(\d{1,6}) ?(s|min|m|h|d)", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
-def parse_duration(text: str) -> timedelta | None:
-    """Parse a duration like ``90s``, ``15min``, ``6h`` or ``7d``; None if it is none."""
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration like ``90s``, ``15min``, ``6h`` or ``7d``.
+
+    Raises:
+        ValueError: It is none.
+    """
     match = _DURATION.fullmatch(text)
-    return None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration like 90s, 15min, 6h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def in_largest_unit(seconds: float) -> str:

@@ -3,96 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from events.keys import AudioId, BatchId, MalformedKeyError
+from events.keys import AudioId, BatchId
 from ops.durations import parse_duration
 
+_Value = TypeVar("_Value")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 #: Characters of a reviewer's name.
 _NAME = 100
 
 
-class _BatchType(click.ParamType[BatchId]):
-    name = "batch"
+class ParsedType(click.ParamType[_Value]):
+    """Values that a function makes of their text; its ValueError is the user's error."""
+
+    def __init__(self, name: str, parse: Callable[[str], _Value]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> BatchId:
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> _Value:
+        """Parse a text; a default may be a value already."""
+        if not isinstance(value, str):
+            return cast("_Value", value)
         try:
-            return BatchId(str(value))
-        except MalformedKeyError as exc:
+            return self._parse(value)
+        except ValueError as exc:
             self.fail(str(exc), param, ctx)
 
 
-class _AudioType(click.ParamType[AudioId]):
-    name = "audio_id"
+def parse_text(text: str) -> str:
+    """Give text that can be stored: the command line may hold bytes that do not decode.
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> AudioId:
-        try:
-            return AudioId.parse(str(value))
-        except MalformedKeyError as exc:
-            self.fail(str(exc), param, ctx)
-
-
-class _DurationType(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        duration = parse_duration(str(value))
-        if duration is None:
-            self.fail(f"{value!r} is not a duration like 90s, 15min, 6h or 7d", param, ctx)
-        return duration
+    Raises:
+        ValueError: There are such bytes.
+    """
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        raise ValueError("it is no text in the terminal's encoding")
+    return text
 
 
-class _TextType(click.ParamType[str]):
-    """Text that can be stored: the command line may hold bytes that do not decode."""
-
-    name = "text"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        text = str(value)
-        if any("\ud800" <= each <= "\udfff" for each in text):
-            self.fail("it is no text in the terminal's encoding", param, ctx)
-        return text
-
-
-class _NameType(_TextType):
-    name = "name"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        name = " ".join(super().convert(value, param, ctx).split())
-        if not (name and name.isprintable() and len(name) <= _NAME):
-            self.fail(f"{name!r} is no name of 1 to {_NAME} printable characters", param, ctx)
-        return name
+def _parse_name(text: str) -> str:
+    name = " ".join(parse_text(text).split())
+    if not (name and name.isprintable() and len(name) <= _NAME):
+        raise ValueError(f"{name!r} is no name of 1 to {_NAME} printable characters")
+    return name
 
 
 #: A batch id.
-BATCH = _BatchType()
+BATCH = ParsedType("batch", BatchId)
 
 #: A recording's id.
-AUDIO = _AudioType()
+AUDIO = ParsedType("audio_id", AudioId.parse)
 
 #: A length of time: ``90s``, ``15min``, ``6h``, ``7d``.
-DURATION = _DurationType()
+DURATION = ParsedType("duration", parse_duration)
 
 #: Text without undecodable bytes.
-TEXT = _TextType()
+TEXT = ParsedType("text", parse_text)
 
 #: A file that has to exist.
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -106,7 +79,7 @@ of_batch_option = click.option("--batch", type=BATCH, help="Limit to this batch.
 reviewer_option = click.option(
     "--as",
     "reviewer",
-    type=_NameType(),
+    type=ParsedType("name", _parse_name),
     envvar="REVIEWER",
     show_envvar=True,
     required=True,

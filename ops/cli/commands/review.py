@@ -21,10 +21,12 @@ from events.keys import BatchId
 from ops.cli.options import (
     DURATION,
     TEXT,
+    ParsedType,
     as_json_option,
     limit_option,
     of_batch_option,
     options,
+    parse_text,
     reviewer_option,
 )
 from ops.cli.output import print_json, print_more, waiting_for
@@ -38,18 +40,11 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
 _DIGITS = 10
 
 
-class _WordType(click.ParamType[tuple[int, str]]):
-    name = "word"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, str]:
-        if isinstance(value, tuple):
-            return value
-        number, separator, right = TEXT.convert(value, param, ctx).partition("=")
-        if not (separator and number.isascii() and number.isdecimal() and len(number) < _DIGITS):
-            self.fail(f"{value!r} is not of the form NUMBER=RIGHT, like 3=harbour", param, ctx)
-        return int(number), right
+def _parse_word(text: str) -> tuple[int, str]:
+    number, separator, right = parse_text(text).partition("=")
+    if not (separator and number.isascii() and number.isdecimal() and len(number) < _DIGITS):
+        raise ValueError(f"{text!r} is not of the form NUMBER=RIGHT, like 3=harbour")
+    return int(number), right
 
 
 _clip_option = click.option(
@@ -212,7 +207,7 @@ def next_command(
 @click.option(
     "--word",
     "words",
-    type=_WordType(),
+    type=ParsedType("word", _parse_word),
     multiple=True,
     metavar="NUMBER=RIGHT",
     help="Correct the word with this number; can be given several times.",

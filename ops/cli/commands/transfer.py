@@ -14,11 +14,11 @@ from rich.markup import escape
 from rich.progress import TransferSpeedColumn
 
 from consumers.errors import ConfigurationError, install_hint
-from ops.cli.options import DURATION, FILE, as_json_option
+from ops.cli.options import DURATION, FILE, ParsedType, as_json_option
 from ops.cli.output import byte_bars, counted, print_error, print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
-from ops.ingest.transfer.source import SourceError, TransferSource, parse_source, read_source_list
+from ops.ingest.transfer.source import TransferSource, parse_source, read_source_list
 from ops.ingest.transfer.staging import StagingFolder
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.settings import StoreSettings, TransferSettings
@@ -28,32 +28,15 @@ _SIZE = re.compile(r"(\d{1,15}) ?([kMGT]?)B?", re.ASCII)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-class _SourceType(click.ParamType[TransferSource]):
-    name = "source"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> TransferSource:
-        try:
-            return value if isinstance(value, TransferSource) else parse_source(str(value))
-        except SourceError as exc:
-            self.fail(str(exc), param, ctx)
-
-
-class _SizeType(click.ParamType[int]):
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        match = _SIZE.fullmatch(str(value))
-        if match is None or not int(match[1]):
-            self.fail(f"{value!r} is not a size like 500MB or 4GB", param, ctx)
-        return int(match[1]) * _UNITS[match[2]]
+def _parse_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ValueError(f"{text!r} is not a size like 500MB or 4GB")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 @click.command(cls=SettingsCommand, settings=(TransferSettings, StoreSettings))
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=_SourceType())
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=ParsedType("source", parse_source))
 @click.option(
     "--sources",
     "lists",
@@ -84,7 +67,7 @@ class _SizeType(click.ParamType[int]):
 )
 @click.option(
     "--pack-bytes",
-    type=_SizeType(),
+    type=ParsedType("size", _parse_size),
     default="4GB",
     show_default=True,
     help="The most bytes of loose files in one archive.",
