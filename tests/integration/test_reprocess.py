@@ -307,7 +307,7 @@ CRASHES = [
     (Store, "delete", 2),
     (Store, "delete", 5),
     (Resender, "recordings", 0),
-    (Resender, "_tell", 1),
+    (Resender, "_send", 1),
 ]
 UNPACK_CRASHES = [
     (RebuildRepository, "unseal", 0),
@@ -319,7 +319,7 @@ UNPACK_CRASHES = [
     (Store, "delete", 4),
     (Store, "delete", 8),
     (RebuildRepository, "drop", 1),
-    (Resender, "_tell", 0),
+    (Resender, "_send", 0),
 ]
 MODERATE_CRASHES = [
     (RebuildRepository, "moderate_again", 0),
@@ -327,7 +327,7 @@ MODERATE_CRASHES = [
     (Store, "delete", 1),
     (Store, "delete", 3),
     (Resender, "transcripts", 0),
-    (Resender, "_tell", 1),
+    (Resender, "_send", 1),
     (Completion, "look", 0),
 ]
 
