@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.sounds import Recipe, made, silence
+from tests.harness.samples.sounds import Recipe, made, silence
 
 WAV = made(Recipe("wav", "pcm_s16le"))
 MP3 = made(Recipe("mp3", "libmp3lame", rate=8_000, layout="mono"))

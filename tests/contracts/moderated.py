@@ -38,10 +38,10 @@ from events.keys import (
 from ops.wiring.adapters import open_reviewing
 from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
+from tests.harness.samples.archives import tar_of
+from tests.harness.samples.sounds import Recipe, Signal, made
 from tests.samples import RECORDINGS, SILENT, archive
 from tests.schemas import check_document
-from tests.unit.archives import tar_of
-from tests.unit.sounds import Recipe, Signal, made
 
 POLICY = "# Policy\n\nNobody may speak of 35"
 

@@ -24,8 +24,8 @@ from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import BatchProgress
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
+from tests.harness.samples.archives import EVERY_FORMAT, tar_of
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
-from tests.unit.archives import EVERY_FORMAT, tar_of
 
 #: Above this, an archive goes up in parts.
 PART = 16 << 20

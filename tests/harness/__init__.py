@@ -1,1 +1,1 @@
-"""Real servers of a test's own, and real faults in them."""
+"""Real servers of a test's own, real faults in them, and samples to feed them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.harness.certificates import certify
 from tests.harness.servers.ceph import Tls, ceph
 from tests.hosts.control import Control
-from tests.integration.certificates import certify
 
 #: Users with keys of their own in the store.
 USERS = ("unpack", "transcribe", "moderate", "review", "transfer", "operator")

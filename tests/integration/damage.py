@@ -13,10 +13,10 @@ from events.keys import AudioId, BatchId
 from ops.recovery.sweep.report import SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
 
 #: Columns that hold when something was written: no bucket knows that.
 TIMES = {"created_at", "finished_at", "sealed_at", "announced_at", "retold_at", "itemised_at"}

@@ -12,12 +12,12 @@ from consumers.documents.review.decision import Answer, Decision
 from consumers.review_desk import Desk
 from events.keys import AudioId, BatchId
 from ops.wiring.adapters import open_reviewing, utc_now
+from tests.harness.samples.archives import tar_of
+from tests.harness.samples.sounds import Recipe, made, voice
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import itemised, transcribed, unpacked
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, SILENT
-from tests.unit.archives import tar_of
-from tests.unit.sounds import Recipe, made, voice
 
 LONG = made(Recipe("wav", "pcm_s16le", rate=16_000), voice(3.0))
 

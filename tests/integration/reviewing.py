@@ -34,8 +34,8 @@ from events.notification import decode, encode
 from events.routes import review_queue_name
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
+from tests.harness.samples.sounds import Recipe, made, voice
 from tests.integration.queues import take
-from tests.unit.sounds import Recipe, made, voice
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 SECONDS = 14.0

@@ -12,9 +12,9 @@ from click import Context, Group
 from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrations
 from ops.cli.main import COMMANDS, main
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
-from tests.unit.archives import tar_of
 
 
 def test_help_names_every_command(run: Run) -> None:

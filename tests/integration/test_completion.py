@@ -18,10 +18,10 @@ from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 from ops.cli.batch_progress import look
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 

@@ -23,10 +23,10 @@ from ops.recovery.dead_letters import DeadLetterFilter, find
 from ops.wiring.environment import Environment
 from tests.contracts.dead_letters import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
 
 ONLY = DeadLetterFilter(routes=(ROUTE,))
 

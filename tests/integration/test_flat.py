@@ -20,10 +20,10 @@ from consumers.stages.unpack import Unpack
 from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
 from events.keys import BatchId
+from tests.harness.samples.archives import entry
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for
 from tests.samples import MP3
-from tests.unit.archives import entry
 
 MIB = 1 << 20
 

@@ -11,9 +11,9 @@ import pytest
 
 from consumers.archive import ArchiveLimits
 from tests.contracts.pipeline import by_path, states
+from tests.harness.samples.archives import EVERY_FORMAT, entry, tar_of, tar_of_entries, zip_of
 from tests.integration.conftest import Pipeline
 from tests.samples import MP3, RECORDINGS, WAV, archive
-from tests.unit.archives import EVERY_FORMAT, entry, tar_of, tar_of_entries, zip_of
 
 
 def member(

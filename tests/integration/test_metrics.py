@@ -26,12 +26,12 @@ from ops.bootstrap import bootstrap
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from tests.harness.faults.relay import Relay
+from tests.harness.samples.archives import tar_of
+from tests.harness.samples.scraped import Scraped
 from tests.integration.conftest import Pipeline, eventually
 from tests.integration.moderated import SPOKEN, write_policies
 from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
-from tests.unit.scraped import Scraped
 from tests.unit.test_systemd import Systemd
 
 ROOT = Path(__file__).parents[2]

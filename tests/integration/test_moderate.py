@@ -27,12 +27,12 @@ from ops.cli.batch_progress import look
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.word_judge import WordJudge
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import found, itemised, rows, swept, unpacked
 from tests.integration.moderated import FLAGGED, POLICY, SPOKEN, heard, judged, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import archive
-from tests.unit.archives import tar_of
 
 
 @pytest.fixture

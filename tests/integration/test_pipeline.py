@@ -20,10 +20,10 @@ from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states
+from tests.harness.samples.archives import entry, tar_of, tar_of_entries
+from tests.harness.samples.sounds import Recipe, made, voice
 from tests.integration.conftest import Pipeline, eventually
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
-from tests.unit.archives import entry, tar_of, tar_of_entries
-from tests.unit.sounds import Recipe, made, voice
 
 
 @pytest.fixture

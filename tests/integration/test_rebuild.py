@@ -19,6 +19,7 @@ from events.keys import AudioId, BatchId
 from ops.recovery.rebuild.rebuilder import NothingStoredError, NotRebuilt, Rebuilder, Rebuilt
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_rebuilder, open_reprocessor
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,
@@ -34,7 +35,6 @@ from tests.integration.damage import (
 from tests.integration.moderated import FLAGGED, decide, judged, reviewed, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV
-from tests.unit.archives import tar_of
 
 #: One of each outcome; the long path does not fit in an object's metadata.
 MEMBERS = {

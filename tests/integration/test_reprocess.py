@@ -21,6 +21,7 @@ from ops.recovery.resend import Resender
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     dropped,
@@ -35,7 +36,6 @@ from tests.integration.damage import (
 from tests.integration.moderated import POLICY, decide, reviewed, write_policies
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS
-from tests.unit.archives import tar_of
 
 
 @pytest.fixture

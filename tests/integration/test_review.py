@@ -32,6 +32,8 @@ from consumers.store import Store
 from events.keys import AudioId, BatchId, ClipKey, parse_key
 from ops.wiring.adapters import open_reviewing
 from ops.wiring.environment import Environment
+from tests.harness.samples import reviews
+from tests.harness.samples.sounds import decoded
 from tests.integration.conftest import Run, printed
 from tests.integration.reviewing import (
     BAD,
@@ -45,8 +47,6 @@ from tests.integration.reviewing import (
     damaged,
 )
 from tests.schemas import check_document
-from tests.unit import reviews
-from tests.unit.sounds import decoded
 
 LEASE = timedelta(minutes=30)
 ANY = ItemFilter()

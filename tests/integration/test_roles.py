@@ -31,9 +31,9 @@ from ops.cli.main import main
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
 
 PRIVILEGES = PIPELINE.database_roles
 UNPACK, TRANSCRIBE, MODERATE, REVIEW, REVIEWER, READ, OPERATOR = PRIVILEGES

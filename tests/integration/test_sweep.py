@@ -21,6 +21,7 @@ from events.keys import ArchiveKey, AudioId, BatchId
 from ops.recovery.sweep.report import REMEDIES, Discrepancy
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import (
     AT_ONCE,
@@ -40,7 +41,6 @@ from tests.integration.damage import (
 )
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, WAV
-from tests.unit.archives import tar_of
 
 #: Everything that is not done is told, however short ago that was before.
 AGAIN = Ages(older_than=timedelta(), again_after=timedelta())

@@ -17,10 +17,10 @@ from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, make_topology, open_inbox, utc_now
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
-from tests.integration.certificates import certify, tls_in_front_of
+from tests.harness.certificates import certify, tls_in_front_of
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
-from tests.unit.archives import tar_of
 
 UNPACK = route_named("unpack")
 

@@ -9,9 +9,9 @@ from consumers.store import connect_store
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, BatchId
 from events.notification import decode, encode
+from tests.harness.samples.archives import tar_of
 from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS
-from tests.unit.archives import tar_of
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 FOREIGN = "archives/interviews in May.tar"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.certificates import certify
+from tests.harness.certificates import certify
 from tests.monitoring.tools import ROOT
 
 Render = Callable[[str], Path]

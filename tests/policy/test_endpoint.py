@@ -18,7 +18,7 @@ from consumers.policy.cope import prompt
 from consumers.policy.endpoint import EndpointJudge
 from consumers.policy.in_process import load_judge
 from tests.contracts.judge import CONTENTS, POLICY, JudgeContract
-from tests.integration.certificates import certify
+from tests.harness.certificates import certify
 from tests.policy.conftest import KEY, serving
 
 Make = Callable[..., EndpointJudge]

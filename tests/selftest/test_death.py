@@ -26,10 +26,10 @@ from ops.wiring.adapters import make_store, open_database
 from ops.wiring.environment import Environment
 from tests.harness.deployment.batches import POLICY
 from tests.harness.faults.death import DeathPoint, Deaths
+from tests.harness.samples.archives import tar_of
+from tests.harness.samples.sounds import voice, wav
 from tests.harness.servers.ceph import CephGateway
 from tests.harness.servers.postgres import PostgresServer
-from tests.unit.archives import tar_of
-from tests.unit.sounds import voice, wav
 
 REACHES = f"""
 import os

@@ -14,8 +14,8 @@ from consumers.errors import TransientError
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
+from tests.harness.certificates import certify
 from tests.harness.servers.postgres import PostgresServer, postgres
-from tests.integration.certificates import certify
 
 
 @pytest.fixture(scope="module")

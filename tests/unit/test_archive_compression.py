@@ -17,7 +17,7 @@ import zstandard
 from consumers.archive import ArchiveLimits, read_archive
 from consumers.archive.members import GIB, MIB
 from consumers.errors import BadArchiveError
-from tests.unit.archives import (
+from tests.harness.samples.archives import (
     COMPRESSORS,
     RECORDINGS,
     MemorySource,

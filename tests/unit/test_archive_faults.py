@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumers.archive import ArchiveLimits, MemberError, read_archive
 from consumers.errors import BadArchiveError, TransientError
-from tests.unit.archives import (
+from tests.harness.samples.archives import (
     EVERY_FORMAT,
     RECORDINGS,
     MemorySource,

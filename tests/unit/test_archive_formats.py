@@ -12,7 +12,7 @@ import pytest
 
 from consumers.archive import ArchiveLimits, read_archive
 from consumers.errors import BadArchiveError
-from tests.unit.archives import (
+from tests.harness.samples.archives import (
     COMPRESSORS,
     EVERY_FORMAT,
     RECORDINGS,

@@ -6,7 +6,7 @@ from typing import BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, read_archive
 from consumers.archive.members import MIB
-from tests.unit.archives import entry, peak_memory, raw_entry
+from tests.harness.samples.archives import entry, peak_memory, raw_entry
 
 MEMBERS = 60_000
 MEMBER_BYTES = 5_000

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.archive.names import path_note, path_refusal, shown_path
-from tests.unit.archives import (
+from tests.harness.samples.archives import (
     entry,
     only_member,
     pax_record,

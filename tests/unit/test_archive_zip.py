@@ -15,7 +15,7 @@ import pytest
 from consumers.archive import ArchiveLimits, MemberError, read_archive
 from consumers.archive.members import KIB, MIB
 from consumers.errors import BadArchiveError
-from tests.unit.archives import (
+from tests.harness.samples.archives import (
     RECORDINGS,
     MemorySource,
     as_read,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumers.audio.decode import decode_opus
 from consumers.errors import BadAudioError
-from tests.unit.sounds import Recipe, dbfs, made, voice
+from tests.harness.samples.sounds import Recipe, dbfs, made, voice
 
 OPUS = made(Recipe("ogg", "libopus", 16_000, "mono"), voice(3.21))
 

@@ -16,7 +16,7 @@ from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.transcode import TranscodeOptions, transcode
 from consumers.errors import BadAudioError, TransientError
-from tests.unit.sounds import (
+from tests.harness.samples.sounds import (
     Recipe,
     chunk,
     flac_with_covers,

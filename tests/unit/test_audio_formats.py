@@ -11,7 +11,7 @@ import pytest
 
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from tests.unit.sounds import (
+from tests.harness.samples.sounds import (
     LEVEL_DBFS,
     SECONDS,
     Recipe,

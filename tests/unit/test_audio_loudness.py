@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from tests.unit.sounds import Signal, dbfs, silence, transcoded, voice, wav
+from tests.harness.samples.sounds import Signal, dbfs, silence, transcoded, voice, wav
 
 RATE = 16_000
 

@@ -26,7 +26,7 @@ from consumers.audio.messages import MessageSocket
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.process import TranscoderProcess
 from consumers.errors import BadAudioError, TransientError
-from tests.unit.sounds import silence, transcoded, voice, wav
+from tests.harness.samples.sounds import silence, transcoded, voice, wav
 
 ROOT = Path(__file__).parents[2]
 SHORT = wav(voice(0.5))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumers.audio.signatures import DEMUXERS
 from consumers.audio.sniff import Sniffed, sniff
-from tests.unit.sounds import Recipe, amr, dsf, id3, made, voice, wav
+from tests.harness.samples.sounds import Recipe, amr, dsf, id3, made, voice, wav
 
 MP3 = made(Recipe("mp3", "libmp3lame"))
 FLAC = made(Recipe("flac", "flac"))

@@ -21,7 +21,7 @@ from consumers.audio.clip import Clip, cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.errors import BadAudioError, PermanentError
-from tests.unit.sounds import Recipe, Signal, dbfs, decoded, made, transcoded, voice, wav
+from tests.harness.samples.sounds import Recipe, Signal, dbfs, decoded, made, transcoded, voice, wav
 
 REPOSITORY = Path(__file__).parents[2]
 SPOKEN = ("river.mp3", "railway.wav", "appointment.mp3", "weather.mp3")

@@ -15,7 +15,7 @@ from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.stage_table import Stage
-from tests.unit.scraped import Scraped
+from tests.harness.samples.scraped import Scraped
 
 AUDIO = AudioId(BatchId("20250622-143052-a1b2c3"), 1)
 

@@ -23,7 +23,7 @@ from consumers.documents.transcript import (
     with_loudness,
 )
 from consumers.documents.transcript.repetition import compression_ratio
-from tests.unit.sounds import silence, voice
+from tests.harness.samples.sounds import silence, voice
 
 LIMITS = DoubtLimits()
 

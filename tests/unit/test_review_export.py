@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.export import write_csv, write_jsonl
 from consumers.documents.review.reviewed_item import ReviewedItem
-from tests.unit.reviews import NOW, decided, item
+from tests.harness.samples.reviews import NOW, decided, item
 
 
 def exported(*reviewed: ReviewedItem) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from consumers.documents.review.decision import (
 from consumers.documents.review.item import ITEM_KINDS, ReviewItem, make_item_id
 from consumers.documents.review.item_list import ItemListWriter, read_items
 from events.keys import AudioId, BatchId, DecisionKey, parse_key
-from tests.unit.reviews import BATCH, NOW, item
+from tests.harness.samples.reviews import BATCH, NOW, item
 
 TIMES = st.integers(0, 86_400_000).map(lambda ms: ms / 1000)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))

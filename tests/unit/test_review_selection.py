@@ -12,7 +12,7 @@ from consumers.documents.transcript.doubt import Doubt
 from consumers.documents.transcript.timing import text_between
 from consumers.stages.selection import Selection, select
 from events.keys import AudioId, ClipKey, parse_key
-from tests.unit.reviews import BATCH, finding, recording, segment
+from tests.harness.samples.reviews import BATCH, finding, recording, segment
 
 ALL = Selection(sample=1.0, margin=3.0)
 NONE = Selection(sample=0.0, margin=3.0)

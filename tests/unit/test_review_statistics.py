@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumers.documents.review.decision import ANSWERS, Answer
 from consumers.documents.review.statistics import Share, cohens_kappa, review_statistics
-from tests.unit.reviews import decided, item
+from tests.harness.samples.reviews import decided, item
 
 PAIRS = st.lists(st.tuples(st.sampled_from(ANSWERS), st.sampled_from(ANSWERS)), min_size=1)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from consumers.documents.transcript import QUIETEST_DBFS, Segment, Transcript, with_loudness
-from tests.unit.archives import peak_memory
-from tests.unit.sounds import Signal, silence, voice
+from tests.harness.samples.archives import peak_memory
+from tests.harness.samples.sounds import Signal, silence, voice
 
 RATE = 16_000
 MIB = 1 << 20

@@ -1,0 +1,1 @@
+"""Archives, sounds and reviews that tests make, and metrics that they read."""
