@@ -110,5 +110,5 @@ class PieceReader:
         if self._total > max(limits.ratio_floor, limits.ratio * self._stored.count):
             raise BadArchiveError(
                 f"the archive unpacks to more than {limits.ratio} times its size, "
-                "as an archive made to exhaust its reader would"
+                "which suggests a decompression bomb"
             )

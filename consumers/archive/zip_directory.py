@@ -99,7 +99,7 @@ def _check_totals(entries: list[zipfile.ZipInfo], size: int, limits: ArchiveLimi
     if total > max(limits.ratio_floor, limits.ratio * size):
         raise BadArchiveError(
             f"the archive unpacks to more than {limits.ratio} times its size, "
-            "as an archive made to exhaust its reader would"
+            "which suggests a decompression bomb"
         )
 
 
@@ -115,7 +115,7 @@ def _check_beginning(entries: list[zipfile.ZipInfo], file: DirectoryFile) -> Non
         is_own = file.read(len(_END_MAGIC)) == _END_MAGIC
     if not is_own:
         raise BadArchiveError(
-            "the zip archive is cut off or damaged: its directory does not begin where it begins"
+            "the zip archive is cut off or damaged: its directory is not where the archive says"
         )
 
 
@@ -128,7 +128,7 @@ def _check_overlaps(entries: list[zipfile.ZipInfo], size: int) -> None:
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < free_from:
             raise BadArchiveError(
-                "members of the zip archive overlap, as in an archive made to exhaust its reader"
+                "members of the zip archive overlap, which suggests a decompression bomb"
             )
         free_from = entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size
     if free_from > size:

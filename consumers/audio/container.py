@@ -43,13 +43,13 @@ def best_stream(container: InputContainer) -> AudioStream:
     """Choose the audio stream that FFmpeg would play.
 
     Raises:
-        BadAudioError: There is none, or its coding is unknown.
+        BadAudioError: There is none, or its codec is not supported.
     """
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream):
-        raise BadAudioError("there is no sound in it")
+        raise BadAudioError("it has no audio stream")
     if stream.codec_context is None:
-        raise BadAudioError("its sound is in a coding that cannot be decoded")
+        raise BadAudioError("its audio codec is not supported")
     # Decoder threads cost memory, and the child may start none.
     stream.codec_context.thread_count = 1
     return stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 OPUS_SAMPLE_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
@@ -37,13 +37,22 @@ class OpusSettings:
 
     def __post_init__(self) -> None:
         if self.sample_rate not in OPUS_SAMPLE_RATES:
-            raise ValueError(f"Opus knows no {self.sample_rate} Hz, only {OPUS_SAMPLE_RATES}")
+            raise ValueError(
+                f"sample rate must be {_one_of(OPUS_SAMPLE_RATES)}, not {self.sample_rate}"
+            )
         if self.application not in OPUS_APPLICATIONS:
-            raise ValueError(f"Opus has no application {self.application!r}: {OPUS_APPLICATIONS}")
+            raise ValueError(
+                f"application must be {_one_of(OPUS_APPLICATIONS)}, not {self.application}"
+            )
         if self.complexity not in OPUS_COMPLEXITIES:
-            raise ValueError(f"Opus has no complexity {self.complexity}, only 0 to 10")
+            raise ValueError(f"complexity must be 0 to 10, not {self.complexity}")
         if self.frame_milliseconds not in OPUS_FRAMES:
-            raise ValueError(f"Opus has no frames of {self.frame_milliseconds} ms: {OPUS_FRAMES}")
+            frames = self.frame_milliseconds
+            raise ValueError(f"frame_milliseconds must be {_one_of(OPUS_FRAMES)}, not {frames}")
+
+
+def _one_of(choices: Iterable[object]) -> str:
+    return f"one of {', '.join(map(str, choices))}"
 
 
 @dataclass(frozen=True, slots=True)

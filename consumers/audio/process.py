@@ -103,7 +103,7 @@ class TranscoderProcess:
         except PeerGoneError as exc:
             raise self._fate() from exc
         except ValueError as exc:
-            raise BadAudioError("the decoder broke down: its answer is invalid") from exc
+            raise BadAudioError("the decoder sent an invalid answer") from exc
 
     def _hand_over(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> None:
         source.flush()
@@ -147,7 +147,7 @@ class TranscoderProcess:
         """Return the error for a child that ended without an answer."""
         code = self._process.wait()
         if -code in _SHUTDOWN_SIGNALS:
-            return TransientError(f"the decoder was told to end (signal {-code})")
+            return TransientError(f"the decoder was terminated (signal {-code})")
         if code == -signal.SIGPROF:
             seconds = self._limits.cpu_seconds
             return BadAudioError(f"it takes more than {seconds:g} s of processor time to decode")

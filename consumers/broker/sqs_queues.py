@@ -119,7 +119,7 @@ def translated(queue: str) -> Iterator[None]:
             raise MissingQueueError(
                 f"queue {queue} does not exist: run dropscribe bootstrap"
             ) from exc
-        raise BrokerLostError(f"the broker refuses: {exc}") from exc
+        raise BrokerLostError(f"the broker rejected the request: {exc}") from exc
     except BotoCoreError as exc:
         raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
 

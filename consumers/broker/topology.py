@@ -154,7 +154,7 @@ def declare_topology(
         The kind and name of each, and whether it was missing.
 
     Raises:
-        ConfigurationError: One exists in another form, or the user may not declare it.
+        ConfigurationError: One exists with other arguments, or the user may not declare it.
         BrokerLostError: RabbitMQ is unreachable.
     """
     exchange = exchange_name(topology.prefix)
@@ -233,10 +233,10 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except PreconditionFailed as exc:
         raise ConfigurationError(
-            f"{what} exists in another form; drain and delete it, or choose another "
+            f"{what} already exists with other arguments; drain and delete it, or choose another "
             f"BROKER_PREFIX: {exc.reply_text}"
         ) from exc
     except AccessRefused as exc:
         raise ConfigurationError(
-            f"the user of BROKER_URL may not declare {what}: {exc.reply_text}"
+            f"the user of BROKER_URL has no permission to declare {what}: {exc.reply_text}"
         ) from exc

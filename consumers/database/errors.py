@@ -35,6 +35,6 @@ class HeldError(PermanentError):
     def __init__(self, item_id: str, holder: str | None, until: datetime | None) -> None:
         time = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
         super().__init__(
-            f"{item_id} is in the hands of {holder or 'somebody else'}{time}: "
+            f"{item_id} is claimed by {holder or 'another reviewer'}{time}: "
             "'dropscribe review next' gives one that is free"
         )

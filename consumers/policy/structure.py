@@ -165,9 +165,11 @@ def _order_problems(parent: Part, expected: Sequence[str]) -> Iterator[Problem]:
     found: dict[str, Part] = {}
     for part in parent.children:
         if part.title not in expected or part.level != parent.level + 1:
-            yield Problem(part.line, "remark", f"{part.heading} is no heading that the model knows")
+            yield Problem(
+                part.line, "remark", f"{part.heading} is not a heading that the model knows"
+            )
         elif part.title in found:
-            yield Problem(part.line, "error", f"{part.heading} is there twice")
+            yield Problem(part.line, "error", f"{part.heading} appears twice")
         else:
             found[part.title] = part
     for title in expected:

@@ -160,11 +160,9 @@ def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | Non
     if sniffed.kind == "audio":
         return None
     if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):
-        return _entry(
-            member, "rejected", f"not a recording, whatever its name says: {sniffed.label}"
-        )
+        return _entry(member, "rejected", f"not a recording, despite its name: {sniffed.label}")
     if sniffed.kind == "unknown":
-        return _entry(member, "rejected", "not in any format of sound that is known")
+        return _entry(member, "rejected", "not a known audio format")
     return _entry(member, "ignored", sniffed.label)
 
 

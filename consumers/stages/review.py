@@ -164,8 +164,8 @@ class Review:
         done = self._itemising.round(batch)
         if done.completed_at is None:
             raise TransientError(
-                f"{batch.complete_key} is there, but the database does not know batch {batch} as "
-                f"complete: it is being done again, or 'dropscribe rebuild {batch}' is needed"
+                f"{batch.complete_key} exists, but the database does not list batch {batch} as "
+                f"complete. If it is not being reprocessed, run 'dropscribe rebuild {batch}'"
             )
         # Both, as the list can be deleted and the row left.
         if done.itemised_at is not None and self._store.head(batch.review_key) is not None:
@@ -216,7 +216,7 @@ class Review:
                 with step(self._observer, "read"):
                     self._store.download(audio.opus_key, file)
             except ObjectGoneError as exc:
-                raise DamagedObjectError(audio.opus_key, "it is not there any more") from exc
+                raise DamagedObjectError(audio.opus_key, "it does not exist") from exc
             for item in missing:
                 self._put_clip(cast("BinaryIO", file), item)
 

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from consumers.errors import ClockError, PermanentError, TransientError
 
-#: Error codes that another attempt can't change.
+#: Error codes that another attempt cannot change.
 _FORBIDDEN = {
     "403",
     "AccessDenied",

@@ -38,7 +38,7 @@ class ListedObject:
 
 
 def encoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Percent-encode what HTTP headers can't carry: S3 metadata is ASCII."""
+    """Percent-encode what HTTP headers cannot carry: S3 metadata is ASCII."""
     return {name: quote(value, safe=" /:;,.=+()'!@[]{}|*&$") for name, value in metadata.items()}
 
 

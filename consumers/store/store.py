@@ -172,7 +172,7 @@ class Store:
 
         Raises:
             LocalFileChangedError: The file is not the journal's.
-            OSError: The file can't be read.
+            OSError: The file cannot be read.
         """
         FileUpload(
             self._client,

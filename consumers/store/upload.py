@@ -6,7 +6,7 @@ They are headers: Ceph 16 does not know the trailers that botocore would add ove
 An object's ETag is then a pure function of its bytes and of the part size (the MD5 of
 the parts' MD5s), so it is known before the object exists and HEAD can be compared to it.
 
-boto3's TransferManager does not do this: it can't resume the upload of an earlier
+boto3's TransferManager does not do this: it cannot resume the upload of an earlier
 process, and does not give the ETag in advance.
 """
 

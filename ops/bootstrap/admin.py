@@ -51,7 +51,7 @@ def admin_refusals(secret: str | None) -> Iterator[None]:
     try:
         yield
     except MinioAdminException as exc:
-        message = f"the store's admin API refuses: {exc}"
+        message = f"the store's admin API rejected the request: {exc}"
         if secret:
             message = message.replace(secret, "***")
         # The cause would show the password.

@@ -107,9 +107,10 @@ def check_alone(
     )
     if others:
         raise ConfigurationError(
-            f"bucket {bucket.name} is announced to another deployment by the rules "
-            f"{', '.join(others)}: use its BROKER_PREFIX, or a bucket of your own, or delete these "
-            "rules (and the lifecycle rules of that prefix) where that deployment is no more"
+            f"bucket {bucket.name} already notifies another deployment "
+            f"(rules {', '.join(others)}): use its BROKER_PREFIX, or a bucket of your "
+            "own, or, if that deployment no longer exists, delete these rules and the lifecycle "
+            "rules of that prefix"
         )
 
 

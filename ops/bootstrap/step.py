@@ -60,7 +60,7 @@ def refusals(server: str) -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
-        raise ConfigurationError(f"{server} refuses: {exc}") from exc
+        raise ConfigurationError(f"{server} rejected the request: {exc}") from exc
     except BotoCoreError as exc:
         raise TransientError(f"{server} is unreachable: {exc}") from exc
 

@@ -44,14 +44,14 @@ def parse_text(text: str) -> str:
         ValueError: There are such bytes.
     """
     if any("\ud800" <= each <= "\udfff" for each in text):
-        raise ValueError("it is no text in the terminal's encoding")
+        raise ValueError("it contains bytes that are invalid in the terminal's encoding")
     return text
 
 
 def _parse_name(text: str) -> str:
     name = " ".join(parse_text(text).split())
     if not (name and name.isprintable() and len(name) <= _NAME):
-        raise ValueError(f"{name!r} is no name of 1 to {_NAME} printable characters")
+        raise ValueError(f"{name!r} must have 1 to {_NAME} printable characters")
     return name
 
 

@@ -50,7 +50,7 @@ class TranscriptFolder:
         """Create the folder.
 
         Raises:
-            PermanentError: It can't be created or written to.
+            PermanentError: It cannot be created or written to.
         """
         with _translated(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class TranscriptFolder:
         """Write one recording's files, and give their paths.
 
         Raises:
-            PermanentError: A file can't be written.
+            PermanentError: A file cannot be written.
         """
         paths = next(filter(self._is_free, self._candidates(recording)))
         self._taken.update(paths)
@@ -103,7 +103,7 @@ def _translated(root: Path) -> Iterator[None]:
 
 
 def safe_parts(path: str) -> list[str]:
-    """Split a path into file names that can't lead out of a folder."""
+    """Split a path into file names that cannot lead out of a folder."""
     parts = [
         _cut(part.replace("\x00", "").replace("\\", "_"))
         for part in PurePosixPath(path).parts

@@ -223,7 +223,7 @@ class Reprocessor:
                 unretire(self.store, stored.key, row.batch)
 
     def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
-        """Make sure that no transcript is deleted that can't be made again.
+        """Make sure that no transcript is deleted that cannot be made again.
 
         Raises:
             PermanentError: A recording's Opus object is gone.
@@ -236,7 +236,7 @@ class Reprocessor:
                 present = next(stored, None)
             if present != recording.audio:
                 raise PermanentError(
-                    f"{recording.audio.opus_key} is gone, so {recording.audio} can't be "
+                    f"{recording.audio.opus_key} is gone, so {recording.audio} cannot be "
                     "transcribed again, and nothing was changed. --from unpack makes it again from "
                     "the archive; --only chooses other recordings"
                 )

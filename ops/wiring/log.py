@@ -33,7 +33,7 @@ def configure_log(stream: TextIO | None = None) -> Any:
     render: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
-                # Keys are other people's words: shown escaped, they can't write to a terminal.
+                # Keys are other people's words: shown escaped, they cannot write to a terminal.
                 repr_native_str=True,
                 exception_formatter=structlog.dev.plain_traceback,
             )

@@ -68,9 +68,9 @@ def test_each_verdict_has_a_queue_of_its_delay() -> None:
 
 def test_a_queue_with_other_arguments_is_reported(queues: RabbitQueues) -> None:
     other = replace(queues.topology, delivery_limit=queues.topology.delivery_limit + 1)
-    with pytest.raises(ConfigurationError, match=f"queue {queues.queue} exists in another form"):
+    with pytest.raises(ConfigurationError, match=f"queue {queues.queue} already exists with"):
         list(declare_topology(queues.address, other))
-    with pytest.raises(ConfigurationError, match="exists in another form"):
+    with pytest.raises(ConfigurationError, match="already exists with other arguments"):
         list(declare_topology(queues.address, other, dry_run=True))
 
 

@@ -412,7 +412,7 @@ class TestRoles:
         assert json.loads(as_owner.stdout)["findings"][0]["level"] == "ok", as_owner.stdout
         finding = json.loads(as_operator.stdout)["findings"][0]
         assert finding["level"] == "skipped"
-        assert "may not read the notification rules" in finding["what"]
+        assert "have no permission to read the notification rules" in finding["what"]
 
 
 def put(store: Store, key: str) -> None:

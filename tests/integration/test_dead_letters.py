@@ -237,7 +237,7 @@ def test_a_limit_shows_the_first_letters(run: Run, queues: EmbeddedQueues) -> No
 
 def test_help_teaches(run: Run) -> None:
     result = run("--help")
-    assert "\n  exhausted   a server was unavailable" in result.stdout
+    assert "\n  exhausted   a server was unreachable" in result.stdout
     for name in ("list", "show", "replay", "discard"):
         assert name in result.stdout
         assert run(name, "--help").exit_code == 0

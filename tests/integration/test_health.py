@@ -456,7 +456,7 @@ def test_a_loss_that_no_sweep_can_repair_is_reported(
     swept(pipeline)
     finding = found(look("sweep"))
     assert finding["level"] == "warning"
-    assert finding["what"] == "it found losses that it can't restore: opus-gone 1"
+    assert finding["what"] == "it found losses that it cannot restore: opus-gone 1"
 
 
 def test_a_sweep_that_is_asked_to_end_is_not_on_record(pipeline: Pipeline) -> None:

@@ -369,4 +369,4 @@ def test_an_unavailable_address_is_reported_at_once(
         timeout=60,
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"Error: METRICS_ADDRESS='127.0.0.1:{network.port}' can't be")
+    assert ended.stderr.startswith(f"Error: METRICS_ADDRESS='127.0.0.1:{network.port}' cannot be")

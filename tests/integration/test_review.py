@@ -420,7 +420,7 @@ def test_a_lease_runs_out_and_ones_own_is_renewed(
     taken = reviewing.claim("Bob", LEASE, ANY)
     assert taken is not None
     assert taken.claimed_by == "Bob"
-    with pytest.raises(HeldError, match="in the hands of Bob"):
+    with pytest.raises(HeldError, match="claimed by Bob"):
         reviewing.hold(item.item_id, "Ada")
 
 
@@ -583,7 +583,7 @@ def test_a_reviewers_day(run: Run, batch: ReviewBatch, tmp_path: Path) -> None:
     item_id = item["item_id"]
     refused = run("review", "decide", item_id, "reject", "--as", "Bob")
     assert refused.exit_code == 1
-    assert "is in the hands of Ada L." in refused.stderr
+    assert "is claimed by Ada L." in refused.stderr
 
     arguments = ("--as", "Ada L.", "--note", "in earnest", "--word", "4=worms", "--word", "1=")
     made = printed(run("review", "decide", item_id, "uphold", *arguments, "--json"))

@@ -179,7 +179,7 @@ def test_an_unmatched_pattern_is_fine_and_a_missing_file_is_an_error(
 
     missing = sending.run(sending.source("not-there.tar"), sending.source("calls.tar"))
     assert missing.exit_code == 1
-    assert "not-there.tar is not there" in missing.stderr
+    assert "not-there.tar does not exist" in missing.stderr
     # The rest goes on.
     assert sending.bucket.only() == CALLS
 

@@ -184,7 +184,7 @@ def test_a_cancelled_child_is_not_the_recordings_fault(
     with busy(pool) as (child, future):
         # Not SIGHUP: whoever runs the tests under nohup has all of them ignore it.
         os.kill(child, signal.SIGTERM)
-        with pytest.raises(TransientError, match=r"told to end \(signal 15\)"):
+        with pytest.raises(TransientError, match=r"terminated \(signal 15\)"):
             future.result()
     monkeypatch.undo()
 

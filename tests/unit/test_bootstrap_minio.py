@@ -308,7 +308,9 @@ def test_quoted_values_and_variables_of_the_server_are_read(server: Admin) -> No
 def test_a_password_that_the_server_quotes_is_not_shown(server: Admin) -> None:
     server.refusal = '{"Message": "can\'t log in with p/w"}'
     with (
-        pytest.raises(ConfigurationError, match=r"refuses: .*can't log in with \*\*\*") as caught,
+        pytest.raises(
+            ConfigurationError, match=r"rejected the request: .*can't log in with \*\*\*"
+        ) as caught,
         admin_refusals(BROKER.secret_key),
     ):
         targets(server)
@@ -317,7 +319,10 @@ def test_a_password_that_the_server_quotes_is_not_shown(server: Admin) -> None:
 
 def test_a_user_without_admin_rights_is_refused(server: Admin) -> None:
     server.forbidden = True
-    with pytest.raises(ConfigurationError, match=r"refuses: .*AccessDenied"), admin_refusals(None):
+    with (
+        pytest.raises(ConfigurationError, match=r"rejected the request: .*AccessDenied"),
+        admin_refusals(None),
+    ):
         targets(server)
 
 

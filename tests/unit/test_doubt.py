@@ -97,7 +97,7 @@ class TestUnsure:
         (doubt,) = found(segment(0, 4), segment(10, 14, logprob=-1.42), segment(20, 24))
 
         assert doubt == Doubt(
-            "unsure", 10, 14, "the recogniser was not sure: mean log probability -1.42 (below -1.0)"
+            "unsure", 10, 14, "low confidence: mean log probability -1.42 (below -1.0)"
         )
 
     def test_adjacent_segments_are_one_passage_with_their_weighted_mean(self) -> None:
@@ -127,7 +127,7 @@ class TestLoop:
         (doubt,) = doubts(transcript(aligned), replace(LIMITS, compression=99))
 
         assert (doubt.start, doubt.end) == (11.5, 23.4)
-        assert doubt.reason == "the text goes in circles: the same 3 words 8 times in a row"
+        assert doubt.reason == "repetitive text: the same 3 words 8 times in a row"
 
     def test_without_times_of_words_their_place_is_told_by_their_length(self) -> None:
         text = SENTENCES[0] + " no" * 40
@@ -205,7 +205,7 @@ class TestSilence:
 
         digital, quiet = doubts(measured, LIMITS)
 
-        reason = "words where nothing is to be heard: "
+        reason = "words over silence: "
         assert digital == Doubt("silence", 4, 8, f"{reason}digital silence (below -60.0 dBFS)")
         assert (quiet.kind, quiet.start, quiet.end) == ("silence", 11, 12)
         assert quiet.reason.startswith(f"{reason}-65.")

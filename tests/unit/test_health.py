@@ -329,7 +329,7 @@ def test_a_file_for_prometheus(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="can't be written: No such file"):
+    with pytest.raises(ConfigurationError, match="cannot be written: No such file"):
         write_textfile(tmp_path / "none" / "dropscribe.prom", FINDINGS, NOW, "host")
 
 

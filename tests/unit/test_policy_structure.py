@@ -128,7 +128,7 @@ def test_a_heading_that_is_there_twice_is_an_error() -> None:
     line, nature, message = only_problem(
         GOOD.replace("## Definition of Terms", "## Overview\n\nMore.\n\n## Definition of Terms")
     )
-    assert (line, nature, message) == (7, "error", "`## Overview` is there twice")
+    assert (line, nature, message) == (7, "error", "`## Overview` appears twice")
 
 
 def test_a_policy_without_labels_is_an_error() -> None:

@@ -78,7 +78,7 @@ def test_ledger_entries_are_on_the_disk(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"not a database" * 100)
-    with pytest.raises(TransientError, match="can't be used"):
+    with pytest.raises(TransientError, match="cannot be used"):
         Ledger(tmp_path / "ledger.sqlite3")
 
 
@@ -210,7 +210,7 @@ def test_the_ledger_recovers_from_a_failed_write(tmp_path: Path) -> None:
 
 
 def test_an_unusable_ledger_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(TransientError, match="can't be used"):
+    with pytest.raises(TransientError, match="cannot be used"):
         Ledger(tmp_path)
 
 

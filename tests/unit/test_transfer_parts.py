@@ -153,7 +153,7 @@ def test_a_staged_file_is_given_up_only_if_it_is_no_good(
     store = Store(None, "bucket")
     with (
         Ledger(tmp_path / "ledger.sqlite3") as ledger,
-        pytest.raises(TransientError, match="can't be read") as refusal,
+        pytest.raises(TransientError, match="cannot be read") as refusal,
     ):
         send_shipment(store, ledger, sent, path, now=NOW, advance=lambda _: None)
     assert type(refusal.value) is kind

@@ -114,7 +114,7 @@ def _unsure(segments: list[Segment], duration: float, limits: DoubtLimits) -> It
         lengths = [max(sign.end - sign.start, 0.001) for sign in signs]
         values = [sign.avg_logprob or 0.0 for sign in signs]
         mean = sum(map(operator.mul, lengths, values)) / sum(lengths)
-        reason = f"the recogniser was not sure: mean log probability {mean:.2f}"
+        reason = f"low confidence: mean log probability {mean:.2f}"
         yield _passage("unsure", signs, f"{reason} (below {limits.logprob})", limits)
 
 
@@ -136,7 +136,7 @@ def _looping(segments: list[Segment], duration: float, limits: DoubtLimits) -> I
             figures.append(f"{words} {most.times} times in a row")
         if ratios := [sign.ratio for sign in signs if isinstance(sign, Redundancy)]:
             figures.append(f"compression ratio {max(ratios):.2f} (above {limits.compression})")
-        reason = f"the text goes in circles: {', '.join(figures)}"
+        reason = f"repetitive text: {', '.join(figures)}"
         yield _passage("loop", signs, reason, limits)
 
 
@@ -149,7 +149,7 @@ def _over_silence(segments: list[Segment], duration: float, limits: DoubtLimits)
     for signs in _joined(below, duration, limits.gap):
         loudest = max(sign.loudness_dbfs or 0.0 for sign in signs)
         level = f"{loudest:.2f} dBFS" if loudest > QUIETEST_DBFS else "digital silence"
-        reason = f"words where nothing is to be heard: {level} (below {limits.silence_dbfs} dBFS)"
+        reason = f"words over silence: {level} (below {limits.silence_dbfs} dBFS)"
         yield _passage("silence", signs, reason, limits)
 
 

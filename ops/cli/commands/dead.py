@@ -52,7 +52,7 @@ def dead() -> None:
 
     \b
     permanent   the input is invalid (a damaged archive)
-    exhausted   a server was unavailable for longer than the retries lasted
+    exhausted   a server was unreachable for longer than the retries lasted
     unexpected  an error that dropscribe does not know
     malformed   the message is not a notification
     lost        it was redelivered too often: it may be crashing consumers

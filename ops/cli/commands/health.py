@@ -37,7 +37,7 @@ _NAMES = [check.name for check in CHECKS]
 
 
 class _Plugin(SettingsCommand):
-    """Exits with "unknown", as a monitoring plugin has to, if it can't start."""
+    """Exits with "unknown", as a monitoring plugin has to, if it cannot start."""
 
     def make_context(
         self,

@@ -46,7 +46,7 @@ def reprocess(batch: BatchId, start: str, only: tuple[AudioId, ...], *, as_json:
 
     Use it for another model or other policies, or after a fix. The results of the
     stages that are repeated are deleted first, and the batch completes once more.
-    Reviewers' decisions are never deleted, nor is anything that can't be made again.
+    Reviewers' decisions are never deleted, nor is anything that cannot be made again.
 
     \b
     moderate    judge again by the current policies; without policies, delete the

@@ -87,7 +87,7 @@ def sweep(
     finished, completes batches that are done, and recreates missing rows from the
     bucket. It is safe to run at any time; while one sweep runs, another does nothing.
 
-    The exit code is 1 if something is lost that a sweep can't restore, such as a
+    The exit code is 1 if something is lost that a sweep cannot restore, such as a
     row whose object is gone. With --every, failures are tried again the next time.
 
     \b

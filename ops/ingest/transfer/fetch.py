@@ -115,7 +115,9 @@ class Fetcher:
 
     def _hashed(self, shipment: Shipment, member: ShipmentFile, sha256: str | None) -> None:
         if sha256 is None:
-            self._skip(shipment, member, TransferOutcome.FAILED, "it is gone or unreadable")
+            self._skip(
+                shipment, member, TransferOutcome.FAILED, "it does not exist, or is not readable"
+            )
             return
         sent = self._ledger.same_content(member.file.size, sha256)
         if sent is None:

@@ -65,7 +65,7 @@ _SHIPMENT = "id, batch, host, path, is_pack, state, size, sha256, part_size, upl
 class Ledger:
     """The ledger in a file. Safe to use from many threads of one process.
 
-    Every method raises `TransientError` if the file can't be read or written.
+    Every method raises `TransientError` if the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -261,7 +261,7 @@ class Ledger:
             try:
                 yield
             except sqlite3.Error as exc:
-                raise TransientError(f"the ledger {self._path} can't be used: {exc}") from exc
+                raise TransientError(f"the ledger {self._path} cannot be used: {exc}") from exc
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

@@ -160,5 +160,5 @@ def _is(attrs: asyncssh.SFTPAttrs, kind: int) -> bool:
 def _version(path: bytes, attrs: asyncssh.SFTPAttrs) -> FileVersion:
     size = attrs.size or 0
     if size > _MOST:
-        raise FileError(f"{shown(path)} can't have {size} bytes")
+        raise FileError(f"{shown(path)}: the server reports an impossible size, {size} bytes")
     return FileVersion(path, size, int(attrs.mtime or 0))

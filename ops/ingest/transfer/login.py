@@ -204,7 +204,7 @@ class _HostKeys:
             present = [str(file) for file in files if file.is_file()]
             known = asyncssh.read_known_hosts(present)
         except (OSError, ValueError) as exc:
-            raise ConfigurationError(f"known hosts can't be read: {exc}") from exc
+            raise ConfigurationError(f"known hosts cannot be read: {exc}") from exc
         name = probe.host_key_alias or probe.host
         return cls(host, name, probe.port or _SSH_PORT, files, known)
 
@@ -216,7 +216,7 @@ class _HostKeys:
     def refusal(self, offered: asyncssh.SSHKey | None, reason: str) -> str:
         """Explain why the machine's key is refused, and what to do."""
         if offered is None:
-            return f"{self.host} is refused: {reason} ({self.where})"
+            return f"refusing {self.host}: {reason} ({self.where})"
         port = None if self.port == _SSH_PORT else self.port
         trusted = self.known.match(self.name, "", port)[0]
         entry = self.name if port is None else f"[{self.name}]:{port}"
@@ -227,12 +227,12 @@ class _HostKeys:
         if trusted:
             known = ", ".join(key.get_fingerprint() for key in trusted)
             return (
-                f"{self.host} is refused: its host key has CHANGED. It shows {shown}, but "
+                f"refusing {self.host}: its host key has CHANGED. It shows {shown}, but "
                 f"{known} is known ({self.where}). The connection may be intercepted. If the "
                 f"machine was reinstalled, {compare}, then: ssh-keygen -R '{entry}' -f {file} "
                 f"&& {scan}"
             )
         return (
-            f"{self.host} is refused: its host key is unknown. It shows {shown}; {self.where}. "
+            f"refusing {self.host}: unknown host key {shown}; {self.where}. "
             f"If it is right ({compare}): {scan}"
         )

@@ -218,11 +218,11 @@ class RemoteSession:
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as exc:
             raise BrokenError(f"{self._host}: the connection broke ({exc.reason})") from exc
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath) as exc:
-            raise GoneError(f"{where} is not there") from exc
+            raise GoneError(f"{where} does not exist") from exc
         except asyncssh.SFTPPermissionDenied as exc:
-            raise FileError(f"{where} may not be read by this user") from exc
+            raise FileError(f"this user has no permission to read {where}") from exc
         except asyncssh.SFTPError as exc:
-            raise FileError(f"{where} can't be read: {exc.reason}") from exc
+            raise FileError(f"{where} cannot be read: {exc.reason}") from exc
         except (asyncssh.Error, OSError) as exc:
             said = str(exc) or type(exc).__name__
             raise BrokenError(f"{self._host}: the connection broke ({said})") from exc

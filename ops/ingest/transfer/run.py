@@ -306,7 +306,7 @@ class Transfer:
         self, host: str, resumed: Sequence[Shipment], new: Sequence[PlannedShipment]
     ) -> None:
         for shipment in resumed:
-            self._add(TransferOutcome.NEW, shipment, self._fetcher.size(shipment), "to be resumed")
+            self._add(TransferOutcome.NEW, shipment, self._fetcher.size(shipment), "will resume")
         for each in new:
             files = len(each.files) if each.is_pack else None
             self._report.add(TransferResult(TransferOutcome.NEW, host, each.path, each.size, files))
@@ -318,7 +318,7 @@ class Transfer:
                 self._fail(
                     shipment,
                     shipment.size or 0,
-                    "the staged copy was damaged, and not replaced",
+                    "the staged copy is damaged and could not be fetched again",
                 )
 
     def _fail(self, shipment: Shipment, size: int, why: str) -> None:

@@ -68,7 +68,7 @@ def send_shipment(
         # Other errors, such as too many open files, say nothing about the file.
         is_damaged = exc.errno in {errno.ENOENT, errno.EIO}
         kind = LocalFileChangedError if is_damaged else TransientError
-        raise kind(f"{path} can't be read: {exc.strerror or exc}") from exc
+        raise kind(f"{path} cannot be read: {exc.strerror or exc}") from exc
 
 
 def archive_metadata(shipment: Shipment, now: datetime) -> dict[str, str]:

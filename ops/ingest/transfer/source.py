@@ -113,7 +113,7 @@ def _port(text: str | None) -> int | None:
     if text is None:
         return None
     if not 1 <= int(text) <= _MAX_PORT:
-        raise SourceError(f"{text} is no port: they go from 1 to {_MAX_PORT}")
+        raise SourceError(f"{text} is not a port: must be 1 to {_MAX_PORT}")
     return int(text)
 
 
@@ -123,8 +123,8 @@ def _why_not(text: str) -> str:
     name = shown(os.fsencode(text))
     if ":" not in text:
         return (
-            f"{name!r} is on no other machine: write user@host:/path (and for archives that are "
-            "here: dropscribe drop)"
+            f"{name!r} names no remote host (expected user@host:/path; for archives on this "
+            "machine: dropscribe drop)"
         )
     return f"{name!r} is neither [user@]host:path nor ssh://[user@]host[:port]/path"
 
@@ -166,7 +166,7 @@ def read_source_list(path: Path) -> list[TransferSource]:
     try:
         content = path.read_bytes()
     except OSError as exc:
-        raise ConfigurationError(f"{path} can't be read: {exc.strerror}") from exc
+        raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
     texts = _of_toml(path, content) if path.suffix == ".toml" else _of_lines(content)
     sources = []
     for place, text in texts:
@@ -191,7 +191,7 @@ def _of_toml(path: Path, content: bytes) -> list[tuple[str, str]]:
         document = tomllib.loads(content.decode())
     except ValueError as exc:
         # A TOMLDecodeError, or a UnicodeDecodeError.
-        raise ConfigurationError(f"{path} is no TOML: {exc}") from exc
+        raise ConfigurationError(f"{path} is not valid TOML: {exc}") from exc
     texts = document.get("sources")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ConfigurationError(f'{path} has no list like sources = ["user@host:/path"]')

@@ -67,7 +67,7 @@ class StagingFolder:
         """Remove the staged file of a shipment, if there is one.
 
         Raises:
-            TransientError: The file can't be removed.
+            TransientError: The file cannot be removed.
         """
         path = self.path(shipment)
         with translated(path):
@@ -91,7 +91,7 @@ class StagingFolder:
         """Make sure that the disk has room for the rest of a file of ``size`` bytes.
 
         Raises:
-            TransientError: There is no room, or free space can't be measured.
+            TransientError: There is no room, or free space cannot be measured.
         """
         path = self.path(shipment)
         with translated(self._root):

@@ -18,7 +18,7 @@ _MAKE = "dropscribe bootstrap"
 def look_at_broker(context: CheckContext) -> CheckResult:
     """Check that the broker responds, and has the exchange, the queues and their bindings.
 
-    Only ``rabbitmqctl`` lists bindings without changing any; if it can't be run, the
+    Only ``rabbitmqctl`` lists bindings without changing any; if it cannot be run, the
     result says that bindings were not checked.
     """
     address, routes = context.broker, context.routes
@@ -45,7 +45,7 @@ def _amqp_remarks(
         return
     bindings = _rabbitmqctl(context).bindings(address)
     if bindings is None:
-        yield Remark(Level.OK, "bindings not checked, as rabbitmqctl can't be run here")
+        yield Remark(Level.OK, "bindings not checked, as rabbitmqctl cannot be run here")
         return
     for route in routes:
         queue, key = queue_name(address.prefix, route), rule_id(address.prefix, route)
@@ -80,7 +80,7 @@ def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
             remarks.append(_long_work(longest, ours))
     said = f"BROKER_CONSUMER_TIMEOUT is {ours} s"
     if theirs is None:
-        said += "; RabbitMQ's own is unknown, as rabbitmqctl can't be run"
+        said += "; RabbitMQ's own is unknown, as rabbitmqctl cannot be run"
     elif theirs == float("inf"):
         said += ", RabbitMQ has no timeout"
     else:

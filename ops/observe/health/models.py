@@ -148,7 +148,7 @@ def _whisper(model: str, root: Path) -> Iterator[Remark]:
         )
     elif model != PACKAGED and not Path(weights.source, SUMS).is_file():
         yield Remark(
-            Level.WARNING, f"WHISPER_MODEL={model} has no {SUMS}, so it can't be verified", _SYNC
+            Level.WARNING, f"WHISPER_MODEL={model} has no {SUMS}, so it cannot be verified", _SYNC
         )
 
 

@@ -17,7 +17,7 @@ _TIMEOUT = re.compile(r"\{ok,(\d+)\}")
 class Rabbitmqctl:
     """RabbitMQ's command. It needs root or RabbitMQ's user, on the broker's host.
 
-    If it can't be run for whatever reason (not installed, no permission, no node on this
+    If it cannot be run for whatever reason (not installed, no permission, no node on this
     host), every method gives None.
 
     Args:

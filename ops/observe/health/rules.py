@@ -77,10 +77,10 @@ def _remarks(what: str, steps: Callable[[], Iterator[Step]], hidden: Level) -> I
     except ClientError as exc:
         code = str(exc.response.get("Error", {}).get("Code", ""))
         if code not in _FORBIDDEN:
-            raise TransientError(f"{what}: the store refused ({code})") from exc
+            raise TransientError(f"{what}: the store rejected the request ({code})") from exc
         yield Remark(
             hidden,
-            f"these credentials may not read the {what} ({code})",
+            f"these credentials have no permission to read the {what} ({code})",
             "with those of bootstrap: dropscribe health --check rules",
         )
     except BotoCoreError as exc:

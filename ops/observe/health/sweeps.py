@@ -28,7 +28,7 @@ def look_at_sweep(context: CheckContext) -> CheckResult:
         remarks.append(
             Remark(
                 Level.WARNING,
-                f"it found losses that it can't restore: {counts}",
+                f"it found losses that it cannot restore: {counts}",
                 "dropscribe sweep --dry-run lists them, and what to do",
             )
         )

@@ -85,7 +85,7 @@ def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, lo
         look: Value of the label ``look``, if one host writes several files.
 
     Raises:
-        ConfigurationError: The file can't be written.
+        ConfigurationError: The file cannot be written.
     """
     registry = CollectorRegistry()
     health = Gauge(
@@ -110,7 +110,7 @@ def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, lo
         with _readable_by_all():
             write_to_textfile(str(path), registry)
     except OSError as exc:
-        raise ConfigurationError(f"{path} can't be written: {exc.strerror}") from exc
+        raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _add(registry: CollectorRegistry, series: Series, figure: object) -> None:

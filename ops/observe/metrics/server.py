@@ -109,7 +109,7 @@ def serving(
         server = kind((address.host, address.port), _Handler)
     except OSError as exc:
         raise ConfigurationError(
-            f"METRICS_ADDRESS={str(address)!r} can't be listened on: {exc.strerror or exc}"
+            f"METRICS_ADDRESS={str(address)!r} cannot be listened on: {exc.strerror or exc}"
         ) from exc
     server.set_app(make_app(registry, process))
     thread = threading.Thread(

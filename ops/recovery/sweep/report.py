@@ -48,7 +48,7 @@ class Remedy:
         what: The discrepancy, for people.
         deed: What the sweep did, or what an operator can do.
         is_repaired: Whether the sweep repairs it.
-        is_lost: Whether something is lost that a sweep can't restore.
+        is_lost: Whether something is lost that a sweep cannot restore.
     """
 
     what: str

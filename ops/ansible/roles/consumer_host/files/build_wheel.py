@@ -71,7 +71,7 @@ def _build(tree: Path, folder: Path) -> None:
         command, cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(f"the wheel can't be built:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"the wheel cannot be built:\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":
