@@ -14,7 +14,7 @@ _DEVICE_FAULT = re.compile(r"out of memory|can't allocate memory|CUDA|cuBLAS|cuD
 
 
 class TransientError(Exception):
-    """A server or resource is away or busy; the same delivery can succeed later."""
+    """A server or resource is unreachable or busy; the same delivery can succeed later."""
 
 
 class PermanentError(Exception):

@@ -47,15 +47,15 @@ class RangedFile(io.RawIOBase):
         self.failure: Exception | None = None
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True, as ``io`` asks before it reads."""
         return True
 
     def seekable(self) -> bool:
-        """Return True."""
+        """Return True: ``zipfile`` reads its directory from the end."""
         return True
 
     def tell(self) -> int:
-        """Return the position in bytes."""
+        """Return the position in bytes from the archive's start; it may lie beyond the end."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:

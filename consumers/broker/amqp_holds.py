@@ -31,7 +31,10 @@ class Publish(Protocol):
     def __call__(
         self, body: bytes | str, queue: str, headers: dict[str, object], **properties: object
     ) -> None:
-        """Publish."""
+        """Publish to a queue with these headers, and wait for the broker's confirm.
+
+        ``properties`` are AMQP's, such as ``expiration``.
+        """
 
 
 class Holds:
@@ -63,7 +66,7 @@ class Holds:
         self._renew_at[delivery] = time.monotonic() + self._renew_after
 
     def message(self, delivery: Delivery) -> Any:
-        """Look up the message that stands for the delivery now."""
+        """Return the message that stands for the delivery now."""
         return self.copies.get(delivery, delivery.message)
 
     def renew(self, in_hand: AbstractSet[Delivery]) -> None:

@@ -141,7 +141,7 @@ class AmqpInbox(Inbox):
         return self._holds.message(delivery)
 
     def _tag(self, delivery: Delivery) -> int:
-        """Look up its number on the channel: they ascend in order of delivery."""
+        """Return its number on the channel: they ascend in order of delivery."""
         tag: int = self._message(delivery).delivery_tag
         return tag
 

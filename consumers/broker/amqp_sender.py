@@ -53,7 +53,7 @@ class AmqpSender:
 
 @contextmanager
 def open_amqp_sender(address: BrokerAddress, topology: Topology) -> Iterator[AmqpSender]:
-    """Send for as long as the block runs."""
+    """Open a sender with a connection of its own, closed at the end of the block."""
     session = AmqpSession(address)
     try:
         yield AmqpSender(session, topology)

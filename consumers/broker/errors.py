@@ -10,7 +10,7 @@ from events.routes import Route
 
 
 class BrokerLostError(TransientError):
-    """The broker is away or refuses; deliveries in hand will be delivered again."""
+    """The broker is unreachable or refuses; deliveries in hand will be delivered again."""
 
 
 class MissingQueueError(TransientError):

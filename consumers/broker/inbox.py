@@ -159,7 +159,7 @@ class Inbox(ABC):
             self._consumer.cancel()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection: the broker delivers the unsettled deliveries again."""
         with self._translated():
             self._connection.close()
 
@@ -201,7 +201,7 @@ class Inbox(ABC):
         self.acknowledge([delivery])
 
     def _message(self, delivery: Delivery) -> Any:
-        """Look up the broker's message that stands for the delivery now."""
+        """Return the broker's message that stands for the delivery now."""
         return delivery.message
 
     @abstractmethod

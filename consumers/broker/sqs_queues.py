@@ -79,7 +79,7 @@ class SqsQueues:
         return sum(int(answer["Attributes"][name]) for name in attributes)
 
     def close(self) -> None:
-        """Close the client's connections."""
+        """Close the client's connections; the queues stay."""
         self.client.close()
 
 
@@ -126,6 +126,6 @@ def translated(queue: str) -> Iterator[None]:
 
 @contextmanager
 def open_sqs_sender(address: BrokerAddress) -> Iterator[SqsSender]:
-    """Send for as long as the block runs."""
+    """Open a sender with a client of its own, closed at the end of the block."""
     with closing(SqsQueues(address)) as queues:
         yield SqsSender(queues, address.prefix)

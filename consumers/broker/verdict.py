@@ -53,7 +53,7 @@ Verdict = Ack | Retry | DeadLetter
 
 
 def name_of(verdict: Verdict) -> str:
-    """Look up the verdict's name among `NAMES`."""
+    """Return the verdict's name among `NAMES`: a retry that does not count is a ``wait``."""
     match verdict:
         case Ack():
             return "ack"

@@ -49,7 +49,7 @@ class BatchRepository(Repository):
 
     @contextmanager
     def locks(self) -> Iterator[Locks]:
-        """Lend a connection whose locks are released at the end of the block."""
+        """Lend a connection of the pool; its locks are released at the end of the block."""
         with translated():
             connection = self._pool.getconn()
         try:
@@ -64,7 +64,7 @@ class BatchRepository(Repository):
         self._pool.putconn(connection)
 
     def register(self, archive: Archive) -> None:
-        """Make the batch's row.
+        """Insert the batch's row, unless the same archive is registered already.
 
         Raises:
             ArchiveOverwrittenError: The batch id stands for other content already.
@@ -198,15 +198,15 @@ class BatchRepository(Repository):
         return rows[0] if rows else None
 
     def batches(self, limit: int) -> list[Batch]:
-        """Read the latest batches."""
+        """Read at most ``limit`` batches, the latest drop first."""
         return self._values(Batch, "recent_batches", {"limit": limit})
 
     def recordings(self, batch: BatchId) -> list[Recording]:
-        """Read a batch's recordings, in the archive's order."""
+        """Read a batch's recordings, in the archive's order; none for an unknown batch."""
         return self._values(Recording, "recordings_of_batch", {"batch_id": str(batch)})
 
     def flagged(self, batch: BatchId) -> int:
-        """Count the recordings that a policy flags."""
+        """Count the batch's recordings that at least one policy flags."""
         number: int = self._rows("count_flagged", {"batch_id": str(batch)})[0]["number"]
         return number
 

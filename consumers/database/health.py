@@ -109,7 +109,7 @@ class HealthRepository(Repository):
         self._limit = limit
 
     def server(self) -> DatabaseServer:
-        """Read the server's state."""
+        """Read the server's version and connections, and whether completion's index is valid."""
         return DatabaseServer(**self._ask("health_server")[0])
 
     def completion(self) -> CompletionTiming:
@@ -164,7 +164,7 @@ class HealthRepository(Repository):
         return [IdleBatch(**row) for row in self._ask("health_batches", parameters)]
 
     def last_sweep(self) -> LastSweep | None:
-        """The last finished sweep; None where there is none on record."""
+        """Return the last finished sweep; None if none is on record."""
         rows = self._ask("health_sweep")
         return LastSweep(**rows[0]) if rows else None
 

@@ -50,7 +50,7 @@ class ReviewQueueRepository(Repository):
     def items(
         self, chosen: ItemFilter, state: ReviewState | None, limit: int
     ) -> list[ReviewedItem]:
-        """Read at most ``limit`` items, in the order of the queue.
+        """Read at most ``limit`` items in the queue's order, of one state or of all.
 
         Outdated items are included only if they have a decision.
         """
@@ -58,7 +58,7 @@ class ReviewQueueRepository(Repository):
         return [_reviewed(row) for row in self._rows("review_items", parameters)]
 
     def item(self, item_id: str) -> ReviewedItem:
-        """Look up one item.
+        """Return one item.
 
         Raises:
             NoItemError: No item has that id.

@@ -155,7 +155,17 @@ class ManifestWriter:
     def finish(
         self, archive: Archive, failure: str | None, whole: BinaryIO, *, moderated: bool = False
     ) -> ManifestHead:
-        """Write head and entries to ``whole`` and rewind it."""
+        """Write the complete manifest to ``whole`` and rewind it.
+
+        Args:
+            archive: The batch's archive.
+            failure: Why the archive could not be read, or not to its end; None if it was read.
+            whole: An empty file.
+            moderated: Whether its recordings are checked against policies.
+
+        Returns:
+            The head, which counts the entries by outcome.
+        """
         head = ManifestHead.of(archive, dict(self._totals), failure, moderated=moderated)
         whole.write(head.to_json())
         self._lines.seek(0)

@@ -87,7 +87,7 @@ class EndpointJudge:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the HTTP client's connections; the server keeps the model loaded."""
         self._client.close()
 
     @property
@@ -169,7 +169,7 @@ class EndpointJudge:
         The server's text, which can quote the prompt, is left out of messages and causes.
 
         Raises:
-            TransientError: The server is away, slow, busy or broken.
+            TransientError: The server is unreachable, slow, busy or broken.
             PermanentError: It refuses the request.
         """
         try:

@@ -31,7 +31,7 @@ class Judge(Protocol):
         """Count the tokens of the prompt with this policy and without content.
 
         Raises:
-            TransientError: The model is away.
+            TransientError: The model is unreachable.
         """
         ...
 
@@ -50,7 +50,7 @@ class Judge(Protocol):
             For each, in order, the probability from 0 to 1 that it meets the policy.
 
         Raises:
-            TransientError: The model is away, or short of memory.
+            TransientError: The model is unreachable, or short of memory.
             PermanentError: The model refuses the prompt.
             ConfigurationError: The model is of another kind, or the key is wrong.
         """

@@ -39,7 +39,7 @@ class CallSummary:
         self._shares = {audio: _Share(batch) for audio, batch in self._subjects.values()}
 
     def add_step(self, step: str, seconds: float) -> None:
-        """Add to the seconds of a step."""
+        """Add to the seconds of a step, from any thread; a step may report more than once."""
         with self._lock:
             self._steps[step] = self._steps.get(step, 0.0) + seconds
 
@@ -90,7 +90,7 @@ _current: ContextVar[CallSummary | None] = ContextVar("call_summary", default=No
 
 
 def current_summary() -> CallSummary | None:
-    """Look up the summary of the call under way in this context."""
+    """Return the summary of the call under way in this context."""
     return _current.get()
 
 

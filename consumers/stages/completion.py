@@ -78,7 +78,7 @@ class Completion:
 
 
 def _seconds(row: Batch) -> float | None:
-    """Give the seconds from the drop of a batch to its completion; None if unknown."""
+    """Return the seconds from the drop of a batch to its completion; None if unknown."""
     if row.dropped_at is None or row.completed_at is None:
         return None
     # One is the store's time, the other the database's.

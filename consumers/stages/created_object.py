@@ -50,7 +50,7 @@ def check_deleted(event: ObjectCreated, now: datetime) -> None:
 
 
 def archive_key(event: ObjectCreated) -> ArchiveKey:
-    """Give the key of the archive that an event announces.
+    """Return the key of the archive that an event announces.
 
     Raises:
         PermanentError: The event is about another kind of object.
@@ -62,7 +62,7 @@ def archive_key(event: ObjectCreated) -> ArchiveKey:
 
 
 def audio_id(event: ObjectCreated, suffix: str) -> AudioId:
-    """Give the recording whose object with this suffix an event announces.
+    """Return the recording whose object with this suffix an event announces.
 
     Raises:
         PermanentError: The event is about another kind of object.
@@ -74,7 +74,7 @@ def audio_id(event: ObjectCreated, suffix: str) -> AudioId:
 
 
 def batch_id(event: ObjectCreated, suffix: str) -> BatchId:
-    """Give the batch whose object with this suffix an event announces.
+    """Return the batch whose object with this suffix an event announces.
 
     Raises:
         PermanentError: The event is about another kind of object.

@@ -1,6 +1,6 @@
 """The stage ``moderate``: takes transcripts, stores the verdicts of the policies.
 
-No verdict is ever made up: while the model is away, the recording waits.
+No verdict is ever made up: while the model is unreachable, the recording waits.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ModerationTask(RecordingTask[PolicyVerdict]):
 
 
 class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
-    """The stage's handler."""
+    """Stores the policies' verdict on each transcript."""
 
     _name = "moderate"
     _activity = "judging"
@@ -116,7 +116,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
 
         Raises:
             ConfigurationError: A policy is unreadable, or too long.
-            TransientError: The model is away.
+            TransientError: The model is unreachable.
         """
         policies = self._standard.policies()
         if policies != self._policies:
@@ -126,7 +126,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             self._log.info("policies", versions=versions)
 
     def _measured(self, policies: Sequence[Policy]) -> int:
-        """Give how many tokens of content fit into the context beside the longest policy."""
+        """Return the tokens of content that fit into the context beside the longest policy."""
         context = self._judge.context
         rooms = []
         for policy in policies:
@@ -170,7 +170,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         return replace(task, passages=self._passages(transcript))
 
     def _unjudged(self, transcript: Transcript) -> str | None:
-        """Give the reason not to ask the model; None if it is to be asked."""
+        """Return the reason not to ask the model; None if it is to be asked."""
         if not clean(transcript.text):
             return "not judged: nothing was said"
         language, languages = transcript.language, self._standard.languages
@@ -209,7 +209,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         }
 
     def _findings(self, tasks: Sequence[ModerationTask]) -> list[list[PolicyFinding]]:
-        """Give each task's findings, one per policy."""
+        """Return each task's findings, one per policy."""
         contents = [passage.text for task in tasks for passage in task.passages]
         found: list[list[PolicyFinding]] = [[] for _ in tasks]
         for policy in self._policies:

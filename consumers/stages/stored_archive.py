@@ -45,20 +45,20 @@ class StoredArchive:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes in the store, compressed or not."""
         return self.stored.size
 
     def stream(self) -> BinaryIO:
-        """Read from the start."""
+        """Read the object from its start; a download that breaks off resumes."""
         return self.store.stream(self.stored)
 
     def read_range(self, start: int, length: int) -> bytes:
-        """Read a part."""
+        """Return ``length`` bytes from ``start``; fewer only at the end of the object."""
         return self.store.read_range(self.stored, start, length)
 
 
 def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
-    """Give the id of an archive's batch: from its name, its tag, or the answer to HEAD.
+    """Return the id of an archive's batch: from its name, its tag, or the answer to HEAD.
 
     An archive without a batch id in its name is tagged with the id when its batch is
     complete: some stores count that as a modification, which changes the time in the answer

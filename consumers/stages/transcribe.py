@@ -54,7 +54,7 @@ class TranscriptionTask(RecordingTask[Transcript]):
 
 
 class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
-    """The stage's handler."""
+    """Stores a transcript per recording; silent ones are settled without the recogniser."""
 
     _name = "transcribe"
     _activity = "transcribing"

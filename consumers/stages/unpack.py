@@ -88,7 +88,7 @@ class MemberJob:
 
 
 class Unpack:
-    """The stage's handler."""
+    """Stores an Opus object per recording of an archive, and then the manifest."""
 
     #: One archive is enough work for a call.
     group = 1
@@ -271,7 +271,7 @@ class Unpack:
         return PendingEntry(executor.submit(run, self._finish, batch, job), job.size)
 
     def _is_far_ahead(self, pending: Sequence[PendingEntry]) -> bool:
-        """Tell whether scratch space holds enough, in members or in bytes."""
+        """Return whether scratch space holds enough, in members or in bytes."""
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
     def _finish(self, batch: BatchId, job: MemberJob) -> ManifestEntry:
@@ -310,7 +310,7 @@ class Unpack:
 
 
 def _ordinals(keys: Iterable[str]) -> Iterator[int]:
-    """Give the ordinals of the recordings that keys name; other people's keys are skipped."""
+    """Return the ordinals of the recordings that keys name; other people's keys are skipped."""
     for key in keys:
         try:
             parsed = parse_key(key)

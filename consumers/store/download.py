@@ -37,7 +37,7 @@ class OpenRange(Protocol):
     """Opens a download at a byte."""
 
     def __call__(self, stored: StoredObject, start: int) -> Any:
-        """Give botocore's response body."""
+        """Return botocore's response body."""
 
 
 class Download(io.RawIOBase):

@@ -63,7 +63,7 @@ def translated(key: str) -> Iterator[None]:
     Raises:
         ObjectGoneError: There is no such object.
         CutShortError: A response broke off.
-        TransientError: The store is unavailable, slow or throttling.
+        TransientError: The store is unreachable, slow or throttling.
         PermanentError: The store denies access.
         ClockError: The store denies access because this host's clock is wrong.
     """
@@ -111,7 +111,7 @@ def check_clock(answer: Mapping[str, Any]) -> None:
 
 
 def time_of(answer: Mapping[str, Any]) -> datetime | None:
-    """Give the store's time from a response's Date header, if it has one."""
+    """Return the store's time from a response's Date header, if it has one."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
         time = parsedate_to_datetime(date)

@@ -33,7 +33,7 @@ _LARGEST = 64 << 20
 class Store:
     """One bucket. Safe to use from many threads.
 
-    Every method raises `TransientError` if the store is unavailable, slow or throttling,
+    Every method raises `TransientError` if the store is unreachable, slow or throttling,
     and `PermanentError` if it denies access.
     """
 
@@ -253,7 +253,7 @@ class Store:
             ) from exc
 
     def now(self) -> datetime:
-        """Give the store's time, which events and listings use.
+        """Return the store's time, which events and listings use.
 
         Raises:
             ClockError: This host's clock differs too much for signed requests.

@@ -49,7 +49,7 @@ class LocalFileChangedError(TransientError):
 
 
 def part_size(size: int) -> int:
-    """Give the part size for a file: a multiple of 1 MiB, and at most 10,000 parts."""
+    """Return the part size for a file: a multiple of 1 MiB, and at most 10,000 parts."""
     least = -(-size // _MAX_PARTS)
     return max(_PART, -(-least // _MIB) * _MIB)
 
@@ -98,7 +98,7 @@ class _Part:
         )
 
     def body(self, sha256: str) -> dict[str, Any]:
-        """Give the parameters of PutObject and UploadPart that carry the bytes."""
+        """Return the parameters of PutObject and UploadPart that carry the bytes."""
         md5 = base64.b64encode(self.md5).decode()
         return {"Body": self.data, "ContentMD5": md5, "ChecksumSHA256": sha256}
 
@@ -216,7 +216,7 @@ class FileUpload:
         return etag
 
     def _begun(self) -> tuple[str | None, Mapping[int, Mapping[str, Any]]]:
-        """Give the journal's upload and the parts that the store has of it, if it still exists."""
+        """Return the journal's upload, if it still exists, and the parts stored of it."""
         if self._journal is None or self._journal.upload_id is None:
             return None, {}
         upload_id = self._journal.upload_id

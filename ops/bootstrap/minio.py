@@ -77,7 +77,7 @@ def rustfs_target(
 
 
 def target_arns(partition: str, prefix: str, routes: Sequence[Route]) -> dict[str, str | None]:
-    """Give the ARN of each route's target, in the server's own region, by the route's name.
+    """Return the ARN of each route's target, in the server's own region, by the route's name.
 
     Args:
         partition: ``minio`` or ``rustfs``.

@@ -68,7 +68,7 @@ def _depth(attributes: Mapping[str, str]) -> int:
 
 
 def queue_arn(sqs: Any, name: str) -> str | None:
-    """Look up a queue's ARN; None if the queue does not exist."""
+    """Return a queue's ARN; None if the queue does not exist."""
     attributes = _attributes(sqs, name)
     return None if attributes is None else attributes["QueueArn"]
 

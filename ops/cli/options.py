@@ -38,7 +38,7 @@ class ParsedType(click.ParamType[_Value]):
 
 
 def parse_text(text: str) -> str:
-    """Give text that can be stored: the command line may hold bytes that do not decode.
+    """Return text that can be stored: the command line may hold bytes that do not decode.
 
     Raises:
         ValueError: There are such bytes.

@@ -51,7 +51,7 @@ class PolicyReport:
         return all(problem.nature != "error" for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON object of the report."""
+        """Return the JSON object of the report."""
         length = self.length
         return {
             "file": str(self.path),
@@ -70,7 +70,7 @@ def check_policy(path: Path, judge: Judge | None) -> PolicyReport:
     """Read and check a policy, and count its tokens if there is a judge.
 
     Raises:
-        TransientError: The model is unavailable.
+        TransientError: The model is unreachable.
     """
     try:
         policy = read_policy(path)
@@ -95,7 +95,7 @@ def _length_problems(length: Length) -> list[Problem]:
 
 
 def policy_as_json(policy: Policy) -> dict[str, Any]:
-    """Give the JSON object of a policy."""
+    """Return the JSON object of a policy."""
     return {
         "name": policy.name,
         "version": policy.version,

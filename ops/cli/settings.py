@@ -32,7 +32,7 @@ class SettingsCommand(click.Command):
 
 
 def read_environment() -> Environment:
-    """Give the environment of this process, reduced to the settings of the running command."""
+    """Return the environment of this process, reduced to the settings of the running command."""
     command = click.get_current_context().command
     if not isinstance(command, SettingsCommand):
         raise TypeError(f"{command.name} declares no settings")

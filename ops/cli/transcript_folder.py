@@ -72,7 +72,7 @@ class TranscriptFolder:
         return paths
 
     def _candidates(self, recording: Recording) -> Iterator[list[Path]]:
-        """Give possible paths: the recording's own, then some by its ordinal at the top."""
+        """Return possible paths: the recording's own, then some by its ordinal at the top."""
         parts = safe_parts(recording.path)
         yield self._named(self._root.joinpath(*parts))
         for number in itertools.count():

@@ -32,7 +32,7 @@ def drop_archive(
 
     Raises:
         PermanentError: The file is unreadable, or the store denies access.
-        TransientError: The store is unavailable.
+        TransientError: The store is unreachable.
     """
     batch = BatchId.new(now, secrets.token_bytes(3))
     metadata = {

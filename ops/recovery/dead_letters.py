@@ -72,7 +72,7 @@ class DeadLetterFilter:
 
 
 def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
-    """Look up the key of a batch's archive; None if it is unknown."""
+    """Return the key of a batch's archive; None if it is unknown."""
     row = database.batch(batch)
     return None if row is None else row.archive_key
 

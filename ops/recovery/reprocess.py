@@ -199,7 +199,7 @@ class Reprocessor:
             )
 
     def _archive_of(self, row: Batch) -> str:
-        """Give the archive's key.
+        """Return the archive's key.
 
         Raises:
             PermanentError: The archive is gone, or was overwritten.
@@ -242,7 +242,7 @@ class Reprocessor:
                 )
 
     def _chosen(self, batch: BatchId, only: Collection[AudioId]) -> Iterator[Recording]:
-        """Give the chosen recordings in the state before they were transcribed.
+        """Return the chosen recordings in the state before they were transcribed.
 
         Raises:
             PermanentError: One of ``only`` is not among them; raised before any is given.
@@ -257,7 +257,7 @@ class Reprocessor:
         return iter(chosen)
 
     def _converted(self, batch: BatchId) -> Iterator[Recording]:
-        """Give all recordings in the state before they were transcribed."""
+        """Return all recordings in the state before they were transcribed."""
         with self.scratch.file() as file:
             try:
                 self.store.download(batch.manifest_key, file)
@@ -275,7 +275,7 @@ class Reprocessor:
     def _transcribed(
         self, batch: BatchId, only: Collection[AudioId]
     ) -> Iterator[Sequence[AudioId]]:
-        """Give the chosen recordings that have words, in portions.
+        """Return the chosen recordings that have words, in portions.
 
         Raises:
             PermanentError: One of ``only`` is not among them; raised before any is given.

@@ -49,7 +49,7 @@ class OpenDatabase(Protocol):
 
 
 def utc_now() -> datetime:
-    """Give the current time."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
@@ -180,7 +180,7 @@ def make_topology(environment: Environment) -> Topology:
 
 
 def open_inbox(environment: Environment, route: Route) -> OpenInbox:
-    """Give the function by which a route's consumer connects to the broker."""
+    """Return the function by which a route's consumer connects to the broker."""
     settings = LoopSettings.read(environment)
     return partial(
         open_any_inbox,

@@ -61,6 +61,6 @@ def configure_log(stream: TextIO | None = None) -> Any:
 
 
 def quiet_log() -> Any:
-    """Give a logger that writes nothing, for commands that print what they did."""
+    """Return a logger that writes nothing, for commands that print what they did."""
     silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
     return structlog.wrap_logger(structlog.ReturnLogger(), wrapper_class=silent)

@@ -80,5 +80,5 @@ class StageTable:
         return self.stages[self.names.index(name)]
 
     def routes_of(self, environment: Environment) -> tuple[Route, ...]:
-        """Give the rows of the stages that are set up: optional ones only if they have work."""
+        """Return the rows of the stages that are set up: optional ones only if they have work."""
         return tuple(stage.route for stage in self.stages if stage.is_set_up(environment))

@@ -108,7 +108,7 @@ def test_an_error_names_the_line_and_what_to_do(
         ("# Policy\n", "# Policy on Advertising\n", 1, "the model knows `# Policy on Adv"),
         ("# Policy\n", "By the editors.\n# Policy\n", 1, "text before the heading"),
         ("## Interpretation", "## History\n\nOld.\n\n## Interpretation", 11, "`## History` is no"),
-        ("### (S2)", "#### Notes\n\nNone.\n\n### (S2)", 27, "`#### Notes` is no heading"),
+        ("### (S2)", "#### Notes\n\nNone.\n\n### (S2)", 27, "`#### Notes` is not a heading"),
     ],
 )
 def test_a_remark_is_advice(old: str, new: str, line: int, message: str) -> None:

@@ -46,7 +46,7 @@ class ItemListWriter:
         self._file.write(encode(ItemList(str(batch), ())).removesuffix(_END))
 
     def add(self, item: ReviewItem) -> None:
-        """Write the next item."""
+        """Append an item; the caller keeps the order."""
         self._file.write(self._separator + encode(item))
         self._separator = b",\n"
 

@@ -79,7 +79,7 @@ def _wait(
 
 
 def _name(archive: Path) -> str:
-    """Give a file's name in printable form: it need not be UTF-8."""
+    """Return a file's name in printable form: it need not be UTF-8."""
     return click.format_filename(archive, shorten=True)
 
 

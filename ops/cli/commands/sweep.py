@@ -115,7 +115,7 @@ def sweep(
             try:
                 _print(once(), as_json=as_json)
             except (TransientError, PermanentError) as exc:
-                # A server that is unavailable may be back by the next sweep.
+                # A server that is unreachable may be back by the next sweep.
                 print_error(exc)
             _rest(every, stop)
 

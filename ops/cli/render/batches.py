@@ -17,7 +17,7 @@ from ops.durations import clock_time
 
 
 def recording_as_json(recording: Recording) -> dict[str, Any]:
-    """Give the JSON object of a recording."""
+    """Return the JSON object of a recording."""
     return {
         "audio_id": str(recording.audio),
         "path": recording.path,
@@ -35,7 +35,7 @@ def recording_as_json(recording: Recording) -> dict[str, Any]:
 
 
 def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
-    """Give the JSON object of a batch."""
+    """Return the JSON object of a batch."""
     row = progress.row
     return {
         "batch_id": str(progress.batch),

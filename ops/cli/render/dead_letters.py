@@ -14,7 +14,7 @@ from ops.cli.output import make_table, printable
 
 
 def letter_as_json(letter: StoredDeadLetter) -> dict[str, Any]:
-    """Give the JSON object of a letter, without its body."""
+    """Return the JSON object of a letter, without its body."""
     return {
         "id": letter.id,
         "route": letter.route.name,

@@ -27,7 +27,7 @@ _BY_BATCH = frozenset({"stuck_batches", "stalled_batches"})
 
 
 def overall(results: Sequence[CheckResult]) -> Level:
-    """Give the worst level; unknown if all checks were skipped."""
+    """Return the worst level; unknown if all checks were skipped."""
     return worst(result.level for result in results)
 
 
@@ -89,7 +89,7 @@ def _decimal(value: float) -> str:
 
 
 def _numbers(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Give all numbers, each named by its path."""
+    """Return all numbers, each named by its path."""
     for part, value in figures.items():
         if part in _BY_BATCH:
             continue

@@ -39,7 +39,7 @@ class Fetcher:
         self._report = report
 
     def size(self, shipment: Shipment) -> int:
-        """Give the bytes of a shipment's archive."""
+        """Return the bytes of a shipment's archive."""
         members = self._ledger.members(shipment)
         if not shipment.is_pack:
             return sum(member.file.size for member in members)

@@ -117,16 +117,16 @@ class Ledger:
         return self.shipment(cursor.lastrowid or 0)
 
     def shipment(self, number: int) -> Shipment:
-        """Give a shipment."""
+        """Return a shipment."""
         return self._shipments("id = ?", number)[0]
 
     def state(self, number: int) -> ShipmentState | None:
-        """Give a shipment's state; None if it was abandoned."""
+        """Return a shipment's state; None if it was abandoned."""
         found = self._shipments("id = ?", number)
         return found[0].state if found else None
 
     def find(self, host: str, file: FileVersion) -> Shipment | None:
-        """Give the shipment of a file version; None for a new one."""
+        """Return the shipment of a file version; None for a new one."""
         found = self._shipments(
             "id = (SELECT shipment FROM files"
             " WHERE host = ? AND path = ? AND size = ? AND mtime = ?)",
@@ -138,13 +138,13 @@ class Ledger:
         return found[0] if found else None
 
     def in_state(self, state: ShipmentState, host: str | None = None) -> list[Shipment]:
-        """Give the shipments in a state, of one host or of all, oldest first."""
+        """Return the shipments in a state, of one host or of all, oldest first."""
         if host is None:
             return self._shipments("state = ?", state)
         return self._shipments("state = ? AND host = ?", state, host)
 
     def members(self, shipment: Shipment) -> list[ShipmentFile]:
-        """Give the files of a shipment, in the order of its archive."""
+        """Return the files of a shipment, in the order of its archive."""
         rows = self._rows(
             "SELECT id, path, size, mtime, name, sha256 FROM files"
             " WHERE shipment = ? AND NOT is_copy ORDER BY id",
@@ -156,7 +156,7 @@ class Ledger:
         ]
 
     def same_content(self, size: int, sha256: str) -> Shipment | None:
-        """Give the staged or sent shipment with this content; None for an empty file."""
+        """Return the staged or sent shipment with this content; None for an empty file."""
         if not size:
             return None
         found = self._shipments(

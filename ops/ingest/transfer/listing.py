@@ -100,7 +100,7 @@ class _Walk:
         self.closed: list[str] = []
 
     async def walk(self, folder: bytes) -> AsyncIterator[FileVersion]:
-        """Give all files below a folder, which itself has to be readable."""
+        """Return all files below a folder, which itself has to be readable."""
         async for name, attrs in self._session.scan(folder):
             if name.startswith(b"."):
                 continue
@@ -113,7 +113,7 @@ class _Walk:
                     yield _version(path, attrs)
 
     async def matches(self, folder: bytes, parts: list[bytes]) -> AsyncIterator[FileVersion]:
-        """Give all files that match a pattern's parts."""
+        """Return all files that match a pattern's parts."""
         part, *rest = parts
         if part == b"**" and rest:
             # ``**`` matches no folder here, and any number of folders below.
@@ -132,7 +132,7 @@ class _Walk:
     async def _entries(
         self, folder: bytes, part: bytes
     ) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
-        """Give the entries that match one part of a pattern."""
+        """Return the entries that match one part of a pattern."""
         with self._skipping():
             if not has_wildcards(part):
                 path = posixpath.join(folder, part)

@@ -58,7 +58,7 @@ class PlannedShipment:
 def open_shipments(
     ledger: Ledger, staging: StagingFolder, host: str, listed: Iterable[FoundFile], *, is_dry: bool
 ) -> list[Shipment]:
-    """Give the unfinished shipments of these files; a file that changed counts as new.
+    """Return the unfinished shipments of these files; a file that changed counts as new.
 
     Shipments of other files stay as they are: their source may be named again.
     """

@@ -80,12 +80,12 @@ class RemoteSession:
             await asyncio.wait(self._reads, timeout=self._timeout)
 
     async def home(self) -> bytes:
-        """Give the folder that relative paths start from."""
+        """Return the folder that relative paths start from."""
         with self._translated(b"."):
             return _as_bytes(await self._answer(self._sftp.realpath(b".")))
 
     async def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
-        """Give the attributes of a path, following symbolic links."""
+        """Return the attributes of a path, following symbolic links."""
         with self._translated(path):
             return await self._answer(self._sftp.stat(path))
 
@@ -137,7 +137,7 @@ class RemoteSession:
         return [None if line == b"-" else line.decode() for line in lines]
 
     async def time(self) -> int | None:
-        """Give the machine's time, in seconds since 1970, if it has the command ``date``."""
+        """Return the machine's time, in seconds since 1970, if it has the command ``date``."""
         _, printed = await self._run("date +%s", b"", self._timeout)
         return int(printed) if printed.strip().isdigit() else None
 

@@ -49,7 +49,7 @@ class TransferResult:
     why: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON object; bytes of a path that are not UTF-8 are escaped."""
+        """Return the JSON object; bytes of a path that are not UTF-8 are escaped."""
         return {
             "outcome": self.outcome,
             "host": self.host,
@@ -104,7 +104,7 @@ class TransferReport:
         return not self.errors and not self.count(TransferOutcome.FAILED)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON object of the report."""
+        """Return the JSON object of the report."""
         return {
             "dry_run": self.is_dry,
             "transfers": [entry.to_json() for entry in self.entries],

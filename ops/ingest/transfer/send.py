@@ -42,7 +42,7 @@ def send_shipment(
 
     Raises:
         LocalFileChangedError: The staged file is damaged or gone.
-        TransientError: The store is unavailable, or does not confirm the upload.
+        TransientError: The store is unreachable, or does not confirm the upload.
         PermanentError: The store denies access, or has another object under the key.
     """
     if shipment.size is None or shipment.sha256 is None or shipment.part_size is None:

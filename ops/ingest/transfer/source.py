@@ -135,7 +135,7 @@ def has_wildcards(component: bytes) -> bool:
 
 
 def fixed_part(path: bytes) -> bytes:
-    """Give the folder that holds all matches of a pattern."""
+    """Return the folder that holds all matches of a pattern."""
     parts = path.split(b"/")
     fixed = next((n for n, part in enumerate(parts) if has_wildcards(part)), len(parts))
     return b"/".join(parts[:fixed]) or (b"/" if path.startswith(b"/") else b"")
@@ -150,7 +150,7 @@ def shown(path: bytes) -> str:
 
 
 def base_name(path: bytes) -> bytes:
-    """Give the last part of a path."""
+    """Return the last part of a path."""
     return posixpath.basename(path.rstrip(b"/"))
 
 

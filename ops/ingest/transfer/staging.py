@@ -81,7 +81,7 @@ class StagingFolder:
                     path.unlink(missing_ok=True)
 
     def age(self, shipment: Shipment, now: float) -> float:
-        """Give the seconds since a staged file last grew; 0 if there is none."""
+        """Return the seconds since a staged file last grew; 0 if there is none."""
         path = self.path(shipment)
         with translated(path), suppress(FileNotFoundError):
             return now - path.stat().st_mtime
@@ -174,7 +174,7 @@ class PartialFile:
         self._advance(data)
 
     def checkpoint(self) -> Checkpoint:
-        """Give the present position."""
+        """Return the present position."""
         return Checkpoint(self.position, self._whole.copy())
 
     def go_back(self, mark: Checkpoint) -> None:

@@ -26,5 +26,5 @@ def padding(size: int) -> bytes:
 
 
 def packed_size(name: bytes, size: int) -> int:
-    """Give the bytes that a member takes, with header and padding."""
+    """Return the bytes that a member takes, with header and padding."""
     return len(header(name, size, 0)) + size + len(padding(size))

@@ -136,7 +136,7 @@ def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Re
 
 
 def _untaken(context: CheckContext) -> tuple[int, float, bool]:
-    """Give the number of waiting archives, the age of the oldest, and whether all were listed."""
+    """Return the number of waiting archives, the age of the oldest, and whether all were listed."""
     database, now = context.database, context.now()
     waiting, oldest = 0, 0.0
     pages = iter(context.store.pages(ARCHIVES))

@@ -27,7 +27,7 @@ class Check:
         look: The check itself. An error that it raises becomes a result.
         settings: Variables of which one has to be set, or the check is skipped; empty
             if it always runs.
-        away: The level if a server is unavailable: critical if the check is about
+        away: The level if a server is unreachable: critical if the check is about
             that server, and unknown if another check reports it.
         is_bounded: Whether the check has to end within HEALTH_TIMEOUT.
     """
@@ -61,7 +61,7 @@ class Check:
             )
 
     def late(self, seconds: float) -> CheckResult:
-        """Give the result of a check that did not end in time."""
+        """Return the result of a check that did not end in time."""
         return self._found(self.away, f"no answer within {seconds:g} s", self._help())
 
     @property
@@ -86,7 +86,7 @@ class Check:
         return f"none of {', '.join(others)} and {last} is" if others else f"{last} is not"
 
 
-#: What to try if a server is unavailable.
+#: What to try if a server is unreachable.
 _HELP = {
     "store": "on the store's host: systemctl status minio (or ceph -s); S3_ENDPOINT and its keys: "
     "dropscribe bootstrap --dry-run",

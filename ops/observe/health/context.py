@@ -66,7 +66,7 @@ class _Shared(Generic[T]):
             answer.set_exception(exc)
 
     def made(self) -> T | None:
-        """Give the value if it is open."""
+        """Return the value if it is open."""
         if self._answer is None or not self._answer.done() or self._answer.exception():
             return None
         return self._answer.result()
@@ -114,7 +114,7 @@ class CheckContext:
         """The tables.
 
         Raises:
-            TransientError: The database is unavailable.
+            TransientError: The database is unreachable.
             ConfigurationError: DATABASE_URL is invalid.
         """
         return self._shared["database"].get(self.patience)

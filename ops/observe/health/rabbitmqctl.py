@@ -30,7 +30,7 @@ class Rabbitmqctl:
         self._patience = patience.total_seconds()
 
     def consumer_timeout(self) -> float | None:
-        """Give the seconds that a delivery may stay unsettled; infinity for no limit."""
+        """Return the seconds that a delivery may stay unsettled; infinity for no limit."""
         printed = self._run("eval", "application:get_env(rabbit, consumer_timeout).")
         if printed is None:
             return None
@@ -40,7 +40,7 @@ class Rabbitmqctl:
         return float("inf") if "undefined" in printed else None
 
     def bindings(self, address: BrokerAddress) -> set[tuple[str, str]] | None:
-        """Give the bindings of the deployment's exchange, as (queue, routing key)."""
+        """Return the bindings of the deployment's exchange, as (queue, routing key)."""
         printed = self._run(
             "list_bindings",
             *("--vhost", address.virtual_host, "--formatter", "json"),

@@ -58,7 +58,7 @@ class CheckResult:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON object of the result."""
+        """Return the JSON object of the result."""
         return {
             "check": self.check,
             "level": self.level.value,
@@ -78,7 +78,7 @@ class Remark:
 
 
 def worst(levels: Iterable[Level]) -> Level:
-    """Give the worst level; unknown if nothing was checked."""
+    """Return the worst level; unknown if nothing was checked."""
     found = set(levels)
     return next((level for level in _ORDER if level in found), Level.UNKNOWN)
 

@@ -141,7 +141,7 @@ def _topics(
 
 
 def _topic_arns(sns: Any) -> dict[str, str]:
-    """Give the ARNs of all topics, by name."""
+    """Return the ARNs of all topics, by name."""
     pages = sns.get_paginator("list_topics").paginate()
     arns: list[str] = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
     return {arn.rpartition(":")[2]: arn for arn in arns}

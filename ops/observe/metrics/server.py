@@ -50,7 +50,7 @@ class _Handler(WSGIRequestHandler):
     timeout = _PATIENCE
 
     def address_string(self) -> str:
-        """Give the client's address, without a DNS lookup of its name."""
+        """Return the client's address, without a DNS lookup of its name."""
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002

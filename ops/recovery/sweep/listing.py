@@ -101,7 +101,7 @@ class Gatherer:
         return self._take_chunk(self._chunk.upto, self._chunk.upto_batch)
 
     def finish(self) -> Chunk:
-        """Give what was held back; this chunk reaches to the end of all ids."""
+        """Return what was held back; this chunk reaches to the end of all ids."""
         self._end_batch()
         return self._take_chunk((LAST_ID, -1), LAST_ID)
 

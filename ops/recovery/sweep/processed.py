@@ -36,7 +36,7 @@ def sweep_processed(run: SweepRun) -> None:
 def judged(
     finding: RecordingFinding, seen: SeenRecording | None, cutoff: datetime
 ) -> Discrepancy | None:
-    """Give the discrepancy of a recording; None if it may still be in work.
+    """Return the discrepancy of a recording; None if it may still be in work.
 
     Args:
         finding: The recording's row, which does not fit its objects.

@@ -149,7 +149,7 @@ class SweepReport:
             tally.names.append(name)
 
     def found(self, kind: Discrepancy) -> int:
-        """Give the number of one discrepancy."""
+        """Return the number of one discrepancy."""
         return self.tallies[kind].found if kind in self.tallies else 0
 
     @property
@@ -158,7 +158,7 @@ class SweepReport:
         return not any(REMEDIES[kind].is_lost for kind in self.tallies)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON object of the report."""
+        """Return the JSON object of the report."""
         return {
             "dry_run": self.is_dry,
             "ended_early": self.ended_early,

@@ -61,7 +61,7 @@ class Sweeper:
             The report; None while another sweep is running.
 
         Raises:
-            TransientError: The store, database or broker is unavailable. The repairs
+            TransientError: The store, database or broker is unreachable. The repairs
                 made so far stand, and the next sweep does the rest.
         """
         report = SweepReport(is_dry=is_dry)

@@ -117,7 +117,7 @@ class BootstrapSettings(CleartextSettings):
         return BrokerAddress.parse(self.store_broker_url, region="", prefix="")
 
     def broker_of_store(self, broker: BrokerAddress) -> BrokerAddress:
-        """Give the address at which the store reaches the broker."""
+        """Return the address at which the store reaches the broker."""
         ca_file = self.store_broker_ca_file
         return replace(
             self.store_broker or broker, ca_file=None if ca_file is None else str(ca_file)

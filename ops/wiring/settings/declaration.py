@@ -146,7 +146,7 @@ class Settings(BaseModel):
 
     @classmethod
     def to_environment(cls, **values: str) -> dict[str, str]:
-        """Give the variables by which others read these values of the fields."""
+        """Return the variables by which others read these values of the fields."""
         return {str(cls.model_fields[field].alias): value for field, value in values.items()}
 
     @classmethod

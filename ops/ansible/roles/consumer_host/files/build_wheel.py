@@ -27,7 +27,7 @@ _EPOCH = "315532800"
 
 
 def main(source: Path, folder: Path) -> Path:
-    """Give the wheel of a tree."""
+    """Return the wheel of a tree."""
     names = sorted(_sources(source))
     place = folder / _digest(source, names)
     for wheel in place.glob("*.whl"):
