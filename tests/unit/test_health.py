@@ -26,7 +26,7 @@ from ops.cli.render.health import overall, plugin_line, results_table
 from ops.observe.health.check import Check, run_checks
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import CheckContext
-from ops.observe.health.models import look_at_models
+from ops.observe.health.models import check_models
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged, worst
 from ops.observe.health.textfile import write_textfile
 from ops.observe.health.volumes import judged_falling, measure
@@ -248,18 +248,18 @@ def models(tmp_path: Path) -> Path:
 
 def test_a_file_of_a_model_may_be_empty_if_its_sum_says_so(models: Path) -> None:
     here = site(MODELS_ROOT=str(models))
-    assert look_at_models(here).level is Level.OK
-    assert look_at_models(replace(here, is_full=True)).level is Level.OK
+    assert check_models(here).level is Level.OK
+    assert check_models(replace(here, is_full=True)).level is Level.OK
 
 
 def test_a_missing_folder_of_models(models: Path) -> None:
-    finding = look_at_models(site(MODELS_ROOT=str(models / "gone")))
+    finding = check_models(site(MODELS_ROOT=str(models / "gone")))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
         f"MODELS_ROOT={models}/gone does not exist",
     )
     assert "ansible-playbook -i inventories/cluster sync-models.yml" in finding.what_to_do
-    finding = look_at_models(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
+    finding = check_models(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
     assert "is not a folder" in finding.what
 
 
@@ -269,7 +269,7 @@ def test_a_dangling_link_to_a_model(models: Path, name: str) -> None:
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(models / ".versions" / "aligner-000000000000")
     (models / "lost+found").symlink_to("nowhere")
-    finding = look_at_models(site(MODELS_ROOT=str(models)))
+    finding = check_models(site(MODELS_ROOT=str(models)))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
         f"{link} is a broken link",

@@ -20,13 +20,13 @@ _NAMED = 10
 _PAGES = 20
 
 
-def look_at_batches(context: CheckContext) -> CheckResult:
+def check_batches(context: CheckContext) -> CheckResult:
     """Find batches that are stuck or stalled.
 
     A stuck batch had no progress for HEALTH_STUCK_AFTER although no earlier batch is in
     work at its stage, so it does not just wait its turn. A batch that is reprocessed
     counts from its drop until its work begins. A stalled batch needs an operator, for a
-    reason that is recorded.
+    recorded reason.
     """
     found = context.database.idle_batches(context.settings.stuck_after, _NAMED)
     stuck = [batch for batch in found if not batch.is_stalled]
@@ -65,21 +65,21 @@ def _shown(batches: Sequence[IdleBatch]) -> str:
     return names + (", ..." if batches[0].number > len(batches) else "")
 
 
-def look_at_stages(context: CheckContext) -> CheckResult:
-    """Count what waits for each stage, and measure the age of the oldest.
+def check_stages(context: CheckContext) -> CheckResult:
+    """Count the items that wait for each stage, and measure the age of the oldest.
 
     An archive waits since it was stored, a recording since it was converted or
     transcribed, a batch since it was completed. Dead letters do not count.
     """
     names = {route.name for route in context.routes}
     backlogs = [backlog for backlog in context.database.backlogs() if backlog.route in names]
-    looks = [
+    counted = [
         _with_archives(context, backlog) if backlog.route == "unpack" else (backlog, None)
         for backlog in backlogs
     ]
-    backlogs = [backlog for backlog, _ in looks]
+    backlogs = [backlog for backlog, _ in counted]
     remarks = [remark for backlog in backlogs if (remark := _remark(context, backlog)) is not None]
-    remarks += [remark for _, remark in looks if remark is not None]
+    remarks += [remark for _, remark in counted if remark is not None]
     waiting = ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs)
     return combined("stages", remarks, f"waiting: {waiting}", _figures(backlogs))
 
@@ -109,7 +109,7 @@ def _remark(context: CheckContext, backlog: Backlog) -> Remark | None:
 def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Remark | None]:
     """Count the archives in the bucket, as one that no consumer has taken yet has no row.
 
-    If not all archives could be listed, the larger of both counts is used.
+    If not all archives could be listed, the larger of the two counts is used.
     """
     try:
         waiting, oldest, is_all = _untaken(context)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from consumers.broker.address import BrokerAddress
 from events.routes import Route, exchange_name, queue_name, rule_id
 from ops.observe.health.context import ERRORS, CheckContext
-from ops.observe.health.depths import all_queue_names, has_exchange, look_into
+from ops.observe.health.depths import all_queue_names, has_exchange, read_depths
 from ops.observe.health.rabbitmqctl import Rabbitmqctl
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.settings import LoopSettings
@@ -15,7 +15,7 @@ from ops.wiring.settings import LoopSettings
 _MAKE = "dropscribe bootstrap"
 
 
-def look_at_broker(context: CheckContext) -> CheckResult:
+def check_broker(context: CheckContext) -> CheckResult:
     """Check that the broker responds, and has the exchange, the queues and their bindings.
 
     Only ``rabbitmqctl`` lists bindings without changing any; if it cannot be run, the
@@ -23,7 +23,7 @@ def look_at_broker(context: CheckContext) -> CheckResult:
     """
     address, routes = context.broker, context.routes
     names = all_queue_names(address, context.topology, routes)
-    depths = look_into(address, names)
+    depths = read_depths(address, names)
     missing = [name for name in names if depths[name] is None]
     remarks = []
     if missing:
@@ -54,7 +54,7 @@ def _amqp_remarks(
             yield Remark(Level.CRITICAL, what, f"{_MAKE}, then dropscribe sweep")
 
 
-def look_at_consumer_timeout(context: CheckContext) -> CheckResult:
+def check_consumer_timeout(context: CheckContext) -> CheckResult:
     """Compare RabbitMQ's ``consumer_timeout`` with the consumers' setting, and with their work.
 
     Consumers renew long deliveries in time for BROKER_CONSUMER_TIMEOUT, so RabbitMQ's own

@@ -29,13 +29,13 @@ class Check:
             if it always runs.
         away: The level if a server is unreachable: critical if the check is about
             that server, and unknown if another check reports it.
-        is_bounded: Whether the check has to end within HEALTH_TIMEOUT.
+        is_bounded: Whether the check must end within HEALTH_TIMEOUT.
     """
 
     name: str
     about: str
     needs: str
-    look: Callable[[CheckContext], CheckResult]
+    function: Callable[[CheckContext], CheckResult]
     settings: tuple[str, ...] = ()
     away: Level = Level.UNKNOWN
     is_bounded: Callable[[CheckContext], bool] = lambda _: True
@@ -45,7 +45,7 @@ class Check:
         if not self._is_set(context.environment):
             return CheckResult(self.name, Level.SKIPPED, f"{self._unset()} set on this host")
         try:
-            return self.look(context)
+            return self.function(context)
         except SettingError as exc:
             return self._found(Level.CRITICAL, str(exc), f"correct it, then {self.again}")
         except (TransientError, PermanentError, ConfigurationError) as exc:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ops.observe.health.batches import look_at_batches, look_at_stages
-from ops.observe.health.broker import look_at_broker, look_at_consumer_timeout
+from ops.observe.health.batches import check_batches, check_stages
+from ops.observe.health.broker import check_broker, check_consumer_timeout
 from ops.observe.health.check import Check
-from ops.observe.health.database import look_at_database
-from ops.observe.health.gpu import look_at_gpu
-from ops.observe.health.models import look_at_models
-from ops.observe.health.queues import look_at_queues
+from ops.observe.health.database import check_database
+from ops.observe.health.gpu import check_gpu
+from ops.observe.health.models import check_models
+from ops.observe.health.queues import check_queues
 from ops.observe.health.result import Level
-from ops.observe.health.rules import look_at_rules
-from ops.observe.health.store import look_at_clock, look_at_store
-from ops.observe.health.sweeps import look_at_sweep
-from ops.observe.health.volumes import look_at_models_volume, look_at_scratch
+from ops.observe.health.rules import check_rules
+from ops.observe.health.store import check_clock, check_store
+from ops.observe.health.sweeps import check_sweep
+from ops.observe.health.volumes import check_models_volume, check_scratch
 
 _STORE = ("S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY")
 _READ = "PostgreSQL: dropscribe_read"
@@ -24,7 +24,7 @@ CHECKS = (
         "store",
         "the store answers, and the bucket is there",
         _LIST,
-        look_at_store,
+        check_store,
         _STORE,
         Level.CRITICAL,
     ),
@@ -32,21 +32,21 @@ CHECKS = (
         "rules",
         "the bucket's notification and lifecycle rules",
         "store: to read them, as the bucket's owner; else it is unknown",
-        look_at_rules,
+        check_rules,
         _STORE,
     ),
     Check(
         "clock",
         "this host's clock against the store's",
         "nothing: even an error response has a date",
-        look_at_clock,
+        check_clock,
         _STORE,
     ),
     Check(
         "broker",
         "the broker answers, with its exchange, queues and bindings",
         "broker: to log in; for the bindings rabbitmqctl",
-        look_at_broker,
+        check_broker,
         ("BROKER_URL",),
         Level.CRITICAL,
     ),
@@ -54,21 +54,21 @@ CHECKS = (
         "queues",
         "consumers, depth and dead letters of each route",
         f"broker: to log in; {_READ}",
-        look_at_queues,
+        check_queues,
         ("BROKER_URL",),
     ),
     Check(
         "consumer-timeout",
         "how long RabbitMQ waits for an acknowledgement",
         f"{_READ}; for RabbitMQ's own value rabbitmqctl",
-        look_at_consumer_timeout,
+        check_consumer_timeout,
         ("BROKER_URL",),
     ),
     Check(
         "database",
         "schema, connections, and the speed of completion",
         _READ,
-        look_at_database,
+        check_database,
         ("DATABASE_URL",),
         Level.CRITICAL,
     ),
@@ -76,44 +76,44 @@ CHECKS = (
         "batches",
         "batches that are stuck or stalled",
         _READ,
-        look_at_batches,
+        check_batches,
         ("DATABASE_URL",),
     ),
     Check(
         "stages",
         "how far each stage is behind",
         f"{_READ}; {_LIST}",
-        look_at_stages,
+        check_stages,
         ("DATABASE_URL",),
     ),
     Check(
         "sweep",
         "when the last sweep ended, and what it did",
         _READ,
-        look_at_sweep,
+        check_sweep,
         ("DATABASE_URL",),
     ),
     Check(
         "scratch",
         "free space, and the mount, of SCRATCH_ROOT",
         "nothing",
-        look_at_scratch,
+        check_scratch,
         ("SCRATCH_ROOT",),
     ),
     Check(
         "models-volume",
         "free space, and the mount, of MODELS_ROOT",
         "nothing",
-        look_at_models_volume,
+        check_models_volume,
         ("MODELS_ROOT",),
     ),
     Check(
         "models",
         "models are present and intact",
         "to read MODELS_ROOT",
-        look_at_models,
+        check_models,
         ("MODELS_ROOT", "WHISPER_MODEL", "POLICIES_ROOT"),
         is_bounded=lambda context: not context.is_full,
     ),
-    Check("gpu", "a GPU, if the settings require one", "nothing", look_at_gpu),
+    Check("gpu", "a GPU, if the settings require one", "nothing", check_gpu),
 )

@@ -1,4 +1,4 @@
-"""What the checks share: settings, and servers that are opened when first needed."""
+"""Shared by the checks: settings, and servers that are opened when first needed."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class CheckContext:
 
     Attributes:
         environment: The settings.
-        settings: The limits from which something is wrong.
+        settings: The limits for warning and critical.
         is_full: Whether to read all model files.
         bar: Shows the progress of reading them.
-        now: Gives the current time.
+        now: Returns the current time.
         table: The stages.
     """
 
@@ -153,7 +153,7 @@ class CheckContext:
         return self.settings.timeout * 0.4
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the database, if it was opened."""
         database = self._shared["database"].made()
         if database is not None:
             database.close()

@@ -11,7 +11,7 @@ from ops.observe.health.result import CheckResult, Level, Remark, combined, judg
 from ops.wiring.settings import DatabaseSettings
 
 
-def look_at_database(context: CheckContext) -> CheckResult:
+def check_database(context: CheckContext) -> CheckResult:
     """Check that the schema is current, connections are left, and completion is fast.
 
     The query by which consumers detect a complete batch runs here without its locks;

@@ -50,16 +50,16 @@ def all_queue_names(
     return [*of_routes, review_queue_name(address.prefix)]
 
 
-def look_into(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
+def read_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
     """Read the depths of queues, without taking messages; None for a missing queue.
 
     Raises:
         BrokerLostError: The broker is unreachable, or denies access.
     """
-    return _look_amqp(address, names) if address.is_amqp else _look_sqs(address, names)
+    return _amqp_depths(address, names) if address.is_amqp else _sqs_depths(address, names)
 
 
-def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
+def _amqp_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
     depths: dict[str, QueueDepth | None] = {}
     with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
         for name in names:
@@ -74,7 +74,7 @@ def _look_amqp(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, Que
     return depths
 
 
-def _look_sqs(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
+def _sqs_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
     depths: dict[str, QueueDepth | None] = {}
     with closing(SqsQueues(address)) as queues:
         for name in names:

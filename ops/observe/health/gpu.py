@@ -44,7 +44,7 @@ class GpuStatus:
         return cls(name, driver, _number(used), _number(total), _number(temperature))
 
 
-def look_at_gpu(context: CheckContext) -> CheckResult:
+def check_gpu(context: CheckContext) -> CheckResult:
     """Check that there is a GPU if ``cuda`` is set, and that it responds."""
     wanted = [*_demands(context.environment)]
     try:

@@ -46,7 +46,7 @@ class ChecksummedFile:
     digest: str
 
 
-def look_at_models(context: CheckContext) -> CheckResult:
+def check_models(context: CheckContext) -> CheckResult:
     """Check that the models in this host's settings exist, and that all models are intact.
 
     Every file in a model's SHA256SUMS has to exist and must not be empty; with

@@ -7,19 +7,19 @@ from typing import Any
 
 from events.routes import Route, dead_letter_queue_name, queue_name
 from ops.observe.health.context import ERRORS, CheckContext
-from ops.observe.health.depths import QueueDepth, all_queue_names, look_into, queue_names
+from ops.observe.health.depths import QueueDepth, all_queue_names, queue_names, read_depths
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 
 
-def look_at_queues(context: CheckContext) -> CheckResult:
+def check_queues(context: CheckContext) -> CheckResult:
     """Check each route's consumers, waiting messages and dead letters.
 
-    The age of the oldest comes from the database (see `stages`), as brokers do not give
+    The age of the oldest comes from the database (see `stages`), as brokers do not provide
     it: SQS reports it to CloudWatch only, and RabbitMQ only to a client that fetches the
     message, which a quorum queue counts as a failed delivery.
     """
     address, routes = context.broker, context.routes
-    depths = look_into(address, all_queue_names(address, context.topology, routes))
+    depths = read_depths(address, all_queue_names(address, context.topology, routes))
     remarks: list[Remark] = []
     figures: dict[str, Any] = {"messages": {}, "consumers": {}, "dead": {}}
     said = []

@@ -1,4 +1,4 @@
-"""What only RabbitMQ's own command reports, if it can be run."""
+"""Facts that only RabbitMQ's own command reports, if it can be run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a check: how bad it is, what is wrong, and what to do."""
+"""The result of a check: its level, the finding, and the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ops.wiring.settings import Limits
 
 
 class Level(StrEnum):
-    """How bad it is; a check with nothing to check on this host is skipped."""
+    """The severity; a check with nothing to check on this host is skipped."""
 
     OK = "ok"
     WARNING = "warning"
@@ -44,9 +44,9 @@ class CheckResult:
 
     Attributes:
         check: The check's name.
-        level: How bad it is.
-        what: What the check found, for people.
-        what_to_do: The command that helps, with a remark; empty if nothing needs doing.
+        level: The severity.
+        what: The finding, as text for people.
+        what_to_do: The command that helps, with a remark; empty if nothing is wrong.
         figures: Measurements: numbers, or numbers by name (of a route, a discrepancy, a
             volume). In seconds, bytes and shares, not formatted.
     """
@@ -93,7 +93,7 @@ def judged(value: float, limits: Limits) -> Level:
 def combined(
     check: str, remarks: Sequence[Remark], all_well: str, figures: Mapping[str, Any] | None = None
 ) -> CheckResult:
-    """Combine remarks into one result, as bad as the worst, which comes first.
+    """Combine remarks into one result with the level of the worst, which comes first.
 
     Args:
         check: The check's name.

@@ -30,11 +30,11 @@ _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFai
 _REPAIR = "dropscribe bootstrap --dry-run shows the difference, dropscribe bootstrap corrects it"
 
 
-def look_at_rules(context: CheckContext) -> CheckResult:
+def check_rules(context: CheckContext) -> CheckResult:
     """Compare the bucket's rules with those that ``bootstrap`` would make now.
 
-    If these credentials may not read the rules, the result is unknown rather than a
-    failure. Ceph shows rules to the bucket's owner alone, whatever its policy grants
+    If these credentials may not read the rules, the result is unknown.
+    Ceph shows rules to the bucket's owner alone, whatever its policy grants
     (its source, ``RGWPSListNotifsOp::verify_permission``), so there it is skipped.
     """
     settings = StoreSettings.read(context.environment)

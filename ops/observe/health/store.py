@@ -19,7 +19,7 @@ from ops.observe.health.result import CheckResult, Level, judged
 _ROUNDING = timedelta(seconds=0.5)
 
 
-def look_at_store(context: CheckContext) -> CheckResult:
+def check_store(context: CheckContext) -> CheckResult:
     """Check that the store responds, accepts these credentials, and has the bucket."""
     store = context.store
     begun = time.monotonic()
@@ -48,7 +48,7 @@ def look_at_store(context: CheckContext) -> CheckResult:
     )
 
 
-def look_at_clock(context: CheckContext) -> CheckResult:
+def check_clock(context: CheckContext) -> CheckResult:
     """Compare this host's clock with the Date of the store's responses, even of errors."""
     before = context.now()
     theirs = _store_time(context)

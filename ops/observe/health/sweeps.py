@@ -1,4 +1,4 @@
-"""The last sweep: its age, and what it found."""
+"""The last sweep: its age and its findings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ops.recovery.sweep.report import REMEDIES, Discrepancy
 _SWEEP = "dropscribe sweep; to repeat it: systemctl enable --now dropscribe-sweep.timer"
 
 
-def look_at_sweep(context: CheckContext) -> CheckResult:
-    """Check the age of the last whole sweep, and what it could not repair."""
+def check_sweep(context: CheckContext) -> CheckResult:
+    """Check the age of the last whole sweep, and the losses that it could not repair."""
     last = context.database.last_sweep()
     if last is None:
         return CheckResult("sweep", Level.WARNING, "none is recorded", _SWEEP)

@@ -17,7 +17,7 @@ from ops.observe.health.result import CheckResult, Level
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A metric that is made of a check's figure.
+    """A metric whose value is a figure of a check.
 
     Attributes:
         metric: The metric's name.
@@ -35,14 +35,14 @@ class Series:
 
 
 _SERIES = (
-    Series("dropscribe_queue_messages", "queues", "messages", "route", "Messages that wait"),
-    Series("dropscribe_queue_consumers", "queues", "consumers", "route", "Who takes from a queue"),
+    Series("dropscribe_queue_messages", "queues", "messages", "route", "Waiting messages"),
+    Series("dropscribe_queue_consumers", "queues", "consumers", "route", "Connected consumers"),
     Series(
         "dropscribe_queue_oldest_seconds",
         "stages",
         "oldest_seconds",
         "route",
-        "For how long the oldest archive, recording or batch waits for a route",
+        "Age in seconds of the oldest archive, recording or batch that waits for the route",
     ),
     Series("dropscribe_dead_letter_messages", "queues", "dead", "route", "Dead letters"),
     Series("dropscribe_stuck_batches", "batches", "stuck", None, "Batches without progress"),
@@ -51,25 +51,25 @@ _SERIES = (
         "sweep",
         "ended",
         None,
-        "When the last sweep went through",
+        "End of the last sweep",
     ),
     Series(
         "dropscribe_last_sweep_repaired",
         "sweep",
         "repaired",
         "kind",
-        "What the last sweep repaired",
+        "Repairs of the last sweep",
     ),
     Series(
         "dropscribe_clock_offset_seconds",
         "clock",
         "offset_seconds",
         None,
-        "How far this host's clock is ahead of the store's",
+        "Seconds by which this host's clock is ahead of the store's",
     ),
 )
 
-#: Checks of volumes, by what the volume is called.
+#: Check of each volume, and the value of the label ``volume``.
 _VOLUMES = {"scratch": "scratch", "models-volume": "models"}
 
 
@@ -98,7 +98,7 @@ def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, lo
         if result.level is not Level.SKIPPED:
             health.labels(look, result.check).set(result.level.code)
     written = Gauge(
-        "dropscribe_health_timestamp_seconds", "When this was written", ["look"], registry=registry
+        "dropscribe_health_timestamp_seconds", "Time of the checks", ["look"], registry=registry
     )
     written.labels(look).set(now.timestamp())
     by_check = {result.check: result for result in results}
@@ -127,7 +127,7 @@ def _add(registry: CollectorRegistry, series: Series, figure: object) -> None:
 def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, CheckResult]) -> None:
     gauge = Gauge(
         "dropscribe_volume_free_ratio",
-        "Which share of a volume is free",
+        "Free share of the volume",
         ["volume"],
         registry=registry,
     )

@@ -27,19 +27,19 @@ class FreeSpace:
     ratio: float
 
 
-def look_at_scratch(context: CheckContext) -> CheckResult:
+def check_scratch(context: CheckContext) -> CheckResult:
     """Check that scratch space exists, is mounted, and is not full."""
     root = ScratchRootSettings.read(context.environment).scratch_root
-    return _look("scratch", root, context, "consumers delete their own files: nothing to")
+    return _check_volume("scratch", root, context, "consumers delete their own files: nothing to")
 
 
-def look_at_models_volume(context: CheckContext) -> CheckResult:
+def check_models_volume(context: CheckContext) -> CheckResult:
     """Check the same for the volume of the models."""
     root = ModelsSettings.read(context.environment).models_root
-    return _look("models-volume", root, context, "old versions, in .versions, are not to")
+    return _check_volume("models-volume", root, context, "old versions, in .versions, are not to")
 
 
-def _look(check: str, root: Path, context: CheckContext, remark: str) -> CheckResult:
+def _check_volume(check: str, root: Path, context: CheckContext, remark: str) -> CheckResult:
     if not root.is_dir():
         what_to_do = f"systemctl status local-fs.target; mount -a; install -d {root}"
         return CheckResult(check, Level.CRITICAL, f"{root} is not a folder", what_to_do)

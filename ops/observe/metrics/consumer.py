@@ -31,8 +31,8 @@ class ConsumerMetrics:
         self.registry = registry = CollectorRegistry()
         self.deliveries = Counter(
             "dropscribe_deliveries",
-            "Deliveries that were settled, by verdict: ack (done), retry (failed, to be tried "
-            "again), wait (another worker has it), dead (a dead letter).",
+            "Settled deliveries, by verdict: ack (done), retry (failed, to be retried), wait "
+            "(another worker has it), dead (became a dead letter).",
             ("route", "verdict"),
             registry=registry,
         )
@@ -44,27 +44,27 @@ class ConsumerMetrics:
         )
         self.delivery_seconds = Histogram(
             "dropscribe_delivery_seconds",
-            "Seconds that deliveries were in work, whatever the verdict.",
+            "Working time per delivery in seconds, whatever the verdict.",
             ("route",),
             buckets=_DELIVERY,
             registry=registry,
         )
         self.stage_seconds = Histogram(
             "dropscribe_stage_seconds",
-            "Seconds per stage of the work, done or failed.",
+            "Duration of each stage in seconds, whether it succeeded or failed.",
             ("route", "stage"),
             buckets=_STAGE,
             registry=registry,
         )
         self.recordings = Counter(
             "dropscribe_recordings",
-            "Recordings that this consumer brought to a state.",
+            "Recordings that this consumer finished, by state.",
             ("route", "state"),
             registry=registry,
         )
         self.audio_seconds = Counter(
             "dropscribe_audio_seconds",
-            "Seconds of sound in these recordings, but for rejected ones.",
+            "Seconds of sound in these recordings, without rejected ones.",
             ("route",),
             registry=registry,
         )
@@ -83,23 +83,23 @@ class ConsumerMetrics:
         )
         self.store_errors = Counter(
             "dropscribe_store_errors",
-            "Requests to the store that failed after all attempts, absent objects left out.",
+            "Requests to the store that failed after all attempts, but not for missing objects.",
             ("route",),
             registry=registry,
         )
         self.in_hand = Gauge(
             "dropscribe_in_hand",
-            "Deliveries that were taken and are not settled.",
+            "Received deliveries that are not settled.",
             ("route",),
             registry=registry,
         )
         self.connected = Gauge(
             "dropscribe_connected",
-            "Whether the consumer is connected to the broker.",
+            "1 while the consumer is connected to the broker, else 0.",
             ("route",),
             registry=registry,
         )
-        Info("dropscribe_build", "The version that runs.", registry=registry).info(
+        Info("dropscribe_build", "The running version.", registry=registry).info(
             {"version": version}
         )
         # The process' memory, CPU time, open files and start; without its transcoders.
@@ -129,21 +129,21 @@ class RouteObserver(Observer):
         _children(metrics.recordings, route, states)
 
     def turned(self) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Record a sign of life, for ``/healthz``."""
         self._loop.turn()
 
     def connected(self, *, to_broker: bool) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Set ``dropscribe_connected``, and the state for ``/readyz``."""
         self._loop.is_connected = to_broker
         self._connected.set(to_broker)
 
     def in_hand(self, deliveries: int) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Set ``dropscribe_in_hand``."""
         self._loop.in_hand = deliveries
         self._in_hand.set(deliveries)
 
     def settled(self, verdict: Verdict, seconds: float) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Count in ``dropscribe_deliveries``, ``..._delivery_seconds`` and ``..._dead_letters``."""
         self._loop.settled += 1
         self._deliveries[name_of(verdict)].inc()
         self._delivery_seconds.observe(seconds)
@@ -151,26 +151,26 @@ class RouteObserver(Observer):
             self._dead_letters[verdict.reason].inc()
 
     def step_took(self, step: str, seconds: float) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Observe ``dropscribe_stage_seconds``."""
         super().step_took(step, seconds)
         self._metrics.stage_seconds.labels(self._loop.route, step).observe(seconds)
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Count in ``dropscribe_recordings`` and ``dropscribe_audio_seconds``."""
         super().recording_ended(audio, state, seconds)
         self._metrics.recordings.labels(self._loop.route, state).inc()
         self._audio_seconds.inc(seconds)
 
     def model_filled(self, ratio: float) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Observe ``dropscribe_batch_fill_ratio``."""
         self._batch_fill.observe(ratio)
 
     def batch_completed(self, seconds: float) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Observe ``dropscribe_batch_completion_seconds``."""
         self._metrics.completion.observe(seconds)
 
     def store_failed(self) -> None:
-        """See `consumers.runtime.observer.Observer`."""
+        """Count in ``dropscribe_store_errors``."""
         self._store_errors.inc()
 
 

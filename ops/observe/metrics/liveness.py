@@ -12,7 +12,7 @@ class LoopHealth:
     Attributes:
         route: The loop's route.
         is_connected: Whether the loop is connected to the broker.
-        in_hand: Deliveries that were taken and are not settled.
+        in_hand: Received deliveries that are not settled.
         settled: Deliveries that were settled.
         has_died: Whether the loop failed, so that the process has to end.
     """
