@@ -98,7 +98,7 @@ def test_a_jump_has_to_be_known_as_well(calls: Sending, tmp_path: Path) -> None:
 
         refused = calls.run(source, TRANSFER_SSH_CONFIG=config)
         assert refused.exit_code == 1
-        assert f"refusing 127.0.0.1:{gate.port}: unknown host key" in refused.stderr
+        assert f"127.0.0.1:{gate.port}: unknown host key" in refused.stderr
         assert calls.bucket.keys() == []
 
         known = Path(calls.variables["TRANSFER_KNOWN_HOSTS"])
