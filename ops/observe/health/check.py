@@ -24,7 +24,7 @@ class Check:
         name: The name, for ``--check``.
         about: What is checked, in one line.
         needs: The rights that the check needs, for people.
-        look: The check itself. An error that it raises becomes a result.
+        function: The check itself. An error that it raises becomes a result.
         settings: Variables of which one has to be set, or the check is skipped; empty
             if it always runs.
         away: The level if a server is unreachable: critical if the check is about
