@@ -199,7 +199,7 @@ def test_without_the_archive_it_says_why(
         (("20250622-143052-a1b2c3",), "no batch"),
         (("{batch}", "--only", "{batch}-0000009"), "{batch}-0000009"),
         (("{batch}", "--only", "20250622-143052-a1b2c3-0000000"), "no such recordings"),
-        (("{batch}", "--only", "{batch}-0000000", "--from", "unpack"), "as a whole"),
+        (("{batch}", "--only", "{batch}-0000000", "--from", "unpack"), "cannot be combined"),
         (("{batch}", "--only", "everything"), "not an audio id"),
     ],
 )

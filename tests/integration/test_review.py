@@ -235,7 +235,7 @@ def test_a_batch_that_is_done_again_waits_for_its_new_completion(
     batch.store.write(batch.id.complete_key, b"{}", content_type="application/json")
     (outcome,) = batch.review(batch.event)
     assert isinstance(outcome, TransientError)
-    assert "does not know batch" in str(outcome)
+    assert "does not list batch" in str(outcome)
     assert batch.store.head(batch.id.review_key) is None
 
 
@@ -669,13 +669,13 @@ def test_figures_come_from_decisions(run: Run, itemising: ReviewItemRepository, 
     ("arguments", "complaint"),
     [
         (("next",), "Missing option '--as'"),
-        (("next", "--as", " "), "is no name"),
-        (("next", "--as", "A\x1b[2J"), "is no name"),
+        (("next", "--as", " "), "printable characters"),
+        (("next", "--as", "A\x1b[2J"), "printable characters"),
         (("next", "--as", "A", "--lease", "soon"), "is not a duration"),
         (("decide", "x", "perhaps", "--as", "A"), "'perhaps' is not one of"),
         (("decide", "x", "uphold", "--as", "A", "--word", "three=x"), "NUMBER=RIGHT"),
         (("decide", "x", "uphold", "--as", "A", "--word", "1=x", "--word", "1=y"), "twice"),
-        (("decide", "x", "uphold", "--as", "A", "--note", "\udcff"), "it is no text"),
+        (("decide", "x", "uphold", "--as", "A", "--note", "\udcff"), "bytes that are invalid"),
     ],
 )
 def test_wrong_use_is_explained(run: Run, arguments: tuple[str, ...], complaint: str) -> None:

@@ -260,7 +260,7 @@ def test_damaged_staging_without_its_source_is_a_failure(
     done = sending.run(sending.source("*"))
 
     assert done.exit_code == 1
-    assert "the staged copy was damaged" in done.stderr
+    assert "the staged copy is damaged" in done.stderr
     assert sending.bucket.keys() == []
 
 

@@ -223,7 +223,7 @@ def test_the_parents_files_are_not_inherited(
         (
             LIMITS,
             "progress._channel._end.send(b'nonsense'); time.sleep(9)",
-            "answer is invalid",
+            "invalid answer",
         ),
     ],
     indirect=["child"],
