@@ -15,7 +15,10 @@ from tests.harness.servers.grounds import Grounds
 from tests.harness.servers.process import Process
 
 #: Variables of this process that consumers get, too.
-_PASSED_ON = ("HOME", "LANG", "PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_PASSED_ON = ("HOME", "LANG", "PATH", "VIRTUAL_ENV")
+
+#: The checkout: consumers run a module of the tests, and the wheel holds none.
+_ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Fleet:
             each.mkdir(parents=True)
         variables = {
             **{each: os.environ[each] for each in _PASSED_ON if each in os.environ},
+            "PYTHONPATH": str(_ROOT),
             "SCRATCH_ROOT": str(scratch),
             "UNPACK_PROCESSES": "1",
             **self._variables,
