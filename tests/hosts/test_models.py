@@ -169,23 +169,25 @@ def test_a_file_that_was_damaged_is_noticed_and_put_right(
 
     # Somebody wrote to it: its times tell.
     host.run(f"printf x | dd conv=notrunc of={ROOT}/large-v3/model.bin bs=1 seek=4194304")
-    assert operator.play(ROLE, "--check", given=models).changed == ["Verify it, and switch to it"]
+    assert operator.play(ROLE, "--check", given=models).changed == [
+        "Verify the version, and switch to it"
+    ]
     repaired = operator.play(SYNC, given=models)
-    assert repaired.results["Verify it, and switch to it"]["repaired"] == ["model.bin"]
+    assert repaired.results["Verify the version, and switch to it"]["repaired"] == ["model.bin"]
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --quiet SHA256SUMS")
 
     # A file is gone.
     host.run(f"rm {ROOT}/large-v3/config.json")
-    assert operator.play(SYNC, given=models).results["Verify it, and switch to it"]["repaired"] == [
-        "config.json"
-    ]
+    assert operator.play(SYNC, given=models).results["Verify the version, and switch to it"][
+        "repaired"
+    ] == ["config.json"]
 
     # The disk lost it, which nothing tells but the bytes.
     host.run(f"printf x | dd conv=notrunc of={ROOT}/large-v3/model.bin bs=1 seek=4194304")
     _pretend_it_was_so(host)
     assert operator.play(SYNC, given=models).changed == []
     full = operator.play(SYNC, "--extra-vars", "gpu_worker_models_verify=full", given=models)
-    assert full.results["Verify it, and switch to it"]["repaired"] == ["model.bin"]
+    assert full.results["Verify the version, and switch to it"]["repaired"] == ["model.bin"]
     host.run(f"cd {ROOT}/large-v3 && sha256sum --check --quiet SHA256SUMS")
 
 
@@ -237,7 +239,7 @@ def test_models_that_an_operator_put_there_are_not_replaced(
     outcome = operator.play(SYNC, given=given(source, "large-v3"))
 
     assert outcome.code != 0
-    assert "is no link, so it was not put there by this role" in outcome.failed
+    assert "is not a link, so this role did not create it" in outcome.failed
     host.run(f"test -f {ROOT}/large-v3/mine")
 
 
