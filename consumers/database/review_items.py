@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ReviewProgress:
     """A batch's progress towards review.
 
     Attributes:
@@ -38,10 +38,10 @@ class Round:
 class ReviewItemRepository(Repository):
     """Review items, and the recordings of which they are made."""
 
-    def round(self, batch: BatchId) -> Round:
+    def progress(self, batch: BatchId) -> ReviewProgress:
         """Read a batch's progress towards review."""
-        rows = self._values(Round, "review_round", {"batch_id": str(batch)})
-        return rows[0] if rows else Round(None, None)
+        rows = self._values(ReviewProgress, "review_round", {"batch_id": str(batch)})
+        return rows[0] if rows else ReviewProgress(None, None)
 
     def recordings(self, batch: BatchId) -> Iterator[Reviewable]:
         """Read the batch's recordings that have a transcript, in order, page by page."""

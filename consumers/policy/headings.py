@@ -14,14 +14,14 @@ _ITEM = re.compile(r"\s*([-*+]|\d{1,3}[.)])[ \t]+\S.*")
 
 
 @dataclass(slots=True)
-class Part:
+class MarkdownSection:
     """A heading with its lines and subheadings; level 0 is the whole text."""
 
     level: int
     title: str
     line: int
     body: list[str] = field(default_factory=list)
-    children: list[Part] = field(default_factory=list)
+    children: list[MarkdownSection] = field(default_factory=list)
 
     @property
     def heading(self) -> str:
@@ -39,15 +39,15 @@ class Part:
         return any(_ITEM.fullmatch(line) for line in self.body)
 
 
-def parse(text: str) -> Part:
+def parse(text: str) -> MarkdownSection:
     """Parse a text whose lines end in line feeds."""
-    path = [Part(0, "", 1)]
+    path = [MarkdownSection(0, "", 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         match = _HEADING.fullmatch(line)
         if match is None:
             path[-1].body.append(line)
             continue
-        part = Part(len(match[1]), match[2], number)
+        part = MarkdownSection(len(match[1]), match[2], number)
         while path[-1].level >= part.level:
             path.pop()
         path[-1].children.append(part)

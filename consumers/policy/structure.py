@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from consumers.policy.headings import Part, parse
+from consumers.policy.headings import MarkdownSection, parse
 
 TITLE = "Policy"
 SECTIONS = (
@@ -104,7 +104,7 @@ def _prompt_problems(text: str) -> Iterator[Problem]:
             )
 
 
-def _title_problems(whole: Part) -> Iterator[Problem]:
+def _title_problems(whole: MarkdownSection) -> Iterator[Problem]:
     if whole.has_text:
         yield Problem(1, "remark", f"there is text before the heading `# {TITLE}`")
     titles = [part for part in whole.children if part.level == 1]
@@ -126,7 +126,7 @@ def _title_problems(whole: Part) -> Iterator[Problem]:
             yield Problem(section.line, "error", f"there is nothing under {section.heading}")
 
 
-def _label_problems(section: Part) -> Iterator[Problem]:
+def _label_problems(section: MarkdownSection) -> Iterator[Problem]:
     if not section.children:
         yield Problem(
             section.line, "error", f"no label is defined under {section.heading}: `### (XX): Label`"
@@ -148,7 +148,7 @@ def _label_problems(section: Part) -> Iterator[Problem]:
         yield from _list_problems(part)
 
 
-def _list_problems(label: Part) -> Iterator[Problem]:
+def _list_problems(label: MarkdownSection) -> Iterator[Problem]:
     yield from _order_problems(label, LISTS)
     for part in label.children:
         if part.title in LISTS and not part.has_items:
@@ -159,10 +159,10 @@ def _list_problems(label: Part) -> Iterator[Problem]:
             )
 
 
-def _order_problems(parent: Part, expected: Sequence[str]) -> Iterator[Problem]:
+def _order_problems(parent: MarkdownSection, expected: Sequence[str]) -> Iterator[Problem]:
     """Compare the subheadings of a heading with the expected ones."""
     marks = "#" * (parent.level + 1)
-    found: dict[str, Part] = {}
+    found: dict[str, MarkdownSection] = {}
     for part in parent.children:
         if part.title not in expected or part.level != parent.level + 1:
             yield Problem(

@@ -38,7 +38,7 @@ class Completion:
         self._log = log
         self._observer = observer
 
-    def look(self, batch: BatchId) -> None:
+    def complete_if_done(self, batch: BatchId) -> None:
         """Complete the batch if all of its recordings are finished.
 
         Call it after the commit of every row that could be the last one; more calls do no

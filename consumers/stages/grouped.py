@@ -164,6 +164,6 @@ class GroupedStage(ABC, Generic[TaskT, DocumentT]):
                 self._put(task, document)
             with step(self._observer, "record"):
                 self._record(task, document)
-                self._completion.look(task.audio.batch)
+                self._completion.complete_if_done(task.audio.batch)
 
         return outcome_of(finish)

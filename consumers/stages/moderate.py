@@ -48,8 +48,8 @@ SPEC = StageSpec(
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
-    """The standard by which recordings are judged.
+class ModerationCriteria:
+    """The criteria by which recordings are judged.
 
     Attributes:
         policies: Reads the current policies; each is applied by itself.
@@ -92,7 +92,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         database: BatchRepository,
         completion: Completion,
         judge: Judge,
-        standard: Standard,
+        criteria: ModerationCriteria,
         group: int,
         log: Any,
         observer: Observer = SILENT,
@@ -106,7 +106,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             observer=observer,
         )
         self._judge = judge
-        self._standard = standard
+        self._criteria = criteria
         self._policies: Sequence[Policy] = ()
         self._room = 0
         self._kept: set[Policy] = set()
@@ -118,7 +118,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             ConfigurationError: A policy is unreadable, or too long.
             TransientError: The model is unreachable.
         """
-        policies = self._standard.policies()
+        policies = self._criteria.policies()
         if policies != self._policies:
             self._room = self._measured(policies)
             self._policies = policies
@@ -173,7 +173,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         """Return the reason not to ask the model; None if it is to be asked."""
         if not clean(transcript.text):
             return "not judged: nothing was said"
-        language, languages = transcript.language, self._standard.languages
+        language, languages = transcript.language, self._criteria.languages
         if language is not None and language not in languages:
             known = ", ".join(sorted(languages))
             return f"not judged: the language is {language!r}, and the model is asked for {known}"
@@ -184,7 +184,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         return tuple(
             windows(
                 transcript.segments,
-                seconds=self._standard.window,
+                seconds=self._criteria.window,
                 fits=lambda text: self._judge.content_tokens(text) <= room,
             )
         )

@@ -161,7 +161,7 @@ class Review:
             self._make_items(batch)
 
     def _make_items(self, batch: BatchId) -> None:
-        done = self._itemising.round(batch)
+        done = self._itemising.progress(batch)
         if done.completed_at is None:
             raise TransientError(
                 f"{batch.complete_key} exists, but the database does not list batch {batch} as "

@@ -163,7 +163,7 @@ class Unpack:
         self._database.register(archive)
         row = self._database.batch(archive.batch)
         if row is not None and row.sealed_at is not None:
-            self._completion.look(archive.batch)
+            self._completion.complete_if_done(archive.batch)
             return
         with self._database.locks() as locks:
             if not locks.acquire(f"unpack {archive.batch}"):
@@ -306,7 +306,7 @@ class Unpack:
             ignored=head.totals["ignored"],
             failure=head.failure,
         )
-        self._completion.look(head.archive.batch)
+        self._completion.complete_if_done(head.archive.batch)
 
 
 def _ordinals(keys: Iterable[str]) -> Iterator[int]:

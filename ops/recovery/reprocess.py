@@ -140,7 +140,7 @@ class Reprocessor:
         for audios in self._unfinished(batch):
             wanted = [audio for audio in audios if not only or audio in only]
             self.resender.transcripts(wanted, progress)
-        self.completion.look(batch)
+        self.completion.complete_if_done(batch)
         return number
 
     def unpack_again(self, batch: BatchId) -> None:

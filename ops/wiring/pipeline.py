@@ -23,7 +23,7 @@ from consumers.runtime.observer import SILENT, Observer
 from consumers.stages import moderate, review, transcribe, unpack
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
-from consumers.stages.moderate import Moderate, Standard
+from consumers.stages.moderate import Moderate, ModerationCriteria
 from consumers.stages.review import Review
 from consumers.stages.selection import Selection
 from consumers.stages.transcribe import Transcribe
@@ -118,7 +118,7 @@ def open_moderate(
             database=database,
             completion=Completion(store, database, log, observer),
             judge=judge,
-            standard=Standard(policies, settings.languages, settings.window_seconds),
+            criteria=ModerationCriteria(policies, settings.languages, settings.window_seconds),
             group=settings.group,
             log=log,
             observer=observer,

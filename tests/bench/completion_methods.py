@@ -77,7 +77,7 @@ class OwnCompletion:
 
     def finish(self, audio: AudioId) -> None:
         self._database.put_transcript(*transcribed(audio))
-        self._completion.look(audio.batch)
+        self._completion.complete_if_done(audio.batch)
 
 
 class CountCompletion(BatchRepository):

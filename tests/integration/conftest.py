@@ -30,7 +30,7 @@ from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop, Stop
 from consumers.stages.completion import Completion
 from consumers.stages.convert import Converter
-from consumers.stages.moderate import Moderate, Standard
+from consumers.stages.moderate import Moderate, ModerationCriteria
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
 from consumers.store import Store
@@ -211,7 +211,7 @@ class Pipeline:
             database=self.database,
             completion=self.completion,
             judge=self.judge,
-            standard=Standard(partial(read_policies, root), ("en",), window=60.0),
+            criteria=ModerationCriteria(partial(read_policies, root), ("en",), window=60.0),
             group=group,
             log=self.log,
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumers.documents.review.decision import Answer, Decision
-from consumers.review_desk import Desk
+from consumers.stages.review_decision import Desk
 from events.keys import AudioId, BatchId
 from ops.wiring.adapters import open_reviewing, utc_now
 from tests.harness.samples.archives import tar_of

@@ -105,7 +105,7 @@ class ReviewBatch:
     def complete(self) -> ObjectCreated:
         """Complete the batch, and return the store's event."""
         self.database.seal(self.id, rejected=0, ignored=0, failure=None)
-        Completion(self.store, self.database, self.log).look(self.id)
+        Completion(self.store, self.database, self.log).complete_if_done(self.id)
         return self.event
 
     @property

@@ -27,7 +27,7 @@ from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import read_items
 from consumers.errors import BusyError, PermanentError, TransientError
-from consumers.review_desk import Desk
+from consumers.stages.review_decision import Desk
 from consumers.store import Store
 from events.keys import AudioId, BatchId, ClipKey, parse_key
 from ops.wiring.adapters import open_reviewing

@@ -438,7 +438,7 @@ def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
     decision = Decision.new(item, "uphold", reviewer="me", now=now, token=b"abc")
     with member(url, REVIEW) as login, connected(login) as pool:
         itemising = ReviewItemRepository(pool)
-        completed_at = itemising.round(BATCH).completed_at
+        completed_at = itemising.progress(BATCH).completed_at
         assert completed_at is not None
         assert list(itemising.recordings(BATCH)) == []
         itemising.stall(BATCH, "the store is away")
@@ -446,7 +446,7 @@ def test_items_are_made_by_one_role_and_decided_by_another(url: str) -> None:
             itemising.put_items([item])
         itemising.supersede(BATCH, [item.item_id])
         itemising.itemised(BATCH, completed_at)
-        assert itemising.round(BATCH).itemised_at is not None
+        assert itemising.progress(BATCH).itemised_at is not None
     with member(url, REVIEWER) as login, connected(login) as pool:
         reviewing = ReviewQueueRepository(pool)
         claimed = reviewing.claim("me", timedelta(minutes=1), ItemFilter())

@@ -17,7 +17,7 @@ from events.keys import (
     MalformedKeyError,
     parse_key,
 )
-from ops.recovery.sweep.listing import Chunk, Gatherer
+from ops.recovery.sweep.listing import ListingChunk, ListingParser
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -57,9 +57,9 @@ def pages(keys: Sequence[str], size: int) -> Iterable[list[ListedObject]]:
         yield [ListedObject(key, 1, "e", NOW) for key in keys[begin : begin + size]]
 
 
-def chunks(keys: Sequence[str], size: int) -> list[Chunk]:
-    gatherer = Gatherer()
-    return [*(gatherer.add(page) for page in pages(keys, size)), gatherer.finish()]
+def chunks(keys: Sequence[str], size: int) -> list[ListingChunk]:
+    parser = ListingParser()
+    return [*(parser.add(page) for page in pages(keys, size)), parser.finish()]
 
 
 def is_ours(key: str) -> bool:
@@ -106,7 +106,7 @@ def test_chunks_follow_each_other_without_a_gap(keys: list[str], size: int) -> N
 
 @given(listings(), st.integers(1, 7), st.integers(1, 7))
 def test_page_boundaries_do_not_matter(keys: list[str], size: int, other: int) -> None:
-    def all_of(found: list[Chunk]) -> list[object]:
+    def all_of(found: list[ListingChunk]) -> list[object]:
         return [
             *(recording for chunk in found for recording in chunk.recordings),
             *(batch for chunk in found for batch in chunk.batches),

@@ -42,10 +42,10 @@ def test_a_shipment_from_beginning_to_end(ledger: Ledger) -> None:
     shipment = begin(ledger, 1, b"/b", b"/a\xff")
     assert [member.name for member in ledger.members(shipment)] == [b"/b", b"/a\xff"]
 
-    staged = ledger.staged(shipment, size=20, sha256="f" * 64, part_size=16)
-    ledger.uploading(staged, "upload")
-    ledger.expecting(staged, ETAG)
-    ledger.sent(staged, NOW)
+    staged = ledger.record_staged(shipment, size=20, sha256="f" * 64, part_size=16)
+    ledger.record_upload(staged, "upload")
+    ledger.record_etag(staged, ETAG)
+    ledger.record_sent(staged, NOW)
 
     assert ledger.shipment(shipment.number).batch == batch(1)
     assert ledger.find(HOST, FileVersion(b"/a\xff", 10, 1)) == ledger.shipment(shipment.number)
@@ -56,15 +56,15 @@ def test_a_shipment_from_beginning_to_end(ledger: Ledger) -> None:
 def test_no_step_is_taken_twice_or_left_out(ledger: Ledger) -> None:
     shipment = begin(ledger, 1, b"/a")
     with pytest.raises(LookupError):
-        ledger.sent(shipment, NOW)
-    staged = ledger.staged(shipment, size=20, sha256="f" * 64, part_size=16)
+        ledger.record_sent(shipment, NOW)
+    staged = ledger.record_staged(shipment, size=20, sha256="f" * 64, part_size=16)
     with pytest.raises(LookupError):
         ledger.forget(staged)
     # The object's ETag has to be known before it is taken for stored.
     with pytest.raises(TransientError):
-        ledger.sent(staged, NOW)
-    ledger.expecting(staged, ETAG)
-    ledger.sent(staged, NOW)
+        ledger.record_sent(staged, NOW)
+    ledger.record_etag(staged, ETAG)
+    ledger.record_sent(staged, NOW)
     with pytest.raises(LookupError):
         ledger.restart(staged, batch(2))
 
@@ -138,7 +138,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def stage(self, data: st.DataObject) -> None:
         if shipment := self._pick(data, ShipmentState.STAGING):
-            staged = self.ledger.staged(shipment, size=1, sha256="f" * 64, part_size=1)
+            staged = self.ledger.record_staged(shipment, size=1, sha256="f" * 64, part_size=1)
             assert staged.batch == shipment.batch
             self.states[shipment.number] = ShipmentState.STAGED
 
@@ -150,7 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         members = self.ledger.members(shipment) if shipment else []
         if members and other:
-            self.ledger.copied(members[0], "e" * 64, other)
+            self.ledger.record_copy(members[0], "e" * 64, other)
             self.files[members[0].file] = -other.number
 
     @rule(data=st.data())
@@ -164,8 +164,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         if shipment := self._pick(data, ShipmentState.STAGED):
-            self.ledger.expecting(shipment, ETAG)
-            self.ledger.sent(shipment, NOW)
+            self.ledger.record_etag(shipment, ETAG)
+            self.ledger.record_sent(shipment, NOW)
             self.states[shipment.number] = ShipmentState.SENT
 
     @precondition(lambda self: self.states)

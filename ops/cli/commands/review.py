@@ -16,7 +16,7 @@ from consumers.documents.review.item import ITEM_KINDS, ItemKind, ReviewItem
 from consumers.documents.review.reviewed_item import REVIEW_STATES, ReviewState
 from consumers.documents.review.statistics import review_statistics
 from consumers.errors import PermanentError
-from consumers.review_desk import Desk
+from consumers.stages.review_decision import Desk
 from events.keys import BatchId
 from ops.cli.options import (
     DURATION,

@@ -83,7 +83,7 @@ class Fetcher:
             self._ledger.forget(shipment)
             self._staging.remove(shipment)
             return None
-        return self._ledger.staged(
+        return self._ledger.record_staged(
             shipment,
             size=partial.position,
             sha256=sha256,
@@ -121,14 +121,14 @@ class Fetcher:
             return
         sent = self._ledger.same_content(member.file.size, sha256)
         if sent is None:
-            self._ledger.hashed(member, sha256)
+            self._ledger.record_hash(member, sha256)
             return
         self._copied(shipment, member, sha256, sent)
 
     def _copied(
         self, shipment: Shipment, member: ShipmentFile, sha256: str, other: Shipment
     ) -> None:
-        self._ledger.copied(member, sha256, other)
+        self._ledger.record_copy(member, sha256, other)
         self._add_result(shipment, member, TransferOutcome.COPY, f"its content is in {other.batch}")
 
     async def _add(

@@ -167,11 +167,11 @@ class Ledger:
         )
         return found[0] if found else None
 
-    def hashed(self, member: ShipmentFile, sha256: str) -> None:
+    def record_hash(self, member: ShipmentFile, sha256: str) -> None:
         """Record a file's SHA-256."""
         self._change("UPDATE files SET sha256 = ? WHERE id = ?", sha256, member.number)
 
-    def copied(self, member: ShipmentFile, sha256: str, shipment: Shipment) -> None:
+    def record_copy(self, member: ShipmentFile, sha256: str, shipment: Shipment) -> None:
         """Record that another shipment has the file's content."""
         self._change(
             "UPDATE files SET shipment = ?, sha256 = ?, is_copy = 1 WHERE id = ?",
@@ -188,7 +188,9 @@ class Ledger:
         """Abandon a shipment that is not staged; its files are new again."""
         self._change("DELETE FROM shipments WHERE id = ? AND state = 'staging'", shipment.number)
 
-    def staged(self, shipment: Shipment, *, size: int, sha256: str, part_size: int) -> Shipment:
+    def record_staged(
+        self, shipment: Shipment, *, size: int, sha256: str, part_size: int
+    ) -> Shipment:
         """Record that a shipment is staged, whole and verified."""
         self._change(
             "UPDATE shipments SET state = 'staged', size = ?, sha256 = ?, part_size = ?"
@@ -200,7 +202,7 @@ class Ledger:
         )
         return self.shipment(shipment.number)
 
-    def uploading(self, shipment: Shipment, upload_id: str | None) -> None:
+    def record_upload(self, shipment: Shipment, upload_id: str | None) -> None:
         """Record the multipart upload of a staged shipment."""
         self._change(
             "UPDATE shipments SET upload_id = ? WHERE id = ? AND state = 'staged'",
@@ -208,7 +210,7 @@ class Ledger:
             shipment.number,
         )
 
-    def expecting(self, shipment: Shipment, etag: str) -> None:
+    def record_etag(self, shipment: Shipment, etag: str) -> None:
         """Record the object's ETag, before the object can exist."""
         self._change(
             "UPDATE shipments SET etag = ? WHERE id = ? AND state = 'staged'",
@@ -216,7 +218,7 @@ class Ledger:
             shipment.number,
         )
 
-    def sent(self, shipment: Shipment, now: datetime) -> None:
+    def record_sent(self, shipment: Shipment, now: datetime) -> None:
         """Record that the store has confirmed a shipment."""
         self._change(
             "UPDATE shipments SET state = 'sent', sent_at = ? WHERE id = ? AND state = 'staged'",

@@ -281,7 +281,7 @@ class Transfer:
                     now=self._clock(),
                     advance=stored,
                 )
-            self._ledger.sent(shipment, self._clock())
+            self._ledger.record_sent(shipment, self._clock())
         except asyncio.CancelledError:
             stop.set()
             raise

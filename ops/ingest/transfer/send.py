@@ -53,8 +53,8 @@ def send_shipment(
         shipment.part_size,
         shipment.upload_id,
         shipment.etag,
-        save_upload_id=partial(ledger.uploading, shipment),
-        save_etag=partial(ledger.expecting, shipment),
+        save_upload_id=partial(ledger.record_upload, shipment),
+        save_etag=partial(ledger.record_etag, shipment),
     )
     try:
         store.upload(

@@ -127,7 +127,7 @@ class Rebuilder:
             self._put_announcement(batch)
             self._rows.finish_announced(batch)
             self._reviews.put_back(batch)
-        self._completion.look(batch)
+        self._completion.complete_if_done(batch)
         row = self._database.batch(batch)
         return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
 

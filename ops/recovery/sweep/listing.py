@@ -61,7 +61,7 @@ class SeenBatch:
 
 
 @dataclass(slots=True)
-class Chunk:
+class ListingChunk:
     """The recordings and batches whose keys end within one page of the listing.
 
     A recording or batch between the bounds that is not listed here is not stored.
@@ -85,30 +85,30 @@ class Chunk:
     foreign: list[str] = field(default_factory=list)
 
 
-class Gatherer:
-    """Turns pages into chunks."""
+class ListingParser:
+    """Turns pages of the listing into chunks."""
 
     def __init__(self) -> None:
         self._prefix = ""
         self._batch: SeenBatch | None = None
         self._recording: SeenRecording | None = None
-        self._chunk = Chunk(("", -1), ("", -1), "", "")
+        self._chunk = ListingChunk(("", -1), ("", -1), "", "")
 
-    def add(self, page: Sequence[ListedObject]) -> Chunk:
+    def add(self, page: Sequence[ListedObject]) -> ListingChunk:
         """Take the next page; a recording that may continue on the page after is held back."""
         for listed in page:
             self._take(listed)
         return self._take_chunk(self._chunk.upto, self._chunk.upto_batch)
 
-    def finish(self) -> Chunk:
+    def finish(self) -> ListingChunk:
         """Return what was held back; this chunk reaches to the end of all ids."""
         self._end_batch()
         return self._take_chunk((LAST_ID, -1), LAST_ID)
 
-    def _take_chunk(self, upto: Position, upto_batch: str) -> Chunk:
+    def _take_chunk(self, upto: Position, upto_batch: str) -> ListingChunk:
         chunk = self._chunk
         chunk.upto, chunk.upto_batch = upto, upto_batch
-        self._chunk = Chunk(upto, upto, upto_batch, upto_batch)
+        self._chunk = ListingChunk(upto, upto, upto_batch, upto_batch)
         return chunk
 
     def _take(self, listed: ListedObject) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from consumers.database.sweep import BatchFinding, RecordingFinding
 from events.keys import PROCESSED, AudioId, BatchId
-from ops.recovery.sweep.listing import Chunk, Gatherer, SeenBatch, SeenRecording
+from ops.recovery.sweep.listing import ListingChunk, ListingParser, SeenBatch, SeenRecording
 from ops.recovery.sweep.report import Discrepancy
 from ops.recovery.sweep.run import SweepRun
 
@@ -23,14 +23,14 @@ _FOR_MODERATE = {Discrepancy.TRANSCRIPT_UNTOLD, Discrepancy.VERDICT_UNRECORDED}
 
 def sweep_processed(run: SweepRun) -> None:
     """Compare ``processed/`` with the rows, a page at a time."""
-    gatherer = Gatherer()
+    parser = ListingParser()
     for page in run.store.pages(PROCESSED):
         if run.is_over():
             return
-        _sweep_chunk(run, gatherer.add(page))
+        _sweep_chunk(run, parser.add(page))
         run.report.objects += len(page)
         run.progress(run.report)
-    _sweep_chunk(run, gatherer.finish())
+    _sweep_chunk(run, parser.finish())
 
 
 def judged(
@@ -70,7 +70,7 @@ def _judged_unfinished(
     return Discrepancy.TRANSCRIPT_UNTOLD if seen.verdict is None else Discrepancy.VERDICT_UNRECORDED
 
 
-def _sweep_chunk(run: SweepRun, chunk: Chunk) -> None:
+def _sweep_chunk(run: SweepRun, chunk: ListingChunk) -> None:
     for key in chunk.foreign:
         run.report.add(Discrepancy.FOREIGN, key)
     if chunk.upto != chunk.after:
@@ -79,7 +79,7 @@ def _sweep_chunk(run: SweepRun, chunk: Chunk) -> None:
         _sweep_batches(run, chunk)
 
 
-def _sweep_recordings(run: SweepRun, chunk: Chunk) -> None:
+def _sweep_recordings(run: SweepRun, chunk: ListingChunk) -> None:
     findings = _recordings(run, chunk)
     unknown = {finding.batch_id for finding in findings if finding.is_sealed is None}
     rebuilt = [batch for batch in sorted(unknown) if _rebuild_unknown(run, BatchId(batch))]
@@ -99,7 +99,7 @@ def _sweep_recordings(run: SweepRun, chunk: Chunk) -> None:
     _resend(run, to_resend)
 
 
-def _recordings(run: SweepRun, chunk: Chunk) -> list[RecordingFinding]:
+def _recordings(run: SweepRun, chunk: ListingChunk) -> list[RecordingFinding]:
     findings = run.rows.recordings(
         positions=[recording.position for recording in chunk.recordings],
         opus=[recording.opus is not None for recording in chunk.recordings],
@@ -137,7 +137,7 @@ def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
     return True
 
 
-def _sweep_batches(run: SweepRun, chunk: Chunk) -> None:
+def _sweep_batches(run: SweepRun, chunk: ListingChunk) -> None:
     findings = run.rows.batches(
         batches=[batch.batch_id for batch in chunk.batches],
         manifests=[batch.manifest is not None for batch in chunk.batches],
@@ -176,4 +176,4 @@ def _has_archive(run: SweepRun, finding: BatchFinding) -> bool:
 
 def _announce_again(run: SweepRun, batch: BatchId) -> None:
     run.rows.unannounce(batch)
-    run.completion.look(batch)
+    run.completion.complete_if_done(batch)

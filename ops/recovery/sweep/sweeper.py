@@ -109,7 +109,7 @@ def _sweep_ends(run: SweepRun) -> None:
         if run.is_over():
             return
         kind = Discrepancy.BATCH_UNANNOUNCED if is_completed else Discrepancy.BATCH_UNCOMPLETED
-        run.repair(kind, str(batch), partial(run.completion.look, batch))
+        run.repair(kind, str(batch), partial(run.completion.complete_if_done, batch))
 
 
 def _sweep_reviews(run: SweepRun) -> None:

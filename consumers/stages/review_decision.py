@@ -1,4 +1,4 @@
-"""The review desk, where people decide on items."""
+"""The decisions of people on review items: `dropscribe review decide` stores them."""
 
 from __future__ import annotations
 
