@@ -328,7 +328,7 @@ MODERATE_CRASHES = [
     (Store, "delete", 3),
     (Resender, "transcripts", 0),
     (Resender, "_send", 1),
-    (Completion, "look", 0),
+    (Completion, "complete_if_done", 0),
 ]
 
 
