@@ -220,5 +220,5 @@ def test_missing_certificates_are_named(tmp_path: Path) -> None:
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ConfigurationError, match=r"dropscribe\[endpoint\]"):
+    with pytest.raises(ConfigurationError, match=r"the extra endpoint"):
         make_judge("http://127.0.0.1:9")

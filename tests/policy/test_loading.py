@@ -223,10 +223,10 @@ def test_a_package_that_is_not_installed(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(ConfigurationError, match=r"needs bitsandbytes.*dropscribe\[policy\]"):
+    with pytest.raises(ConfigurationError, match=r"needs bitsandbytes.*the extra policy"):
         load(*folders, quantisation="8bit")
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ConfigurationError, match=r"dropscribe\[policy\].*POLICY_ENDPOINT"):
+    with pytest.raises(ConfigurationError, match=r"the extra policy.*POLICY_ENDPOINT"):
         load(*folders)
 
 

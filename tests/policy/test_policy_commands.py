@@ -84,8 +84,8 @@ def test_the_length_is_counted_in_the_model_s_tokens(models: Path, hate: Path) -
 @pytest.mark.parametrize(
     ("room", "code", "nature", "message"),
     [
-        (-1, 1, "error", "leaves too few for what is said: shorten it"),
-        (63, 1, "error", "leaves too few for what is said: shorten it"),
+        (-1, 1, "error", "leaves too few for the transcript: shorten it"),
+        (63, 1, "error", "leaves too few for the transcript: shorten it"),
         (64, 0, "remark", "leaves 64: long passages are judged in parts"),
     ],
 )

@@ -121,5 +121,5 @@ def test_the_other_commands_reach_the_stack_that_is_up(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "gone" in errors
+    assert "are deleted then" in errors
     assert wait_until_gone(temporary) == []
