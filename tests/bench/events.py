@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from consumers.broker.address import BrokerAddress
@@ -38,8 +39,9 @@ from tests.bench.consumption.dramatiq_consumer import (
 )
 from tests.bench.consumption.dropscribe_consumer import dropscribe_consumer
 from tests.bench.consumption.kombu_consumer import kombu_consumer
-from tests.bench.consumption.messages import MakeMessages, MessageQueues, store_messages
+from tests.bench.consumption.messages import MakeMessages, fill, store_messages
 from tests.bench.worker_process import OpenWorker, worker_process
+from tests.harness.faults.messages import Tamperer
 from tests.harness.servers.rabbitmq import rabbitmq
 
 _COUNT = 50_000
@@ -56,24 +58,19 @@ _OURS, _BARE = "dropscribe", "kombu"
 
 
 def _case(
-    name: str,
-    box: MessageQueues,
-    queue: str,
-    letters: MakeMessages,
-    make: OpenWorker,
-    *given: object,
+    url: str, queue: str, letters: MakeMessages, name: str, make: OpenWorker, *given: object
 ) -> Case:
     """Fill the queue, and have it emptied by a process that is new."""
 
     def run() -> Sample:
-        count = box.fill(queue, letters())
+        count = fill(url, queue, letters())
         with worker_process(make, *given) as process:
             done = process.do(str(count))
         taken: Consumed = done.result
         return Sample(
             taken.seconds,
             {"per s": taken.count / taken.seconds, **done.facts},
-            output=(taken, box.count(queue)),
+            output=(taken, Tamperer(url).count(queue)),
         )
 
     return Case(name, run)
@@ -86,53 +83,20 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     with rabbitmq() as node:
         url = node.vhost()
         _declare(url)
-        box = MessageQueues(url)
-        ours_given = (
-            {"BROKER_URL": url, "BROKER_PREFIX": _PREFIX},
-            _ROUTE.name,
-            _GROUP,
-            conditions.folder / "consumer.log",
-        )
+        of_store = partial(_case, url, _QUEUE, lambda: store_messages(count))
+        variables = {"BROKER_URL": url, "BROKER_PREFIX": _PREFIX}
+        log = conditions.folder / "consumer.log"
         yield PreparedBenchmark(
             "s",
             [
-                _case(
-                    _OURS,
-                    box,
-                    _QUEUE,
-                    lambda: store_messages(count),
-                    dropscribe_consumer,
-                    *ours_given,
-                ),
-                _case(
-                    _BARE,
-                    box,
-                    _QUEUE,
-                    lambda: store_messages(count),
-                    kombu_consumer,
-                    url,
-                    _QUEUE,
-                    _GROUP,
-                ),
-                _case(
-                    _CELERY,
-                    box,
-                    _CELERY,
-                    lambda: celery_messages(count),
-                    celery_consumer,
-                    url,
-                    _CELERY,
-                    _GROUP,
-                ),
-                _case(
-                    _DRAMATIQ,
-                    box,
-                    _DRAMATIQ,
-                    lambda: dramatiq_messages(_DRAMATIQ, count),
-                    dramatiq_consumer,
-                    url,
-                    _DRAMATIQ,
-                    _GROUP,
+                of_store(_OURS, dropscribe_consumer, variables, _ROUTE.name, _GROUP, log),
+                of_store(_BARE, kombu_consumer, url, _QUEUE, _GROUP),
+                *(
+                    _case(url, name, partial(messages, count), name, consumer, url, name, _GROUP)
+                    for name, messages, consumer in (
+                        (_CELERY, celery_messages, celery_consumer),
+                        (_DRAMATIQ, partial(dramatiq_messages, _DRAMATIQ), dramatiq_consumer),
+                    )
                 ),
             ],
             [

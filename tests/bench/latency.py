@@ -23,13 +23,13 @@ from events.keys import BatchId
 from events.routes import exchange_name, route_named, rule_id
 from ops.wiring.adapters import make_store
 from ops.wiring.settings import read_broker_address
-from tests.bench.amqp_channel import open_channel
 from tests.bench.benchmark import Benchmark, Case, Conditions, PreparedBenchmark, Sample
 from tests.bench.observed_consumer import Milestone, observed_consumer
 from tests.bench.worker_process import WorkerProcess, worker_process
 from tests.harness.deployment.batches import drop_recording
 from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.deployment.servers import open_servers
+from tests.harness.faults.messages import open_channel
 
 #: Drops per round: of five rounds, 25.
 _DROPS = 5

@@ -7,7 +7,6 @@ import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import amqp
 
@@ -27,6 +26,7 @@ from events.routes import (
     rule_id,
 )
 from tests.contracts.loop import ROUTE, Opener, notification
+from tests.harness.faults.messages import connect
 
 PREFIX = "dropscribe"
 
@@ -57,7 +57,7 @@ class RabbitQueues:
 
     def __enter__(self) -> Self:
         self.make()
-        self._connection = self._connect()
+        self._connection = connect(self._url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,19 +68,7 @@ class RabbitQueues:
     def reconnect(self) -> None:
         """Connect again to a node that was away."""
         self._connection.collect()
-        self._connection = self._connect()
-
-    def _connect(self) -> Any:
-        parts = urlsplit(self.address.endpoint or "")
-        connection = amqp.Connection(
-            parts.netloc,
-            userid=self.address.access_key,
-            password=self.address.secret_key,
-            virtual_host=self.address.virtual_host,
-            confirm_publish=True,
-        )
-        connection.connect()
-        return connection
+        self._connection = connect(self._url)
 
     def through(self, port: int) -> RabbitQueues:
         """Connect to the same queues through another port."""

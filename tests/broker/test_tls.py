@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.errors import BrokerLostError
@@ -24,36 +18,8 @@ from consumers.broker.topology import declare_topology
 from events.event import ObjectCreated
 from tests.broker.queues import TOPOLOGY, RabbitQueues
 from tests.contracts.loop import Recorder, eventually, notification, running
+from tests.harness.certificates import certify
 from tests.harness.servers.rabbitmq import rabbitmq
-
-
-def _certify(folder: Path) -> None:
-    """Write a self-signed certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rabbit")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +27,21 @@ def address() -> Iterator[BrokerAddress]:
     with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
         folder = Path(name)
         folder.chmod(0o755)
-        _certify(folder)
+        certificate, key = certify(folder, "rabbit")
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
         config = {
             "listeners.ssl.1": f"127.0.0.1:{port}",
-            "ssl_options.certfile": str(folder / "ca.pem"),
-            "ssl_options.keyfile": str(folder / "key.pem"),
+            "ssl_options.certfile": str(certificate),
+            "ssl_options.keyfile": str(key),
         }
         with rabbitmq(config):
             yield BrokerAddress.parse(
                 f"amqps://guest:guest@127.0.0.1:{port}/",
                 region="",
                 prefix="dropscribe",
-                ca_file=str(folder / "ca.pem"),
+                ca_file=str(certificate),
             )
 
 

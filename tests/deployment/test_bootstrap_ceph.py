@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from click.testing import CliRunner
 
@@ -24,10 +23,11 @@ from ops.bootstrap import bootstrap
 from ops.cli.commands.health import health
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
-from ops.wiring.settings import STORE_ROLES, read_broker_address
+from ops.wiring.settings import STORE_ROLES, StoreSettings, read_broker_address
 from tests.contracts.loop import eventually
 from tests.harness.deployment.servers import RealServers
 from tests.harness.servers.ceph import CephGateway, ceph
+from tests.harness.servers.store import boto_client
 
 pytestmark = pytest.mark.store("ceph")
 
@@ -46,13 +46,7 @@ def changes(variables: dict[str, str], **options: Any) -> list[str]:
 
 
 def client(variables: dict[str, str], service: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=variables["S3_ENDPOINT"],
-        aws_access_key_id=variables["S3_ACCESS_KEY"],
-        aws_secret_access_key=variables["S3_SECRET_KEY"],
-        region_name="us-east-1",
-    )
+    return boto_client(service, StoreSettings.read(Environment(variables)))
 
 
 def announced(variables: dict[str, str], route: str) -> Iterator[str]:
@@ -215,9 +209,7 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
     with ceph({"rgw lc debug interval": 1}) as gateway:
         here = {
             **variables,
-            "S3_ENDPOINT": gateway.endpoint,
-            "S3_ACCESS_KEY": gateway.access_key,
-            "S3_SECRET_KEY": gateway.secret_key,
+            **gateway.settings,
             "RETENTION_DAYS": "1",
         }
         changes(here)

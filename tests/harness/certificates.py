@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -15,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.harness.faults.relay import Relay
 
 
 def certify(folder: Path, name: str) -> tuple[Path, Path]:
@@ -52,43 +53,16 @@ def tls_in_front_of(port: int, certificate: Path, key: Path) -> Iterator[int]:
     """Relay TLS connections to a port of 127.0.0.1 that knows none; gives the relay's port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        _start(_accept, server, context, port)
-        yield server.getsockname()[1]
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
+    with _TlsRelay(port, context) as relay:
+        yield relay.port
 
 
-def _accept(server: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    with suppress(OSError):
-        while True:
-            near, _ = server.accept()
-            _start(_relay, near, context, port)
+class _TlsRelay(Relay):
+    def __init__(self, target: int, context: ssl.SSLContext) -> None:
+        super().__init__(target)
+        self._context = context
 
-
-def _relay(near: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    """Relay one connection; clients that do not trust the certificate close it."""
-    with (
-        near,
-        suppress(OSError),
-        context.wrap_socket(near, server_side=True) as outside,
-        socket.create_connection(("127.0.0.1", port)) as inside,
-    ):
-        back = _start(_pump, inside, outside)
-        _pump(outside, inside)
-        back.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-    for each in (source, sink):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-
-
-def _start(target: object, *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
-    thread.start()
-    return thread
+    def _serve(self, near: socket.socket, far: socket.socket) -> None:
+        # Clients that do not trust the certificate end the handshake.
+        with suppress(OSError), self._context.wrap_socket(near, server_side=True) as outside:
+            super()._serve(outside, far)

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import boto3
-
 from consumers.broker.connect import make_dead_letter_queues, open_sender
 from consumers.broker.dead_letters import DeadLetterQueues
 from consumers.broker.sender import Sender
@@ -21,6 +19,7 @@ from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.contracts.loop import ROUTE, Opener, notification
 from tests.contracts.poison import LIMIT
+from tests.harness.servers.store import boto_client
 
 #: Seconds after which SQS redelivers the work of a killed consumer.
 VISIBILITY = 2
@@ -41,13 +40,7 @@ class EmbeddedQueues:
         self.open_inbox = open_inbox(environment, ROUTE)
         self.address = address = read_broker_address(environment)
         self._topology = make_topology(environment)
-        self._sqs: Any = boto3.client(
-            "sqs",
-            endpoint_url=address.endpoint,
-            aws_access_key_id=address.access_key,
-            aws_secret_access_key=address.secret_key,
-            region_name=address.region,
-        )
+        self._sqs = boto_client("sqs", address)
         self.url = self._url(queue_name(address.prefix, ROUTE))
         self.dead_url = self._url(dead_letter_queue_name(address.prefix, ROUTE))
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import psycopg
 import structlog
 
@@ -35,6 +34,7 @@ from events.routes import review_queue_name
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.harness.samples.sounds import Recipe, made, voice
+from tests.harness.servers.store import boto_client
 from tests.integration.queues import take
 
 BATCH = BatchId("20250622-143052-a1b2c3")
@@ -150,13 +150,7 @@ class ReviewBatch:
 
     def announced(self) -> list[str]:
         """Take the announcements for other systems."""
-        sqs: Any = boto3.client(
-            "sqs",
-            endpoint_url=self._address.endpoint,
-            aws_access_key_id=self._address.access_key,
-            aws_secret_access_key=self._address.secret_key,
-            region_name=self._address.region,
-        )
+        sqs = boto_client("sqs", self._address)
         try:
             name = review_queue_name(self._address.prefix)
             url = sqs.get_queue_url(QueueName=name)["QueueUrl"]

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psycopg
 import pytest
 
@@ -18,7 +17,8 @@ from ops.bootstrap import bootstrap
 from ops.bootstrap.bucket_rights import bucket_roles
 from ops.wiring.environment import Environment, SettingError
 from ops.wiring.pipeline import PIPELINE
-from ops.wiring.settings import STORE_ROLES, BootstrapSettings
+from ops.wiring.settings import STORE_ROLES, BootstrapSettings, StoreSettings
+from tests.harness.servers.store import boto_client
 from tests.integration.conftest import Run
 
 TAG = {"Key": "dropscribe", "Value": "complete"}
@@ -36,13 +36,7 @@ def s3(store: Store) -> Any:
 
 @pytest.fixture
 def sqs(variables: dict[str, str]) -> Any:
-    return boto3.client(
-        "sqs",
-        endpoint_url=variables["S3_ENDPOINT"],
-        aws_access_key_id=variables["S3_ACCESS_KEY"],
-        aws_secret_access_key=variables["S3_SECRET_KEY"],
-        region_name="us-east-1",
-    )
+    return boto_client("sqs", StoreSettings.read(Environment(variables)))
 
 
 def test_a_second_bootstrap_changes_nothing(variables: dict[str, str]) -> None:

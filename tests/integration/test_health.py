@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
@@ -31,6 +30,8 @@ from ops.observe.health.models import SUMS
 from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from ops.wiring.settings import StoreSettings
+from tests.harness.servers.store import boto_client
 from tests.integration.conftest import Pipeline
 from tests.integration.damage import AT_ONCE, dropped, execute, finished, rows, swept, unpacked
 from tests.integration.test_roles import READ, member
@@ -182,13 +183,7 @@ class Queues:
 
     def __init__(self, variables: dict[str, str]) -> None:
         self.prefix = variables["BROKER_PREFIX"]
-        self.client: Any = boto3.client(
-            "sqs",
-            endpoint_url=variables["S3_ENDPOINT"],
-            aws_access_key_id=variables["S3_ACCESS_KEY"],
-            aws_secret_access_key=variables["S3_SECRET_KEY"],
-            region_name="us-east-1",
-        )
+        self.client = boto_client("sqs", StoreSettings.read(Environment(variables)))
 
     def url(self, name: str) -> str:
         url: str = self.client.get_queue_url(QueueName=name)["QueueUrl"]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from consumers.database.batches import BatchRepository
@@ -28,6 +26,7 @@ from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.word_judge import WordJudge
 from tests.harness.samples.archives import tar_of
+from tests.harness.servers.store import boto_client
 from tests.integration.conftest import Pipeline, Run, eventually, printed
 from tests.integration.damage import found, itemised, rows, swept, unpacked
 from tests.integration.moderated import FLAGGED, POLICY, SPOKEN, heard, judged, write_policies
@@ -82,13 +81,7 @@ def test_no_event_is_sent_to_a_removed_moderation_queue(
 ) -> None:
     heard(pipeline, tmp_path)
     address = read_broker_address(environment)
-    sqs: Any = boto3.client(
-        "sqs",
-        endpoint_url=address.endpoint,
-        aws_access_key_id=address.access_key,
-        aws_secret_access_key=address.secret_key,
-        region_name=address.region,
-    )
+    sqs = boto_client("sqs", address)
     name = queue_name(address.prefix, route_named("moderate"))
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
     result = run("sweep", "--older-than", "0s")

@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 
 from consumers.errors import PermanentError, TransientError
@@ -22,6 +21,7 @@ from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states
 from tests.harness.samples.archives import entry, tar_of, tar_of_entries
 from tests.harness.samples.sounds import Recipe, made, voice
+from tests.harness.servers.store import boto_client
 from tests.integration.conftest import Pipeline, eventually
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
 
@@ -61,13 +61,7 @@ def test_without_notification_rules_nothing_happens(
     pipeline: Pipeline, environment: Environment, tmp_path: Path
 ) -> None:
     settings = StoreSettings.read(environment)
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint,
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key,
-        region_name=settings.region,
-    )
+    s3 = boto_client("s3", settings)
     s3.put_bucket_notification_configuration(Bucket=settings.bucket, NotificationConfiguration={})
     pipeline.start()
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
@@ -87,13 +81,7 @@ def test_an_event_delivered_five_times_at_once_makes_one_batch(
 ) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     address = read_broker_address(environment)
-    sqs = boto3.client(
-        "sqs",
-        endpoint_url=address.endpoint,
-        aws_access_key_id=address.access_key,
-        aws_secret_access_key=address.secret_key,
-        region_name=address.region,
-    )
+    sqs = boto_client("sqs", address)
     url = sqs.get_queue_url(QueueName=queue_name(address.prefix, route_named("unpack")))["QueueUrl"]
     (message,) = eventually(
         lambda: sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages")

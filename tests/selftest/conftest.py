@@ -6,13 +6,12 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.postgres import PostgresServer, postgres
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.store import boto_client
 
 
 @pytest.fixture(scope="session")
@@ -31,20 +30,13 @@ def gateway() -> Iterator[CephGateway]:
 def bucket(gateway: CephGateway) -> str:
     """Made before any test kills the gateway: afterwards it takes half a minute."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    client(gateway, gateway.endpoint).create_bucket(Bucket=name)
+    client(gateway).create_bucket(Bucket=name)
     return name
 
 
-def client(gateway: CephGateway, endpoint: str) -> Any:
+def client(gateway: CephGateway, endpoint: str | None = None) -> Any:
     """Make an S3 client that tries once, and not for long."""
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=gateway.access_key,
-        aws_secret_access_key=gateway.secret_key,
-        region_name="default",
-        config=Config(retries={"max_attempts": 0}, read_timeout=2),
-    )
+    return boto_client("s3", gateway, endpoint, retries={"max_attempts": 0}, read_timeout=2)
 
 
 @pytest.fixture(scope="session")

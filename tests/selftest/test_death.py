@@ -107,9 +107,7 @@ def variables(
     policies.mkdir()
     (policies / "length.md").write_text(POLICY)
     return {
-        "S3_ENDPOINT": gateway.endpoint,
-        "S3_ACCESS_KEY": gateway.access_key,
-        "S3_SECRET_KEY": gateway.secret_key,
+        **gateway.settings,
         "S3_REGION": "default",
         "S3_BUCKET": bucket,
         "DATABASE_URL": url,

@@ -9,18 +9,18 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from kombu import Connection, Exchange, Queue
 
 from consumers.errors import ConfigurationError
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.grounds import ServerError
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
+from tests.harness.servers.store import boto_client
 from tests.selftest.processes import answers, eventually_gone, processes
 
 #: A name that each way of encoding a key turns into another one.
@@ -189,14 +189,14 @@ class TestCeph:
             queue.declare()
             announce(gateway, vhost, name, persistent=False)
 
-            client(gateway, "s3").put_object(Bucket=name, Key=KEY, Body=b"sound")
+            client("s3", gateway).put_object(Bucket=name, Key=KEY, Body=b"sound")
 
             self._check(connection, queue, name)
 
     def test_a_put_is_announced_over_amqp_by_a_topic_that_keeps_it(
         self, gateway: CephGateway, told: Told
     ) -> None:
-        client(gateway, "s3").put_object(Bucket=told.name, Key=KEY, Body=b"sound")
+        client("s3", gateway).put_object(Bucket=told.name, Key=KEY, Body=b"sound")
 
         with Connection(told.vhost) as connection:
             self._check(connection, announced_in(connection, told.name), told.name)
@@ -213,7 +213,7 @@ class TestCeph:
         assert record["s3"]["object"]["size"] == len(b"sound")
 
     def test_objects_outlive_a_kill_of_the_gateway(self, gateway: CephGateway) -> None:
-        s3 = client(gateway, "s3")
+        s3 = client("s3", gateway)
         s3.create_bucket(Bucket="outlives")
         s3.put_object(Bucket="outlives", Key=KEY, Body=b"sound")
 
@@ -224,9 +224,9 @@ class TestCeph:
 
     def test_two_servers_run_side_by_side_and_leave_nothing(self, gateway: CephGateway) -> None:
         with ceph() as other:
-            client(other, "s3").create_bucket(Bucket="of-other")
+            client("s3", other).create_bucket(Bucket="of-other")
 
-            buckets = client(gateway, "s3").list_buckets()["Buckets"]
+            buckets = client("s3", gateway).list_buckets()["Buckets"]
             assert "of-other" not in {bucket["Name"] for bucket in buckets}
 
         assert processes(gateway.folder)
@@ -234,15 +234,7 @@ class TestCeph:
         assert not other.folder.exists()
 
 
-def client(gateway: CephGateway, service: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=gateway.endpoint,
-        aws_access_key_id=gateway.access_key,
-        aws_secret_access_key=gateway.secret_key,
-        region_name="default",
-        config=Config(retries={"max_attempts": 0}),
-    )
+client = partial(boto_client, retries={"max_attempts": 0})
 
 
 def announced_in(connection: Connection, name: str) -> Queue:
@@ -252,7 +244,7 @@ def announced_in(connection: Connection, name: str) -> Queue:
 
 def announce(gateway: CephGateway, vhost: str, name: str, *, persistent: bool) -> None:
     """Make a bucket that announces new objects to a topic of the same name."""
-    arn = client(gateway, "sns").create_topic(
+    arn = client("sns", gateway).create_topic(
         Name=name,
         Attributes={
             "push-endpoint": vhost.replace("guest:guest@", ""),
@@ -261,7 +253,7 @@ def announce(gateway: CephGateway, vhost: str, name: str, *, persistent: bool) -
             "persistent": str(persistent).lower(),
         },
     )["TopicArn"]
-    s3 = client(gateway, "s3")
+    s3 = client("s3", gateway)
     s3.create_bucket(Bucket=name)
     s3.put_bucket_notification_configuration(
         Bucket=name,

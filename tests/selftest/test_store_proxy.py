@@ -42,7 +42,7 @@ def proxy(gateway: CephGateway) -> Iterator[StoreProxy]:
 
 @pytest.fixture
 def direct(gateway: CephGateway) -> Any:
-    return client(gateway, gateway.endpoint)
+    return client(gateway)
 
 
 @pytest.fixture

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli.main import main
+from ops.wiring.environment import Environment
+from ops.wiring.settings import StoreSettings
 from tests.harness.faults.http import MessageHead
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import Misbehaviour, StoreProxy
 from tests.harness.servers.sshd import SshServer, sshd
+from tests.harness.servers.store import boto_client
 from tests.integration.conftest import embedded
 
 __all__ = ["embedded"]
@@ -122,13 +124,7 @@ class Sending:
 @pytest.fixture
 def bucket(embedded: dict[str, str]) -> TargetBucket:
     name = f"test-{uuid.uuid4().hex[:12]}"
-    client = boto3.client(
-        "s3",
-        endpoint_url=embedded["S3_ENDPOINT"],
-        aws_access_key_id=embedded["S3_ACCESS_KEY"],
-        aws_secret_access_key=embedded["S3_SECRET_KEY"],
-        region_name="us-east-1",
-    )
+    client = boto_client("s3", StoreSettings.read(Environment(embedded)))
     client.create_bucket(Bucket=name)
     return TargetBucket(client, name)
 

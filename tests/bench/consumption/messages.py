@@ -13,7 +13,7 @@ import amqp
 
 from consumers.errors import TransientError
 from events.keys import AudioId, BatchId
-from tests.bench.amqp_channel import open_channel
+from tests.harness.faults.messages import Tamperer, open_channel
 
 #: Seconds that a queue gets to show all that was put into it.
 _PATIENCE = 60.0
@@ -95,40 +95,21 @@ def key_in(notification: dict[str, Any]) -> str:
     return key
 
 
-class MessageQueues:
-    """A virtual host's queues, from outside.
+def fill(url: str, queue: str, letters: Iterable[RawMessage]) -> int:
+    """Put letters into a queue, wait until all are there, and say how many.
 
-    Args:
-        url: ``amqp://USER:PASSWORD@HOST:PORT/VHOST``.
+    Raises:
+        TransientError: They are not.
     """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def fill(self, queue: str, letters: Iterable[RawMessage]) -> int:
-        """Put letters into a queue, wait until all are there, and say how many.
-
-        Raises:
-            TransientError: They are not.
-        """
-        with open_channel(self._url) as channel:
-            count = 0
-            for letter in letters:
-                message = amqp.Message(letter.body, delivery_mode=2, **letter.properties)
-                channel.basic_publish(message, routing_key=queue)
-                count += 1
-            deadline = time.monotonic() + _PATIENCE
-            while (found := _count(channel, queue)) != count:
-                if time.monotonic() > deadline:
-                    raise TransientError(f"{queue} has {found} messages instead of {count}")
-                time.sleep(0.1)
-        return count
-
-    def count(self, queue: str) -> int:
-        """Count the waiting messages of a queue."""
-        with open_channel(self._url) as channel:
-            return _count(channel, queue)
-
-
-def _count(channel: Any, queue: str) -> int:
-    return int(channel.queue_declare(queue, passive=True).message_count)
+    with open_channel(url, confirm_publish=False) as channel:
+        count = 0
+        for letter in letters:
+            message = amqp.Message(letter.body, delivery_mode=2, **letter.properties)
+            channel.basic_publish(message, routing_key=queue)
+            count += 1
+    deadline = time.monotonic() + _PATIENCE
+    while (found := Tamperer(url).count(queue)) != count:
+        if time.monotonic() > deadline:
+            raise TransientError(f"{queue} has {found} messages instead of {count}")
+        time.sleep(0.1)
+    return count

@@ -19,17 +19,17 @@ class Tamperer:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
+        self._url = url
 
     def lose(self, queue: str) -> bool:
         """Take the first message away; False where there is none."""
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             return channel.basic_get(queue, no_ack=True) is not None
 
     def take_all(self, queue: str) -> list[str]:
         """Take all that is there, and give the bodies."""
         bodies = []
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             while message := channel.basic_get(queue):
                 bodies.append(_text(message.body))
                 channel.basic_ack(message.delivery_tag)
@@ -37,7 +37,7 @@ class Tamperer:
 
     def shuffle(self, queue: str, number: int, chance: Random) -> int:
         """Take messages, and put them back in another order; says how many."""
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             taken = [message for _ in range(number) if (message := channel.basic_get(queue))]
             for message in chance.sample(taken, len(taken)):
                 channel.basic_publish(message, routing_key=queue)
@@ -46,33 +46,42 @@ class Tamperer:
 
     def put(self, queue: str, body: str, times: int = 1) -> None:
         """Send a message, as often as is said."""
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             for _ in range(times):
                 channel.basic_publish(amqp.Message(body, delivery_mode=2), routing_key=queue)
 
     def count(self, queue: str) -> int:
         """Count the messages that wait in a queue."""
-        with self._channel() as channel:
+        with open_channel(self._url) as channel:
             return int(channel.queue_declare(queue, passive=True).message_count)
 
-    @contextmanager
-    def _channel(self) -> Iterator[Any]:
-        connection = amqp.Connection(
-            self._url.netloc.rpartition("@")[2],
-            userid=unquote(self._url.username or ""),
-            password=unquote(self._url.password or ""),
-            virtual_host=unquote(self._url.path[1:]),
-            confirm_publish=True,
-            connect_timeout=5,
-            read_timeout=20,
-            write_timeout=20,
-        )
-        connection.connect()
-        try:
-            with connection.channel() as channel:
-                yield channel
-        finally:
-            connection.close()
+
+@contextmanager
+def open_channel(url: str, *, confirm_publish: bool = True) -> Iterator[Any]:
+    """Connect to a virtual host with py-amqp alone while the block runs."""
+    connection = connect(url, confirm_publish=confirm_publish)
+    try:
+        with connection.channel() as channel:
+            yield channel
+    finally:
+        connection.close()
+
+
+def connect(url: str, *, confirm_publish: bool = True) -> amqp.Connection:
+    """Connect to ``amqp://USER:PASSWORD@HOST:PORT/VHOST``."""
+    parts = urlsplit(url)
+    connection = amqp.Connection(
+        parts.netloc.rpartition("@")[2],
+        userid=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        virtual_host=unquote(parts.path[1:]),
+        confirm_publish=confirm_publish,
+        connect_timeout=5,
+        read_timeout=20,
+        write_timeout=20,
+    )
+    connection.connect()
+    return connection
 
 
 def _text(body: str | bytes) -> str:

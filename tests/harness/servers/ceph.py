@@ -11,14 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.harness.servers.grounds import Grounds, grounds
-from tests.harness.servers.process import (
-    Process,
-    RestartableServer,
-    answer,
-    require,
-    running,
-    wait_until,
-)
+from tests.harness.servers.process import Process, answer, require, running, wait_until
+from tests.harness.servers.store import StoreServer, store_settings
 
 _PROGRAMS = ("monmaptool", "ceph-mon", "ceph-osd", "radosgw-admin", "radosgw")
 _INSTALL = "apt-get install --no-install-recommends ceph-mon ceph-osd radosgw ceph-common"
@@ -93,7 +87,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class CephGateway(RestartableServer):
+class CephGateway(StoreServer):
     """A running gateway.
 
     Its S3 and SNS are at one address. A topic's ``push-endpoint`` is
@@ -102,28 +96,9 @@ class CephGateway(RestartableServer):
     host: events for a second one are dropped, with "exchange mismatch" in its log.
     A persistent topic delivers up to 30 s after it was made, and then at once.
 
-    Attributes:
-        endpoint: ``http://127.0.0.1:PORT``, or https; the same after a restart.
-        access_key: The access key of a user who may make buckets and topics.
-        secret_key: The same user's.
-        folder: With its logs; removed at the end.
     """
 
-    endpoint: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    folder: Path
-    _process: Process = field(repr=False)
     _program: partial[Process] = field(repr=False)
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """dropscribe's settings for it."""
-        return {
-            "S3_ENDPOINT": self.endpoint,
-            "S3_ACCESS_KEY": self.access_key,
-            "S3_SECRET_KEY": self.secret_key,
-        }
 
     def make_user(self, name: str) -> tuple[str, str]:
         """Make a user without buckets, ``arn:aws:iam:::user/NAME``.
@@ -140,10 +115,9 @@ class CephGateway(RestartableServer):
 
     def wait(self) -> None:
         """Wait until it answers."""
-        port = int(self.endpoint.rsplit(":", 1)[1])
         # By TLS it is enough that it listens.
         request = b"" if self.endpoint.startswith("https:") else b"GET / HTTP/1.0\r\n\r\n"
-        wait_until(lambda: answer(port, request), [self._process], "the start of radosgw")
+        wait_until(lambda: answer(self.port, request), [self._process], "the start of radosgw")
 
 
 @contextmanager
@@ -161,9 +135,8 @@ def ceph(
         gateway = program(["radosgw", "-f", "-n", "client.rgw", "--no-mon-config"])
         with running(gateway):
             endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{place.ports[1]}"
-            started = CephGateway(
-                endpoint, _ACCESS_KEY, _SECRET_KEY, place.folder, gateway, program
-            )
+            settings = store_settings(endpoint, _ACCESS_KEY, _SECRET_KEY)
+            started = CephGateway(settings, place.folder, gateway, program)
             started.wait()
             yield started
 
@@ -175,7 +148,7 @@ def _cluster(
     """Run the cluster behind the gateway; yields a factory of further programs."""
     fsid, monitor_map = str(uuid.uuid4()), str(place.folder / "monmap")
     _write_folder(place, fsid, config, tls)
-    program = partial(Process, place, environment=_environment(place.folder, tls))
+    program = partial(Process, place, environment=_environment(place, tls))
     address = f"[v1:127.0.0.1:{place.ports[0]}]"
     _run(program(["monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monitor_map]))
     # Without a monitor it would ask again only after seconds.
@@ -205,15 +178,9 @@ def _make_user(name: str, access_key: str, secret_key: str) -> list[str]:
     return ["radosgw-admin", "--no-mon-config", "user", "create", *names, *keys]
 
 
-def _environment(folder: Path, tls: Tls | None) -> dict[str, str]:
-    return {
-        **({} if tls is None else {"SSL_CERT_FILE": str(tls.trusted)}),
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "CEPH_CONF": str(folder / "ceph.conf"),
-    }
+def _environment(place: Grounds, tls: Tls | None) -> dict[str, str]:
+    trusted = {} if tls is None else {"SSL_CERT_FILE": str(tls.trusted)}
+    return {**place.environment, **trusted, "CEPH_CONF": str(place.folder / "ceph.conf")}
 
 
 def _frontend(port: int, tls: Tls | None) -> str:

@@ -8,6 +8,7 @@ for the end of a pipe removes the folder.
 from __future__ import annotations
 
 import random
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -46,6 +47,22 @@ class Grounds:
     folder: Path
     ports: Sequence[int]
     births: ThreadPoolExecutor
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that every program needs."""
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+        }
+
+    def give_to(self, user: str | None) -> None:
+        """Let the folder, and what is in it, belong to a user; None leaves it as it is."""
+        if user is not None:
+            for path in (self.folder, *self.folder.iterdir()):
+                shutil.chown(path, user, user)
 
 
 @contextmanager

@@ -7,57 +7,28 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumers.errors import ConfigurationError
 from tests.harness.servers.grounds import grounds
-from tests.harness.servers.process import (
-    Process,
-    RestartableServer,
-    answer,
-    running,
-    wait_until,
-)
+from tests.harness.servers.process import Process, answer, running, wait_until
+from tests.harness.servers.store import StoreServer, store_settings
 
 _ACCESS_KEY = "dropscribe"
 _SECRET_KEY = secrets.token_hex(20)
 
 
-@dataclass(frozen=True, slots=True)
-class MinioServer(RestartableServer):
-    """A running server with one disk.
+class MinioServer(StoreServer):
+    """A running server with one disk."""
 
-    Attributes:
-        endpoint: ``http://127.0.0.1:PORT``; the same after a restart.
-        access_key: Of its administrator.
-        secret_key: The same user's.
-        queue_dir: Where it may keep events.
-        folder: With its data and log; removed at the end.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    queue_dir: Path
-    folder: Path
-    _process: Process = field(repr=False)
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """dropscribe's settings for it."""
-        return {
-            "S3_ENDPOINT": self.endpoint,
-            "S3_ACCESS_KEY": self.access_key,
-            "S3_SECRET_KEY": self.secret_key,
-            "STORE_QUEUE_DIR": str(self.queue_dir),
-        }
+    __slots__ = ()
 
     def wait(self) -> None:
         """Wait until it answers."""
-        port = int(self.endpoint.rsplit(":", 1)[1])
         request = b"GET /minio/health/ready HTTP/1.0\r\n\r\n"
-        wait_until(lambda: _is_ready(answer(port, request)), [self._process], "the start of minio")
+        wait_until(
+            lambda: _is_ready(answer(self.port, request)), [self._process], "the start of minio"
+        )
 
 
 @contextmanager
@@ -71,12 +42,11 @@ def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
     program = find_program(variables)
     with grounds("minio", ports=2) as place:
         port, console = place.ports
-        data, queue_dir = place.folder / "data", place.folder / "events"
+        data = place.folder / "data"
         data.mkdir()
         addresses = ["--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{console}"]
         environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(place.folder),
+            **place.environment,
             "MINIO_ROOT_USER": _ACCESS_KEY,
             "MINIO_ROOT_PASSWORD": _SECRET_KEY,
             "MINIO_BROWSER": "off",
@@ -84,14 +54,11 @@ def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
         }
         server = Process(place, [program, "server", *addresses, str(data)], environment)
         with running(server):
-            started = MinioServer(
-                f"http://127.0.0.1:{port}",
-                _ACCESS_KEY,
-                _SECRET_KEY,
-                queue_dir,
-                place.folder,
-                server,
-            )
+            settings = {
+                **store_settings(f"http://127.0.0.1:{port}", _ACCESS_KEY, _SECRET_KEY),
+                "STORE_QUEUE_DIR": str(place.folder / "events"),
+            }
+            started = MinioServer(settings, place.folder, server)
             started.wait()
             yield started
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import uuid
@@ -19,8 +18,9 @@ import psycopg
 from psycopg import sql
 
 from consumers.errors import ConfigurationError
-from tests.harness.servers.grounds import Grounds, ServerError, grounds
-from tests.harness.servers.process import Process, RestartableServer, require, running, wait_until
+from tests.harness.certificates import certify
+from tests.harness.servers.grounds import Grounds, grounds
+from tests.harness.servers.process import Process, RestartableServer, running, wait_until
 
 _INSTALL = "apt-get install --no-install-recommends postgresql"
 
@@ -37,8 +37,8 @@ unix_socket_directories = ''
 # In the server's own folder, and so gone with it.
 dynamic_shared_memory_type = mmap
 ssl = {tls}
-ssl_cert_file = '{folder}/certificate.pem'
-ssl_key_file = '{folder}/key.pem'
+ssl_cert_file = '{folder}/postgres.pem'
+ssl_key_file = '{folder}/postgres-key.pem'
 """
 
 _ACCESS = "{kind} all all 127.0.0.1/32 scram-sha-256\n"
@@ -120,19 +120,17 @@ def postgres(
     password = secrets.token_hex(16)
     with grounds("postgres", ports=1) as place:
         folder, data = place.folder, place.folder / "data"
-        _write_folder(place, password, tls=tls)
-        if user is not None:
-            for path in (folder, *folder.iterdir()):
-                shutil.chown(path, user, user)
+        ca_file = _write_folder(folder, password, tls=tls)
+        place.give_to(user)
         # Orphaned, it ends by a signal that lets it take back its shared memory.
+        environment = {**place.environment, "TZ": "UTC"}
         program = partial(
-            Process, place, environment=_environment(folder), user=user, orphaned=signal.SIGQUIT
+            Process, place, environment=environment, user=user, orphaned=signal.SIGQUIT
         )
         with running(program([str(programs / "initdb"), *_initdb(folder)])) as initdb:
             initdb.finish()
         _configure(place, config or {}, tls=tls)
         server = program([str(programs / "postgres"), "-D", str(data)])
-        ca_file = folder / "certificate.pem" if tls else None
         started = PostgresServer(place.ports[0], folder, ca_file, password, server)
         with running(server):
             try:
@@ -160,23 +158,16 @@ def _initdb(folder: Path) -> list[str]:
     return ["--pgdata", str(folder / "data"), "--no-sync", *who, *what]
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    return {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "TZ": "UTC",
-    }
-
-
-def _write_folder(place: Grounds, password: str, *, tls: bool) -> None:
-    """Write the files that `initdb` and the server read."""
-    word = place.folder / "password"
+def _write_folder(folder: Path, password: str, *, tls: bool) -> Path | None:
+    """Write the files that `initdb` and the server read; returns the certificate's path."""
+    word = folder / "password"
     word.touch(mode=0o600)
     word.write_text(password)
-    if tls:
-        _certify(place.folder)
+    if not tls:
+        return None
+    certificate, key = certify(folder, "postgres")
+    key.chmod(0o600)
+    return certificate
 
 
 def _configure(place: Grounds, config: Mapping[str, str | int], *, tls: bool) -> None:
@@ -188,22 +179,6 @@ def _configure(place: Grounds, config: Mapping[str, str | int], *, tls: bool) ->
         file.write(text + "".join(options))
     access = _ACCESS.format(kind="hostssl" if tls else "host")
     (folder / "data" / "pg_hba.conf").write_text(access)
-
-
-def _certify(folder: Path) -> None:
-    """Write a self-signed certificate for 127.0.0.1 and its key, valid for a day."""
-    require(["openssl"], "apt-get install openssl")
-    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
-    what = ["-subj", "/CN=PostgreSQL", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    done = subprocess.run(
-        ["openssl", "req", "-x509", *kind, *what, "-keyout", key, "-out", certificate],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ServerError(f"openssl made no certificate: {done.stderr}")
 
 
 def _end(server: Process, data: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -133,9 +132,8 @@ def rabbitmq(
     with grounds("rabbitmq", ports=3) as place:
         amqp, _, names = place.ports
         node = f"rabbit-{amqp}@localhost"
-        _write_folder(
-            place.folder, user, {"listeners.tcp.1": f"127.0.0.1:{amqp}", **(config or {})}
-        )
+        _write_folder(place.folder, {"listeners.tcp.1": f"127.0.0.1:{amqp}", **(config or {})})
+        place.give_to(user)
         environment = _environment(place, node, application or {})
         # Nodes find each other by this daemon. Were there none, the node would start one
         # that stays for ever; each has its own, so that it ends with it.
@@ -153,9 +151,7 @@ def _environment(place: Grounds, node: str, application: Mapping[str, int]) -> d
     _, distribution, names = place.ports
     folder = place.folder
     return {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
+        **place.environment,
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_EPMD_PORT": str(names),
         # Writing one takes seconds.
@@ -176,7 +172,7 @@ def _environment(place: Grounds, node: str, application: Mapping[str, int]) -> d
     }
 
 
-def _write_folder(folder: Path, user: str | None, config: Mapping[str, str | int]) -> None:
+def _write_folder(folder: Path, config: Mapping[str, str | int]) -> None:
     lines = [f"{name} = {value}\n" for name, value in config.items()]
     (folder / "rabbitmq.conf").write_text("".join(lines))
     (folder / "enabled_plugins").write_text("[].\n")
@@ -185,6 +181,3 @@ def _write_folder(folder: Path, user: str | None, config: Mapping[str, str | int
     cookie.chmod(0o400)
     for name in ("mnesia", "log"):
         (folder / name).mkdir()
-    if user is not None:
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, user, user)
