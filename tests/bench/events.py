@@ -11,7 +11,7 @@ store sends: they get it as the argument of a message of their own, ready made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,17 +30,17 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     Sample,
 )
-from tests.bench.consumption.celery_consumer import celery_consumer, celery_messages
+from tests.bench.consumption.celery_consumer import celery_messages, consume_by_celery
 from tests.bench.consumption.counter import Consumed
 from tests.bench.consumption.dramatiq_consumer import (
-    dramatiq_consumer,
+    consume_by_dramatiq,
     dramatiq_messages,
     dramatiq_queue,
 )
-from tests.bench.consumption.dropscribe_consumer import dropscribe_consumer
-from tests.bench.consumption.kombu_consumer import kombu_consumer
+from tests.bench.consumption.dropscribe_consumer import consume_by_dropscribe
+from tests.bench.consumption.kombu_consumer import consume_by_kombu
 from tests.bench.consumption.messages import MakeMessages, fill, store_messages
-from tests.bench.worker_process import OpenWorker, worker_process
+from tests.bench.worker_process import ready, worker_process
 from tests.harness.faults.messages import Tamperer
 from tests.harness.servers.rabbitmq import rabbitmq
 
@@ -57,14 +57,17 @@ _CELERY, _DRAMATIQ = "celery", "dramatiq"
 _OURS, _BARE = "dropscribe", "kombu"
 
 
+Consume = Callable[..., Consumed]
+
+
 def _case(
-    url: str, queue: str, letters: MakeMessages, name: str, make: OpenWorker, *given: object
+    url: str, queue: str, letters: MakeMessages, name: str, consume: Consume, *given: object
 ) -> Case:
     """Fill the queue, and have it emptied by a process that is new."""
 
     def run() -> Sample:
         count = fill(url, queue, letters())
-        with worker_process(make, *given) as process:
+        with worker_process(ready, consume, *given) as process:
             done = process.do(str(count))
         taken: Consumed = done.result
         return Sample(
@@ -89,13 +92,13 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         yield PreparedBenchmark(
             "s",
             [
-                of_store(_OURS, dropscribe_consumer, variables, _ROUTE.name, _GROUP, log),
-                of_store(_BARE, kombu_consumer, url, _QUEUE, _GROUP),
+                of_store(_OURS, consume_by_dropscribe, variables, _ROUTE.name, _GROUP, log),
+                of_store(_BARE, consume_by_kombu, url, _QUEUE, _GROUP),
                 *(
                     _case(url, name, partial(messages, count), name, consumer, url, name, _GROUP)
                     for name, messages, consumer in (
-                        (_CELERY, celery_messages, celery_consumer),
-                        (_DRAMATIQ, partial(dramatiq_messages, _DRAMATIQ), dramatiq_consumer),
+                        (_CELERY, celery_messages, consume_by_celery),
+                        (_DRAMATIQ, partial(dramatiq_messages, _DRAMATIQ), consume_by_dramatiq),
                     )
                 ),
             ],

@@ -6,7 +6,6 @@ import io
 import random
 import wave
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from consumers.errors import ConfigurationError
 from ops.sample.make_sample import SpokenRecording, encode, speak
@@ -27,15 +26,6 @@ _WHEN = ("on Monday", "before breakfast", "last winter", "every evening", "after
 _WHY = ("because it was raining", "and then went home", "without saying a word", "for her brother")
 
 
-@dataclass(frozen=True, slots=True)
-class Mp3Clip:
-    """A recording of speech and its text."""
-
-    mp3: bytes
-    seconds: float
-    words: str
-
-
 def require_speech() -> None:
     """Make sure that espeak-ng is installed.
 
@@ -45,7 +35,7 @@ def require_speech() -> None:
     require(["espeak-ng"], "apt-get install --no-install-recommends espeak-ng")
 
 
-def mp3_clips(count: int) -> list[Mp3Clip]:
+def mp3_clips(count: int) -> list[bytes]:
     """Make clips of 5 to 15 seconds, each with words of its own.
 
     Raises:
@@ -70,13 +60,13 @@ def mp3_recording(seconds: float) -> bytes:
     return _encoded(_joined(wavs))
 
 
-def _clip(dice: random.Random) -> Mp3Clip:
+def _clip(dice: random.Random) -> bytes:
     words = _text(dice, dice.randint(*_WORDS))
     wav = speak(words)
     seconds = _seconds(wav)
     if not SECONDS[0] <= seconds <= SECONDS[1]:
         raise ConfigurationError(f"espeak-ng takes {seconds:.1f} s for {words!r}")
-    return Mp3Clip(_encoded(wav), seconds, words)
+    return _encoded(wav)
 
 
 def _text(dice: random.Random, words: int) -> str:

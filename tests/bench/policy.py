@@ -5,7 +5,6 @@ The weights are random: speed depends on a model's shape, and on nothing in it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -22,8 +21,8 @@ from tests.bench.benchmark import (
     DisagreementError,
     Goal,
     PreparedBenchmark,
-    Sample,
 )
+from tests.bench.timing import timed_case
 
 #: Of https://huggingface.co/google/gemma-2-9b, config.json; and one that a CPU can carry.
 SHAPES: dict[str, dict[str, int]] = {
@@ -65,21 +64,18 @@ _SAME = {"cpu": 1e-4, "cuda": 0.05}
 _OURS, _WHOLE = "prefix computed once", "whole prompts"
 
 
-def _case(name: str, judge: CopeJudge, windows: Sequence[str]) -> Case:
+def _case(name: str, judge: CopeJudge, windows: Sequence[str], device: str) -> Case:
     """Time one policy's judgement of all windows; each round brings a policy that is new."""
     policies = (_text(_POLICY_TOKENS, number) for number in count(1))
     # What is only slow the first time is left out.
     judge.scores(_text(_POLICY_TOKENS, 0), windows[:_BATCH])
 
-    def run() -> Sample:
+    def scores() -> list[float]:
         policy = next(policies)
-        scores: list[float] = []
-        begin = time.perf_counter()
-        for start in range(0, len(windows), _BATCH):
-            scores += judge.scores(policy, windows[start : start + _BATCH])
-        return Sample(1000 * (time.perf_counter() - begin) / len(windows), output=scores)
+        portions = (windows[start : start + _BATCH] for start in range(0, len(windows), _BATCH))
+        return [score for portion in portions for score in judge.scores(policy, portion)]
 
-    return Case(name, run)
+    return timed_case(name, scores, device, factor=1000 / len(windows))
 
 
 @contextmanager
@@ -112,8 +108,8 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     yield PreparedBenchmark(
         "ms per window",
         [
-            _case(_OURS, judge(reuses_prefix=True), windows),
-            _case(_WHOLE, judge(reuses_prefix=False), windows),
+            _case(_OURS, judge(reuses_prefix=True), windows, conditions.device),
+            _case(_WHOLE, judge(reuses_prefix=False), windows, conditions.device),
         ],
         [Goal(of=_WHOLE, to=_OURS)],
         agree,

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -30,16 +28,14 @@ def script_ordinal(key: str) -> int:
     return int(key.rpartition("/")[2].partition(".")[0])
 
 
-@contextmanager
-def ffmpeg_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
-    """Make a worker with ``xargs`` and the FFmpeg command, a process per recording."""
-    yield partial(_run, variables, "ffmpeg", _by_ffmpeg)
+def unpack_by_ffmpeg(variables: Mapping[str, str], archive: str) -> None:
+    """Convert by ``xargs`` and the FFmpeg command, a process per recording."""
+    _run(variables, "ffmpeg", _by_ffmpeg, archive)
 
 
-@contextmanager
-def pydub_script(variables: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
-    """Make a worker with pydub, in a pool with a process per core."""
-    yield partial(_run, variables, "pydub", _by_pydub)
+def unpack_by_pydub(variables: Mapping[str, str], archive: str) -> None:
+    """Convert by pydub, in a pool with a process per core."""
+    _run(variables, "pydub", _by_pydub, archive)
 
 
 def _run(variables: Mapping[str, str], way: str, convert: Convert, archive: str) -> None:

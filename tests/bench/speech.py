@@ -22,17 +22,15 @@ from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 from tests.bench.benchmark import (
     Benchmark,
-    Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
-    Sample,
 )
-from tests.bench.gpu import busy
 from tests.bench.opus_clips import SpeechSample, opus_clips, opus_recording
 from tests.bench.speech_limit import Limit
 from tests.bench.speech_peers import BATCH, Peers, Texts
+from tests.bench.timing import timed_case
 from tests.bench.word_errors import compare_words
 
 #: Recordings of a group (``TRANSCRIBE_GROUP``'s default).
@@ -77,7 +75,7 @@ class _Ours:
         """The text of each clip."""
         return [transcript.text for transcript in self.transcripts()]
 
-    def facts(self) -> Mapping[str, float]:
+    def facts(self, _: Texts) -> Mapping[str, float]:
         """Time the decoding, which is no part of the measurement."""
         begin = time.perf_counter()
         for clip in self._clips:
@@ -90,30 +88,6 @@ def threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _case(
-    name: str,
-    hear: Callable[[], Texts],
-    device: str,
-    facts: Callable[[], Mapping[str, float]] = dict,
-) -> Case:
-    def run() -> Sample:
-        cpu = _cpu_seconds()
-        with busy(device) as gpu:
-            begin = time.perf_counter()
-            texts = hear()
-            seconds = time.perf_counter() - begin
-        used = {"CPU, s": _cpu_seconds() - cpu}
-        return Sample(seconds, {**used, **gpu, **facts()}, texts)
-
-    return Case(name, run)
-
-
-def _cpu_seconds() -> float:
-    """Processor time of this process and of those that it started and that have ended."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
-
-
 @contextmanager
 def _beside_peers(
     clips_of: Callable[[Conditions], Sequence[SpeechSample]],
@@ -123,7 +97,7 @@ def _beside_peers(
     clips = clips_of(conditions)
     ours = _Ours(clips, conditions)
     peers = Peers(clips, conditions, threads())
-    case = partial(_case, device=conditions.device)
+    case = partial(timed_case, device=conditions.device)
     least = goals[conditions.device]
     yield PreparedBenchmark(
         "s",
@@ -152,7 +126,7 @@ def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         raise ConfigurationError("no speech was found in the clips")
     full = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=False)
     side_by_side = Limit(windows, len(clips), conditions, threads=threads(), side_by_side=True)
-    case = partial(_case, device=conditions.device)
+    case = partial(timed_case, device=conditions.device)
     yield PreparedBenchmark(
         "s",
         [

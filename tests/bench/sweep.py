@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
-
-import boto3
 
 from consumers.broker.sender import Sender
 from consumers.database.batches import BatchRepository
@@ -18,14 +14,17 @@ from consumers.database.migrate import migrate
 from consumers.database.pool import Pool, open_pool
 from consumers.database.sweep import Ages, SweepRepository
 from consumers.stages.completion import Completion
-from consumers.store import Store, connect_store
+from consumers.store import Store
 from events.keys import ARCHIVES, PROCESSED
 from events.routes import Route
 from ops.recovery.rebuild.rebuilder import Rebuilder
 from ops.recovery.resend import Resender
 from ops.recovery.sweep.sweeper import Sweeper
+from ops.wiring.adapters import make_store
+from ops.wiring.environment import Environment
 from ops.wiring.log import quiet_log
 from ops.wiring.pipeline import PIPELINE
+from ops.wiring.settings import StoreSettings
 from tests.bench.benchmark import (
     Benchmark,
     Case,
@@ -33,11 +32,12 @@ from tests.bench.benchmark import (
     DisagreementError,
     Goal,
     PreparedBenchmark,
-    Sample,
 )
 from tests.bench.listing_server import Shape, listing_server
+from tests.bench.timing import timed_case
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.store import boto_client, store_settings
 
 _BUCKET = "benchmark"
 
@@ -56,34 +56,6 @@ _LIMIT = 1.5
 _AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
 
-@dataclass(frozen=True, slots=True)
-class ListedBucket:
-    shape: Shape
-    endpoint: str
-    access_key: str
-    secret_key: str = field(repr=False)
-
-    def store(self) -> Store:
-        """Reach it as dropscribe does."""
-        return connect_store(
-            endpoint=self.endpoint,
-            access_key=self.access_key,
-            secret_key=self.secret_key,
-            region="us-east-1",
-            bucket=_BUCKET,
-        )
-
-    def client(self) -> Any:
-        """Connect with boto3 alone."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name="us-east-1",
-        )
-
-
 @contextmanager
 def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     batches = conditions.scaled(_LISTED)
@@ -96,15 +68,13 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         _stored(stored) as gateway,
         ExitStack() as pools,
     ):
-        for where, bucket in (
-            ("pages from memory", ListedBucket(listed, endpoint, "key", "key")),
-            (
-                "Ceph",
-                ListedBucket(stored, gateway.endpoint, gateway.access_key, gateway.secret_key),
-            ),
+        for where, shape, settings in (
+            ("pages from memory", listed, store_settings(endpoint, "key", "key")),
+            ("Ceph", stored, gateway.settings),
         ):
-            name = f"{where}, {bucket.shape.objects:,} objects"
-            cases += pools.enter_context(_cases(name, bucket, server))
+            name = f"{where}, {shape.objects:,} objects"
+            environment = Environment({**settings, "S3_BUCKET": _BUCKET})
+            cases += pools.enter_context(_cases(name, shape, environment, server))
             goals.append(Goal(f"sweep: {name}", f"listing: {name}", "at most", _LIMIT))
         yield PreparedBenchmark("s", cases, goals, _agree, ("boto3", "psycopg"))
 
@@ -115,32 +85,31 @@ SWEEP = Benchmark(
 
 
 @contextmanager
-def _cases(name: str, bucket: ListedBucket, server: PostgresServer) -> Iterator[list[Case]]:
+def _cases(
+    name: str, shape: Shape, environment: Environment, server: PostgresServer
+) -> Iterator[list[Case]]:
     url = server.database()
     migrate(url)
-    bucket.shape.put_rows(url)
+    shape.put_rows(url)
     with closing(open_pool(url, size=4, name="bench")) as pool:
-        sweeper = _sweeper(bucket.store(), pool)
-        pages = bucket.client().get_paginator("list_objects_v2")
+        sweeper = _sweeper(make_store(environment), pool)
+        client = boto_client("s3", StoreSettings.read(environment))
+        pages = client.get_paginator("list_objects_v2")
 
-        def listing() -> Sample:
-            begin = time.perf_counter()
-            number = sum(
+        def listing() -> int:
+            return sum(
                 len(page.get("Contents", ()))
                 for prefix in (ARCHIVES, PROCESSED)
                 for page in pages.paginate(Bucket=_BUCKET, Prefix=prefix)
             )
-            return Sample(time.perf_counter() - begin, output=number)
 
-        def sweep() -> Sample:
-            begin = time.perf_counter()
+        def sweep() -> int:
             report = sweeper.sweep()
-            seconds = time.perf_counter() - begin
             if report is None or report.tallies:
                 raise DisagreementError(f"the sweep found {report and report.to_json()}")
-            return Sample(seconds, output=report.archives + report.objects)
+            return report.archives + report.objects
 
-        yield [Case(f"listing: {name}", listing), Case(f"sweep: {name}", sweep)]
+        yield [timed_case(f"listing: {name}", listing), timed_case(f"sweep: {name}", sweep)]
 
 
 def _agree(numbers: Mapping[str, int]) -> Mapping[str, float]:
@@ -153,10 +122,7 @@ def _agree(numbers: Mapping[str, int]) -> Mapping[str, float]:
 
 
 class _NoQueues:
-    """Empty queues."""
-
     def depth(self, _: Route) -> int:
-        """Count no messages."""
         return 0
 
 
@@ -179,8 +145,7 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
 def _stored(shape: Shape) -> Iterator[CephGateway]:
     """Put an archive's objects, which are empty, into a store of its own."""
     with ceph() as gateway:
-        bucket = ListedBucket(shape, gateway.endpoint, gateway.access_key, gateway.secret_key)
-        client = bucket.client()
+        client = boto_client("s3", gateway)
         client.create_bucket(Bucket=_BUCKET)
         with ThreadPoolExecutor(_PUTS) as executor:
             for keys in (shape.archives, shape.processed):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from tests.bench.benchmark import (
     Benchmark,
@@ -21,7 +20,7 @@ from tests.bench.benchmark import (
 )
 from tests.bench.codec import codec_alone
 from tests.bench.mp3_clips import mp3_clips, mp3_recording
-from tests.bench.scripts import PREFIX, ffmpeg_script, pydub_script, script_ordinal
+from tests.bench.scripts import PREFIX, script_ordinal, unpack_by_ffmpeg, unpack_by_pydub
 from tests.bench.unpack_servers import (
     StoredAudio,
     UnpackServers,
@@ -29,7 +28,7 @@ from tests.bench.unpack_servers import (
     own_ordinal,
     unpacker,
 )
-from tests.bench.worker_process import OpenWorker, worker_process
+from tests.bench.worker_process import WorkerProcess, ready, worker_process
 from tests.harness.servers.process import require
 
 OURS, FFMPEG, PYDUB = "dropscribe", "ffmpeg script", "pydub script"
@@ -46,28 +45,31 @@ _PACKAGES = ("av", "boto3", "pydub")
 _INSTALL = "apt-get install --no-install-recommends ffmpeg"
 
 
+_ALL = (OURS, FFMPEG, PYDUB)
+
 #: Each way to unpack: its worker, the prefix of its results, and how their ordinals are read.
-_WAYS: Mapping[str, tuple[OpenWorker, str, Callable[[str], int]]] = {
-    FFMPEG: (ffmpeg_script, f"{PREFIX}/ffmpeg/", script_ordinal),
-    PYDUB: (pydub_script, f"{PREFIX}/pydub/", script_ordinal),
+_WAYS: Mapping[str, tuple[tuple[object, ...], str, Callable[[str], int]]] = {
+    FFMPEG: ((ready, unpack_by_ffmpeg), f"{PREFIX}/ffmpeg/", script_ordinal),
+    PYDUB: ((ready, unpack_by_pydub), f"{PREFIX}/pydub/", script_ordinal),
 }
-_OUR_WAY = (unpacker, "processed/", own_ordinal)
+_OUR_WAY = ((unpacker,), "processed/", own_ordinal)
 
 
-class _Cases:
+class _Site:
     """Makes cases, each with a process of its own, which end with a stack."""
 
     def __init__(self, servers: UnpackServers, stack: ExitStack) -> None:
+        self.store_archive = servers.store_archive
         self._servers = servers
         self._stack = stack
 
     def unpack(self, name: str, archive: str) -> Case:
         """Time a way to unpack an archive; its output is compared and removed."""
-        make, prefix, ordinal = _WAYS.get(name, _OUR_WAY)
-        worker = self._stack.enter_context(worker_process(make, self._servers.variables))
+        worker, prefix, ordinal = _WAYS.get(name, _OUR_WAY)
+        process = self._process(*worker, self._servers.variables)
 
         def run() -> Sample:
-            done = worker.do(archive)
+            done = process.do(archive)
             sample = Sample(done.seconds, done.facts, self._servers.listen(prefix, ordinal))
             self._servers.clear()
             return sample
@@ -75,52 +77,55 @@ class _Cases:
         return Case(name, run)
 
     def codec(self, folder: Path) -> Case:
-        worker = self._stack.enter_context(worker_process(codec_alone, folder))
+        process = self._process(codec_alone, folder)
 
         def run() -> Sample:
-            done = worker.do("")
+            done = process.do("")
             return Sample(done.seconds, done.facts)
 
         return Case(_CODEC, run)
 
+    def _process(self, *worker: Any) -> WorkerProcess:
+        return self._stack.enter_context(worker_process(*worker))
+
+
+@contextmanager
+def _site(conditions: Conditions) -> Iterator[_Site]:
+    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
+    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
+        yield _Site(servers, stack)
+
 
 @contextmanager
 def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     count = conditions.scaled(2000)
-    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
-        archive = _stored(servers, conditions.folder, "short", _clips(count), "gz")
-        cases = _Cases(servers, stack)
+    with _site(conditions) as site:
+        archive = site.store_archive("short", _clips(count), "gz")
         yield PreparedBenchmark(
             "s",
-            [cases.unpack(name, archive) for name in (OURS, FFMPEG, PYDUB)],
+            [site.unpack(name, archive) for name in _ALL],
             [Goal(of=FFMPEG, to=OURS, limit=2.0), Goal(of=PYDUB, to=OURS, limit=3.5)],
-            _agreement(count, [OURS, FFMPEG, PYDUB]),
+            partial(_agree, count, _ALL),
             _PACKAGES,
         )
 
 
 @contextmanager
 def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     recordings = [mp3_recording(3600 * conditions.scale)] * 8
-    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
-        archive = _stored(servers, conditions.folder, "long", recordings)
-        clips = _clips(max(50, conditions.scaled(400)))
-        short = _stored(servers, conditions.folder, "short", clips, "gz")
-        cases = _Cases(servers, stack)
+    clips = _clips(max(50, conditions.scaled(400)))
+    with _site(conditions) as site:
+        archive = site.store_archive("long", recordings)
+        short = site.store_archive("short", clips, "gz")
         yield PreparedBenchmark(
             "s",
-            [
-                *(cases.unpack(name, archive) for name in (OURS, FFMPEG, PYDUB)),
-                cases.unpack(_SHORT, short),
-            ],
+            [*(site.unpack(name, archive) for name in _ALL), site.unpack(_SHORT, short)],
             [
                 Goal(of=FFMPEG, to=OURS, limit=1.4),
                 Goal(of=PYDUB, to=OURS),
                 Goal(of=OURS, to=_SHORT, bound="at most", limit=1.2, fact="peak MB"),
             ],
-            _agreement(len(recordings), [OURS, FFMPEG, PYDUB]),
+            partial(_agree, len(recordings), _ALL),
             _PACKAGES,
         )
 
@@ -132,77 +137,40 @@ def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     folder.mkdir()
     for number, clip in enumerate(clips):
         (folder / f"{number:06}.mp3").write_bytes(clip)
-    with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
-        archive = _stored(servers, conditions.folder, "short", clips, "gz")
-        cases = _Cases(servers, stack)
+    with _site(conditions) as site:
+        archive = site.store_archive("short", clips, "gz")
         yield PreparedBenchmark(
             "s",
-            [cases.unpack(OURS, archive), cases.codec(folder)],
+            [site.unpack(OURS, archive), site.codec(folder)],
             [Goal(of=_CODEC, to=OURS, limit=0.85)],
-            _agreement(len(clips), [OURS]),
+            partial(_agree, len(clips), [OURS]),
             _PACKAGES,
         )
 
 
 def _clips(count: int) -> Iterable[bytes]:
-    """Give so many clips."""
-    distinct = [clip.mp3 for clip in mp3_clips(min(count, _DISTINCT))]
-    return islice(cycle(distinct), count)
+    return islice(cycle(mp3_clips(min(count, _DISTINCT))), count)
 
 
-def _stored(
-    servers: UnpackServers,
-    folder: Path,
-    name: str,
-    recordings: Iterable[bytes],
-    kind: Literal["", "gz"] = "",
-) -> str:
-    """Pack recordings, whose names are numbers, and store them; gives the archive's key."""
-    key = f"archives/{name}.tar{f'.{kind}' if kind else ''}"
-    path = folder / "packed"
-    with path.open("wb") as file:
-        pack(file, recordings, kind)
-    servers.put(key, path)
-    path.unlink()
-    return key
-
-
-def pack(
-    file: io.BufferedWriter, recordings: Iterable[bytes], kind: Literal["", "gz"] = ""
-) -> None:
-    """Write recordings, whose names are numbers, as a tar archive."""
-    with tarfile.open(fileobj=file, mode="w:gz" if kind else "w") as tar:
-        for number, recording in enumerate(recordings):
-            header = tarfile.TarInfo(f"{number:06}.mp3")
-            header.size = len(recording)
-            tar.addfile(header, io.BytesIO(recording))
-
-
-def _agreement(
-    count: int, names: Sequence[str]
-) -> Callable[[Mapping[str, StoredAudio]], Mapping[str, float]]:
-    """Make the comparison of the outputs of an archive."""
-
-    def agree(heard: Mapping[str, StoredAudio]) -> Mapping[str, float]:
-        for name in names:
-            if heard[name].count != count:
-                raise DisagreementError(f"{name} made {heard[name].count} of {count} recordings")
-        first, *others = (heard[name].sounds for name in names)
-        seconds = level = 0.0
-        for place, (duration, loudness) in first.items():
-            for other in others:
-                seconds = max(seconds, abs(other[place][0] - duration))
-                level = max(level, abs(other[place][1] - loudness))
-        if seconds > _SAME_SECONDS or level > _SAME_LEVEL:
-            raise DisagreementError(
-                f"durations differ by {seconds:.2f} s, levels by {level:.1f} dB"
-            )
-        return {
-            "largest difference in duration, s": seconds,
-            "largest difference in level, dB": level,
-        }
-
-    return agree
+def _agree(
+    count: int, names: Sequence[str], outputs: Mapping[str, StoredAudio]
+) -> Mapping[str, float]:
+    """Compare the outputs of an archive."""
+    for name in names:
+        if outputs[name].count != count:
+            raise DisagreementError(f"{name} made {outputs[name].count} of {count} recordings")
+    first, *others = (outputs[name].sounds for name in names)
+    seconds = level = 0.0
+    for place, (duration, loudness) in first.items():
+        for other in others:
+            seconds = max(seconds, abs(other[place][0] - duration))
+            level = max(level, abs(other[place][1] - loudness))
+    if seconds > _SAME_SECONDS or level > _SAME_LEVEL:
+        raise DisagreementError(f"durations differ by {seconds:.2f} s, levels by {level:.1f} dB")
+    return {
+        "largest difference in duration, s": seconds,
+        "largest difference in level, dB": level,
+    }
 
 
 UNPACK_SHORT = Benchmark(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import psycopg
 
 from consumers.audio.decode import SAMPLE_RATE, decode_opus
 from consumers.database.migrate import migrate
 from consumers.errors import ConfigurationError
-from consumers.network.aws import make_client
 from consumers.runtime.handler import Handler
 from consumers.runtime.observer import Observer
 from consumers.store import Store
@@ -27,6 +29,7 @@ from ops.wiring.log import configure_log
 from ops.wiring.pipeline import PIPELINE
 from tests.harness.servers.ceph import ceph
 from tests.harness.servers.postgres import postgres
+from tests.harness.servers.store import boto_client
 
 _BUCKET = "bench"
 
@@ -57,12 +60,24 @@ class UnpackServers:
     """
 
     variables: Mapping[str, str] = field(repr=False)
+    folder: Path
     store: Store
     client: Any
 
-    def put(self, key: str, path: Path) -> None:
-        """Store a file, in parts where it is large."""
+    def store_archive(
+        self, name: str, recordings: Iterable[bytes], kind: Literal["", "gz"] = ""
+    ) -> str:
+        """Store recordings, whose names are numbers, as a tar archive; gives its key."""
+        key = f"archives/{name}.tar{f'.{kind}' if kind else ''}"
+        path = self.folder / "packed"
+        with tarfile.open(path, "w:gz" if kind else "w") as tar:
+            for number, recording in enumerate(recordings):
+                header = tarfile.TarInfo(f"{number:06}.mp3")
+                header.size = len(recording)
+                tar.addfile(header, io.BytesIO(recording))
         self.client.upload_file(str(path), _BUCKET, key)
+        path.unlink()
+        return key
 
     def clear(self) -> None:
         """Make it as it was, with the archives alone."""
@@ -86,21 +101,13 @@ class UnpackServers:
         return StoredAudio(len(keys), {place: self._sound(by_place[place]) for place in chosen})
 
     def _sound(self, key: str) -> tuple[float, float]:
-        import io  # noqa: PLC0415
-
-        import numpy as np  # noqa: PLC0415
-
         sound = decode_opus(io.BytesIO(self.store.read(key)))
         return len(sound) / SAMPLE_RATE, 10 * float(np.log10(np.mean(np.square(sound)) + 1e-12))
 
 
 @contextmanager
 def open_unpack_servers(folder: Path) -> Iterator[UnpackServers]:
-    """Run the servers while the block runs.
-
-    Args:
-        folder: For scratch.
-    """
+    """Run the servers while the block runs; the folder is for scratch and archives."""
     with ceph() as gateway, postgres() as server:
         url = server.database()
         migrate(url)
@@ -110,15 +117,9 @@ def open_unpack_servers(folder: Path) -> Iterator[UnpackServers]:
             "DATABASE_URL": url,
             "SCRATCH_ROOT": str(folder),
         }
-        client = make_client(
-            "s3",
-            endpoint=gateway.endpoint,
-            access_key=gateway.access_key,
-            secret_key=gateway.secret_key,
-            region="us-east-1",
-        )
+        client = boto_client("s3", gateway)
         client.create_bucket(Bucket=_BUCKET)
-        yield UnpackServers(variables, make_store(Environment(variables)), client)
+        yield UnpackServers(variables, folder, make_store(Environment(variables)), client)
 
 
 def own_ordinal(key: str) -> int:

@@ -7,7 +7,6 @@ same with WhisperX's own.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,15 +21,14 @@ from consumers.speech.voice import BATCH, Stretch, VoiceDetector
 from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import (
     Benchmark,
-    Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
-    Sample,
 )
 from tests.bench.prompts import PromptRecording, prompt_recordings
 from tests.bench.speech import threads
+from tests.bench.timing import timed_case
 
 _ASTERISK = Path("/usr/share/asterisk")
 
@@ -55,23 +53,22 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     ):
         detector = partial(VoiceDetector, vad, libraries, executor, batch_size=BATCH[engine.device])
         near = vad.vad_pipeline._segmentation.step
+        samples = [recording.samples for recording in recordings]
+        case = partial(
+            timed_case,
+            device=conditions.device,
+            facts=lambda found: {"speech missed, s": _missed(recordings, found)},
+        )
         yield PreparedBenchmark(
             "s",
             [
-                Case(_OURS, partial(_find, detector(), recordings)),
-                Case(_NEAR, partial(_find, detector(step_seconds=near), recordings)),
+                case(_OURS, partial(detector().find_speech, samples)),
+                case(_NEAR, partial(detector(step_seconds=near).find_speech, samples)),
             ],
             [Goal(of=_NEAR, to=_OURS, limit=2.0)],
             partial(_agree, recordings),
             ("whisperx", "pyannote-audio", "torch"),
         )
-
-
-def _find(detector: VoiceDetector, recordings: Sequence[PromptRecording]) -> Sample:
-    begin = time.perf_counter()
-    found = detector.find_speech([recording.samples for recording in recordings])
-    seconds = time.perf_counter() - begin
-    return Sample(seconds, {"speech missed, s": _missed(recordings, found)}, found)
 
 
 def _missed(recordings: Sequence[PromptRecording], found: Sequence[Sequence[Stretch]]) -> float:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 import psutil
 
 from consumers.errors import ConfigurationError
+from tests.bench.timing import cpu_seconds
 
 #: Opens a worker for a block; it is pickled, so it has to be a module's function.
 OpenWorker = Callable[..., AbstractContextManager[Callable[[str], Any]]]
@@ -56,27 +58,20 @@ class WorkerProcess:
         self._ours = ours
 
     def do(self, task: str) -> TaskResult:
-        """Do a piece of work.
+        """Do a piece of work; for errors see `receive`."""
+        cpu, begin = cpu_seconds(self._process), time.perf_counter()
+        with _peak(self._process) as peak:
+            self._ours.send(task)
+            result = self.receive()
+        seconds = time.perf_counter() - begin
+        return TaskResult(result, seconds, cpu_seconds(self._process) - cpu, peak() / _MEGABYTE)
+
+    def receive(self) -> Any:
+        """Wait for a result, the first of which says that it can begin.
 
         Raises:
             ConfigurationError: It failed; the message says how.
         """
-        cpu, begin = _cpu_seconds(self._process), time.perf_counter()
-        with _peak(self._process) as peak:
-            self._ours.send(task)
-            result = self._hear()
-        seconds = time.perf_counter() - begin
-        return TaskResult(result, seconds, _cpu_seconds(self._process) - cpu, peak() / _MEGABYTE)
-
-    def ready(self) -> None:
-        """Wait until it can begin.
-
-        Raises:
-            ConfigurationError: It cannot.
-        """
-        self._hear()
-
-    def _hear(self) -> Any:
         try:
             failure, result = self._ours.recv()
         except EOFError:
@@ -84,6 +79,12 @@ class WorkerProcess:
         if failure is not None:
             raise ConfigurationError(f"the measured process failed: {failure}")
         return result
+
+
+@contextmanager
+def ready(work: Callable[..., Any], *arguments: object) -> Iterator[Callable[[str], Any]]:
+    """Make a worker of a module's function that needs no set-up, and takes the task last."""
+    yield partial(work, *arguments)
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProce
         theirs.close()
         ours.send((make, arguments))
         started = WorkerProcess(process, ours)
-        started.ready()
+        started.receive()
         yield started
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
@@ -111,16 +112,6 @@ def worker_process(make: OpenWorker, *arguments: object) -> Iterator[WorkerProce
                 child.kill()
         process.wait()
         ours.close()
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """Sum up the processor time of a process and its children, the ended ones too."""
-    total = 0.0
-    for each in (process, *process.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            times = each.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -34,33 +33,28 @@ def celery_messages(count: int) -> Iterator[RawMessage]:
         )
 
 
-@contextmanager
-def celery_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
-    """Make a worker without gossip, mingling and events, which a single worker does not need.
+def consume_by_celery(url: str, queue: str, prefetch: int, count: str) -> Consumed:
+    """Take messages without gossip, mingling and events, which a single worker does not need.
 
     Its pool ``solo`` is the fastest where tasks take no time, as it hands nothing over.
     """
+    from celery.platforms import SecurityWarning  # noqa: PLC0415
+    from celery.worker import state  # noqa: PLC0415
 
-    def take(count: str) -> Consumed:
-        from celery.platforms import SecurityWarning  # noqa: PLC0415
-        from celery.worker import state  # noqa: PLC0415
-
-        # Tests may run as root.
-        warnings.simplefilter("ignore", SecurityWarning)
-        # Once all that was taken is acked.
-        tally = DeliveryCounter(int(count), lambda: setattr(state, "should_stop", 0))
-        state.should_stop = None
-        _make_app(url, queue, prefetch, tally).Worker(
-            pool="solo",
-            loglevel="ERROR",
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-            quiet=True,
-        ).start()
-        return tally.taken
-
-    yield take
+    # Tests may run as root.
+    warnings.simplefilter("ignore", SecurityWarning)
+    # Once all that was taken is acked.
+    tally = DeliveryCounter(int(count), lambda: setattr(state, "should_stop", 0))
+    state.should_stop = None
+    _make_app(url, queue, prefetch, tally).Worker(
+        pool="solo",
+        loglevel="ERROR",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    ).start()
+    return tally.taken
 
 
 def _make_app(url: str, queue: str, prefetch: int, tally: DeliveryCounter) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 from consumers.broker.topology import QueueSpec
@@ -30,29 +29,24 @@ def dramatiq_messages(queue: str, count: int) -> Iterator[RawMessage]:
         yield RawMessage(Message(queue, _ACTOR, (each,), {}, {}).encode())
 
 
-@contextmanager
-def dramatiq_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
-    """Make a worker with one thread, as the others have, and dramatiq's own middleware."""
+def consume_by_dramatiq(url: str, queue: str, prefetch: int, count: str) -> Consumed:
+    """Take messages with one thread, as the others have, and dramatiq's own middleware."""
     # Read when dramatiq is imported.
     os.environ["dramatiq_queue_prefetch"] = str(prefetch)  # noqa: SIM112
+    from dramatiq import Worker, actor  # noqa: PLC0415
 
-    def take(count: str) -> Consumed:
-        from dramatiq import Worker, actor  # noqa: PLC0415
-
-        full = threading.Event()
-        tally = DeliveryCounter(int(count), full.set)
-        broker = _make_broker(url)
-        actor(actor_name=_ACTOR, queue_name=queue, broker=broker)(
-            lambda notification: tally.add(key_in(notification))
-        )
-        worker = Worker(broker, worker_threads=1)
-        worker.start()
-        full.wait()
-        worker.stop()
-        broker.close()
-        return tally.taken
-
-    yield take
+    full = threading.Event()
+    tally = DeliveryCounter(int(count), full.set)
+    broker = _make_broker(url)
+    actor(actor_name=_ACTOR, queue_name=queue, broker=broker)(
+        lambda notification: tally.add(key_in(notification))
+    )
+    worker = Worker(broker, worker_threads=1)
+    worker.start()
+    full.wait()
+    worker.stop()
+    broker.close()
+    return tally.taken
 
 
 def _make_broker(url: str) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,33 +35,27 @@ class Idle:
         """Do nothing: nothing fails."""
 
 
-@contextmanager
-def dropscribe_consumer(
-    variables: Mapping[str, str], route: str, group: int, log: Path
-) -> Iterator[Callable[[str], Consumed]]:
-    """Make a consumer with its log lines, which go to a file, and its figures.
+def consume_by_dropscribe(
+    variables: Mapping[str, str], route: str, group: int, log: Path, count: str
+) -> Consumed:
+    """Take messages with log lines and figures.
 
     Args:
         variables: The settings.
         route: Whose queue.
         group: Events per call of the handler; as many are prefetched.
-        log: The file, to which lines are added.
+        log: The file of the log, to which lines are added.
+        count: How many to take.
     """
-    environment, whose = Environment(variables), route_named(route)
-
-    def take(count: str) -> Consumed:
-        stop = Stop()
-        tally = DeliveryCounter(int(count), stop.asked.set)
-        with log.open("a") as file:
-            observer = ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route))
-            Loop(
-                route=whose,
-                handler=Idle(group, tally),
-                open_inbox=open_inbox(environment, whose),
-                log=configure_log(file),
-                delays=LoopSettings.read(environment).delays,
-                observer=observer,
-            ).run(stop)
-        return tally.taken
-
-    yield take
+    environment, whose, stop = Environment(variables), route_named(route), Stop()
+    tally = DeliveryCounter(int(count), stop.asked.set)
+    with log.open("a") as file:
+        Loop(
+            route=whose,
+            handler=Idle(group, tally),
+            open_inbox=open_inbox(environment, whose),
+            log=configure_log(file),
+            delays=LoopSettings.read(environment).delays,
+            observer=ConsumerMetrics(version("dropscribe")).observer(LoopHealth(route)),
+        ).run(stop)
+    return tally.taken

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from kombu import Connection, Consumer, Queue
@@ -13,24 +11,19 @@ from tests.bench.consumption.counter import Consumed, DeliveryCounter
 from tests.bench.consumption.messages import key_in
 
 
-@contextmanager
-def kombu_consumer(url: str, queue: str, prefetch: int) -> Iterator[Callable[[str], Consumed]]:
-    """Make a loop that takes a number of messages."""
+def consume_by_kombu(url: str, queue: str, prefetch: int, count: str) -> Consumed:
+    """Take a number of messages."""
+    tally = DeliveryCounter(int(count))
 
-    def take(count: str) -> Consumed:
-        tally = DeliveryCounter(int(count))
+    def on_message(message: Any) -> None:
+        tally.add(key_in(json.loads(message.body)))
+        message.ack()
 
-        def on_message(message: Any) -> None:
-            tally.add(key_in(json.loads(message.body)))
-            message.ack()
-
-        queues = [Queue(queue, no_declare=True)]
-        with (
-            Connection(url) as connection,
-            Consumer(connection, queues, on_message=on_message, prefetch_count=prefetch),
-        ):
-            while not tally.is_full:
-                connection.drain_events()
-        return tally.taken
-
-    yield take
+    queues = [Queue(queue, no_declare=True)]
+    with (
+        Connection(url) as connection,
+        Consumer(connection, queues, on_message=on_message, prefetch_count=prefetch),
+    ):
+        while not tally.is_full:
+            connection.drain_events()
+    return tally.taken
