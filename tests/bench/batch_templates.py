@@ -44,7 +44,7 @@ _RECORDINGS: LiteralString = """
     FROM generate_series(0, %(size)s - 1) AS n
 """
 
-_FINISH: LiteralString = """
+FINISH: LiteralString = """
     UPDATE recordings
     SET state = 'transcribed', finished_at = now()
     WHERE batch_id = %(batch)s AND ordinal >= %(first)s AND ordinal < %(end)s
@@ -124,9 +124,9 @@ def _fill(connection: psycopg.Connection, batch: BatchId, size: int, done: int) 
     connection.execute(_RECORDINGS, given)
     _put_transcripts(connection, given)
     vacuumed = min(done, round(size * (1 - _NOT_VACUUMED)))
-    connection.execute(_FINISH, {**given, "first": 0, "end": vacuumed})
+    connection.execute(FINISH, {**given, "first": 0, "end": vacuumed})
     connection.execute("VACUUM (ANALYZE)")
-    connection.execute(_FINISH, {**given, "first": vacuumed, "end": done})
+    connection.execute(FINISH, {**given, "first": vacuumed, "end": done})
 
 
 def _put_transcripts(connection: psycopg.Connection, given: dict[str, object]) -> None:

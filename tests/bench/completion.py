@@ -78,22 +78,18 @@ def _name(way: str, size: int, workers: int) -> str:
 def _cases(server: PostgresServer, sizes: Sequence[int]) -> Iterator[Case]:
     templates = {size: make_template(server, size, min(_MEASURED, size)) for size in sizes}
     ends = (_SMALL, sizes[-1])
+    ways: Sequence[tuple[str, Callable[[Pool], CompletionMethod], Sequence[int]]] = (
+        (_OURS, OwnCompletion, sizes),
+        (_COUNT, CountCompletion, ends),
+        (_ROW, CounterCompletion, ends),
+    )
     for workers in _WORKERS:
-        for size in sizes:
-            yield Case(
-                _name(_OURS, size, workers), partial(_run, templates[size], OwnCompletion, workers)
-            )
-        for size in ends:
-            count = partial(_run, templates[size], CountCompletion, workers)
-            yield Case(
-                _name(_COUNT, size, workers),
-                partial(count, _COUNTED if size > _LARGE else _MEASURED),
-            )
-        for size in ends:
-            yield Case(
-                _name(_ROW, size, workers),
-                partial(_run, templates[size], CounterCompletion, workers),
-            )
+        for way, make, measured in ways:
+            for size in measured:
+                most = _COUNTED if way == _COUNT and size > _LARGE else _MEASURED
+                yield Case(
+                    _name(way, size, workers), partial(_run, templates[size], make, workers, most)
+                )
 
 
 def _goals(largest: int, workers: int) -> Iterator[Goal]:
@@ -105,7 +101,7 @@ def _goals(largest: int, workers: int) -> Iterator[Goal]:
 
 
 def _run(
-    template: Template, way: Callable[[Pool], CompletionMethod], workers: int, most: int = _MEASURED
+    template: Template, way: Callable[[Pool], CompletionMethod], workers: int, most: int
 ) -> Sample:
     """Finish the last recordings of a batch; those with which it ends have a time of their own."""
     first, end = template.size - template.left, template.size - workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, LiteralString, Protocol
 
 import structlog
@@ -13,6 +14,7 @@ from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.stages.completion import Completion
 from consumers.store import Store
 from events.keys import AudioId, BatchId
+from tests.bench.batch_templates import FINISH
 
 _SAID = "so what I wanted to tell you is that nobody had ever asked him that"
 
@@ -68,7 +70,8 @@ class OwnCompletion:
     def __init__(self, pool: Pool) -> None:
         self._database = BatchRepository(pool)
         self._shelf = KeyRecorder()
-        self._completion = Completion(self._shelf, self._database, _silent())
+        log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
+        self._completion = Completion(self._shelf, self._database, log)
 
     @property
     def completions(self) -> int:
@@ -83,40 +86,25 @@ class OwnCompletion:
 class CountCompletion(BatchRepository):
     """The same rows; then it is counted how many of the batch's are left."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self._completed: list[AudioId] = []
-
-    @property
-    def completions(self) -> int:
-        return len(self._completed)
+    completions = 0
 
     def finish(self, audio: AudioId) -> None:
         self.put_transcript(*transcribed(audio))
-        batch = {"batch_id": str(audio.batch)}
         with self._pool.connection() as connection:
-            row = connection.execute(_COUNT, batch).fetchone()
-            is_last = row is not None and row["number"] == 0
-            if is_last and connection.execute(_CLOSE, batch).rowcount:
-                self._completed.append(audio)
+            if self._completes(connection, {"batch_id": str(audio.batch)}):
+                self.completions += 1
+
+    def _completes(self, connection: Connection, batch: Mapping[str, str]) -> bool:
+        row = connection.execute(_COUNT, batch).fetchone()
+        is_last = row is not None and row["number"] == 0
+        return is_last and connection.execute(_CLOSE, batch).rowcount > 0
 
 
-class CounterCompletion(BatchRepository):
+class CounterCompletion(CountCompletion):
     """The same rows; in their transaction one is added to a number in the batch's row."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self._completed: list[AudioId] = []
-
-    @property
-    def completions(self) -> int:
-        return len(self._completed)
-
-    def finish(self, audio: AudioId) -> None:
-        self.put_transcript(*transcribed(audio))
-        with self._pool.connection() as connection:
-            if connection.execute(_CLOSE_COUNTED, {"batch_id": str(audio.batch)}).rowcount:
-                self._completed.append(audio)
+    def _completes(self, connection: Connection, batch: Mapping[str, str]) -> bool:
+        return connection.execute(_CLOSE_COUNTED, batch).rowcount > 0
 
     def _put_recording(self, connection: Connection, recording: Recording) -> None:
         super()._put_recording(connection, recording)
@@ -151,22 +139,9 @@ def transcribed(audio: AudioId) -> tuple[Recording, Transcript]:
 
 def finish_unmeasured(pool: Pool, batch: BatchId, ordinals: range) -> None:
     """Finish recordings that are not measured, all at once, for each way."""
-    given = {
-        "batch_id": str(batch),
-        "first": ordinals.start,
-        "end": ordinals.stop,
-        "number": len(ordinals),
-    }
+    given = {"batch": str(batch), "first": ordinals.start, "end": ordinals.stop}
     with pool.connection() as connection:
+        connection.execute(FINISH, given)
         connection.execute(
-            "UPDATE recordings SET state = 'transcribed', finished_at = now()"
-            " WHERE batch_id = %(batch_id)s AND ordinal >= %(first)s AND ordinal < %(end)s",
-            given,
+            "UPDATE batches SET done = done + %(end)s - %(first)s WHERE batch_id = %(batch)s", given
         )
-        connection.execute(
-            "UPDATE batches SET done = done + %(number)s WHERE batch_id = %(batch_id)s", given
-        )
-
-
-def _silent() -> Any:
-    return structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
