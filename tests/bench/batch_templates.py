@@ -71,9 +71,6 @@ class Template:
     """A database that is copied.
 
     Attributes:
-        server: Where it is.
-        name: Its own.
-        size: Recordings of its batch.
         left: How many of them, the last ones, are unfinished.
     """
 

@@ -30,12 +30,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to do the work.
-
-    Attributes:
-        name: Its name in the report.
-        run: Does the work once, from the same state each time.
-    """
+    """One way to do the work; ``run`` does it once, from the same state each time."""
 
     name: str
     run: Callable[[], Sample]
@@ -47,7 +42,6 @@ class Goal:
 
     Attributes:
         of: The numerator. With a peer there, the ratio says how many times as fast ours is.
-        to: The denominator.
         bound: Whether ``limit`` is a lower or an upper bound.
         limit: The bound of the ratio; None for a ratio without a goal.
         fact: The fact to compare instead of the value.
@@ -76,8 +70,6 @@ class PreparedBenchmark:
 
     Attributes:
         unit: The unit of the values: "s", "ms per recording".
-        cases: In the order of the report.
-        goals: The ratios of the report.
         agree: Compares the outputs of the cases, by name, and returns figures on how
             far they agree ("word error rate").
             Raises `DisagreementError` where they do not.
@@ -119,7 +111,6 @@ class Benchmark:
     """A benchmark, before anything is made for it.
 
     Attributes:
-        name: Its name on the command line.
         about: One line on what it measures.
         prepare: Makes input and servers while a block runs.
     """

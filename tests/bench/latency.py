@@ -41,11 +41,7 @@ _MILLISECONDS = 1000.0
 
 
 class Bystander:
-    """A RabbitMQ consumer that records when the store announces an archive.
-
-    Args:
-        deployed: The deployment; it receives the events of ``unpack``.
-    """
+    """A RabbitMQ consumer that records when the store tells ``unpack`` of an archive."""
 
     def __init__(self, deployed: Deployment) -> None:
         self._url = deployed.direct["BROKER_URL"]

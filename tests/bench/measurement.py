@@ -42,10 +42,6 @@ class Findings:
     """The figures of all rounds.
 
     Attributes:
-        rounds: How many were counted.
-        values: The values of each case.
-        facts: The facts of each case, by the fact's name.
-        ratios: The goals'.
         agreement: Figures on how far the cases' outputs agree.
     """
 
@@ -60,8 +56,6 @@ def measure(prepared: PreparedBenchmark, rounds: int, advance: Callable[[str], N
     """Run all cases in turns, each round beginning with another one.
 
     Args:
-        prepared: The benchmark.
-        rounds: How many are counted, where the benchmark does not set fewer.
         advance: Told the name of each case before it runs.
 
     Raises:

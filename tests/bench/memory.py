@@ -48,11 +48,6 @@ class _Site:
     """Where archives are dropped.
 
     Attributes:
-        store: The bucket.
-        url: The database's.
-        folder: For archives.
-        consumers: By the route's name.
-        dropped: How many archives were.
         megabytes: The most that each consumer had, its children too, while the last of
             them were worked on: `unpack` replaces its transcoders now and then.
     """

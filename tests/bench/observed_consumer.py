@@ -28,7 +28,6 @@ class Milestone:
 
     Attributes:
         what: An event was handed to the handler, or an object was sent to the store, or is there.
-        key: The object's.
         at: On the machine's monotonic clock, which all processes read.
     """
 
@@ -75,12 +74,7 @@ class _NotingHandler:
 def observed_consumer(
     variables: Mapping[str, str], route: str
 ) -> Iterator[Callable[[str], list[Milestone]]]:
-    """Consume a route, as ``dropscribe consume`` does but without models; asked, give the notes.
-
-    Args:
-        variables: The settings.
-        route: Its name.
-    """
+    """Consume a route, as ``dropscribe consume`` does but without models; asked, give the notes."""
     notes: list[Milestone] = []
     adapters = replace(
         immortal(),

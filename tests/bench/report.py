@@ -16,17 +16,7 @@ from tests.bench.measurement import Findings, Ratio, Spread
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """A benchmark's findings and their conditions.
-
-    Attributes:
-        benchmark: What was measured.
-        unit: The unit of the values.
-        findings: The figures.
-        scale: Size of the input relative to the published figures.
-        seconds: The duration of the run.
-        machine: The machine.
-        packages: Versions.
-    """
+    """A benchmark's findings and their conditions."""
 
     benchmark: Benchmark
     unit: str

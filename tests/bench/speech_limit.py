@@ -35,10 +35,6 @@ class Limit:
         """Load the model, and compute all features.
 
         Args:
-            windows: of all clips.
-            clips: how many there are.
-            conditions: of the benchmark.
-            threads: of the CPU.
             side_by_side: divide each batch among the CPU's threads.
         """
         libraries = import_libraries()

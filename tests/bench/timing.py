@@ -31,8 +31,6 @@ def timed_case(
     """Make a case of work in this process; what the work returns is the output.
 
     Args:
-        name: Its name in the report.
-        work: Does the work.
         device: ``cpu``, or ``cuda`` to measure the GPU, too.
         factor: The value is this many times the seconds that the work takes.
         facts: Further facts about an output, which are found out when the time is taken.

@@ -42,7 +42,6 @@ class StoredAudio:
     """What lies in the bucket after a run.
 
     Attributes:
-        count: Number of Opus objects.
         sounds: For some of them, by ordinal: seconds, and RMS in dB of
             full scale.
     """
@@ -92,7 +91,6 @@ class UnpackServers:
         """Count the Opus objects under a prefix, and decode some of them.
 
         Args:
-            prefix: Their keys' prefix.
             ordinal: Gives an object's place in the archive, by its key.
         """
         keys = [key for key in self.store.keys(prefix) if key.endswith(".opus")]
@@ -145,7 +143,6 @@ def first_object_unpacker(
     """Make a worker that unpacks an archive until its first object, and waits to be killed.
 
     Args:
-        variables: Settings.
         small: Key of an archive that it unpacks before, to be warm.
     """
     first = _First()

@@ -18,8 +18,6 @@ def compare_words(
     """Compare all transcripts with the spoken text, and with ours.
 
     Args:
-        said: in each clip.
-        ours: the name of our case.
         outputs: The transcripts of the clips, by the case's name.
 
     Raises:

@@ -35,8 +35,6 @@ class TaskResult:
     """A piece of work that was done.
 
     Attributes:
-        result: What came of it.
-        seconds: How long it took.
         cpu_seconds: Processor time of the process and its children.
         peak_megabytes: Their largest common memory; shared pages count once.
     """

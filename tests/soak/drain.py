@@ -35,7 +35,6 @@ class Drained:
     """What it took.
 
     Attributes:
-        seconds: How long.
         repaired: What sweeps found and repaired, by kind.
         replayed: Dead letters that were sent again, by reason.
         discarded: Dead letters that were to be expected.

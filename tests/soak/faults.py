@@ -34,7 +34,6 @@ class Fault:
     """A kind of fault.
 
     Attributes:
-        name: In a report.
         weight: How often it is chosen, beside the others.
         inject: Does it; false cluster there was nothing to do it to.
         is_armed: Whether injecting it only arms it, and a consumer triggers it later.

@@ -21,13 +21,9 @@ class SoakReport:
         minutes: How long archives were dropped and faults injected.
         drain_seconds: How long the rest took afterwards.
         faults: How many were injected, by kind.
-        restarts: How often a consumer had to be started again.
         repaired: What sweeps found and repaired, by kind.
         replayed: Dead letters that were replayed, by reason.
         discarded: Dead letters that the run provokes on purpose.
-        audit: The results of the dropped archives.
-        left_in_queues: Messages, by queue.
-        left_in_scratch: Files.
     """
 
     seed: int

@@ -34,14 +34,7 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The size of a run.
-
-    Attributes:
-        batches: Archives.
-        seconds: The time for dropping and for faults.
-        faults: Number of faults.
-        recordings: The most per archive.
-    """
+    """The size of a run."""
 
     batches: int
     seconds: float
@@ -53,10 +46,7 @@ def soak(scale: Scale, seed: int, show: Show, log: Any) -> SoakReport:
     """Run a soak test.
 
     Args:
-        scale: The size of the run.
         seed: Determines archives and faults.
-        show: Called with the progress.
-        log: A structlog logger.
     """
     # Two, so that the archives do not depend on the faults.
     archives, faults = Random(seed), Random(seed + 1)

@@ -23,12 +23,7 @@ class Consumed:
 
 
 class DeliveryCounter:
-    """Counts messages in the handler's thread.
-
-    Args:
-        expected: How many there are.
-        full: Is called once they were all there.
-    """
+    """Counts messages in the handler's thread."""
 
     def __init__(self, expected: int, full: Callable[[], object] = lambda: None) -> None:
         self._expected = expected

@@ -41,11 +41,7 @@ def consume_by_dropscribe(
     """Take messages with log lines and figures.
 
     Args:
-        variables: The settings.
-        route: Whose queue.
         group: Events per call of the handler; as many are prefetched.
-        log: The file of the log, to which lines are added.
-        count: How many to take.
     """
     environment, whose, stop = Environment(variables), route_named(route), Stop()
     tally = DeliveryCounter(int(count), stop.asked.set)

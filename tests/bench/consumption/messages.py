@@ -23,12 +23,7 @@ _BATCH = BatchId.new(datetime(2026, 11, 22, 10, 45, 2, tzinfo=UTC), b"\xac\xa9\x
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """A message.
-
-    Attributes:
-        body: Its content.
-        properties: AMQP's, and ``application_headers``.
-    """
+    """A message, with AMQP's properties and ``application_headers``."""
 
     body: bytes | str
     properties: dict[str, Any] = field(default_factory=dict)
@@ -96,11 +91,7 @@ def key_in(notification: dict[str, Any]) -> str:
 
 
 def fill(url: str, queue: str, letters: Iterable[RawMessage]) -> int:
-    """Put letters into a queue, wait until all are there, and say how many.
-
-    Raises:
-        TransientError: They are not.
-    """
+    """Put letters into a queue, and say how many; a TransientError says that some are missing."""
     with open_channel(url, confirm_publish=False) as channel:
         count = 0
         for letter in letters:

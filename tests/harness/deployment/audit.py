@@ -21,7 +21,6 @@ class Audit:
     """The results of the dropped archives.
 
     Attributes:
-        batches: Dropped.
         recordings: Dropped in them.
         done: Recordings that ended moderated, or silent, as planned.
         rejected: That ended rejected, as planned.
@@ -33,7 +32,6 @@ class Audit:
         unreviewed: Missing, broken or unannounced review items.
         duplicated: Rows, objects and review items of no dropped archive, and recordings that
             ended twice.
-        completed_twice: Batches.
         never_completed: Batches, or not ready for review.
         stuck: Batches and recordings that do not go on by themselves.
     """
@@ -71,9 +69,7 @@ def audit(
     """Compare bucket and rows with the dropped archives.
 
     Args:
-        store: The bucket.
         url: The database's URL for its superuser.
-        plans: What was dropped.
         known: What was dropped besides, and is not looked at.
         announced: Messages of the review queue, by the items' ids.
     """

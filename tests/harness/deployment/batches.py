@@ -29,7 +29,6 @@ class Plan:
     """What an archive holds.
 
     Attributes:
-        archive: Where it lies.
         states: How each member has to end that is, or should be, a recording, by its path.
         flagged: The paths of those that `POLICY` flags.
         ignored: How many other members there are.
@@ -50,7 +49,6 @@ def make_archive(path: Path, chance: random.Random, *, recordings: int, cut: boo
     be told by its content.
 
     Args:
-        path: Where to.
         chance: What is in it is chosen by this.
         recordings: How many members are, or should be, recordings; at least one.
         cut: Whether to leave the end out.

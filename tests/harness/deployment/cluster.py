@@ -39,14 +39,6 @@ class Cluster:
     """What can be seen and done there, past all that is broken.
 
     Attributes:
-        deployment: The servers.
-        fleet: The consumers.
-        store: The bucket.
-        database: The tables.
-        folder: For archives and logs.
-        disk: For scratch.
-        deaths: Where consumers are to die.
-        plans: What was dropped.
         announced: Messages of the review queue, by the items' ids.
         restarting: Whoever ends a server keeps this until it is up again.
     """
@@ -68,9 +60,6 @@ class Cluster:
         """Make an archive, and drop it.
 
         Args:
-            chance: What is in it is chosen by this.
-            recordings: See `make_archive`.
-            cut: See `make_archive`.
             batch: Its id; None for a new one.
         """
         batch = batch or BatchId.new(utc_now(), secrets.token_bytes(3))

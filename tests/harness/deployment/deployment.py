@@ -29,10 +29,6 @@ class Deployment:
     """A bootstrapped deployment.
 
     Attributes:
-        servers: Its store, broker and database server.
-        to_broker: The relay between consumers and broker.
-        to_store: The proxy between consumers and store.
-        to_database: The relay between consumers and database.
         direct: The operator's settings, which reach the servers directly.
         consuming: The consumers' settings, which reach the relays.
     """
@@ -81,7 +77,6 @@ def open_deployment(
     """Bootstrap a deployment on servers, and run its relays while the block runs.
 
     Args:
-        servers: Running servers; the deployment has a bucket, a virtual host and a database there.
         chance: Decides which requests the store's proxy disturbs.
         policy: The policy that recordings are judged by; None for no moderation.
     """

@@ -23,13 +23,7 @@ _ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True)
 class FleetConsumer:
-    """A consumer in a process of its own.
-
-    Attributes:
-        name: Which of the fleet it is.
-        process: Its process.
-        scratch: Where its files in work lie.
-    """
+    """A consumer in a process of its own."""
 
     name: str
     process: Process
@@ -45,10 +39,7 @@ class Fleet:
     """The consumers of a deployment.
 
     Args:
-        folder: For their logs.
-        scratch: For their scratch.
         births: The thread that starts them: they end with it.
-        variables: Their settings.
     """
 
     def __init__(

@@ -35,7 +35,6 @@ class Reviews:
     Attributes:
         judged: Recordings that are, as planned.
         flagged: Of these.
-        items: To be reviewed, as planned.
         misjudged: Recordings without a verdict, or with another than planned.
         unreviewed: Missing, broken or unannounced review items.
         duplicated: Items that should not be there, or are twice.
@@ -55,9 +54,7 @@ class ReviewsAudit:
     """Looks through a bucket and its tables.
 
     Args:
-        store: The bucket.
         url: The database's URL for its superuser.
-        plans: What was dropped.
         announced: Messages of the review queue, by the items' ids.
     """
 
@@ -81,9 +78,6 @@ class ReviewsAudit:
 
         Every recording with words is to be judged, and ends with one item: as it is
         flagged, or as one of the sample, which is all others.
-
-        Args:
-            recordings: The rows of each batch.
         """
         for batch, plan in self._plans.items():
             judged = {

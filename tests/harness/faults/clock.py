@@ -23,9 +23,6 @@ _INSTALL = "apt-get install faketime"
 def one_hour_off(*, ahead: bool) -> dict[str, str]:
     """Give the variables that set a process's time of day wrong, and no other clock.
 
-    Args:
-        ahead: Whether it is an hour later there, or an hour earlier.
-
     Raises:
         ConfigurationError: libfaketime is not installed.
     """

@@ -36,13 +36,7 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatementCut:
-    """Where connections are cut.
-
-    Attributes:
-        statement: A part of the statement's text.
-        moment: Before the server gets it, or after it has done it.
-        times: How often.
-    """
+    """Where connections are cut."""
 
     statement: re.Pattern[str]
     moment: Moment
@@ -151,7 +145,6 @@ class _Talk:
 
     Attributes:
         asked: How often the server was given reason to say that it is ready for more.
-        ready: How often it has said so.
         secret: The number of the answer that the relay withholds.
         statements: The texts of prepared statements, by name.
         portals: The same of those that are bound to parameters.

@@ -14,11 +14,7 @@ from consumers.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class SmallDisk:
-    """A file system of a few megabytes.
-
-    Attributes:
-        folder: Where it is mounted.
-    """
+    """A file system of a few megabytes."""
 
     folder: Path
 

@@ -17,7 +17,6 @@ class MessageHead:
 
     Attributes:
         start: The first line: a request's or a status.
-        fields: Names and values, in order.
     """
 
     start: str

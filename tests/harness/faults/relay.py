@@ -13,11 +13,7 @@ CHUNK = 1 << 16
 
 
 class Relay:
-    """Relays connections to a port of 127.0.0.1 while it is not cut.
-
-    Args:
-        target: The port.
-    """
+    """Relays connections to a port of 127.0.0.1 while it is not cut."""
 
     def __init__(self, target: int) -> None:
         self._target = target

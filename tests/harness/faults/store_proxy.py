@@ -74,10 +74,8 @@ class StoreRule:
     """Which requests a fault meets.
 
     Attributes:
-        fault: What goes wrong.
         method: Their method; None is any.
         key: A regular expression for their key, which is empty for requests about a bucket.
-        probability: Of the fault, for each of them.
     """
 
     fault: Misbehaviour
@@ -95,11 +93,9 @@ class StoreProxy(Relay):
     """Stands before the store at ``http://127.0.0.1:PORT``; can also be cut and reset.
 
     Args:
-        target: The store's endpoint.
         chance: Decides on rules that have a probability.
 
     Attributes:
-        endpoint: This proxy's own.
         hits: How many requests met which fault.
     """
 
@@ -125,11 +121,9 @@ class StoreProxy(Relay):
         r"""Let requests fail from now on.
 
         Args:
-            fault: What goes wrong.
             times: How often; None is until it is healed.
             method: Of which requests; any that the fault can meet, if not said.
             key: A regular expression that is looked for in their key, such as ``\.opus$``.
-            probability: Of the fault, for each of them.
         """
         rule = StoreRule(fault, method, re.compile(key), probability)
         with self._lock:

@@ -75,8 +75,6 @@ class Tls:
     """A gateway's certificate, and the authorities that it trusts.
 
     Attributes:
-        certificate: A PEM file.
-        key: The PEM file of its private key.
         trusted: A PEM file of authorities, read for each connection to a broker. A topic's
             ``ca-location`` is of no use: 16.2.15 reads the name from memory that it has given back.
     """

@@ -33,12 +33,7 @@ class MinioServer(StoreServer):
 
 @contextmanager
 def minio(variables: Mapping[str, str]) -> Iterator[MinioServer]:
-    """Run a server while the block runs.
-
-    Args:
-        variables: Environment variables; ``MINIO_BIN`` names the
-            program; without it, it is looked for on the PATH.
-    """
+    """Run a server while the block runs; ``MINIO_BIN``, or the PATH, leads to its program."""
     program = find_program(variables)
     with grounds("minio", ports=2) as place:
         port, console = place.ports
@@ -69,9 +64,6 @@ def _is_ready(first: bytes | None) -> bool | None:
 
 def find_program(variables: Mapping[str, str]) -> str:
     """Find MinIO's program.
-
-    Args:
-        variables: See `minio`.
 
     Raises:
         ConfigurationError: There is none; the message says what to do.

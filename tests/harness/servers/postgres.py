@@ -64,7 +64,6 @@ class PostgresServer(RestartableServer):
         """Reach a database as the superuser, verifying the server's certificate by TLS.
 
         Args:
-            database: Its name.
             port: The port of a relay to this server.
         """
         authority = f"{_USER}:{self._password}@127.0.0.1:{port or self.port}"
@@ -112,7 +111,6 @@ def postgres(
 
     Args:
         config: Lines of ``postgresql.conf``, such as ``{"max_connections": 20}``.
-        tls: Whether connections have to be by TLS.
     """
     programs = _programs()
     # It refuses to run as root; its files must then belong to its own user.

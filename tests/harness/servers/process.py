@@ -36,7 +36,6 @@ class Process:
     """A program that can be started, ended and started again; it ends with its grounds.
 
     Attributes:
-        grounds: Where it lives.
         argv: Its program and arguments; it must stay in the foreground.
         environment: All the variables that it gets.
         user: As whom it runs; None is the user of the tests.

@@ -46,7 +46,6 @@ class SshServer(RestartableServer):
     """A running sshd.
 
     Attributes:
-        user: Who can log in.
         port: On 127.0.0.1.
         folder: With its keys and its log; removed at the end.
     """
@@ -96,11 +95,7 @@ class SshServer(RestartableServer):
 
 @contextmanager
 def sshd(*more: str) -> Iterator[SshServer]:
-    """Run an sshd while the block runs.
-
-    Args:
-        more: More lines of its configuration.
-    """
+    """Run an sshd while the block runs."""
     require([_SSHD, "ssh-keygen"], _INSTALL)
     user = getpass.getuser()
     if user == "root":

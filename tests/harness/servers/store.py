@@ -25,14 +25,7 @@ class AwsAccess(Protocol):
 
 
 def boto_client(service: str, access: AwsAccess, endpoint: str | None = None, **config: Any) -> Any:
-    """Connect with boto3 alone.
-
-    Args:
-        service: ``s3``, ``sqs`` or ``sns``.
-        access: The way to it.
-        endpoint: Another way, such as a proxy.
-        config: botocore's.
-    """
+    """Connect with boto3 alone."""
     return boto3.client(
         service,
         endpoint_url=endpoint or access.endpoint,
