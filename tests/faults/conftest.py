@@ -15,6 +15,7 @@ from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import Deployment, open_deployment
 from tests.harness.deployment.servers import StoreChoice, open_servers
 from tests.soak.drain import sweep
+from tests.soak.faults import heal
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +39,7 @@ def here(consuming: Cluster) -> Iterator[Cluster]:
     """The same, with all consumers alive, and nothing broken afterwards."""
     consuming.fleet.tend()
     yield consuming
-    consuming.deaths.forbid()
-    consuming.disk.clear()
-    for relay in (consuming.deployment.to_store, consuming.deployment.to_database):
-        relay.heal()
-    consuming.deployment.to_broker.mend()
+    heal(consuming)
     consuming.forget_dead_letters()
 
 
@@ -82,13 +79,7 @@ def whole(here: Cluster, *batches: BatchId, seconds: float = 90.0) -> None:
     eventually(here, lambda: all(here.is_over(batch) for batch in batches), seconds)
     audit = here.audit({batch: here.plans[batch] for batch in batches})
     assert audit.done + audit.rejected == audit.recordings, logs(here)
-    assert not audit.lost
-    assert not audit.misjudged
-    assert not audit.unreviewed
-    assert not audit.duplicated
-    assert not audit.completed_twice
-    assert not audit.never_completed
-    assert not audit.stuck
+    assert not audit.faults
     assert not here.fleet.left_in_scratch()
 
 

@@ -16,17 +16,19 @@ from events.notification import encode
 from ops.wiring.adapters import utc_now
 from tests.harness.deployment.cluster import Cluster
 from tests.harness.deployment.consumer import POISON
+from tests.harness.deployment.deployment import Deployment
 from tests.harness.faults.clock import one_hour_off
 from tests.harness.faults.database_relay import Moment
 from tests.harness.faults.death import DeathPoint
 from tests.harness.faults.store_proxy import Misbehaviour
+from tests.harness.servers.process import RestartableServer
 
 #: Seconds to wait for a message that something can be done to.
 _PATIENCE = 5.0
 
-#: The most seconds that the broker is cut off, in a run and once in a while.
-_CUT = (1.0, 10.0)
-_LONG_CUT = 30.0
+
+#: Does a fault; False where there was nothing to do it to.
+Inject = Callable[[Cluster, Random], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +37,13 @@ class Fault:
 
     Attributes:
         weight: How often it is chosen, beside the others.
-        inject: Does it; false cluster there was nothing to do it to.
         is_armed: Whether injecting it only arms it, and a consumer triggers it later.
     """
 
     name: str
     weight: int
-    inject: Callable[[Cluster, Random], bool]
+    inject: Inject
     is_armed: bool = False
-
-
-def _kill_consumer(cluster: Cluster, chance: Random) -> bool:
-    chance.choice(cluster.fleet.consumers).process.kill()
-    return True
-
-
-def _die_at(point: DeathPoint) -> Callable[[Cluster, Random], bool]:
-    def inject(cluster: Cluster, chance: Random) -> bool:
-        del chance
-        cluster.deaths.allow(point)
-        return True
-
-    return inject
 
 
 def _queue(cluster: Cluster, chance: Random) -> str:
@@ -77,45 +64,37 @@ def _told(batch: BatchId, ordinal: int, chance: Random) -> tuple[str, str]:
     )
 
 
-def _double(cluster: Cluster, chance: Random) -> bool:
+def _double(cluster: Cluster, chance: Random) -> bool | None:
     if not cluster.plans:
         return False
     batch = chance.choice(list(cluster.plans))
     ordinal = chance.randrange(1, len(cluster.plans[batch].states) + 1)
-    route, key = _told(batch, ordinal, chance)
-    body = encode(cluster.store.bucket, key)
-    cluster.messages.put(cluster.queue(route), body, chance.randrange(1, 6))
+    _tell(cluster, *_told(batch, ordinal, chance), chance.randrange(1, 6))
     return True
 
 
-def _lose(cluster: Cluster, chance: Random) -> bool:
-    return _once_there(lambda: cluster.messages.lose(_queue(cluster, chance)))
+def _tell(cluster: Cluster, route: str, key: str, times: int = 1) -> None:
+    cluster.messages.put(cluster.queue(route), encode(cluster.store.bucket, key), times)
 
 
-def _shuffle(cluster: Cluster, chance: Random) -> bool:
-    return _once_there(lambda: cluster.messages.shuffle(_queue(cluster, chance), 10, chance) > 1)
-
-
-def _once_there(inject: Callable[[], bool]) -> bool:
+def _once_there(inject: Inject) -> Inject:
     """Try for some seconds: a queue is empty most of the time."""
-    deadline = time.monotonic() + _PATIENCE
-    while not inject():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+
+    def patient(cluster: Cluster, chance: Random) -> bool:
+        deadline = time.monotonic() + _PATIENCE
+        while not (done := inject(cluster, chance)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return bool(done)
+
+    return patient
 
 
-def _tell_of_nothing(cluster: Cluster, chance: Random) -> bool:
-    batch = BatchId.new(
-        utc_now() - timedelta(days=chance.randrange(1, 300)), secrets.token_bytes(3)
-    )
-    route, key = _told(batch, 0, chance)
-    cluster.messages.put(cluster.queue(route), encode(cluster.store.bucket, key))
-    return True
+def _tell_of_nothing(cluster: Cluster, chance: Random) -> None:
+    days = timedelta(days=chance.randrange(1, 300))
+    _tell(cluster, *_told(BatchId.new(utc_now() - days, secrets.token_bytes(3)), 0, chance))
 
 
-def _tell_early(cluster: Cluster, chance: Random) -> bool:
+def _tell_early(cluster: Cluster, chance: Random) -> None:
     """Announce an archive, and store it only a second later."""
     batch = BatchId.new(utc_now(), secrets.token_bytes(3))
     record = json.loads(encode(cluster.store.bucket, batch.archive_key))
@@ -123,94 +102,51 @@ def _tell_early(cluster: Cluster, chance: Random) -> bool:
     cluster.messages.put(cluster.queue("unpack"), json.dumps(record))
     time.sleep(1.0)
     cluster.drop(chance, recordings=2, batch=batch)
-    return True
 
 
-def _garble(cluster: Cluster, chance: Random) -> bool:
+def _garble(cluster: Cluster, chance: Random) -> None:
     body = chance.choice(["no JSON at all", '{"Records": 7}', "{}", "\ud7ff\x00", "[]"])
     cluster.messages.put(_queue(cluster, chance), body)
-    return True
 
 
-def _restart_broker(cluster: Cluster, chance: Random) -> bool:
-    node = cluster.deployment.node
-    with cluster.restarting:
-        node.kill() if chance.random() < 0.5 else node.stop()
-        node.start()
-    return True
+def _restart(server: Callable[[Deployment], RestartableServer], *, may_stop: bool = True) -> Inject:
+    """Kill or stop a server, and start it again."""
+
+    def inject(cluster: Cluster, chance: Random) -> None:
+        ended = server(cluster.deployment)
+        with cluster.restarting:
+            ended.stop() if may_stop and chance.random() >= 0.5 else ended.kill()
+            ended.start()
+
+    return inject
 
 
-def _cut_broker(seconds: tuple[float, float]) -> Callable[[Cluster, Random], bool]:
-    def inject(cluster: Cluster, chance: Random) -> bool:
+def _cut_broker(least: float, most: float) -> Inject:
+    def inject(cluster: Cluster, chance: Random) -> None:
         relay = cluster.deployment.to_broker
         relay.cut()
-        time.sleep(chance.uniform(*seconds))
+        time.sleep(chance.uniform(least, most))
         relay.mend()
-        return True
 
     return inject
 
 
-def _reset_broker(cluster: Cluster, chance: Random) -> bool:
-    del chance
-    cluster.deployment.to_broker.reset()
-    return True
+def _cut_statement(statement: str, moment: Moment) -> Inject:
+    return lambda cluster, _: cluster.deployment.to_database.cut_at(statement, moment)
 
 
-def _restart_database(cluster: Cluster, chance: Random) -> bool:
-    server = cluster.deployment.postgres
-    with cluster.restarting:
-        server.kill() if chance.random() < 0.5 else server.stop()
-        server.start()
-    return True
+def _die_at(point: DeathPoint) -> Inject:
+    return lambda cluster, _: cluster.deaths.allow(point)
 
 
-def _cut_statement(statement: str, moment: Moment) -> Callable[[Cluster, Random], bool]:
-    def inject(cluster: Cluster, chance: Random) -> bool:
-        del chance
-        cluster.deployment.to_database.cut_at(statement, moment)
-        return True
-
-    return inject
-
-
-def _reset_database(cluster: Cluster, chance: Random) -> bool:
-    del chance
-    cluster.deployment.to_database.reset()
-    return True
-
-
-def _restart_store(cluster: Cluster, chance: Random) -> bool:
-    del chance
-    with cluster.restarting:
-        cluster.deployment.store.kill()
-        cluster.deployment.store.start()
-    return True
-
-
-def _mistreat(
-    fault: Misbehaviour, method: str | None = None, key: str = ""
-) -> Callable[[Cluster, Random], bool]:
-    def inject(cluster: Cluster, chance: Random) -> bool:
-        cluster.deployment.to_store.fail(
-            fault, times=chance.randrange(1, 4), method=method, key=key
-        )
-        return True
-
-    return inject
-
-
-def _fill_disk(cluster: Cluster, chance: Random) -> bool:
+def _fill_disk(cluster: Cluster, chance: Random) -> None:
     cluster.disk.fill()
     time.sleep(chance.uniform(1.0, 4.0))
     cluster.disk.clear()
-    return True
 
 
-def _poison(cluster: Cluster, chance: Random) -> bool:
-    """Send a message that kills each process that takes it."""
-    cluster.messages.put(_queue(cluster, chance), encode(cluster.store.bucket, POISON))
-    return True
+def _cut_archive(cluster: Cluster, chance: Random) -> None:
+    cluster.drop(chance, recordings=chance.randrange(2, 5), cut=True)
 
 
 def _wrong_clock(cluster: Cluster, chance: Random) -> bool:
@@ -224,50 +160,56 @@ def _wrong_clock(cluster: Cluster, chance: Random) -> bool:
         cluster.fleet.dismiss(consumer)
 
 
-def _cut_archive(cluster: Cluster, chance: Random) -> bool:
-    cluster.drop(chance, recordings=chance.randrange(2, 5), cut=True)
-    return True
+def _store_fault(
+    name: str, weight: int, fault: Misbehaviour, method: str | None = None, key: str = ""
+) -> Fault:
+    def inject(cluster: Cluster, chance: Random) -> None:
+        times = chance.randrange(1, 4)
+        cluster.deployment.to_store.fail(fault, times=times, method=method, key=key)
 
+    return Fault(f"store: {name}", weight, inject, is_armed=True)
 
-_GET, _PUT = "GET", "PUT"
 
 #: What is chosen from, each as often as its weight says.
 FAULTS: tuple[Fault, ...] = (
-    Fault("consumer killed", 12, _kill_consumer),
+    Fault("consumer killed", 12, lambda c, chance: chance.choice(c.fleet.consumers).process.kill()),
     *(Fault(f"dies: {point}", 3, _die_at(point), is_armed=True) for point in DeathPoint),
     Fault("events doubled", 12, _double),
-    Fault("event lost", 10, _lose),
-    Fault("events shuffled", 8, _shuffle),
+    Fault("event lost", 10, _once_there(lambda c, chance: c.messages.lose(_queue(c, chance)))),
+    Fault(
+        "events shuffled",
+        8,
+        _once_there(lambda c, chance: c.messages.shuffle(_queue(c, chance), 10, chance) > 1),
+    ),
     Fault("event of no object", 6, _tell_of_nothing),
     Fault("event before its object", 4, _tell_early),
     Fault("message that is no event", 6, _garble),
-    Fault("message that kills", 1, _poison),
-    Fault("broker restarted", 2, _restart_broker),
-    Fault("broker cut off, up to 10 s", 2, _cut_broker(_CUT)),
-    Fault("broker cut off, 30 s", 1, _cut_broker((_LONG_CUT, _LONG_CUT))),
-    Fault("broker's connections reset", 4, _reset_broker),
-    Fault("database restarted", 3, _restart_database),
-    Fault("database's connections reset", 4, _reset_database),
+    Fault(
+        "message that kills",
+        1,
+        lambda c, chance: _tell(c, chance.choice(c.deployment.routes).name, POISON),
+    ),
+    Fault("broker restarted", 2, _restart(lambda deployed: deployed.node)),
+    Fault("broker cut off, up to 10 s", 2, _cut_broker(1.0, 10.0)),
+    Fault("broker cut off, 30 s", 1, _cut_broker(30.0, 30.0)),
+    Fault("broker's connections reset", 4, lambda c, _: c.deployment.to_broker.reset()),
+    Fault("database restarted", 3, _restart(lambda deployed: deployed.postgres)),
+    Fault("database's connections reset", 4, lambda c, _: c.deployment.to_database.reset()),
     *(
         Fault(f"{statement} cut {moment}", 5, _cut_statement(pattern, moment), is_armed=True)
         for moment in Moment
         for statement, pattern in (("COMMIT", "^COMMIT"), ("completion", "UPDATE batches"))
     ),
-    Fault("store restarted", 2, _restart_store),
-    Fault("store: 500", 8, _mistreat(Misbehaviour.INTERNAL_ERROR), is_armed=True),
-    Fault("store: 503", 8, _mistreat(Misbehaviour.SLOW_DOWN), is_armed=True),
-    Fault("store: no answer", 3, _mistreat(Misbehaviour.HANG), is_armed=True),
-    Fault("store: reset", 4, _mistreat(Misbehaviour.RESET), is_armed=True),
-    Fault("store: answer lost", 5, _mistreat(Misbehaviour.LOSE_ANSWER, _PUT), is_armed=True),
-    Fault("store: upload cut", 5, _mistreat(Misbehaviour.CUT_UPLOAD, _PUT), is_armed=True),
-    Fault("store: download cut", 6, _mistreat(Misbehaviour.CUT_DOWNLOAD, _GET), is_armed=True),
-    Fault("store: download ended", 4, _mistreat(Misbehaviour.END_DOWNLOAD, _GET), is_armed=True),
-    Fault(
-        "store: download shortened",
-        4,
-        _mistreat(Misbehaviour.SHORTEN_DOWNLOAD, _GET, r"\.opus$|\.tar$"),
-        is_armed=True,
-    ),
+    Fault("store restarted", 2, _restart(lambda deployed: deployed.store, may_stop=False)),
+    _store_fault("500", 8, Misbehaviour.INTERNAL_ERROR),
+    _store_fault("503", 8, Misbehaviour.SLOW_DOWN),
+    _store_fault("no answer", 3, Misbehaviour.HANG),
+    _store_fault("reset", 4, Misbehaviour.RESET),
+    _store_fault("answer lost", 5, Misbehaviour.LOSE_ANSWER, "PUT"),
+    _store_fault("upload cut", 5, Misbehaviour.CUT_UPLOAD, "PUT"),
+    _store_fault("download cut", 6, Misbehaviour.CUT_DOWNLOAD, "GET"),
+    _store_fault("download ended", 4, Misbehaviour.END_DOWNLOAD, "GET"),
+    _store_fault("download shortened", 4, Misbehaviour.SHORTEN_DOWNLOAD, "GET", r"\.(opus|tar)$"),
     Fault("scratch full", 5, _fill_disk),
     Fault("archive cut short", 4, _cut_archive),
     Fault("clock one hour off", 1, _wrong_clock),
@@ -276,19 +218,16 @@ FAULTS: tuple[Fault, ...] = (
 
 def happened(cluster: Cluster) -> Counter[str]:
     """Count the armed faults that were triggered."""
-    counts: Counter[str] = Counter()
-    counts.update({f"dies: {point}": times for point, times in cluster.deaths.done().items()})
-    counts.update(
-        {f"store: {fault}": times for fault, times in cluster.deployment.to_store.hits.items()}
+    deployed = cluster.deployment
+    return Counter(
+        {f"dies: {point}": times for point, times in cluster.deaths.done().items()}
+        | {f"store: {fault}": times for fault, times in deployed.to_store.hits.items()}
+        | {f"statement cut {moment}": n for moment, n in deployed.to_database.hits.items()}
     )
-    counts.update(
-        {f"statement cut {moment}": n for moment, n in cluster.deployment.to_database.hits.items()}
-    )
-    return counts
 
 
 def heal(cluster: Cluster) -> None:
-    """Disarm all faults, and mend all relays."""
+    """Disarm all faults, mend all relays, and make room on the disk."""
     cluster.deaths.forbid()
     cluster.deployment.to_store.heal()
     cluster.deployment.to_database.heal()

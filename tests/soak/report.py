@@ -41,20 +41,7 @@ class SoakReport:
     @property
     def is_clean(self) -> bool:
         """Whether everything ended as it has to."""
-        audit = self.audit
-        return not any(
-            (
-                audit.lost,
-                audit.misjudged,
-                audit.unreviewed,
-                audit.duplicated,
-                audit.completed_twice,
-                audit.never_completed,
-                audit.stuck,
-                self.left_in_queues,
-                self.left_in_scratch,
-            )
-        )
+        return not (self.audit.faults or self.left_in_queues or self.left_in_scratch)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""

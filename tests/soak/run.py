@@ -79,7 +79,7 @@ def _break(
 ) -> Counter[str]:
     """Drop archives at an even pace, and inject faults at another, until the time is up."""
     injected: Counter[str] = Counter()
-    pending: dict[Future[bool], Fault] = {}
+    pending: dict[Future[bool | None], Fault] = {}
     begun = time.monotonic()
     dropped = chosen = 0
     with ThreadPoolExecutor(_AT_ONCE, "fault") as executor:
@@ -102,10 +102,10 @@ def _break(
     return injected
 
 
-def _was_injected(future: Future[bool]) -> bool:
+def _was_injected(future: Future[bool | None]) -> bool:
     """Tell whether a fault was injected, or another one had its server in hand."""
     try:
-        return future.result()
+        return future.result() is not False
     except (OSError, AMQPError, TransientError):
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
@@ -50,6 +50,12 @@ class Audit:
     completed_twice: Sequence[str]
     never_completed: Sequence[str]
     stuck: Sequence[str]
+
+    @property
+    def faults(self) -> Mapping[str, Sequence[str]]:
+        """What is not as it has to be, by kind; empty if all is well."""
+        lists = {name: value for name, value in asdict(self).items() if isinstance(value, list)}
+        return {name: found for name, found in lists.items() if found}
 
 
 @dataclass(frozen=True, slots=True)
