@@ -12,7 +12,7 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
-from tests.harness.deployment.servers import STORE_CHOICES, StoreChoice
+from tests.harness.deployment.deployment import STORE_CHOICES, StoreChoice
 from tests.harness.servers.minio import find_program
 
 # On a shared machine the duration of an example says nothing.

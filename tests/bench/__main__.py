@@ -14,38 +14,36 @@ from rich.progress import Progress
 
 from consumers.errors import ConfigurationError, TransientError
 from ops.cli.output import print_json
-from tests.bench.benchmark import Benchmark, Conditions, DisagreementError
-from tests.bench.completion import COMPLETION
-from tests.bench.events import EVENTS
-from tests.bench.first_object import FIRST_OBJECT
-from tests.bench.latency import LATENCY
+from tests.bench.benchmark import Benchmark, Conditions, DisagreementError, measure
+from tests.bench.completion import completion
+from tests.bench.events import events
+from tests.bench.latency import latency
 from tests.bench.machine import describe_machine, describe_packages
-from tests.bench.measurement import measure
-from tests.bench.memory import SOAK_MEMORY
-from tests.bench.policy import POLICY
+from tests.bench.memory import soak_memory
+from tests.bench.policy import policy
 from tests.bench.report import BenchmarkReport
-from tests.bench.speech import SPEECH_LIMIT, SPEECH_LONG, SPEECH_SHORT
-from tests.bench.sweep import SWEEP
-from tests.bench.unpack import UNPACK_LIMIT, UNPACK_LONG, UNPACK_SHORT
-from tests.bench.voice import VOICE
+from tests.bench.speech import speech_limit, speech_long, speech_short
+from tests.bench.sweep import sweep
+from tests.bench.unpack import first_object, unpack_limit, unpack_long, unpack_short
+from tests.bench.voice import voice
 from tests.harness.servers.grounds import ServerError
 
 #: All there are, in the order of ``--list``.
 BENCHMARKS: Sequence[Benchmark] = (
-    UNPACK_SHORT,
-    UNPACK_LONG,
-    UNPACK_LIMIT,
-    FIRST_OBJECT,
-    SPEECH_SHORT,
-    SPEECH_LONG,
-    SPEECH_LIMIT,
-    VOICE,
-    POLICY,
-    EVENTS,
-    LATENCY,
-    SOAK_MEMORY,
-    COMPLETION,
-    SWEEP,
+    unpack_short,
+    unpack_long,
+    unpack_limit,
+    first_object,
+    speech_short,
+    speech_long,
+    speech_limit,
+    voice,
+    policy,
+    events,
+    latency,
+    soak_memory,
+    completion,
+    sweep,
 )
 
 

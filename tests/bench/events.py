@@ -12,7 +12,6 @@ store sends: they get it as the argument of a message of their own, ready made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,24 +21,24 @@ from consumers.broker.topology import QueueSpec, Topology, declare_queue, declar
 from consumers.runtime.retry_policy import possible_delays
 from events.routes import queue_name, route_named
 from tests.bench.benchmark import (
-    Benchmark,
     Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
     Sample,
+    benchmark,
 )
-from tests.bench.consumption.celery_consumer import celery_messages, consume_by_celery
-from tests.bench.consumption.counter import Consumed
-from tests.bench.consumption.dramatiq_consumer import (
+from tests.bench.event_consumers import (
+    celery_messages,
+    consume_by_celery,
     consume_by_dramatiq,
+    consume_by_dropscribe,
+    consume_by_kombu,
     dramatiq_messages,
     dramatiq_queue,
 )
-from tests.bench.consumption.dropscribe_consumer import consume_by_dropscribe
-from tests.bench.consumption.kombu_consumer import consume_by_kombu
-from tests.bench.consumption.messages import MakeMessages, fill, store_messages
+from tests.bench.event_messages import Consumed, MakeMessages, fill, store_messages
 from tests.bench.worker_process import ready, worker_process
 from tests.harness.faults.messages import Tamperer
 from tests.harness.servers.rabbitmq import rabbitmq
@@ -79,8 +78,8 @@ def _case(
     return Case(name, run)
 
 
-@contextmanager
-def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark("events", f"{_COUNT:,} notifications on RabbitMQ through a handler that does nothing")
+def events(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     # One message alone has no time from the first to the last.
     count = max(2, conditions.scaled(_COUNT))
     with rabbitmq() as node:
@@ -134,10 +133,3 @@ def _agree(outputs: Mapping[str, Any], count: int) -> Mapping[str, float]:
                 f"and left {left}, of {count}"
             )
     return {}
-
-
-EVENTS = Benchmark(
-    "events",
-    f"{_COUNT:,} notifications on RabbitMQ through a handler that does nothing",
-    _prepare,
-)

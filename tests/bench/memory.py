@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,11 +19,17 @@ import psycopg
 from consumers.errors import TransientError
 from consumers.store import Store
 from ops.wiring.adapters import make_store
-from tests.bench.benchmark import Benchmark, Case, Conditions, Goal, PreparedBenchmark, Sample
+from tests.bench.benchmark import (
+    Case,
+    Conditions,
+    Goal,
+    PreparedBenchmark,
+    Sample,
+    benchmark,
+)
 from tests.harness.deployment.batches import drop_recording
-from tests.harness.deployment.deployment import open_deployment
+from tests.harness.deployment.deployment import open_deployment, open_servers
 from tests.harness.deployment.fleet import FleetConsumer, open_fleet
-from tests.harness.deployment.servers import open_servers
 
 #: Deliveries after which each consumer is looked at.
 _SOME, _MANY = 1_000, 10_000
@@ -127,8 +133,11 @@ def _case(site: _Site, route: str, deliveries: int) -> Case:
     return Case(_name(route, deliveries), run)
 
 
-@contextmanager
-def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark(
+    "soak-memory",
+    f"resident memory of each consumer after {_SOME:,} and after {_MANY:,} deliveries",
+)
+def soak_memory(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     some, many = conditions.scaled(_SOME), conditions.scaled(_MANY)
     with ExitStack() as stack:
         servers = stack.enter_context(open_servers())
@@ -152,10 +161,3 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
             rounds=1,
             warms_up=False,
         )
-
-
-SOAK_MEMORY = Benchmark(
-    "soak-memory",
-    f"resident memory of each consumer after {_SOME:,} and after {_MANY:,} deliveries",
-    _prepare,
-)

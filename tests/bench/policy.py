@@ -6,7 +6,6 @@ The weights are random: speed depends on a model's shape, and on nothing in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -15,12 +14,12 @@ from consumers.policy.model import PolicyLibraries, import_libraries
 from consumers.policy.scoring import Scorer
 from consumers.policy.tokenizer import PromptTokenizer
 from tests.bench.benchmark import (
-    Benchmark,
     Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
+    benchmark,
 )
 from tests.bench.timing import timed_case
 
@@ -78,8 +77,11 @@ def _case(name: str, judge: CopeJudge, windows: Sequence[str], device: str) -> C
     return timed_case(name, scores, device, factor=1000 / len(windows))
 
 
-@contextmanager
-def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark(
+    "policy",
+    f"a policy of {_POLICY_TOKENS} tokens over windows of {_WINDOW_TOKENS}, random weights",
+)
+def policy(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     libraries = import_libraries()
     shape = "gemma-2-9b" if conditions.device == "cuda" else "small"
     tokens = PromptTokenizer(_tokenizer(libraries))
@@ -115,13 +117,6 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         agree,
         ("torch", "transformers"),
     )
-
-
-POLICY = Benchmark(
-    "policy",
-    f"a policy of {_POLICY_TOKENS} tokens over windows of {_WINDOW_TOKENS}, random weights",
-    _prepare,
-)
 
 
 def _text(words: int, seed: int) -> str:

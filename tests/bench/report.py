@@ -10,8 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tests.bench.benchmark import Benchmark
-from tests.bench.measurement import Findings, Ratio, Spread
+from tests.bench.benchmark import Benchmark, Findings, Ratio, Spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 from consumers.audio.decode import decode_opus
 from consumers.documents.transcript import Transcript
@@ -21,17 +22,15 @@ from consumers.speech.recogniser import Waveform
 from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
 from tests.bench.benchmark import (
-    Benchmark,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
+    benchmark,
 )
 from tests.bench.opus_clips import SpeechSample, opus_clips, opus_recording
-from tests.bench.speech_limit import Limit
-from tests.bench.speech_peers import BATCH, Peers, Texts
+from tests.bench.speech_peers import BATCH, Limit, Peers, Texts
 from tests.bench.timing import timed_case
-from tests.bench.word_errors import compare_words
 
 #: Recordings of a group (``TRANSCRIBE_GROUP``'s default).
 _GROUP = 32
@@ -88,13 +87,9 @@ def threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@contextmanager
 def _beside_peers(
-    clips_of: Callable[[Conditions], Sequence[SpeechSample]],
-    goals: Mapping[str, float],
-    conditions: Conditions,
+    clips: Sequence[SpeechSample], goals: Mapping[str, float], conditions: Conditions
 ) -> Iterator[PreparedBenchmark]:
-    clips = clips_of(conditions)
     ours = _Ours(clips, conditions)
     peers = Peers(clips, conditions, threads())
     case = partial(timed_case, device=conditions.device)
@@ -113,8 +108,10 @@ def _beside_peers(
     )
 
 
-@contextmanager
-def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark(
+    "speech-limit", "the clips of speech-short, beside the model alone with features that lie ready"
+)
+def speech_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     clips = opus_clips(conditions.scaled(200))
     ours = _Ours(clips, conditions)
     windows = [
@@ -143,26 +140,47 @@ def _beside_the_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     )
 
 
-SPEECH_SHORT = Benchmark(
-    "speech-short",
-    "200 clips of 2 to 15 s, beside WhisperX and faster-whisper",
-    partial(
-        _beside_peers,
-        lambda conditions: opus_clips(conditions.scaled(200)),
-        {"cpu": 1.5, "cuda": 4.0},
-    ),
-)
-SPEECH_LONG = Benchmark(
-    "speech-long",
-    "a recording of 1 h, beside the same",
-    partial(
-        _beside_peers,
-        lambda conditions: [opus_recording(3600 * conditions.scale)],
-        {"cpu": 1.0, "cuda": 1.0},
-    ),
-)
-SPEECH_LIMIT = Benchmark(
-    "speech-limit",
-    "the clips of speech-short, beside the model alone with features that lie ready",
-    _beside_the_limit,
-)
+@benchmark("speech-short", "200 clips of 2 to 15 s, beside WhisperX and faster-whisper")
+def speech_short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+    return _beside_peers(opus_clips(conditions.scaled(200)), {"cpu": 1.5, "cuda": 4.0}, conditions)
+
+
+@benchmark("speech-long", "a recording of 1 h, beside the same")
+def speech_long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+    recording = opus_recording(3600 * conditions.scale)
+    return _beside_peers([recording], {"cpu": 1.0, "cuda": 1.0}, conditions)
+
+
+#: By how much more of the words may be wrong than with the best of the others.
+_WORSE = 0.005
+
+
+def compare_words(
+    said: Sequence[str], ours: str, outputs: Mapping[str, Sequence[str]]
+) -> Mapping[str, float]:
+    """Compare all transcripts with the spoken text, and with ours.
+
+    Args:
+        outputs: The transcripts of the clips, by the case's name.
+
+    Raises:
+        DisagreementError: More of our words are wrong than of another's.
+    """
+    wrong = {name: word_error_rate(said, texts) for name, texts in outputs.items()}
+    best = min(rate for name, rate in wrong.items() if name != ours)
+    if wrong[ours] > best + _WORSE:
+        raise DisagreementError(
+            f"{wrong[ours]:.2%} of {ours}'s words are wrong, and {best:.2%} of the best of others"
+        )
+    told = {f"word error rate, {name}": rate for name, rate in wrong.items()}
+    for name, texts in outputs.items():
+        if name != ours:
+            told[f"words unlike {ours}'s, {name}"] = word_error_rate(outputs[ours], texts)
+    return told
+
+
+def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
+    """Give the word error rate over all clips, capitals and punctuation aside."""
+    jiwer: Any = import_module("jiwer")
+    plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.Strip()])
+    return float(jiwer.wer(plain(list(said)), plain(list(heard))))

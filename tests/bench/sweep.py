@@ -26,12 +26,12 @@ from ops.wiring.log import quiet_log
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import StoreSettings
 from tests.bench.benchmark import (
-    Benchmark,
     Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
+    benchmark,
 )
 from tests.bench.listing_server import Shape, listing_server
 from tests.bench.timing import timed_case
@@ -56,8 +56,8 @@ _LIMIT = 1.5
 _AGES = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 
 
-@contextmanager
-def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark("sweep", "looking through an archive that is all in order, against listing alone")
+def sweep(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     batches = conditions.scaled(_LISTED)
     listed = Shape(batches, _RECORDINGS)
     stored = Shape(min(batches, _STORED), _RECORDINGS)
@@ -79,11 +79,6 @@ def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         yield PreparedBenchmark("s", cases, goals, _agree, ("boto3", "psycopg"))
 
 
-SWEEP = Benchmark(
-    "sweep", "looking through an archive that is all in order, against listing alone", _prepare
-)
-
-
 @contextmanager
 def _cases(
     name: str, shape: Shape, environment: Environment, server: PostgresServer
@@ -103,13 +98,13 @@ def _cases(
                 for page in pages.paginate(Bucket=_BUCKET, Prefix=prefix)
             )
 
-        def sweep() -> int:
+        def full_sweep() -> int:
             report = sweeper.sweep()
             if report is None or report.tallies:
                 raise DisagreementError(f"the sweep found {report and report.to_json()}")
             return report.archives + report.objects
 
-        yield [timed_case(f"listing: {name}", listing), timed_case(f"sweep: {name}", sweep)]
+        yield [timed_case(f"listing: {name}", listing), timed_case(f"sweep: {name}", full_sweep)]
 
 
 def _agree(numbers: Mapping[str, int]) -> Mapping[str, float]:

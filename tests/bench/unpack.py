@@ -1,4 +1,8 @@
-"""`unpack-short`, `unpack-long`, `unpack-limit`: archives to Opus, from bucket to bucket."""
+"""Archives to Opus, from bucket to bucket.
+
+`unpack-short`, `unpack-long` and `unpack-limit` time whole archives, `first-object` the way to
+the first object.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.benchmark import (
-    Benchmark,
     Case,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
     Sample,
+    benchmark,
 )
-from tests.bench.codec import codec_alone
 from tests.bench.mp3_clips import mp3_clips, mp3_recording
-from tests.bench.scripts import PREFIX, script_ordinal, unpack_by_ffmpeg, unpack_by_pydub
+from tests.bench.unpack_peers import (
+    PREFIX,
+    codec_alone,
+    script_ordinal,
+    unpack_by_ffmpeg,
+    unpack_by_pydub,
+)
 from tests.bench.unpack_servers import (
     StoredAudio,
     UnpackServers,
+    first_object_unpacker,
     open_unpack_servers,
     own_ordinal,
     unpacker,
@@ -96,8 +106,8 @@ def _site(conditions: Conditions) -> Iterator[_Site]:
         yield _Site(servers, stack)
 
 
-@contextmanager
-def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark("unpack-short", "2,000 MP3 clips of 5-15 s in a tar.gz, from bucket to bucket")
+def unpack_short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     count = conditions.scaled(2000)
     with _site(conditions) as site:
         archive = site.store_archive("short", _clips(count), "gz")
@@ -110,8 +120,8 @@ def _short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         )
 
 
-@contextmanager
-def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark("unpack-long", "8 MP3 recordings of 1 h in a tar, the same")
+def unpack_long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     recordings = [mp3_recording(3600 * conditions.scale)] * 8
     clips = _clips(max(50, conditions.scaled(400)))
     with _site(conditions) as site:
@@ -130,8 +140,8 @@ def _long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         )
 
 
-@contextmanager
-def _limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark("unpack-limit", "the clips of unpack-short, against the codec alone in memory")
+def unpack_limit(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     clips = list(_clips(conditions.scaled(2000)))
     folder = conditions.folder / "clips"
     folder.mkdir()
@@ -173,10 +183,38 @@ def _agree(
     }
 
 
-UNPACK_SHORT = Benchmark(
-    "unpack-short", "2,000 MP3 clips of 5-15 s in a tar.gz, from bucket to bucket", _short
-)
-UNPACK_LONG = Benchmark("unpack-long", "8 MP3 recordings of 1 h in a tar, the same", _long)
-UNPACK_LIMIT = Benchmark(
-    "unpack-limit", "the clips of unpack-short, against the codec alone in memory", _limit
-)
+_SIZES = {"50 MB": 50_000_000, "500 MB": 500_000_000, "5 GB": 5_000_000_000}
+
+#: Distinct clips, which the archives repeat.
+_FEW = 20
+
+
+@benchmark("first-object", "archives of 50 MB, 500 MB and 5 GB, until the first Opus object")
+def first_object(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+    clips = mp3_clips(_FEW)
+    mean = sum(map(len, clips)) / len(clips)
+    with open_unpack_servers(conditions.folder) as servers:
+        warm = servers.store_archive("warm", clips[:4])
+        cases = []
+        for name, size in _SIZES.items():
+            count = max(1, round(size * conditions.scale / mean))
+            archive = servers.store_archive(name.replace(" ", "-"), islice(cycle(clips), count))
+            cases.append(_case(name, servers, warm, archive))
+        yield PreparedBenchmark(
+            "s",
+            cases,
+            [Goal(of="5 GB", to="50 MB", bound="at most", limit=1.5)],
+            packages=("av", "boto3"),
+        )
+
+
+def _case(name: str, servers: UnpackServers, warm: str, archive: str) -> Case:
+    """Time until the first object; the consumer is killed then, and another one is made."""
+
+    def run() -> Sample:
+        with worker_process(first_object_unpacker, servers.variables, warm) as worker:
+            done = worker.do(archive)
+        servers.clear()
+        return Sample(done.seconds, done.facts)
+
+    return Case(name, run)

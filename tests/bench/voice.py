@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.voice import BATCH, Stretch, VoiceDetector
 from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import (
-    Benchmark,
     Conditions,
     DisagreementError,
     Goal,
     PreparedBenchmark,
+    benchmark,
 )
 from tests.bench.prompts import PromptRecording, prompt_recordings
 from tests.bench.speech import threads
@@ -38,8 +37,11 @@ _MORE_MISSED = 0.002
 _OURS, _NEAR = "dropscribe", "windows as WhisperX's"
 
 
-@contextmanager
-def _prepare(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+@benchmark(
+    "voice",
+    "where people speak in prompts in five languages, with windows farther apart than WhisperX's",
+)
+def voice(conditions: Conditions) -> Iterator[PreparedBenchmark]:
     recordings = prompt_recordings(_ASTERISK, min(1.0, conditions.scale))
     libraries = import_libraries()
     engine = Engine.chosen(conditions.device, None, threads(), libraries)
@@ -89,10 +91,3 @@ def _agree(
             f"and {near:.1f} s with WhisperX's windows"
         )
     return {"speech, s": spoken}
-
-
-VOICE = Benchmark(
-    "voice",
-    "where people speak in prompts in five languages, with windows farther apart than WhisperX's",
-    _prepare,
-)

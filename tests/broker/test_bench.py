@@ -7,8 +7,8 @@ from pathlib import Path
 
 from events.notification import decode
 from tests.bench.benchmark import Conditions
-from tests.bench.consumption.messages import store_messages
-from tests.bench.events import EVENTS
+from tests.bench.event_messages import store_messages
+from tests.bench.events import events
 
 
 def test_benchmark_messages_are_those_of_a_store() -> None:
@@ -22,7 +22,7 @@ def test_benchmark_messages_are_those_of_a_store() -> None:
 
 
 def test_dropscribe_and_kombu_take_all_there_are_and_leave_none(tmp_path: Path) -> None:
-    with EVENTS.prepare(Conditions(tmp_path, scale=0.004)) as prepared:
+    with events.prepare(Conditions(tmp_path, scale=0.004)) as prepared:
         cases = {case.name: case for case in prepared.cases}
         for name in ("dropscribe", "kombu"):
             taken, left = cases[name].run().output

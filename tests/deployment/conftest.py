@@ -21,8 +21,12 @@ from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
 from tests.contracts.loop import eventually
 from tests.harness.deployment.cluster import Cluster, open_cluster
-from tests.harness.deployment.deployment import open_deployment
-from tests.harness.deployment.servers import RealServers, StoreChoice, open_servers
+from tests.harness.deployment.deployment import (
+    RealServers,
+    StoreChoice,
+    open_deployment,
+    open_servers,
+)
 
 #: Seconds. Ceph announces objects to a new topic after half a minute at most.
 _PATIENCE = 120.0

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.bench.benchmark import Conditions
-from tests.bench.latency import LATENCY
-from tests.bench.memory import SOAK_MEMORY
+from tests.bench.latency import latency
+from tests.bench.memory import soak_memory
 
 pytestmark = pytest.mark.store("ceph")
 
 
 def test_latency_splits_into_the_stores_part_and_ours(tmp_path: Path) -> None:
-    with LATENCY.prepare(Conditions(tmp_path, scale=0.2)) as prepared:
+    with latency.prepare(Conditions(tmp_path, scale=0.2)) as prepared:
         for case in prepared.cases:
             sample = case.run()
             parts = sum(sample.facts.values())
@@ -23,7 +23,7 @@ def test_latency_splits_into_the_stores_part_and_ours(tmp_path: Path) -> None:
 
 
 def test_memory_is_measured_after_few_and_after_many_deliveries(tmp_path: Path) -> None:
-    with SOAK_MEMORY.prepare(Conditions(tmp_path, scale=0.001)) as prepared:
+    with soak_memory.prepare(Conditions(tmp_path, scale=0.001)) as prepared:
         megabytes = {case.name: case.run().value for case in prepared.cases}
     assert megabytes.keys() == {
         f"{route} after {number}"

@@ -25,7 +25,7 @@ from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import STORE_ROLES, StoreSettings, read_broker_address
 from tests.contracts.loop import eventually
-from tests.harness.deployment.servers import RealServers
+from tests.harness.deployment.deployment import RealServers
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.store import boto_client
 

@@ -6,7 +6,7 @@ import pytest
 
 from consumers.store import Store
 from tests.contracts.store import StoreContract, new_bucket
-from tests.harness.deployment.servers import RealServers
+from tests.harness.deployment.deployment import RealServers
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,12 @@ import pytest
 from events.keys import BatchId
 from ops.wiring.log import quiet_log
 from tests.harness.deployment.cluster import Cluster, open_cluster
-from tests.harness.deployment.deployment import Deployment, open_deployment
-from tests.harness.deployment.servers import StoreChoice, open_servers
+from tests.harness.deployment.deployment import (
+    Deployment,
+    StoreChoice,
+    open_deployment,
+    open_servers,
+)
 from tests.soak.drain import sweep
 from tests.soak.faults import heal
 

@@ -17,8 +17,7 @@ from consumers.database.pool import open_pool
 from consumers.database.rows import Recording
 from consumers.documents.verdict import PolicyVerdict
 from events.keys import AudioId, BatchId
-from tests.harness.deployment.deployment import Deployment
-from tests.harness.deployment.ends import record_ends
+from tests.harness.deployment.deployment import Deployment, record_ends
 
 ROUNDS = 1000
 

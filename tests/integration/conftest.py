@@ -52,8 +52,7 @@ from ops.wiring.adapters import (
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import ModerationSettings
-from tests.harness.deployment.length_recogniser import LengthRecogniser
-from tests.harness.deployment.word_judge import WordJudge
+from tests.harness.deployment.stand_ins import LengthRecogniser, WordJudge
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import pytest
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import Pool
 from events.keys import AudioId
-from tests.bench.completion_methods import (
+from tests.bench.completion import (
     CompletionMethod,
     CountCompletion,
     CounterCompletion,

@@ -24,7 +24,7 @@ from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import look
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
-from tests.harness.deployment.word_judge import WordJudge
+from tests.harness.deployment.stand_ins import WordJudge
 from tests.harness.samples.archives import tar_of
 from tests.harness.servers.store import boto_client
 from tests.integration.conftest import Pipeline, Run, eventually, printed

@@ -22,8 +22,7 @@ from ops.cli.settings_page import commands
 from ops.policies import EXAMPLES
 from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
-from tests.harness.deployment.length_recogniser import LengthRecogniser
-from tests.harness.deployment.word_judge import WordJudge
+from tests.harness.deployment.stand_ins import LengthRecogniser, WordJudge
 from tests.integration.conftest import Pipeline
 from tests.integration.reviewing import BAD, BATCH, ReviewBatch
 from tests.samples import archive

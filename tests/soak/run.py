@@ -15,8 +15,7 @@ from amqp.exceptions import AMQPError
 
 from consumers.errors import TransientError
 from tests.harness.deployment.cluster import Cluster, open_cluster
-from tests.harness.deployment.deployment import open_deployment
-from tests.harness.deployment.servers import open_servers
+from tests.harness.deployment.deployment import open_deployment, open_servers
 from tests.harness.servers.grounds import grounds
 from tests.soak.drain import Drained, drain
 from tests.soak.faults import FAULTS, Fault, happened, heal

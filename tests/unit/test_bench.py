@@ -17,11 +17,13 @@ from tests.bench.benchmark import (
     Case,
     Conditions,
     DisagreementError,
+    Findings,
     Goal,
     PreparedBenchmark,
     Sample,
+    Spread,
+    measure,
 )
-from tests.bench.measurement import Findings, Spread, measure
 from tests.bench.report import BenchmarkReport
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts.recogniser import RecogniserContract
-from tests.harness.deployment.length_recogniser import LengthRecogniser
+from tests.harness.deployment.stand_ins import LengthRecogniser
 
 
 class TestLengthRecogniser(RecogniserContract):

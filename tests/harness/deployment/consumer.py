@@ -21,8 +21,7 @@ from ops.cli.commands.consume import run_consumers
 from ops.wiring.adapters import Adapters, make_store, open_database
 from ops.wiring.environment import Environment
 from ops.wiring.settings import ModerationSettings
-from tests.harness.deployment.length_recogniser import LengthRecogniser
-from tests.harness.deployment.word_judge import WordJudge
+from tests.harness.deployment.stand_ins import LengthRecogniser, WordJudge
 from tests.harness.faults.death import Deaths
 from tests.harness.faults.dying import (
     DyingDatabase,

@@ -1,27 +1,120 @@
-"""A deployment of dropscribe on running servers, with relays that can break its connections."""
+"""A deployment of dropscribe on real servers, with relays that can break its connections.
+
+The servers are an S3 store of either kind, RabbitMQ and PostgreSQL.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal, get_args
+
+import psycopg
 
 from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.batches import POLICY
-from tests.harness.deployment.ends import record_ends
-from tests.harness.deployment.servers import RealServers
 from tests.harness.faults.database_relay import DatabaseRelay
 from tests.harness.faults.relay import Relay
 from tests.harness.faults.store_proxy import StoreProxy
-from tests.harness.servers.postgres import PostgresServer
-from tests.harness.servers.rabbitmq import RabbitNode
+from tests.harness.servers.ceph import ceph
+from tests.harness.servers.minio import minio
+from tests.harness.servers.postgres import PostgresServer, postgres
+from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 from tests.harness.servers.store import StoreServer
+
+#: The database itself notes each time that a recording ends, a batch completes, or is
+#: ready for review, so that one which did so twice is seen, whatever its row says afterwards.
+_WITNESS = """
+    CREATE TABLE soak_ends (what text NOT NULL);
+    CREATE FUNCTION soak_itemised() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO soak_ends VALUES (NEW.batch_id || ' itemised');
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION soak_end() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO soak_ends VALUES (
+            CASE TG_TABLE_NAME
+                WHEN 'batches' THEN NEW.batch_id
+                ELSE NEW.batch_id || '-' || lpad((to_jsonb(NEW) ->> 'ordinal'), 7, '0')
+            END
+        );
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER soak_recording_updated AFTER UPDATE ON recordings FOR EACH ROW
+        WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL)
+        EXECUTE FUNCTION soak_end();
+    CREATE TRIGGER soak_recording_inserted AFTER INSERT ON recordings FOR EACH ROW
+        WHEN (NEW.finished_at IS NOT NULL)
+        EXECUTE FUNCTION soak_end();
+    CREATE TRIGGER soak_batch_updated AFTER UPDATE ON batches FOR EACH ROW
+        WHEN (OLD.completed_at IS NULL AND NEW.completed_at IS NOT NULL)
+        EXECUTE FUNCTION soak_end();
+    CREATE TRIGGER soak_batch_itemised AFTER UPDATE ON batches FOR EACH ROW
+        WHEN (OLD.itemised_at IS NULL AND NEW.itemised_at IS NOT NULL)
+        EXECUTE FUNCTION soak_itemised();
+"""
+
+
+def record_ends(url: str) -> None:
+    """Have the database note each end, from now on."""
+    with psycopg.connect(url) as connection:
+        connection.execute(_WITNESS)
+
+
+StoreChoice = Literal["ceph", "minio"]
+
+STORE_CHOICES: tuple[StoreChoice, ...] = get_args(StoreChoice)
+
+
+@dataclass(frozen=True, slots=True)
+class RealServers:
+    """Running servers, which several deployments can share."""
+
+    store: StoreServer
+    node: RabbitNode
+    postgres: PostgresServer
+
+    def new_settings(self) -> dict[str, str]:
+        """Name a bucket, and make a virtual host and a database, for one deployment.
+
+        The virtual host because a Ceph gateway uses one exchange in each.
+        """
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        return {
+            **self.store.settings,
+            "S3_BUCKET": name,
+            "BROKER_URL": self.node.vhost(),
+            "BROKER_PREFIX": name,
+            "DATABASE_URL": self.postgres.database(),
+        }
+
+
+def open_store(kind: StoreChoice) -> AbstractContextManager[StoreServer]:
+    """Run a store; `minio` looks for its program by this process's environment."""
+    return minio(os.environ) if kind == "minio" else ceph()
+
+
+@contextmanager
+def open_servers(kind: StoreChoice = "ceph") -> Iterator[RealServers]:
+    """Run the servers while the block runs.
+
+    Raises:
+        ConfigurationError: A server is not installed.
+        ServerError: A server does not start.
+    """
+    # The store first: its program is the one that may be missing.
+    with open_store(kind) as store, rabbitmq() as node, postgres() as database:
+        yield RealServers(store, node, database)
 
 
 @dataclass(frozen=True, slots=True)

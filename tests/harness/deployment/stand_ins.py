@@ -1,7 +1,8 @@
-"""A recogniser without a model, for tests of everything around it.
+"""A recogniser and a judge without models, for tests of everything around them.
 
-It keeps the same contract as WhisperX (`tests/contracts/recogniser.py` runs
-against both), and hears nothing but how long a recording is.
+They keep the same contracts as the real ones (`tests/contracts/recogniser.py` and
+`tests/contracts/judge.py` run against all of them). The recogniser knows of a recording
+nothing but its length, and the judge of a policy nothing but its last word.
 """
 
 from __future__ import annotations
@@ -55,3 +56,26 @@ def _segments(duration: float) -> Iterator[Segment]:
         end = min(start + _MINUTE, duration)
         yield Segment(start, end, f"{round(end - start)} seconds of sound", None, ())
         start = end
+
+
+class WordJudge:
+    """Flags content that holds the policy's last word."""
+
+    model = "word"
+    adapter = None
+
+    def __init__(self, context: int = 8192) -> None:
+        self.context = context
+
+    def prompt_tokens(self, policy: str) -> int:
+        """Count the policy's words."""
+        return len(policy.split())
+
+    def content_tokens(self, content: str) -> int:
+        """Count the content's words."""
+        return len(content.split())
+
+    def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
+        """Score content with the word 0.9, and other content 0.1."""
+        forbidden = policy.rsplit(maxsplit=1)[-1].casefold()
+        return [0.9 if forbidden in content.casefold().split() else 0.1 for content in contents]

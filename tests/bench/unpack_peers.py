@@ -1,20 +1,29 @@
-"""Scripts that do the work of the route ``unpack``.
+"""Scripts that do the work of the route ``unpack``, and the codec alone.
 
-Download, ``tar -x``, convert on all cores, upload: one after the other.
+The scripts download, ``tar -x``, convert on all cores and upload: one after the other. The codec
+decodes, mixes down and encodes in memory, on all cores, and does nothing else.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from itertools import chain
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
+import av
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
+from consumers.audio.media import OpusSettings
+from consumers.audio.opus import encoder_options
 from consumers.network.aws import make_client
 
 #: Under which the results go: ``scripts/{way}/{member's name}.opus``.
@@ -89,3 +98,48 @@ def _upload(client: Any, bucket: str, prefix: str, paths: Sequence[Path]) -> Non
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+#: Clips that a process takes at a time.
+_TAKEN = 4
+
+
+@contextmanager
+def codec_alone(folder: Path) -> Iterator[Callable[[str], int]]:
+    """Make a worker that transcodes all MP3 files of a folder, from memory.
+
+    It gives how many bytes of Opus came of them.
+    """
+    clips = [path.read_bytes() for path in sorted(folder.iterdir())]
+    with Pool(len(os.sched_getaffinity(0))) as pool:
+
+        def work(_: str) -> int:
+            convert = partial(transcode_in_memory, OpusSettings())
+            return sum(pool.imap_unordered(convert, clips, chunksize=_TAKEN))
+
+        yield work
+
+
+def transcode_in_memory(settings: OpusSettings, mp3: bytes) -> int:
+    """Transcode one clip; gives the Opus' size in bytes."""
+    target = io.BytesIO()
+    with (
+        av.open(io.BytesIO(mp3), "r", format="mp3") as source,
+        av.open(target, "w", format="ogg") as sink,
+    ):
+        stream = sink.add_stream(
+            "libopus", rate=settings.sample_rate, options=encoder_options(settings)
+        )
+        stream.bit_rate = settings.bit_rate
+        stream.layout = "mono"
+        stream.format = "s16"
+        resampler = av.AudioResampler("s16", "mono", settings.sample_rate, settings.sample_rate)
+        source.streams.audio[0].codec_context.thread_count = 1
+        samples = 0
+        for frame in chain(source.decode(audio=0), [None]):
+            for block in resampler.resample(frame):
+                block.pts, block.time_base = samples, Fraction(1, settings.sample_rate)
+                samples += block.samples
+                sink.mux(stream.encode(block))
+        sink.mux(stream.encode(None))
+    return len(target.getvalue())

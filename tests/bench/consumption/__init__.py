@@ -1,1 +1,0 @@
-"""Consumers with an empty handler, each run as its makers recommend."""
