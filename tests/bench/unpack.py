@@ -52,6 +52,7 @@ _SAME_SECONDS, _SAME_LEVEL = 0.1, 1.0
 
 _PACKAGES = ("av", "boto3", "pydub")
 
+_PROGRAMS = ("ffmpeg", "ffprobe", "tar", "xargs")
 _INSTALL = "apt-get install --no-install-recommends ffmpeg"
 
 
@@ -101,13 +102,13 @@ class _Site:
 
 @contextmanager
 def _site(conditions: Conditions) -> Iterator[_Site]:
-    require(["ffmpeg", "ffprobe", "tar", "xargs"], _INSTALL)
     with open_unpack_servers(conditions.folder) as servers, ExitStack() as stack:
         yield _Site(servers, stack)
 
 
 @benchmark("unpack-short", "2,000 MP3 clips of 5-15 s in a tar.gz, from bucket to bucket")
 def unpack_short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+    require(_PROGRAMS, _INSTALL)
     count = conditions.scaled(2000)
     with _site(conditions) as site:
         archive = site.store_archive("short", _clips(count), "gz")
@@ -122,6 +123,7 @@ def unpack_short(conditions: Conditions) -> Iterator[PreparedBenchmark]:
 
 @benchmark("unpack-long", "8 MP3 recordings of 1 h in a tar, the same")
 def unpack_long(conditions: Conditions) -> Iterator[PreparedBenchmark]:
+    require(_PROGRAMS, _INSTALL)
     recordings = [mp3_recording(3600 * conditions.scale)] * 8
     clips = _clips(max(50, conditions.scaled(400)))
     with _site(conditions) as site:

@@ -10,8 +10,9 @@ import pytest
 from consumers.broker.amqp_inbox import AmqpSettings
 from events.event import ObjectCreated
 from tests.broker.queues import RabbitQueues
-from tests.contracts.loop import Recorder, eventually, running, settled
+from tests.contracts.loop import Recorder, running, settled
 from tests.harness.faults.relay import Relay
+from tests.harness.polling import eventually
 from tests.harness.servers.rabbitmq import RabbitNode, rabbitmq
 
 #: Milliseconds.
@@ -51,7 +52,7 @@ def test_work_without_a_renewed_hold_loses_its_channel(strict: RabbitNode) -> No
     with RabbitQueues(strict.vhost()) as queues:
         queues.send("archives/a.tar")
         with running(queues, sleeper(7)):
-            eventually(lambda: len(queues.inboxes) > 1 or None, seconds=15)
+            eventually(lambda: len(queues.inboxes) > 1, seconds=15)
 
 
 @pytest.mark.parametrize("group", [1, 3])
@@ -63,10 +64,10 @@ def test_work_that_outlasts_the_consumer_timeout_is_done_once(
         for number in range(group):
             queues.send(f"archives/{number}.tar")
         with running(queues, busy):
-            eventually(lambda: busy.calls or None, seconds=10)
+            eventually(lambda: busy.calls, seconds=10)
             with running(queues, idle):
                 queues.send("archives/another.tar")
-                eventually(lambda: idle.calls or None, seconds=10)
+                eventually(lambda: idle.calls, seconds=10)
                 settled(queues)
         assert sorted(busy.keys) == [f"archives/{number}.tar" for number in range(group)]
         assert idle.keys == ["archives/another.tar"]
@@ -79,7 +80,7 @@ def test_nothing_waits_behind_long_work(strict: RabbitNode) -> None:
         busy = sleeper(8)
         queues.send("archives/a.tar")
         with running(queues, busy):
-            eventually(lambda: busy.calls or None, seconds=10)
+            eventually(lambda: busy.calls, seconds=10)
             time.sleep(4)
             queues.send("archives/b.tar")
             time.sleep(1)
@@ -94,12 +95,10 @@ def test_long_work_of_a_dead_consumer_is_redelivered(strict: RabbitNode) -> None
         gone, other = sleeper(25), sleeper(0)
         queues.send("archives/a.tar")
         with running(queues.through(relay.port), gone):
-            eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._holds.copies) or None, seconds=10
-            )
+            eventually(lambda: queues.inboxes and queues.inboxes[0]._holds.copies, seconds=10)
             relay.cut()
             with running(queues, other):
-                eventually(lambda: other.calls or None, seconds=30)
+                eventually(lambda: other.calls, seconds=30)
                 relay.mend()
                 settled(queues)
         assert other.keys == ["archives/a.tar"]
@@ -110,9 +109,7 @@ def test_a_stopped_consumer_returns_long_work_at_once(strict: RabbitNode) -> Non
     with RabbitQueues(strict.vhost(), settings=RENEWING) as queues:
         queues.send("archives/a.tar")
         with running(queues, sleeper(8), drain_seconds=0.2) as (stop, thread):
-            eventually(
-                lambda: (queues.inboxes and queues.inboxes[0]._holds.copies) or None, seconds=10
-            )
+            eventually(lambda: queues.inboxes and queues.inboxes[0]._holds.copies, seconds=10)
             stop.asked.set()
             thread.join(5)
             assert not thread.is_alive()
@@ -127,7 +124,7 @@ def test_a_network_that_is_cut_mid_work_costs_nothing(queues: RabbitQueues, seco
         for number in range(5):
             queues.send(f"archives/{number}.tar")
         with running(queues.through(relay.port), handler):
-            eventually(lambda: handler.calls or None, seconds=10)
+            eventually(lambda: handler.calls, seconds=10)
             relay.cut()
             time.sleep(seconds)
             relay.mend()
@@ -143,9 +140,9 @@ def test_a_connection_that_is_reset_mid_work_costs_nothing(queues: RabbitQueues)
         queues.send("archives/a.tar")
         queues.send("archives/b.tar")
         with running(queues.through(relay.port), handler):
-            eventually(lambda: handler.calls or None, seconds=10)
+            eventually(lambda: handler.calls, seconds=10)
             relay.reset()
-            eventually(lambda: len(handler.calls) > 1 or None, seconds=15)
+            eventually(lambda: len(handler.calls) > 1, seconds=15)
             settled(queues)
     assert set(handler.keys) == {"archives/a.tar", "archives/b.tar"}
     assert queues.dead() == []
@@ -158,14 +155,14 @@ def test_a_broker_that_is_restarted_mid_work_costs_nothing(end: str) -> None:
         for key in sorted(keys):
             queues.send(key)
         with running(queues, handler) as (_, thread):
-            eventually(lambda: handler.calls or None, seconds=10)
+            eventually(lambda: handler.calls, seconds=10)
             getattr(node, end)()
             time.sleep(3)
             node.start()
             assert thread.is_alive()
             queues.reconnect()
             # A queue that is being recovered counts no messages, so an empty one says nothing.
-            eventually(lambda: set(handler.keys) == keys or None, seconds=30)
+            eventually(lambda: set(handler.keys) == keys, seconds=30)
             settled(queues)
         assert queues.dead() == []
 
@@ -178,13 +175,13 @@ def test_work_of_a_lost_connection_blocks_nothing(
         busy, idle = sleeper(12), sleeper(0)
         queues.send("archives/a.tar")
         with running(queues.through(relay.port), busy):
-            eventually(lambda: busy.calls or None, seconds=10)
+            eventually(lambda: busy.calls, seconds=10)
             with running(queues, idle):
                 relay.reset()
-                eventually(lambda: idle.calls or None, seconds=10)
+                eventually(lambda: idle.calls, seconds=10)
                 # Enough for the other to connect again.
                 time.sleep(3)
                 for number in range(4):
                     queues.send(f"archives/{number}.tar")
-                eventually(lambda: len(idle.keys) == 5 or None, seconds=4)
+                eventually(lambda: len(idle.keys) == 5, seconds=4)
         assert busy.keys == ["archives/a.tar"]

@@ -15,7 +15,8 @@ from events.routes import ROUTES, dead_letter_queue_name
 from ops.recovery.dead_letters import DeadLetterFilter, find, replay
 from tests.broker.queues import PREFIX, RabbitQueues
 from tests.contracts.dead_letters import DeadLettersContract, UnstalledRows, send_again
-from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+from tests.contracts.loop import ROUTE, Recorder, notification, running, settled
+from tests.harness.polling import eventually
 from tests.harness.servers.rabbitmq import RabbitNode
 
 ONLY = DeadLetterFilter(routes=(ROUTE,))
@@ -34,7 +35,7 @@ def test_messages_that_rabbitmq_dead_lettered_can_be_shown_and_replayed(node: Ra
         with queues._connection.channel() as channel:
             while (message := channel.basic_get(queues.queue)) is not None:
                 channel.basic_reject(message.delivery_tag, requeue=True)
-        eventually(lambda: queues.dead_count() or None, seconds=10)
+        eventually(queues.dead_count, seconds=10)
         (letter,) = find(queues.dead_letters(), ONLY)
         assert letter.reason == "lost"
         assert letter.error.startswith("RabbitMQ dead-lettered it, as it was redelivered too often")
@@ -104,7 +105,7 @@ def test_dead_letters_of_a_disabled_stage_can_be_replayed(queues: RabbitQueues) 
         (again,) = replay(queues.dead_letters(), sender, rows, DeadLetterFilter())
         assert again.id == letter.id
         assert rows.unstalled == [AUDIO]
-        assert eventually(lambda: sender.depth(MODERATE) or None, seconds=10) == 1
+        assert eventually(lambda: sender.depth(MODERATE), seconds=10) == 1
 
 
 def test_a_batch_goes_on_when_its_review_is_replayed(queues: RabbitQueues) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from consumers.broker.delivery import Delivery
 from tests.broker.queues import RabbitQueues
-from tests.contracts.loop import Recorder, eventually, running, settled
+from tests.contracts.loop import Recorder, running, settled
+from tests.harness.polling import eventually
 
 KEYS = [f"archives/{number}.tar" for number in range(6)]
 
@@ -31,7 +32,7 @@ def test_all_but_acked_deliveries_are_redelivered(queues: RabbitQueues, over: li
     again = Recorder(lambda _: None)
     left = {key for place, key in enumerate(KEYS) if place not in over}
     with running(queues, again):
-        eventually(lambda: set(again.keys) >= left or None, seconds=10)
+        eventually(lambda: set(again.keys) >= left, seconds=10)
         settled(queues)
     assert sorted(again.keys) == sorted(left)
 
@@ -54,6 +55,6 @@ def test_verdicts_are_settled_at_once(queues: RabbitQueues) -> None:
         queues.send(f"archives/{number}.tar")
     begun = time.monotonic()
     with running(queues, handler):
-        eventually(lambda: len(handler.calls) == 50 or None, seconds=30)
+        eventually(lambda: len(handler.calls) == 50, seconds=30)
     # A fiftieth of a second each; looked for five times a second, they would take ten.
     assert time.monotonic() - begun < 5

@@ -17,8 +17,9 @@ from consumers.broker.errors import BrokerLostError
 from consumers.broker.topology import declare_topology
 from events.event import ObjectCreated
 from tests.broker.queues import TOPOLOGY, RabbitQueues
-from tests.contracts.loop import Recorder, eventually, notification, running
+from tests.contracts.loop import Recorder, notification, running
 from tests.harness.certificates import certify
+from tests.harness.polling import eventually
 from tests.harness.servers.rabbitmq import rabbitmq
 
 
@@ -56,14 +57,14 @@ def test_a_connection_by_tls_is_kept_through_idle_time_and_work(address: BrokerA
         done.set()
 
     with running(queues, Recorder(work)):
-        (inbox,) = eventually(lambda: queues.inboxes or None, seconds=10)
+        (inbox,) = eventually(lambda: queues.inboxes, seconds=10)
         time.sleep(6)
         sender = queues.open_inbox(prefetch=1)
         sender.cancel()
         sender._publish(notification(["archives/a.tar"]), queues.queue)
         sender.close()
         assert done.wait(15)
-        eventually(lambda: None if inbox.in_hand else True, seconds=10)
+        eventually(lambda: not inbox.in_hand, seconds=10)
         assert inbox._connection.connected
     assert len(queues.inboxes) == 2
 

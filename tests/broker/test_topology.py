@@ -17,7 +17,8 @@ from consumers.runtime.retry_policy import BUSY_DELAY, RETRY_DELAYS
 from events.event import ObjectCreated
 from events.routes import ROUTES, delay_queue_name
 from tests.broker.queues import PREFIX, TOPOLOGY, RabbitQueues
-from tests.contracts.loop import ROUTE, Recorder, eventually, notification, running, settled
+from tests.contracts.loop import ROUTE, Recorder, notification, running, settled
+from tests.harness.polling import eventually
 from tests.harness.servers.rabbitmq import RabbitNode
 
 
@@ -103,7 +104,7 @@ def test_a_retry_without_a_delay_queue_is_not_acked(queues: RabbitQueues) -> Non
     queues.send("archives/a.tar")
     with running(queues, handler):
         assert is_gone.wait(10)
-        eventually(lambda: queues.waiting() or None, seconds=10)
+        eventually(queues.waiting, seconds=10)
         queues.make()
         settled(queues)
     assert handler.keys == ["archives/a.tar"] * 2
@@ -123,7 +124,7 @@ def test_a_short_delay_does_not_wait_behind_a_long_one(queues: RabbitQueues) -> 
     handler = Recorder(lambda _: None)
     begun = time.monotonic()
     with running(queues, handler):
-        eventually(lambda: handler.calls or None, seconds=20)
+        eventually(lambda: handler.calls, seconds=20)
         assert time.monotonic() - begun < 5
         settled(queues)
     assert handler.keys == ["archives/short.tar", "archives/long.tar"]

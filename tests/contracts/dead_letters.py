@@ -13,8 +13,9 @@ from consumers.errors import BadAudioError
 from events.event import ObjectCreated
 from events.keys import ArchiveKey, AudioId, BatchId
 from ops.recovery.dead_letters import DeadLetterFilter, discard, find, replay
-from tests.contracts.loop import POISON, ROUTE, Recorder, eventually, notification, running, settled
+from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
 from tests.contracts.sender import SenderQueues
+from tests.harness.polling import eventually
 
 BATCH = BatchId("20250622-143052-a1b2c3")
 
@@ -58,7 +59,7 @@ def die(queues: MailedQueues, *keys: str) -> None:
         queues.send(key)
     with running(queues, Recorder(bad)):
         settled(queues)
-    eventually(lambda: queues.dead_count() == len(keys) or None, seconds=5)
+    eventually(lambda: queues.dead_count() == len(keys), seconds=5)
 
 
 def ids(queues: MailedQueues, **selection: object) -> list[str]:
@@ -145,9 +146,9 @@ class DeadLettersContract:
         handler = Recorder(bad)
         with running(queues, handler):
             assert len(send_again(queues)) == 5
-            eventually(lambda: len(handler.keys) == 5 or None, seconds=10)
+            eventually(lambda: len(handler.keys) == 5, seconds=10)
             settled(queues)
-        eventually(lambda: queues.dead_count() == 5 or None, seconds=5)
+        eventually(lambda: queues.dead_count() == 5, seconds=5)
         assert sorted(handler.keys) == keys
 
     def test_a_replay_that_is_cut_short_doubles_and_loses_nothing(

@@ -17,6 +17,7 @@ from consumers.errors import BadAudioError, TransientError
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from events.routes import ROUTES
+from tests.harness.polling import eventually
 
 ROUTE = ROUTES[0]
 
@@ -119,26 +120,13 @@ def running(
         assert not thread.is_alive()
 
 
-def eventually(look: Callable[[], T | None], seconds: float) -> T:
-    """Poll until ``look`` returns something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (seen := look()) is not None:
-            return seen
-        time.sleep(0.05)
-    raise AssertionError(f"nothing came within {seconds} s")
-
-
 def settled(queues: Queues) -> None:
     """Wait until nothing is left in the queue.
 
     Asked twice: a message can pass from one count to another between them.
     """
 
-    def look() -> bool | None:
-        return (queues.unsettled() == 0 and queues.unsettled() == 0) or None
-
-    eventually(look, seconds=30)
+    eventually(lambda: queues.unsettled() == 0 and queues.unsettled() == 0, seconds=30)
 
 
 POISON = [
@@ -258,7 +246,7 @@ class LoopContract:
             assert thread.is_alive()
             queues.make()
             queues.send("archives/b.tar")
-            eventually(lambda: len(handler.keys) == 2 or None, seconds=20)
+            eventually(lambda: len(handler.keys) == 2, seconds=20)
 
     def test_an_unreachable_broker_is_waited_for_until_told_to_stop(self, queues: Queues) -> None:
         with running(queues.away(), Recorder(lambda _: None)) as (_, thread):
@@ -310,5 +298,5 @@ class LoopContract:
             thread.join(10)
             assert not thread.is_alive()
             # At once, not when the broker's own timeout would redeliver it.
-            eventually(lambda: queues.waiting() or None, seconds=5)
+            eventually(queues.waiting, seconds=5)
             go_on.set()

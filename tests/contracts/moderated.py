@@ -36,8 +36,8 @@ from events.keys import (
     parse_key,
 )
 from ops.wiring.adapters import open_reviewing
-from tests.contracts.loop import eventually
 from tests.contracts.pipeline import Place, by_path
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.sounds import Recipe, Signal, made
 from tests.samples import RECORDINGS, SILENT, archive
@@ -101,9 +101,9 @@ def pitches(sound: Signal) -> list[int]:
 def reviewable(place: Place, batch: BatchId) -> list[ReviewedItem]:
     """Wait until a batch is ready for review, and give its flagged items as people get them."""
 
-    def is_ready() -> bool | None:
+    def is_ready() -> bool:
         row = place.database.batch(batch)
-        return (row is not None and row.itemised_at is not None) or None
+        return row is not None and row.itemised_at is not None
 
     eventually(is_ready, seconds=30)
     with open_reviewing(place.environment) as reviewing:

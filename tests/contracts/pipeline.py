@@ -23,7 +23,7 @@ from events.keys import AudioId, BatchId
 from ops.bootstrap import bootstrap
 from ops.cli.batch_progress import BatchProgress
 from ops.wiring.environment import Environment
-from tests.contracts.loop import eventually
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import EVERY_FORMAT, tar_of
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
 
@@ -192,4 +192,4 @@ class PipelineContract:
         members = {**RECORDINGS, "bad.mp3": bytes(99), "/etc/passwd": WAV, "../up.wav": WAV}
         batch = place.drop(archive(tmp_path, tar_of(members)))
         assert place.wait(batch).state == "complete"
-        eventually(lambda: not place.left_in_scratch() or None, seconds=5)
+        eventually(lambda: not place.left_in_scratch(), seconds=5)

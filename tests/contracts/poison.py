@@ -12,7 +12,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.contracts.loop import Queues, eventually
+from tests.contracts.loop import Queues
+from tests.harness.polling import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +67,7 @@ class PoisonContract:
                 deaths += process.poll() is not None
         with consumer(queues.consumer(group), output):
             done = {f"archives/{name}.tar" for name in names if name != "poison"}
-            eventually(lambda: done <= set(output.read_text().split()) or None, 60)
+            eventually(lambda: done <= set(output.read_text().split()), 60)
         letters = queues.dead()
         assert letters
         # Killed between the letter and the ack, a consumer leaves both.

@@ -11,7 +11,8 @@ from consumers.broker.errors import BrokerLostError, MissingQueueError
 from consumers.broker.sender import Sender
 from consumers.errors import TransientError
 from events.notification import encode
-from tests.contracts.loop import ROUTE, Queues, Recorder, eventually, running, settled
+from tests.contracts.loop import ROUTE, Queues, Recorder, running, settled
+from tests.harness.polling import eventually
 
 
 class SenderQueues(Queues, Protocol):
@@ -43,7 +44,7 @@ class SenderContract:
             before = sender.depth(ROUTE)
             sender.send(ROUTE, body)
             sender.send(ROUTE, body)
-            eventually(lambda: sender.depth(ROUTE) == before + 2 or None, seconds=5)
+            eventually(lambda: sender.depth(ROUTE) == before + 2, seconds=5)
             handler = Recorder(lambda _: None)
             with running(queues, handler):
                 settled(queues)
@@ -56,8 +57,8 @@ class SenderContract:
         with queues.sender() as sender:
             sender.send(ROUTE, encode("b", "archives/a.tar"))
             with running(queues, handler):
-                eventually(lambda: handler.calls or None, seconds=10)
-            assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
+                eventually(lambda: handler.calls, seconds=10)
+            assert eventually(lambda: sender.depth(ROUTE), 5) == 1
 
     def test_a_missing_queue_is_reported_until_it_is_declared(self, queues: SenderQueues) -> None:
         with queues.sender() as sender:
@@ -68,7 +69,7 @@ class SenderContract:
                 sender.depth(ROUTE)
             queues.make()
             sender.send(ROUTE, encode("b", "archives/a.tar"))
-            assert eventually(lambda: sender.depth(ROUTE) or None, 5) == 1
+            assert eventually(lambda: sender.depth(ROUTE), 5) == 1
 
     def test_an_unreachable_broker_is_reported(self, queues: SenderQueues) -> None:
         with queues.away_sender() as sender:
@@ -95,7 +96,7 @@ class SenderContract:
             with pytest.raises(MissingQueueError, match="run dropscribe bootstrap"):
                 sender.announce(f"{queues.review_queue}-else", "{}")
             sender.announce(queues.review_queue, "{}")
-            assert eventually(lambda: queues.announced() or None, seconds=10) == ["{}"]
+            assert eventually(queues.announced, seconds=10) == ["{}"]
 
 
 def _both(queues: SenderQueues) -> list[str] | None:

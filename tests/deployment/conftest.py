@@ -19,7 +19,6 @@ from ops.cli.batch_progress import BatchProgress
 from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import utc_now
 from ops.wiring.environment import Environment
-from tests.contracts.loop import eventually
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import (
     RealServers,
@@ -27,6 +26,7 @@ from tests.harness.deployment.deployment import (
     open_deployment,
     open_servers,
 )
+from tests.harness.polling import eventually
 
 #: Seconds. Ceph announces objects to a new topic after half a minute at most.
 _PATIENCE = 120.0

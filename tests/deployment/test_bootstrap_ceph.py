@@ -24,8 +24,8 @@ from ops.cli.commands.health import health
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import STORE_ROLES, StoreSettings, read_broker_address
-from tests.contracts.loop import eventually
 from tests.harness.deployment.deployment import RealServers
+from tests.harness.polling import eventually
 from tests.harness.servers.ceph import CephGateway, ceph
 from tests.harness.servers.store import boto_client
 
@@ -85,9 +85,9 @@ def test_an_object_comes_to_its_route_s_queue(variables: dict[str, str]) -> None
     store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
 
     # The gateway looks for new topics twice a minute.
-    got = eventually(lambda: list(announced(variables, "unpack")) or None, seconds=60)
+    got = eventually(lambda: list(announced(variables, "unpack")), seconds=60)
     assert got == [KEY]
-    got = eventually(lambda: list(announced(variables, "transcribe")) or None, seconds=60)
+    got = eventually(lambda: list(announced(variables, "transcribe")), seconds=60)
     assert got == [AUDIO.opus_key]
     time.sleep(1)
     assert list(announced(variables, "unpack")) == []
@@ -117,7 +117,7 @@ def test_moderation_can_be_switched_on_and_off(variables: dict[str, str], tmp_pa
     assert ids(s3, name) == {*without, f"{name}-moderate"}
     store = make_store(Environment(variables))
     store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
-    got = eventually(lambda: list(announced(variables, "moderate")) or None, seconds=60)
+    got = eventually(lambda: list(announced(variables, "moderate")), seconds=60)
     assert got == [AUDIO.transcript_key]
 
     off = ["moderation: off", rules]
@@ -133,7 +133,7 @@ def test_moderation_can_be_switched_on_and_off(variables: dict[str, str], tmp_pa
     store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
     store.write(AUDIO.opus_key, b"sound", content_type="audio/ogg")
     # The topics send one after the other, and this one does so still.
-    got = eventually(lambda: list(announced(variables, "transcribe")) or None, seconds=60)
+    got = eventually(lambda: list(announced(variables, "transcribe")), seconds=60)
     assert got == [AUDIO.opus_key]
     time.sleep(1)
     assert list(announced(variables, "moderate")) == []
@@ -141,7 +141,7 @@ def test_moderation_can_be_switched_on_and_off(variables: dict[str, str], tmp_pa
     assert changes(moderated) == [rules, "moderation: on"]
     assert ids(s3, name) == {*without, f"{name}-moderate"}
     store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
-    got = eventually(lambda: list(announced(variables, "moderate")) or None, seconds=60)
+    got = eventually(lambda: list(announced(variables, "moderate")), seconds=60)
     assert got == [AUDIO.transcript_key]
 
 
@@ -223,7 +223,7 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
             retire(store, key, stored.etag, BATCH, failed=key == keys[1])
         store.tag(AUDIO.opus_key, store.tags(keys[0]))
 
-        eventually(lambda: store.head(keys[0]) is None or None, seconds=30)
+        eventually(lambda: store.head(keys[0]) is None, seconds=30)
         time.sleep(3)
 
         assert list(store.keys("")) == [*keys[1:], AUDIO.opus_key]

@@ -17,7 +17,7 @@ from ops.bootstrap.admin import make_admin
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
-from tests.contracts.loop import eventually
+from tests.harness.polling import eventually
 
 pytestmark = pytest.mark.store("minio")
 
@@ -65,8 +65,8 @@ def test_an_object_comes_to_its_route_s_queue(variables: dict[str, str]) -> None
     store.write(AUDIO.opus_key, b"sound", content_type="audio/ogg")
     store.write(AUDIO.transcript_key, b"{}", content_type="application/json")
 
-    assert eventually(lambda: announced(variables, "unpack") or None, seconds=30) == [KEY]
-    got = eventually(lambda: announced(variables, "transcribe") or None, seconds=30)
+    assert eventually(lambda: announced(variables, "unpack"), seconds=30) == [KEY]
+    got = eventually(lambda: announced(variables, "transcribe"), seconds=30)
     assert got == [AUDIO.opus_key]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 import pytest
 
 from events.keys import BatchId
 from ops.wiring.log import quiet_log
+from tests.harness import polling
 from tests.harness.deployment.cluster import Cluster, open_cluster
 from tests.harness.deployment.deployment import (
     Deployment,
@@ -51,13 +53,13 @@ def eventually(
     here: Cluster, look: Callable[[], object], seconds: float = 90.0, *, tend: bool = True
 ) -> None:
     """Poll until the condition holds, and restart dead consumers meanwhile."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s{logs(here)}")
+
+    def tended() -> object:
         if tend:
             here.fleet.tend()
-        time.sleep(0.1)
+        return look()
+
+    polling.eventually(tended, seconds, pause=0.1, told=partial(logs, here))
 
 
 def start(here: Cluster, *routes: str) -> None:

@@ -10,13 +10,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from tests.harness.polling import eventually
 from tests.hosts.control import Control, Played, reached
 from tests.hosts.machine import SSH_PORT, Debian, Machine, machine
 from tests.hosts.premises import (
@@ -93,7 +94,7 @@ class HostDeployment:
             status = self.status(batch)
             return status if status.get("state") == "complete" else None
 
-        return eventually(look, seconds, self._told)
+        return eventually(look, seconds, pause=1.0, told=self._told)
 
     def transcribed(self, batch: str) -> int:
         """Count the recordings of a batch that have a transcript."""
@@ -103,18 +104,6 @@ class HostDeployment:
     def _told(self) -> str:
         journal = "journalctl --no-pager --quiet --lines 40 --unit 'dropscribe*'"
         return "\n".join(f"{host.name}:\n{host.run(journal).out}" for host in self.hosts)
-
-
-def eventually(
-    look: Callable[[], T | None], seconds: float, told: Callable[[], str] = lambda: ""
-) -> T:
-    """Poll until the result is not None."""
-    deadline = time.monotonic() + seconds
-    while (seen := look()) is None:
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s\n{told()}"
-        # Each look is a process of some tenths of a second.
-        time.sleep(1.0)
-    return seen
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.deployed import HostDeployment, deployed, eventually
+from tests.harness.polling import eventually
+from tests.hosts.deployed import HostDeployment, deployed
 from tests.hosts.machine import Debian
 
 # Making the hosts takes minutes, so all tests here share them, and come in this order.
@@ -64,7 +65,7 @@ def many(tmp_path: Path) -> Path:
 def half_done(site: HostDeployment, archive: Path) -> str:
     """Drop an archive, and wait until some of its recordings are transcribed."""
     batch = site.drop(archive)
-    eventually(lambda: site.transcribed(batch) or None, 120)
+    eventually(lambda: site.transcribed(batch), 120, pause=1.0)
     assert site.status(batch)["state"] != "complete", "it was over too soon"
     return batch
 

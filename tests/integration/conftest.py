@@ -53,6 +53,7 @@ from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import ModerationSettings
 from tests.harness.deployment.stand_ins import LengthRecogniser, WordJudge
+from tests.harness.polling import eventually
 
 T = TypeVar("T")
 
@@ -286,16 +287,6 @@ def pipeline(
         pipeline = Pipeline(environment, store, database, transcoders, scratch_root)
         stack.callback(pipeline.stop)
         yield pipeline
-
-
-def eventually(look: Callable[[], T | None], seconds: float = 60.0) -> T:
-    """Poll until the result is not None."""
-    waiting = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if (seen := look()) is not None:
-            return seen
-        waiting.wait(0.05)
-    raise AssertionError(f"nothing was seen within {seconds} s")
 
 
 def printed(result: Result) -> Any:

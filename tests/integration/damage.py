@@ -13,8 +13,9 @@ from events.keys import AudioId, BatchId
 from ops.recovery.sweep.report import SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for
 from tests.samples import RECORDINGS, archive
 
@@ -76,9 +77,9 @@ def itemised(pipeline: Pipeline, batch: BatchId, **settings: str) -> None:
 def until_itemised(pipeline: Pipeline, *batches: BatchId) -> None:
     """Wait until a consumer has made the batches' review items."""
 
-    def look() -> bool | None:
+    def look() -> bool:
         found = [pipeline.database.batch(batch) for batch in batches]
-        return all(row is not None and row.itemised_at is not None for row in found) or None
+        return all(row is not None and row.itemised_at is not None for row in found)
 
     eventually(look)
 

@@ -12,8 +12,9 @@ from click import Context, Group
 from consumers.database.batches import BatchRepository
 from consumers.database.migrate import migrations
 from ops.cli.main import COMMANDS, main
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, Run, eventually, printed
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.samples import MP3, RECORDINGS, WAV, archive
 
 
@@ -92,7 +93,7 @@ def test_status_names_a_recording_that_does_not_go_on(
     pipeline.start(transcribers=0)
     batch = pipeline.drop(archive(tmp_path, tar_of({"a.wav": WAV})))
     eventually(lambda: pipeline.store.head(batch.manifest_key))
-    (recording,) = eventually(lambda: database.recordings(batch) or None)
+    (recording,) = eventually(lambda: database.recordings(batch))
     database.stall_recording(recording.audio, "the model is not there")
     shown = printed(run("status", str(batch), "--json"))
     assert shown["state"] == "stalled"

@@ -23,8 +23,9 @@ from ops.recovery.dead_letters import DeadLetterFilter, find
 from ops.wiring.environment import Environment
 from tests.contracts.dead_letters import BATCH, DeadLettersContract, die, send_again
 from tests.contracts.loop import POISON, ROUTE, Recorder, notification, running, settled
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
 

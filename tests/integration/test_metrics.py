@@ -26,9 +26,10 @@ from ops.bootstrap import bootstrap
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from tests.harness.faults.relay import Relay
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.scraped import Scraped
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.integration.moderated import SPOKEN, write_policies
 from tests.integration.queues import EmbeddedQueues
 from tests.samples import RECORDINGS, archive
@@ -85,7 +86,7 @@ class Consumer:
 
     def answers(self, path: str, status: int) -> None:
         """Wait until a page has that status."""
-        eventually(lambda: self.get(path)[0] == status or None)
+        eventually(lambda: self.get(path)[0] == status)
 
     @property
     def figures(self) -> Scraped:
@@ -96,9 +97,9 @@ class Consumer:
     def told(self, assignment: str) -> None:
         """Wait until it has told systemd that."""
 
-        def look() -> bool | None:
+        def look() -> bool:
             self.heard += self.systemd.heard()
-            return assignment in self.heard or None
+            return assignment in self.heard
 
         eventually(look)
 
@@ -177,9 +178,9 @@ def test_after_a_batch_the_figures_say_what_was_done(
     consumer.logged("batch is ready for review")
     EmbeddedQueues(Environment(variables)).send(body="no notification")
     done: dict[str | None, int] = {"unpack": 1, "transcribe": 5, "moderate": 5, "review": 1}
-    eventually(lambda: deliveries_in(consumer) == Counter({**done, None: 1}) or None)
+    eventually(lambda: deliveries_in(consumer) == Counter({**done, None: 1}))
     # When a rule is made, the store sends a message of no object, which is acked.
-    eventually(lambda: acked(consumer) == Counter(done) + Counter(names) or None)
+    eventually(lambda: acked(consumer) == Counter(done) + Counter(names))
     figures = consumer.figures
 
     def value(name: str, **labels: str) -> float:
@@ -313,7 +314,7 @@ def test_work_that_takes_long_is_no_hang(start: Start, pipeline: Pipeline, tmp_p
     consumer = start("tests.integration.slow_consumer", str(go_on), "unpack", HUNG_AFTER=str(HUNG))
     consumer.told("READY=1")
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
-    eventually(lambda: in_hand(consumer, "unpack") or None)
+    eventually(lambda: in_hand(consumer, "unpack"))
     with watched(consumer) as pages:
         time.sleep(HUNG * 3)
     assert pages == {200}

@@ -25,9 +25,10 @@ from ops.cli.batch_progress import look
 from ops.wiring.environment import Environment
 from ops.wiring.settings import read_broker_address
 from tests.harness.deployment.stand_ins import WordJudge
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
 from tests.harness.servers.store import boto_client
-from tests.integration.conftest import Pipeline, Run, eventually, printed
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import found, itemised, rows, swept, unpacked
 from tests.integration.moderated import FLAGGED, POLICY, SPOKEN, heard, judged, write_policies
 from tests.integration.test_pipeline import event_for
@@ -202,7 +203,7 @@ def test_given_up_the_batch_says_why_it_waits(pipeline: Pipeline, tmp_path: Path
     assert (letter["route"], letter["reason"]) == ("moderate", "exhausted")
     pipeline.judge.scores = WordJudge().scores  # type: ignore[method-assign]
     assert run("dead", "replay", "--all").exit_code == 0
-    assert eventually(lambda: look(pipeline.database, progress.batch).state == "complete" or None)
+    assert eventually(lambda: look(pipeline.database, progress.batch).state == "complete")
 
 
 def test_a_recording_that_the_model_refuses_costs_no_other(

@@ -19,10 +19,11 @@ from ops.bootstrap import bootstrap
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address
 from tests.contracts.pipeline import PipelineContract, states
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import entry, tar_of, tar_of_entries
 from tests.harness.samples.sounds import Recipe, made, voice
 from tests.harness.servers.store import boto_client
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.samples import FLAC, RECORDINGS, SILENT, WAV, archive
 
 
@@ -97,7 +98,7 @@ def test_an_event_delivered_five_times_at_once_makes_one_batch(
     written = {key: store.head(key) for key in store.keys("processed/")}
     assert len(written) == 3 + 3 + 3
     # All five are used up, and the late ones changed nothing.
-    eventually(lambda: (_is_empty(sqs, url) and _is_empty(sqs, url)) or None, seconds=40)
+    eventually(lambda: _is_empty(sqs, url) and _is_empty(sqs, url), seconds=40)
     assert {key: store.head(key) for key in store.keys("processed/")} == written
     assert sum(pipeline.recogniser.groups) == 3
 

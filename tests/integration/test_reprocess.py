@@ -21,8 +21,9 @@ from ops.recovery.resend import Resender
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, Run, eventually, printed
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     dropped,
     finished,
@@ -80,12 +81,12 @@ def model_of(pipeline: Pipeline, audio: AudioId) -> str | None:
 def wait_for_another(pipeline: Pipeline, batch: BatchId, completed_at: str) -> None:
     """Wait until the batch has completed once more."""
 
-    def look() -> bool | None:
+    def look() -> bool:
         if pipeline.store.head(batch.complete_key) is None:
-            return None
+            return False
         row = pipeline.database.batch(batch)
         is_announced = row is not None and row.announced_at is not None
-        return (is_announced and announced(pipeline, batch) != completed_at) or None
+        return is_announced and announced(pipeline, batch) != completed_at
 
     eventually(look)
 

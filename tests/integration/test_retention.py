@@ -18,8 +18,9 @@ from consumers.stages.stored_archive import (
 )
 from consumers.store import ObjectGoneError, Store
 from events.keys import ArchiveKey, BatchId
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.samples import RECORDINGS, archive
 
 BATCH = BatchId("20250622-143052-a1b2c3")

@@ -21,8 +21,9 @@ from events.keys import ArchiveKey, AudioId, BatchId
 from ops.recovery.sweep.report import REMEDIES, Discrepancy
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
-from tests.integration.conftest import Pipeline, Run, eventually, printed
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import (
     AT_ONCE,
     completed,
@@ -151,7 +152,7 @@ def test_rows_that_are_behind_the_bucket_catch_up(
     assert found(report) == expected
     assert report.is_lossless
     pipeline.start()
-    eventually(lambda: all_but_completion(pipeline) == before or None)
+    eventually(lambda: all_but_completion(pipeline) == before)
     assert pipeline.wait(batch).state == "complete"
     assert found(swept(pipeline)) == {}
 

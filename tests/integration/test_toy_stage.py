@@ -29,10 +29,11 @@ from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE, open_consumer
 from ops.wiring.stage_table import Stage, StageTable
+from tests.harness.polling import eventually
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.scraped import Scraped
 from tests.integration import word_count
-from tests.integration.conftest import Pipeline, eventually
+from tests.integration.conftest import Pipeline
 from tests.integration.test_roles import user
 from tests.samples import RECORDINGS, archive
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import psycopg
@@ -16,6 +15,7 @@ from consumers.database.pool import open_pool
 from consumers.errors import TransientError
 from events.keys import BatchId
 from tests.harness.faults.database_relay import DatabaseRelay, Moment
+from tests.harness.polling import eventually
 from tests.harness.servers.postgres import PostgresServer
 
 INSERT = "INSERT INTO notes VALUES (%s)"
@@ -183,12 +183,4 @@ def test_the_relay_forgets_closed_connections(through: str, relay: DatabaseRelay
     with psycopg.connect(through) as client:
         client.execute("SELECT 1")
 
-    assert eventually(lambda: not relay._open)
-
-
-def eventually(look: Callable[[], bool]) -> bool:
-    for _ in range(100):
-        if look():
-            return True
-        time.sleep(0.05)
-    return False
+    eventually(lambda: not relay._open, seconds=5)

@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
@@ -26,6 +26,7 @@ from consumers.audio.messages import MessageSocket
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.process import TranscoderProcess
 from consumers.errors import BadAudioError, TransientError
+from tests.harness.polling import eventually
 from tests.harness.samples.sounds import silence, transcoded, voice, wav
 
 ROOT = Path(__file__).parents[2]
@@ -58,13 +59,6 @@ def busy(pool: TranscoderPool, media: bytes = LONG) -> Iterator[tuple[int, Futur
 
 def written(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not come about"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

@@ -1,0 +1,31 @@
+"""Waiting for what comes about by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(
+    look: Callable[[], T | None],
+    seconds: float = 60.0,
+    *,
+    pause: float = 0.05,
+    told: Callable[[], str] = str,
+) -> T:
+    """Poll until the result is true, and return it.
+
+    Args:
+        look: Gives the result.
+        seconds: For how long.
+        pause: Seconds between two looks.
+        told: What the AssertionError says besides.
+    """
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s\n{told()}"
+        time.sleep(pause)
+    return seen
