@@ -7,6 +7,5 @@ leaves other people's queues, rules and statements alone.
 from __future__ import annotations
 
 from ops.bootstrap.plan import bootstrap
-from ops.bootstrap.step import Step
 
-__all__ = ["Step", "bootstrap"]
+__all__ = ["bootstrap"]

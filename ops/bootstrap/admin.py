@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,21 +89,6 @@ def _config(admin: MinioAdmin, subsystem: str) -> str:
         if isinstance(exc.__context__, Exception):
             raise exc.__context__ from None
         raise
-
-
-def put_config(
-    admin: MinioAdmin,
-    scope: str,
-    present: Mapping[str, str],
-    wanted: Mapping[str, str],
-    *,
-    dry_run: bool,
-) -> bool:
-    """Set the values if any of them differs; returns whether one does."""
-    changed = any(present.get(name) != value for name, value in wanted.items())
-    if changed and not dry_run:
-        admin.config_set(scope, dict(wanted))
-    return changed
 
 
 def policies(admin: MinioAdmin) -> dict[str, Any]:

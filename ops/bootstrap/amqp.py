@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology, count_messages, declare_topology
-from events.routes import Route, dead_letter_queue_name
+from events.routes import dead_letter_queue_name
+from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step, kept
 
 
-def make_queues(
-    address: BrokerAddress, topology: Topology, routes: Sequence[Route], *, dry_run: bool
+def queue_steps(
+    address: BrokerAddress, topology: Topology, bucket: Bucket, *, dry_run: bool
 ) -> Iterator[Step]:
     """Declare and bind the missing queues; RabbitMQ drops messages that no queue is bound for.
+
+    The queues of routes that are off stay bound, so that late notifications of a store are
+    kept; their messages are counted.
 
     Yields:
         Each step, once it is done.
@@ -23,21 +27,10 @@ def make_queues(
         ConfigurationError: A queue exists with other arguments, or the user may not declare it.
         TransientError: RabbitMQ is unreachable.
     """
-    for what, missing in declare_topology(address, topology, routes=routes, dry_run=dry_run):
-        yield Step(what, changed=missing)
-
-
-def keep_queues(
-    address: BrokerAddress, topology: Topology, routes: Sequence[Route]
-) -> Iterator[Step]:
-    """Count the messages in the queues of routes that are off.
-
-    The queues stay bound, so that late notifications of a store are kept.
-
-    Yields:
-        A step for each route that has queues.
-    """
-    for route in routes:
+    steps = declare_topology(address, topology, routes=bucket.routes, dry_run=dry_run)
+    for what, missing in steps:
+        yield Step(what, missing)
+    for route in bucket.off:
         counts = count_messages(address, [spec.name for spec in topology.queues(route)])
         if counts:
             dead = counts.pop(dead_letter_queue_name(topology.prefix, route), 0)

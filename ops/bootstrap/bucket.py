@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from consumers.stages.stored_archive import COMPLETE, STATE_TAG
 from events.keys import ARCHIVES
-from ops.bootstrap.step import Step, found
+from events.routes import Route
+from ops.bootstrap.step import Step
 
-#: Days after which the parts of an abandoned upload are deleted.
-_UPLOAD_DAYS = 7
+#: S3's error codes for a missing bucket, or a missing configuration of it.
+_ABSENT = {
+    "404",
+    "NoSuchBucket",
+    "NoSuchBucketPolicy",
+    "NoSuchLifecycleConfiguration",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket, which may be missing.
+    """A deployment's bucket, which may be missing.
 
     Attributes:
         client: botocore's S3 client of the store.
         name: Its name.
         region: The region to create it in.
+        prefix: The deployment's prefix, with which the ids of its rules begin.
+        routes: The routes that are set up.
+        off: The other routes.
     """
 
     client: Any
     name: str
     region: str
+    prefix: str
+    routes: tuple[Route, ...]
+    off: tuple[Route, ...] = ()
+
+    def read(self, request: Callable[..., Any]) -> dict[str, Any] | None:
+        """Read a configuration, by a method of the client.
+
+        Returns:
+            botocore's response without its metadata; None if there is none.
+        """
+        try:
+            answer: dict[str, Any] = request(Bucket=self.name)
+        except ClientError as exc:
+            if exc.response.get("Error", {}).get("Code") in _ABSENT:
+                return None
+            raise
+        answer.pop("ResponseMetadata", None)
+        return answer
 
 
-def make_bucket(bucket: Bucket, *, dry_run: bool) -> Step:
+def bucket_step(bucket: Bucket) -> Step:
     """Create the bucket, unless it exists."""
-    missing = found(bucket.client.head_bucket, Bucket=bucket.name) is None
-    if missing and not dry_run:
-        # us-east-1 must not be named as a location (Amazon S3 API, CreateBucket).
-        location = (
-            {}
-            if bucket.region == "us-east-1"
-            else {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}}
-        )
-        bucket.client.create_bucket(Bucket=bucket.name, **location)
-    return Step(f"bucket {bucket.name}", changed=missing)
+    missing = bucket.read(bucket.client.head_bucket) is None
+    # us-east-1 must not be named as a location (Amazon S3 API, CreateBucket).
+    location = (
+        {}
+        if bucket.region == "us-east-1"
+        else {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}}
+    )
+    create = partial(bucket.client.create_bucket, Bucket=bucket.name, **location)
+    return Step(f"bucket {bucket.name}", missing, create)
 
 
-def put_lifecycle(
-    bucket: Bucket, prefix: str, retention_days: int | None, *, aborts_uploads: bool, dry_run: bool
+def lifecycle_steps(
+    bucket: Bucket, retention_days: int | None, *, aborts_uploads: bool
 ) -> Iterator[Step]:
     """Let archives of complete batches and abandoned uploads expire; other rules stay.
 
@@ -52,35 +81,29 @@ def put_lifecycle(
 
     Args:
         bucket: The bucket.
-        prefix: The deployment's prefix, with which the rules' ids begin.
         retention_days: Days from the upload of a tagged archive until it expires; None to
             keep all archives.
         aborts_uploads: Whether the store supports rules about uploads.
-        dry_run: Change nothing.
-
-    Yields:
-        A step for each rule.
     """
-    wanted: dict[str, dict[str, Any] | None] = {
-        f"{prefix}-archives": None if retention_days is None else _expire(retention_days)
-    }
+    wanted = {f"{bucket.prefix}-archives": _expire(retention_days)}
     if aborts_uploads:
-        wanted[f"{prefix}-uploads"] = _ABORT
-    answer = found(bucket.client.get_bucket_lifecycle_configuration, Bucket=bucket.name) or {}
+        wanted[f"{bucket.prefix}-uploads"] = _ABORT
+    answer = bucket.read(bucket.client.get_bucket_lifecycle_configuration) or {}
     rules = answer.get("Rules", [])
     present = {rule.get("ID"): rule for rule in rules}
-    changed = {
-        name: _comparable(present.get(name)) != _comparable(rule) for name, rule in wanted.items()
-    }
-    if any(changed.values()) and not dry_run:
-        others = [rule for rule in rules if rule.get("ID") not in wanted]
-        ours = [{"ID": name, **rule} for name, rule in wanted.items() if rule is not None]
-        _replace(bucket, others + ours)
-    for name, is_changed in changed.items():
-        yield Step(f"lifecycle rule {name} of bucket {bucket.name}", is_changed)
+    others = [rule for rule in rules if rule.get("ID") not in wanted]
+    ours = [{"ID": name, **rule} for name, rule in wanted.items() if rule is not None]
+    for name, rule in wanted.items():
+        yield Step(
+            f"lifecycle rule {name} of bucket {bucket.name}",
+            _comparable(present.get(name)) != _comparable(rule),
+            partial(_replace, bucket, others + ours),
+        )
 
 
-def _expire(days: int) -> dict[str, Any]:
+def _expire(days: int | None) -> dict[str, Any] | None:
+    if days is None:
+        return None
     tag = {"Key": STATE_TAG, "Value": COMPLETE}
     return {
         "Status": "Enabled",
@@ -89,10 +112,10 @@ def _expire(days: int) -> dict[str, Any]:
     }
 
 
-_ABORT = {
+_ABORT: dict[str, Any] = {
     "Status": "Enabled",
     "Filter": {"Prefix": ARCHIVES},
-    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UPLOAD_DAYS},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
 }
 
 

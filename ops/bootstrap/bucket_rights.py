@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from consumers.stages.stored_archive import ARCHIVES_GRANT
@@ -22,7 +23,7 @@ from events.keys import (
     VERDICT,
 )
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.step import Step, found
+from ops.bootstrap.step import Step
 from ops.wiring.stage_table import StageTable
 
 _VERSION = "2012-10-17"
@@ -86,40 +87,39 @@ def role_policy(bucket: str, grants: Sequence[BucketGrant]) -> dict[str, Any]:
     return {"Version": _VERSION, "Statement": [_statement(bucket, each) for each in grants]}
 
 
-def put_policy(
-    bucket: Bucket,
-    prefix: str,
-    principals: Mapping[str, Sequence[str]],
-    roles: BucketRoles,
-    *,
-    dry_run: bool,
+def policy_steps(
+    bucket: Bucket, principals: Mapping[str, Sequence[str]], roles: BucketRoles
 ) -> Iterator[Step]:
     """Give principals the rights of their roles; other people's statements stay.
 
     Args:
         bucket: The bucket.
-        prefix: The deployment's prefix, with which the statements' ids begin.
         principals: The ARNs for each role. A role that is not named loses its rights; without
             any role, the policy is left alone.
         roles: The rights of each role.
-        dry_run: Change nothing.
-
-    Yields:
-        A step, if any role is named.
     """
     if not principals:
         return
-    answer = found(bucket.client.get_bucket_policy, Bucket=bucket.name)
+    answer = bucket.read(bucket.client.get_bucket_policy)
     policy = json.loads(answer["Policy"]) if answer else {"Version": _VERSION}
     present = _listed(policy.get("Statement", []))
-    wanted = list(_statements(bucket.name, prefix, principals, roles))
-    sids = {_sid(prefix, role, each) for role, grants in roles.items() for each in grants}
+    wanted = [
+        {
+            "Sid": _sid(bucket.prefix, role, grant),
+            "Principal": {"AWS": list(arns)},
+            **_statement(bucket.name, grant),
+        }
+        for role, arns in principals.items()
+        for grant in roles[role]
+    ]
+    sids = {_sid(bucket.prefix, role, each) for role, grants in roles.items() for each in grants}
     others = [each for each in present if each.get("Sid") not in sids]
-    changed = _comparable(present) != _comparable(others + wanted)
-    if changed and not dry_run:
-        document = json.dumps({**policy, "Statement": others + wanted})
-        bucket.client.put_bucket_policy(Bucket=bucket.name, Policy=document)
-    yield Step(f"policy of bucket {bucket.name}", changed)
+    document = json.dumps({**policy, "Statement": others + wanted})
+    yield Step(
+        f"policy of bucket {bucket.name}",
+        _comparable(present) != _comparable(others + wanted),
+        partial(bucket.client.put_bucket_policy, Bucket=bucket.name, Policy=document),
+    )
 
 
 def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -127,18 +127,6 @@ def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return _comparable(_listed(one.get("Statement", []))) == _comparable(
         _listed(other.get("Statement", []))
     )
-
-
-def _statements(
-    bucket: str, prefix: str, principals: Mapping[str, Sequence[str]], roles: BucketRoles
-) -> Iterator[dict[str, Any]]:
-    for role, arns in principals.items():
-        for grant in roles[role]:
-            yield {
-                "Sid": _sid(prefix, role, grant),
-                "Principal": {"AWS": list(arns)},
-                **_statement(bucket, grant),
-            }
 
 
 def _statement(bucket: str, grant: BucketGrant) -> dict[str, Any]:

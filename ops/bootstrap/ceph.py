@@ -8,7 +8,8 @@ events of a second deployment there, so each deployment has its own virtual host
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -16,11 +17,11 @@ from botocore.exceptions import ClientError
 
 from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError
-from events.routes import Route, exchange_name, rule_id
+from events.routes import exchange_name, rule_id
 from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.rules import check_alone, comparable, make_rule, rule_ids
-from ops.bootstrap.step import Step, found
+from ops.bootstrap.rules import NotificationRules
+from ops.bootstrap.step import Step
 
 #: The user and password of a gateway whose topic names none.
 _GUEST = ("guest", "guest")
@@ -57,16 +58,7 @@ def topic_attributes(broker: BrokerAddress, prefix: str, ack_level: str) -> dict
     return attributes
 
 
-def make_announcements(
-    bucket: Bucket,
-    sns: Any,
-    prefix: str,
-    routes: Sequence[Route],
-    attributes: Mapping[str, str],
-    off: Sequence[Route],
-    *,
-    dry_run: bool,
-) -> Iterator[Step]:
+def topic_steps(bucket: Bucket, sns: Any, attributes: Mapping[str, str] | None) -> Iterator[Step]:
     """Make a topic for each route, and the bucket's rules; other people's rules stay.
 
     The topic of a route that is off stays, so that the events in it are sent.
@@ -74,36 +66,28 @@ def make_announcements(
     Args:
         bucket: The bucket.
         sns: botocore's client of the gateway's SNS.
-        prefix: The deployment's prefix.
-        routes: The routes that are set up.
-        attributes: The topics' attributes (`topic_attributes`).
-        off: The routes that are off.
-        dry_run: Change nothing.
+        attributes: The topics' attributes (`topic_attributes`); None to compare only whether
+            the topics exist.
 
-    Yields:
-        Each step, once it is done.
+    Raises:
+        ConfigurationError: The bucket belongs to another deployment.
     """
-    names = [rule_id(prefix, route) for route in routes]
-    topics = [_make_topic(sns, name, attributes, dry_run=dry_run) for name in names]
-    yield from topics
-    # A rule keeps the attributes that its topic had when the rule was made.
-    stale = any(topic.changed for topic in topics)
-    arns = _arns(sns, names)
-    wanted = [
-        make_rule(prefix, route, {"TopicArn": arns[rule_id(prefix, route)]})
-        for route in routes
-        if rule_id(prefix, route) in arns
-    ]
-    every = (*routes, *off)
-    yield _put_rules(bucket, prefix, wanted, every, stale=stale, dry_run=dry_run)
-
-
-def _make_topic(sns: Any, name: str, attributes: Mapping[str, str], *, dry_run: bool) -> Step:
-    arn = _arns(sns, [name]).get(name)
-    changed = arn is None or not _is_as(sns.get_topic_attributes(TopicArn=arn), attributes)
-    if changed and not dry_run:
-        _create_topic(sns, name, attributes)
-    return Step(f"topic {name}", changed)
+    arns = _arns(sns)
+    is_stale = False
+    for route in bucket.routes:
+        name = rule_id(bucket.prefix, route)
+        changed = name not in arns or (
+            attributes is not None
+            and not _is_as(sns.get_topic_attributes(TopicArn=arns[name]), attributes)
+        )
+        # A rule keeps the attributes that its topic had when the rule was made.
+        is_stale = is_stale or changed
+        yield Step(f"topic {name}", changed, partial(_create_topic, sns, name, attributes or {}))
+    arns = _arns(sns)
+    by_route = {route.name: arns.get(rule_id(bucket.prefix, route)) for route in bucket.routes}
+    rules = NotificationRules.read(bucket, "Topic", by_route)
+    put = partial(_put_rules, bucket, rules)
+    yield Step(f"notification rules of bucket {bucket.name}", is_stale or rules.differ, put)
 
 
 def _create_topic(sns: Any, name: str, attributes: Mapping[str, str]) -> None:
@@ -121,11 +105,11 @@ def _create_topic(sns: Any, name: str, attributes: Mapping[str, str]) -> None:
         ) from exc
 
 
-def _arns(sns: Any, names: Sequence[str]) -> dict[str, str]:
-    """Look up topics by name; missing ones are left out."""
+def _arns(sns: Any) -> dict[str, str]:
+    """Look up the ARNs of all topics, by name."""
     pages = sns.get_paginator("list_topics").paginate()
-    arns = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
-    return {name: arn for arn in arns if (name := arn.rpartition(":")[2]) in names}
+    arns: list[str] = [topic["TopicArn"] for page in pages for topic in page.get("Topics", [])]
+    return {arn.rpartition(":")[2]: arn for arn in arns}
 
 
 def _is_as(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
@@ -143,28 +127,13 @@ def _is_as(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     )
 
 
-def _put_rules(
-    bucket: Bucket,
-    prefix: str,
-    wanted: Sequence[Mapping[str, Any]],
-    routes: Sequence[Route],
-    *,
-    stale: bool,
-    dry_run: bool,
-) -> Step:
-    answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name)
-    rules = (answer or {}).get("TopicConfigurations", [])
-    check_alone(bucket, prefix, rules, routes)
-    ids = rule_ids(prefix, routes)
-    present = [rule for rule in rules if rule["Id"] in ids]
-    changed = stale or answer is None or comparable(present) != comparable(wanted)
-    if changed and not dry_run:
-        # Only our rules: Ceph adds them to the others, and replaces those with the same Id.
-        bucket.client.put_bucket_notification_configuration(
-            Bucket=bucket.name, NotificationConfiguration={"TopicConfigurations": wanted}
-        )
-        _delete_rules(bucket, {rule["Id"] for rule in present} - {rule["Id"] for rule in wanted})
-    return Step(f"notification rules of bucket {bucket.name}", changed)
+def _put_rules(bucket: Bucket, rules: NotificationRules) -> None:
+    # Only our rules: Ceph adds them to the others, and replaces those with the same Id.
+    bucket.client.put_bucket_notification_configuration(
+        Bucket=bucket.name, NotificationConfiguration={"TopicConfigurations": rules.wanted}
+    )
+    wanted = {rule["Id"] for rule in rules.wanted}
+    _delete_rules(bucket, {rule["Id"] for rule in rules.present} - wanted)
 
 
 def _delete_rules(bucket: Bucket, names: Collection[str]) -> None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Self
 
+from consumers.broker.address import BrokerAddress
+from consumers.network.aws import make_client
 from consumers.policy.policy import read_policies
-from ops.bootstrap.amqp import keep_queues, make_queues
-from ops.bootstrap.bucket import Bucket
+from events.routes import Route, rule_id
+from ops.bootstrap import amqp, minio, sqs
+from ops.bootstrap.admin import admin_refusals, make_admin
+from ops.bootstrap.bucket import Bucket, bucket_step, lifecycle_steps
+from ops.bootstrap.bucket_rights import bucket_roles, policy_steps
+from ops.bootstrap.ceph import topic_attributes, topic_steps
+from ops.bootstrap.rules import queue_rules_step
 from ops.bootstrap.schema import make_schema, put_moderation
-from ops.bootstrap.step import Step
+from ops.bootstrap.step import Step, applied, refusals
 from ops.bootstrap.store_kind import choose_store_kind
-from ops.bootstrap.stores import StorePlan, make_store_client
 from ops.wiring.adapters import make_topology
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
@@ -23,6 +32,130 @@ from ops.wiring.settings import (
     read_broker_address,
 )
 from ops.wiring.stage_table import StageTable
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlan:
+    """The steps in and around the store, by its kind.
+
+    Attributes:
+        kind: The kind.
+        settings: The address and the credentials of the store.
+        options: Its set-up.
+        broker: The broker's address from here.
+        bucket: The bucket.
+        table: All stages.
+    """
+
+    kind: StoreKind
+    settings: StoreSettings
+    options: BootstrapSettings
+    broker: BrokerAddress
+    bucket: Bucket
+    table: StageTable
+
+    @classmethod
+    def read(
+        cls,
+        environment: Environment,
+        table: StageTable,
+        routes: tuple[Route, ...],
+        store: StoreKind | None = None,
+    ) -> Self:
+        """Read the settings, and ask the store for its kind if they do not name it.
+
+        Raises:
+            ConfigurationError: A setting is invalid, or the kind is unclear.
+            TransientError: The store is unreachable.
+        """
+        settings = StoreSettings.read(environment)
+        options = BootstrapSettings.read(environment)
+        broker = read_broker_address(environment)
+        kind = choose_store_kind(store or options.store_kind, settings, broker)
+        bucket = Bucket(
+            client=_make_client("s3", settings, settings.timeout),
+            name=settings.bucket,
+            region=settings.region,
+            prefix=broker.prefix,
+            routes=routes,
+            off=tuple(route for route in table.routes if route not in routes),
+        )
+        return cls(kind, settings, options, broker, bucket, table)
+
+    def steps(self, *, dry_run: bool) -> Iterator[Step]:
+        """Make what notifications pass, then the bucket and its rules, then the rights."""
+        for errors, steps in self._phases():
+            with errors:
+                yield from applied(steps, dry_run=dry_run)
+
+    def _phases(self) -> Iterator[tuple[AbstractContextManager[None], Iterator[Step]]]:
+        secret = self.options.broker_of_store(self.broker).secret_key
+        if self.kind == "aws":
+            yield refusals("SQS"), sqs.queue_steps(self._sqs(), self.bucket)
+        elif self.kind != "ceph":
+            yield admin_refusals(secret), self._target_steps()
+        yield refusals("the store"), self._bucket_steps()
+        principals, roles = self.options.principals, bucket_roles(self.table)
+        if self.kind in {"aws", "ceph"}:
+            yield refusals("the store"), policy_steps(self.bucket, principals, roles)
+        else:
+            admin = make_admin(self.settings)
+            steps = minio.user_policy_steps(admin, self.bucket, principals, roles)
+            yield admin_refusals(secret), steps
+
+    def _target_steps(self) -> Iterator[Step]:
+        broker, prefix = self.options.broker_of_store(self.broker), self.bucket.prefix
+        admin, is_minio = make_admin(self.settings), self.kind == "minio"
+        if is_minio:
+            yield minio.sync_events_step(admin)
+        targets = {
+            name: minio.make_target(self.kind, broker, prefix, name, self.options.queue_dir)
+            for name in (rule_id(prefix, route) for route in self.bucket.routes)
+        }
+        yield from minio.target_steps(admin, targets, restarts=is_minio)
+
+    def _bucket_steps(self) -> Iterator[Step]:
+        yield bucket_step(self.bucket)
+        yield from self.rule_steps()
+        yield from self.lifecycle_steps()
+
+    def rule_steps(self, *, compares_topics: bool = True) -> Iterator[Step]:
+        """Set the bucket's rules for notification; on Ceph also the topics that they lead to.
+
+        Args:
+            compares_topics: Whether the attributes of topics have to be as well; they name
+                the store's user and password at the broker.
+        """
+        if self.kind == "ceph":
+            broker = self.options.broker_of_store(self.broker)
+            wanted = topic_attributes(broker, self.bucket.prefix, self.options.ceph_ack_level)
+            sns = _make_client("sns", self.settings, self.settings.timeout)
+            yield from topic_steps(self.bucket, sns, wanted if compares_topics else None)
+        elif self.kind == "aws":
+            yield queue_rules_step(self.bucket, sqs.queue_arns(self._sqs(), self.bucket))
+        else:
+            yield queue_rules_step(self.bucket, minio.target_arns(self.kind, self.bucket))
+
+    def lifecycle_steps(self) -> Iterator[Step]:
+        """Set the bucket's rules for expiry."""
+        # MinIO aborts uploads after a day by itself, and supports no such rule.
+        days, aborts_uploads = self.options.retention_days, self.kind != "minio"
+        return lifecycle_steps(self.bucket, days, aborts_uploads=aborts_uploads)
+
+    def _sqs(self) -> Any:
+        return _make_client("sqs", self.broker, self.settings.timeout)
+
+
+def _make_client(service: str, server: StoreSettings | BrokerAddress, timeout: float) -> Any:
+    return make_client(
+        service,
+        endpoint=server.endpoint,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        region=server.region,
+        ca_file=server.ca_file,
+        timeout=timeout,
+    )
 
 
 def bootstrap(
@@ -50,36 +183,20 @@ def bootstrap(
         ConfigurationError: A setting is invalid, or the credentials lack a right.
         TransientError: A server is unreachable.
     """
-    settings = StoreSettings.read(environment)
-    options = BootstrapSettings.read(environment)
-    address = read_broker_address(environment)
-    database = DatabaseSettings.read(environment)
+    url = DatabaseSettings.read(environment).url
     routes = table.routes_of(environment)
     is_moderated = any(route.is_optional for route in routes)
     _check_policies(environment)
-    kind = choose_store_kind(store or options.store_kind, settings, address)
-    client = make_store_client("s3", settings)
-    plan = StorePlan(
-        settings=settings,
-        options=options,
-        address=address,
-        bucket=Bucket(client, settings.bucket, settings.region),
-        routes=routes,
-        table=table,
-        dry_run=dry_run,
-    )
+    plan = StorePlan.read(environment, table, routes, store)
     if not is_moderated:
-        yield put_moderation(database.url, is_on=False, dry_run=dry_run)
-    if kind == "aws":
-        yield from plan.aws()
-    else:
+        yield put_moderation(url, is_on=False, dry_run=dry_run)
+    if plan.broker.is_amqp:
         topology = make_topology(environment)
-        yield from make_queues(address, topology, routes, dry_run=dry_run)
-        yield from keep_queues(address, topology, plan.off)
-        yield from plan.ceph() if kind == "ceph" else plan.minio(kind)
-    yield from make_schema(database.url, table.database_roles, dry_run=dry_run)
+        yield from amqp.queue_steps(plan.broker, topology, plan.bucket, dry_run=dry_run)
+    yield from plan.steps(dry_run=dry_run)
+    yield from make_schema(url, table.database_roles, dry_run=dry_run)
     if is_moderated:
-        yield put_moderation(database.url, is_on=True, dry_run=dry_run)
+        yield put_moderation(url, is_on=True, dry_run=dry_run)
 
 
 def _check_policies(environment: Environment) -> None:

@@ -2,25 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Self
 
 from consumers.errors import ConfigurationError
 from events.routes import Route, rule_id
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.step import Step, found
-
-_EVENTS = ["s3:ObjectCreated:*"]
+from ops.bootstrap.step import Step
 
 
-def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str, Any]:
-    """Write a route's rule.
+@dataclass(frozen=True, slots=True)
+class NotificationRules:
+    """A bucket's rules for notification, as S3's API writes them.
+
+    Attributes:
+        configuration: The whole configuration of the bucket.
+        others: The rules of others for the same kind of target.
+        present: The rules of this deployment.
+        wanted: Those that it should have: none for a route that is off, as nobody would
+            receive its events.
+    """
+
+    configuration: Mapping[str, Any]
+    others: list[dict[str, Any]]
+    present: list[dict[str, Any]]
+    wanted: list[dict[str, Any]]
+
+    @classmethod
+    def read(
+        cls, bucket: Bucket, target: Literal["Queue", "Topic"], arns: Mapping[str, str | None]
+    ) -> Self:
+        """Read a bucket's rules.
+
+        Args:
+            bucket: The bucket.
+            target: The kind of target to which the rules lead.
+            arns: The target of each route, by the route's name; None, or left out, if it
+                does not exist yet.
+
+        Raises:
+            ConfigurationError: The bucket belongs to another deployment.
+        """
+        answer = bucket.read(bucket.client.get_bucket_notification_configuration) or {}
+        rules = answer.get(f"{target}Configurations", [])
+        _check_alone(bucket, rules)
+        ids = {rule_id(bucket.prefix, route) for route in (*bucket.routes, *bucket.off)}
+        return cls(
+            configuration=answer,
+            others=[rule for rule in rules if rule["Id"] not in ids],
+            present=[rule for rule in rules if rule["Id"] in ids],
+            wanted=[
+                _make_rule(bucket.prefix, route, {f"{target}Arn": arns.get(route.name) or ""})
+                for route in bucket.routes
+            ],
+        )
+
+    @property
+    def differ(self) -> bool:
+        """Whether the rules have to be replaced."""
+        return _comparable(self.present) != _comparable(self.wanted)
+
+
+def queue_rules_step(bucket: Bucket, arns: Mapping[str, str | None]) -> Step:
+    """Send each route's notifications to its queue; other people's rules stay.
 
     Args:
-        prefix: The deployment's prefix.
-        route: The route.
-        target: Where notifications go: ``QueueArn`` or ``TopicArn``, and the ARN.
+        bucket: The bucket.
+        arns: The queues; see `NotificationRules.read`.
+
+    Raises:
+        ConfigurationError: The bucket belongs to another deployment.
     """
+    rules = NotificationRules.read(bucket, "Queue", arns)
+    put = partial(
+        bucket.client.put_bucket_notification_configuration,
+        Bucket=bucket.name,
+        NotificationConfiguration={
+            **rules.configuration,
+            "QueueConfigurations": rules.others + rules.wanted,
+        },
+    )
+    return Step(f"notification rules of bucket {bucket.name}", rules.differ, put)
+
+
+def _make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str, Any]:
     filters = [
         {"Name": name, "Value": value}
         for name, value in (("prefix", route.prefix), ("suffix", route.suffix))
@@ -29,70 +96,15 @@ def make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str,
     return {
         "Id": rule_id(prefix, route),
         **target,
-        "Events": _EVENTS,
+        "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": filters}},
     }
 
 
-def rule_ids(prefix: str, routes: Iterable[Route]) -> frozenset[str]:
-    """Name the rules of these routes."""
-    return frozenset(rule_id(prefix, route) for route in routes)
-
-
-def put_queue_rules(
-    bucket: Bucket,
-    prefix: str,
-    arns: Mapping[str, str | None],
-    routes: Sequence[Route],
-    *,
-    dry_run: bool,
-) -> Step:
-    """Send each route's notifications to its queue; other people's rules stay.
-
-    The rule of a route that is off is removed: nobody would empty the queue.
-
-    Args:
-        bucket: The bucket.
-        prefix: The deployment's prefix.
-        arns: The target of each route that is set up, by the route's name; None if the target
-            does not exist yet.
-        routes: All routes, those that are off included.
-        dry_run: Change nothing.
-
-    Raises:
-        ConfigurationError: The bucket belongs to another deployment.
-    """
-    answer = found(bucket.client.get_bucket_notification_configuration, Bucket=bucket.name) or {}
-    present = answer.get("QueueConfigurations", [])
-    check_alone(bucket, prefix, present, routes)
-    ours = [
-        make_rule(prefix, route, {"QueueArn": arns[route.name] or ""})
-        for route in routes
-        if route.name in arns
-    ]
-    ids = rule_ids(prefix, routes)
-    rules = [rule for rule in present if rule["Id"] not in ids] + ours
-    changed = comparable(present) != comparable(rules)
-    if changed and not dry_run:
-        bucket.client.put_bucket_notification_configuration(
-            Bucket=bucket.name,
-            NotificationConfiguration={**answer, "QueueConfigurations": rules},
-        )
-    return Step(f"notification rules of bucket {bucket.name}", changed)
-
-
-def check_alone(
-    bucket: Bucket, prefix: str, rules: Sequence[Mapping[str, Any]], routes: Sequence[Route]
-) -> None:
+def _check_alone(bucket: Bucket, rules: Sequence[Mapping[str, Any]]) -> None:
     """Make sure that no other deployment is notified: both would do all of the work.
 
     Some stores refuse rules that overlap; others send each event twice.
-
-    Args:
-        bucket: The bucket.
-        prefix: The deployment's prefix.
-        rules: All rules of the bucket.
-        routes: All routes.
 
     Raises:
         ConfigurationError: The bucket has rules of another deployment.
@@ -100,10 +112,10 @@ def check_alone(
     others = sorted(
         rule["Id"]
         for rule in rules
-        for route in routes
+        for route in (*bucket.routes, *bucket.off)
         if rule["Id"].endswith(f"-{route.name}")
-        and rule["Id"] != rule_id(prefix, route)
-        and _filters(rule) == _filters(make_rule(prefix, route, {}))
+        and rule["Id"] != rule_id(bucket.prefix, route)
+        and _filters(rule) == _filters(_make_rule(bucket.prefix, route, {}))
     )
     if others:
         raise ConfigurationError(
@@ -114,7 +126,7 @@ def check_alone(
         )
 
 
-def comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
+def _comparable(rules: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Normalise rules.
 
     AWS returns ``Prefix`` for ``prefix``; MinIO and RustFS insert their region into an ARN

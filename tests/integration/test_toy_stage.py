@@ -22,7 +22,8 @@ from events.keys import PROCESSED, TRANSCRIPT, AudioId
 from events.routes import Route
 from ops.bootstrap import bootstrap
 from ops.bootstrap.bucket import Bucket
-from ops.bootstrap.bucket_rights import bucket_roles, put_policy
+from ops.bootstrap.bucket_rights import bucket_roles, policy_steps
+from ops.bootstrap.step import applied
 from ops.observe.metrics.consumer import ConsumerMetrics
 from ops.observe.metrics.liveness import LoopHealth
 from ops.wiring.adapters import Adapters
@@ -128,8 +129,8 @@ def test_its_bucket_rights_are_what_it_declares_and_no_more(store: Store) -> Non
     client, bucket = store._client, store.bucket
     rights = bucket_roles(TABLE)
     principals = {ROW.name: (WHO,)}
-    whole = Bucket(client, bucket, "us-east-1")
-    list(put_policy(whole, "prefix", principals, rights, dry_run=False))
+    whole = Bucket(client, bucket, "us-east-1", "prefix", TABLE.routes)
+    list(applied(policy_steps(whole, principals, rights), dry_run=False))
     policy = json.loads(client.get_bucket_policy(Bucket=bucket)["Policy"])
     objects = f"arn:aws:s3:::{bucket}/processed/*"
     allowed = {(each["Action"][0], each["Resource"][0]) for each in policy["Statement"]}

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,16 +24,15 @@ from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.bucket_rights import bucket_roles
 from ops.bootstrap.minio import (
-    minio_target,
-    put_sync_events,
-    put_targets,
-    put_user_policies,
-    rustfs_target,
+    make_target,
+    sync_events_step,
     target_arns,
+    target_steps,
+    user_policy_steps,
 )
-from ops.bootstrap.step import Step
+from ops.bootstrap.plan import StorePlan
+from ops.bootstrap.step import Step, applied
 from ops.bootstrap.store_kind import choose_store_kind
-from ops.bootstrap.stores import StorePlan
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import BootstrapSettings, StoreSettings
@@ -48,9 +46,8 @@ MINIO = {"Server": "MinIO"}
 UNSET = "notify_amqp enable=off url= exchange= "
 
 BROKER = BrokerAddress.parse("amqp://me:p%2Fw@rabbit:5672/a%2Fb", region="", prefix="drop")
-QUEUE_DIR = PurePosixPath("/var/lib/minio/events")
 TARGETS = {
-    f"drop-{route}": minio_target(BROKER, "drop", f"drop-{route}", QUEUE_DIR)
+    f"drop-{route}": make_target("minio", BROKER, "drop", f"drop-{route}", None)
     for route in ("unpack", "transcribe")
 }
 
@@ -204,7 +201,7 @@ def server() -> Iterator[Admin]:
 
 def targets(server: Admin, *, dry_run: bool = False, restarts: bool = True) -> list[Step]:
     admin = make_admin(server.store)
-    return list(put_targets(admin, TARGETS, restarts=restarts, dry_run=dry_run))
+    return list(applied(target_steps(admin, TARGETS, restarts=restarts), dry_run=dry_run))
 
 
 def test_a_target_is_set_for_each_route_and_then_the_store_is_restarted(server: Admin) -> None:
@@ -220,8 +217,8 @@ def test_a_target_is_set_for_each_route_and_then_the_store_is_restarted(server: 
     assert first[:2] == ("PUT", "set-config-kv")
     assert first[2] == (
         "notify_amqp:drop-unpack enable=on url=amqp://me:p%2Fw@rabbit:5672/a%2Fb exchange=drop "
-        "exchange_type=topic routing_key=drop-unpack durable=on auto_deleted=off internal=off "
-        "no_wait=off delivery_mode=2 publisher_confirms=on queue_dir=/var/lib/minio/events"
+        "routing_key=drop-unpack queue_dir=/var/lib/minio/events exchange_type=topic durable=on "
+        "auto_deleted=off internal=off no_wait=off delivery_mode=2 publisher_confirms=on"
     )
     assert second[2].startswith("notify_amqp:drop-transcribe ")
     assert last == ("POST", "service", "action=restart")
@@ -265,7 +262,7 @@ def test_a_store_that_applies_it_at_once_is_not_restarted(server: Admin) -> None
 
 
 def test_rustfs_has_settings_of_its_own() -> None:
-    assert rustfs_target(BROKER, "drop", "drop-unpack", PurePosixPath("/opt/rustfs/events")) == {
+    assert make_target("rustfs", BROKER, "drop", "drop-unpack", None) == {
         "enable": "on",
         "url": "amqp://me:p%2Fw@rabbit:5672/a%2Fb",
         "exchange": "drop",
@@ -274,18 +271,19 @@ def test_rustfs_has_settings_of_its_own() -> None:
         "persistent": "on",
         "queue_dir": "/opt/rustfs/events",
     }
-    assert target_arns("rustfs", "drop", ROUTES[:1]) == {
-        "unpack": "arn:rustfs:sqs::drop-unpack:amqp"
-    }
+    bucket = Bucket(None, "bucket", "us-east-1", "drop", ROUTES[:1])
+    assert target_arns("rustfs", bucket) == {"unpack": "arn:rustfs:sqs::drop-unpack:amqp"}
 
 
 def test_events_are_noted_before_a_request_is_answered(server: Admin) -> None:
     admin = make_admin(server.store)
     server.config["api"] = "requests_max=0 sync_events=off"
 
-    assert put_sync_events(admin, dry_run=True).changed
-    assert put_sync_events(admin, dry_run=False).changed
-    assert not put_sync_events(admin, dry_run=False).changed
+    step = sync_events_step(admin)
+    assert step.changed
+    assert server.changes() == []
+    step.apply()
+    assert not sync_events_step(admin).changed
     assert server.changes() == [("PUT", "set-config-kv", "api sync_events=on")]
 
 
@@ -330,7 +328,7 @@ def test_an_unreachable_server_is_a_temporary_error() -> None:
     with _serving() as server:
         store = server.store
     with pytest.raises(TransientError, match="is unreachable"), admin_refusals(None):
-        list(put_targets(make_admin(store), TARGETS, restarts=True, dry_run=True))
+        list(target_steps(make_admin(store), TARGETS, restarts=True))
 
 
 PRINCIPALS = {"drop": ("field", "office"), "unpack": ("worker",)}
@@ -338,11 +336,10 @@ PRINCIPALS = {"drop": ("field", "office"), "unpack": ("worker",)}
 
 class TestPolicies:
     def put(self, server: Admin, *, dry_run: bool = False) -> list[str]:
-        admin = make_admin(server.store)
-        steps = put_user_policies(
-            admin, "bucket", "drop", PRINCIPALS, bucket_roles(PIPELINE), dry_run=dry_run
-        )
-        return [step.what for step in steps if step.changed]
+        bucket = Bucket(None, "bucket", "us-east-1", "drop", ROUTES)
+        admin, roles = make_admin(server.store), bucket_roles(PIPELINE)
+        steps = user_policy_steps(admin, bucket, PRINCIPALS, roles)
+        return [step.what for step in applied(steps, dry_run=dry_run) if step.changed]
 
     def test_each_role_is_a_policy_that_its_users_get(self, server: Admin) -> None:
         everything = [
@@ -415,8 +412,9 @@ def test_the_targets_come_before_the_rules_and_the_rules_before_the_users(
     server: Admin, kind: Any, steps: list[str]
 ) -> None:
     options = BootstrapSettings.read(Environment({"S3_PRINCIPALS": "drop=field"}))
-    bucket = Bucket(make_client("s3", **_address(server.store)), "bucket", "us-east-1")
-    plan = StorePlan(server.store, options, BROKER, bucket, ROUTES[:2], PIPELINE, dry_run=True)
+    client = make_client("s3", **_address(server.store))
+    bucket = Bucket(client, "bucket", "us-east-1", "drop", ROUTES[:2], ROUTES[2:])
+    plan = StorePlan(kind, server.store, options, BROKER, bucket, PIPELINE)
     # MinIO has no rule about uploads.
     uploads = ["lifecycle rule drop-uploads"] if kind == "rustfs" else []
     expected = [
@@ -428,7 +426,7 @@ def test_the_targets_come_before_the_rules_and_the_rules_before_the_users(
         "policy drop-drop",
         "policy drop-drop of user field",
     ]
-    made = list(plan.minio(kind))
+    made = list(plan.steps(dry_run=True))
     assert all(step.changed for step in made)
     assert [step.what.startswith(what) for step, what in zip(made, expected, strict=True)] == [
         True

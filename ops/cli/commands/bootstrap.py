@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from ops.bootstrap import bootstrap
@@ -64,7 +62,7 @@ def bootstrap_command(*, store: StoreKind | None, dry_run: bool, as_json: bool) 
     change = "would change" if dry_run else "changed"
     present = "present".ljust(len(change))
     for step in bootstrap(read_environment(), store=store, dry_run=dry_run):
-        steps.append(asdict(step))
+        steps.append({"what": step.what, "changed": step.changed})
         if not as_json:
             click.echo(f"{change if step.changed else present}  {step.what}")
     if as_json:
