@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,6 @@ from ops.cli.render.health import overall, plugin_line, results_table
 from ops.observe.health.check import Check, run_checks
 from ops.observe.health.checks import CHECKS
 from ops.observe.health.context import CheckContext
-from ops.observe.health.models import check_models
 from ops.observe.health.result import CheckResult, Level, Remark, combined, judged, worst
 from ops.observe.health.textfile import write_textfile
 from ops.observe.health.volumes import judged_falling, measure
@@ -42,14 +42,18 @@ def site(**variables: str) -> CheckContext:
 
 
 def says(level: Level, what: str = "it is") -> Check:
-    return Check("it", "it", "nothing", lambda _: CheckResult("it", level, what))
+    return Check("it", "it", "nothing", lambda _: [Remark(level, what)])
 
 
-def fails(exc: Exception, *, away: Level = Level.UNKNOWN) -> Check:
-    def look(_: CheckContext) -> CheckResult:
+def fails(exc: Exception, *, remedy: str | None = None) -> Check:
+    def look(_: CheckContext) -> list[Remark]:
         raise exc
 
-    return Check("it", "it", "nothing", look, away=away)
+    return Check("it", "it", "nothing", look, remedy=remedy)
+
+
+def check_named(name: str) -> Check:
+    return next(check for check in CHECKS if check.name == name)
 
 
 @pytest.mark.parametrize(
@@ -74,16 +78,16 @@ def test_remarks_start_with_the_worst_and_name_each_command_once() -> None:
     finding = combined(
         "it",
         [
-            Remark(Level.WARNING, "a", "do this"),
-            Remark(Level.OK, "all right"),
+            Remark(Level.WARNING, "a", "do this", {"a": 1}),
+            Remark(Level.OK, "all right", figures={"all": 2}),
             Remark(Level.CRITICAL, "b", "do that"),
             Remark(Level.WARNING, "c", "do this"),
         ],
-        "well",
     )
     assert (finding.level, finding.what) == (Level.CRITICAL, "b; a; c")
     assert finding.what_to_do == "do that; do this"
-    finding = combined("it", [Remark(Level.OK, "not looked at")], "well")
+    assert finding.figures == {"a": 1, "all": 2}
+    finding = combined("it", [Remark(Level.OK, "well"), Remark(Level.OK, "not looked at")])
     assert (finding.level, finding.what, finding.what_to_do) == (
         Level.OK,
         "well; not looked at",
@@ -93,9 +97,9 @@ def test_remarks_start_with_the_worst_and_name_each_command_once() -> None:
 
 def test_skipped_checks_are_named_and_not_wrong() -> None:
     remarks = [Remark(Level.OK, "a rule"), Remark(Level.SKIPPED, "hidden", "ask the owner")]
-    finding = combined("rules", remarks, "all well")
+    finding = combined("rules", remarks)
     assert (finding.level, finding.what) == (Level.SKIPPED, "hidden")
-    assert combined("rules", [*remarks, Remark(Level.WARNING, "bad")], "").level is Level.WARNING
+    assert combined("rules", [*remarks, Remark(Level.WARNING, "bad")]).level is Level.WARNING
 
 
 def test_limits_count_from_where_they_are() -> None:
@@ -115,8 +119,9 @@ def test_limits_count_from_where_they_are() -> None:
 
 
 def test_an_unreachable_server_is_a_finding() -> None:
-    finding = fails(TransientError("the store is away"), away=Level.CRITICAL).run(site())
+    finding = fails(TransientError("the store is away"), remedy="start it").run(site())
     assert (finding.level, finding.what) == (Level.CRITICAL, "the store is away")
+    assert finding.what_to_do == "start it"
     finding = fails(TransientError("the database is away")).run(site())
     assert finding.level is Level.UNKNOWN
     assert "dropscribe health --check it" in finding.what_to_do
@@ -130,12 +135,10 @@ def test_an_unforeseen_error_is_a_finding_without_its_text() -> None:
 
 
 def test_an_invalid_setting_is_a_finding() -> None:
-    broker = next(check for check in CHECKS if check.name == "broker")
-    finding = broker.run(site(BROKER_URL="kafka://h"))
+    finding = check_named("broker").run(site(BROKER_URL="kafka://h"))
     assert finding.level is Level.CRITICAL
     assert "BROKER_URL does not begin with" in finding.what
-    scratch = next(check for check in CHECKS if check.name == "scratch")
-    finding = scratch.run(site(SCRATCH_ROOT="relative"))
+    finding = check_named("scratch").run(site(SCRATCH_ROOT="relative"))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
         "SCRATCH_ROOT='relative' is invalid: must be an absolute path",
@@ -147,18 +150,18 @@ def test_a_check_without_its_settings_is_skipped_and_says_which() -> None:
     assert {name for name, each in findings.items() if each.level is not Level.SKIPPED} == {"gpu"}
     assert findings["database"].what == "DATABASE_URL is not set on this host"
     # A secret can stand in a file, too.
-    database = next(check for check in CHECKS if check.name == "database")
+    database = check_named("database")
     assert database.run(site(DATABASE_URL_FILE="/none")).level is Level.CRITICAL
 
 
 def test_one_that_hangs_keeps_no_other_waiting() -> None:
     over = threading.Event()
 
-    def hang(_: CheckContext) -> CheckResult:
+    def hang(_: CheckContext) -> list[Remark]:
         over.wait(30)
         raise AssertionError
 
-    hanging = Check("hanging", "", "", hang, away=Level.CRITICAL)
+    hanging = Check("hanging", "", "", hang, remedy="start it")
     findings = run_checks([hanging, says(Level.OK)], site(HEALTH_TIMEOUT="1s"))
     over.set()
     assert [(each.level.value, each.what) for each in findings] == [
@@ -170,9 +173,9 @@ def test_one_that_hangs_keeps_no_other_waiting() -> None:
 def test_checks_run_side_by_side() -> None:
     together = threading.Barrier(3, timeout=10)
 
-    def meet(_: CheckContext) -> CheckResult:
+    def meet(_: CheckContext) -> Iterator[Remark]:
         together.wait()
-        return CheckResult("it", Level.OK, "met")
+        yield Remark(Level.OK, "met")
 
     findings = run_checks([Check("it", "", "", meet) for _ in range(3)], site())
     assert [finding.what for finding in findings] == ["met"] * 3
@@ -248,18 +251,18 @@ def models(tmp_path: Path) -> Path:
 
 def test_a_file_of_a_model_may_be_empty_if_its_sum_says_so(models: Path) -> None:
     here = site(MODELS_ROOT=str(models))
-    assert check_models(here).level is Level.OK
-    assert check_models(replace(here, is_full=True)).level is Level.OK
+    assert check_named("models").run(here).level is Level.OK
+    assert check_named("models").run(replace(here, is_full=True)).level is Level.OK
 
 
 def test_a_missing_folder_of_models(models: Path) -> None:
-    finding = check_models(site(MODELS_ROOT=str(models / "gone")))
+    finding = check_named("models").run(site(MODELS_ROOT=str(models / "gone")))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
         f"MODELS_ROOT={models}/gone does not exist",
     )
     assert "ansible-playbook -i inventories/cluster sync-models.yml" in finding.what_to_do
-    finding = check_models(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
+    finding = check_named("models").run(site(MODELS_ROOT=str(models / "tiny" / "__init__.py")))
     assert "is not a folder" in finding.what
 
 
@@ -269,7 +272,7 @@ def test_a_dangling_link_to_a_model(models: Path, name: str) -> None:
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(models / ".versions" / "aligner-000000000000")
     (models / "lost+found").symlink_to("nowhere")
-    finding = check_models(site(MODELS_ROOT=str(models)))
+    finding = check_named("models").run(site(MODELS_ROOT=str(models)))
     assert (finding.level, finding.what) == (
         Level.CRITICAL,
         f"{link} is a broken link",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -10,7 +10,7 @@ from consumers.database.health import Backlog, IdleBatch
 from events.keys import ARCHIVES, batch_of
 from ops.durations import in_largest_unit
 from ops.observe.health.context import ERRORS, CheckContext
-from ops.observe.health.result import CheckResult, Level, Remark, combined, judged
+from ops.observe.health.result import Level, Remark, beyond
 from ops.wiring.environment import SettingError
 
 #: The most batches to name.
@@ -20,7 +20,7 @@ _NAMED = 10
 _PAGES = 20
 
 
-def check_batches(context: CheckContext) -> CheckResult:
+def check_batches(context: CheckContext) -> Iterator[Remark]:
     """Find batches that are stuck or stalled.
 
     A stuck batch had no progress for HEALTH_STUCK_AFTER although no earlier batch is in
@@ -31,41 +31,34 @@ def check_batches(context: CheckContext) -> CheckResult:
     found = context.database.idle_batches(context.settings.stuck_after, _NAMED)
     stuck = [batch for batch in found if not batch.is_stalled]
     stalled = [batch for batch in found if batch.is_stalled]
-    remarks = []
+    yield Remark(
+        Level.OK,
+        "all are in progress or done",
+        figures={
+            "stuck": stuck[0].number if stuck else 0,
+            "stalled": stalled[0].number if stalled else 0,
+            "stuck_batches": {batch.batch_id: round(batch.idle) for batch in stuck},
+            "stalled_batches": {batch.batch_id: round(batch.idle) for batch in stalled},
+        },
+    )
     if stuck:
-        remarks.append(
-            Remark(
-                Level.CRITICAL,
-                f"{stuck[0].number} stuck: {_shown(stuck)}",
-                f"dropscribe status {stuck[0].batch_id}, then dropscribe sweep",
-            )
-        )
+        what_to_do = f"dropscribe status {stuck[0].batch_id}, then dropscribe sweep"
+        yield Remark(Level.CRITICAL, _shown("stuck", stuck), what_to_do)
     if stalled:
-        remarks.append(
-            Remark(
-                Level.WARNING,
-                f"{stalled[0].number} stalled: {_shown(stalled)}",
-                f"dropscribe status {stalled[0].batch_id} shows why; dropscribe dead list "
-                f"--batch {stalled[0].batch_id}",
-            )
-        )
-    figures = {
-        "stuck": stuck[0].number if stuck else 0,
-        "stalled": stalled[0].number if stalled else 0,
-        "stuck_batches": {batch.batch_id: round(batch.idle) for batch in stuck},
-        "stalled_batches": {batch.batch_id: round(batch.idle) for batch in stalled},
-    }
-    return combined("batches", remarks, "all are in progress or done", figures)
+        batch = stalled[0].batch_id
+        what_to_do = f"dropscribe status {batch} shows why; dropscribe dead list --batch {batch}"
+        yield Remark(Level.WARNING, _shown("stalled", stalled), what_to_do)
 
 
-def _shown(batches: Sequence[IdleBatch]) -> str:
+def _shown(state: str, batches: Sequence[IdleBatch]) -> str:
     names = ", ".join(
         f"{batch.batch_id} ({batch.stage}, {in_largest_unit(batch.idle)})" for batch in batches
     )
-    return names + (", ..." if batches[0].number > len(batches) else "")
+    number = batches[0].number
+    return f"{number} {state}: {names}" + (", ..." if number > len(batches) else "")
 
 
-def check_stages(context: CheckContext) -> CheckResult:
+def check_stages(context: CheckContext) -> Iterator[Remark]:
     """Count the items that wait for each stage, and measure the age of the oldest.
 
     An archive waits since it was stored, a recording since it was converted or
@@ -73,40 +66,32 @@ def check_stages(context: CheckContext) -> CheckResult:
     """
     names = {route.name for route in context.routes}
     backlogs = [backlog for backlog in context.database.backlogs() if backlog.route in names]
-    counted = [
-        _with_archives(context, backlog) if backlog.route == "unpack" else (backlog, None)
-        for backlog in backlogs
-    ]
-    backlogs = [backlog for backlog, _ in counted]
-    remarks = [remark for backlog in backlogs if (remark := _remark(context, backlog)) is not None]
-    remarks += [remark for _, remark in counted if remark is not None]
-    waiting = ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs)
-    return combined("stages", remarks, f"waiting: {waiting}", _figures(backlogs))
-
-
-def _figures(backlogs: Sequence[Backlog]) -> Mapping[str, Mapping[str, float]]:
-    return {
-        "waiting": {backlog.route: backlog.waiting for backlog in backlogs},
-        "oldest_seconds": {backlog.route: round(backlog.oldest or 0) for backlog in backlogs},
-    }
-
-
-def _remark(context: CheckContext, backlog: Backlog) -> Remark | None:
-    if backlog.oldest is None:
-        return None
-    level = judged(backlog.oldest, context.settings.behind)
-    if level is Level.OK:
-        return None
-    oldest = in_largest_unit(backlog.oldest)
-    return Remark(
-        level,
-        f"{backlog.route} is behind: {backlog.waiting} wait, the oldest for {oldest}",
-        f"dropscribe health --check queues; more workers: systemctl start "
-        f"dropscribe@{backlog.route}-2; dropscribe sweep resends lost events",
+    remarks: list[Remark] = []
+    for number, backlog in enumerate(backlogs):
+        if backlog.route == "unpack":
+            backlogs[number], remarks = _with_archives(context, backlog)
+    yield Remark(
+        Level.OK,
+        "waiting: " + ", ".join(f"{backlog.route} {backlog.waiting}" for backlog in backlogs),
+        figures={
+            "waiting": {backlog.route: backlog.waiting for backlog in backlogs},
+            "oldest_seconds": {backlog.route: round(backlog.oldest or 0) for backlog in backlogs},
+        },
     )
+    for backlog in backlogs:
+        if backlog.oldest is not None:
+            oldest = in_largest_unit(backlog.oldest)
+            yield from beyond(
+                backlog.oldest,
+                context.settings.behind,
+                f"{backlog.route} is behind: {backlog.waiting} wait, the oldest for {oldest}",
+                f"dropscribe health --check queues; more workers: systemctl start "
+                f"dropscribe@{backlog.route}-2; dropscribe sweep resends lost events",
+            )
+    yield from remarks
 
 
-def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Remark | None]:
+def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, list[Remark]]:
     """Count the archives in the bucket, as one that no consumer has taken yet has no row.
 
     If not all archives could be listed, the larger of the two counts is used.
@@ -114,25 +99,17 @@ def _with_archives(context: CheckContext, backlog: Backlog) -> tuple[Backlog, Re
     try:
         waiting, oldest, is_all = _untaken(context)
     except SettingError as exc:
-        return backlog, Remark(Level.OK, f"archives are not checked from here: {exc}")
+        return backlog, [Remark(Level.OK, f"archives are not checked from here: {exc}")]
     except ERRORS as exc:
-        return backlog, Remark(
-            Level.UNKNOWN,
-            f"archives that no consumer has taken are not checked: {exc}",
-            "dropscribe health --check store",
-        )
-    if is_all:
-        return replace(backlog, waiting=waiting, oldest=oldest if waiting else None), None
-    waiting = max(waiting, backlog.waiting)
-    oldest = max(oldest, backlog.oldest or 0.0)
-    return (
-        replace(backlog, waiting=waiting, oldest=oldest if waiting else None),
-        Remark(
-            Level.UNKNOWN,
-            f"only the first {_PAGES * 1000} archives were checked",
-            "RETENTION_DAYS removes old ones: dropscribe bootstrap",
-        ),
-    )
+        what = f"archives that no consumer has taken are not checked: {exc}"
+        return backlog, [Remark(Level.UNKNOWN, what, "dropscribe health --check store")]
+    remarks = []
+    if not is_all:
+        waiting, oldest = max(waiting, backlog.waiting), max(oldest, backlog.oldest or 0.0)
+        what = f"only the first {_PAGES * 1000} archives were checked"
+        what_to_do = "RETENTION_DAYS removes old ones: dropscribe bootstrap"
+        remarks.append(Remark(Level.UNKNOWN, what, what_to_do))
+    return replace(backlog, waiting=waiting, oldest=oldest if waiting else None), remarks
 
 
 def _untaken(context: CheckContext) -> tuple[int, float, bool]:

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import inf
 
-from consumers.broker.address import BrokerAddress
 from events.routes import Route, exchange_name, queue_name, rule_id
 from ops.observe.health.context import ERRORS, CheckContext
-from ops.observe.health.depths import all_queue_names, has_exchange, read_depths
+from ops.observe.health.depths import has_exchange, read_depths
 from ops.observe.health.rabbitmqctl import Rabbitmqctl
-from ops.observe.health.result import CheckResult, Level, Remark, combined
+from ops.observe.health.result import Level, Remark
 from ops.wiring.settings import LoopSettings
 
 _MAKE = "dropscribe bootstrap"
 
 
-def check_broker(context: CheckContext) -> CheckResult:
+def check_broker(context: CheckContext) -> Iterator[Remark]:
     """Check that the broker responds, and has the exchange, the queues and their bindings.
 
     Only ``rabbitmqctl`` lists bindings without changing any; if it cannot be run, the
     result says that bindings were not checked.
     """
-    address, routes = context.broker, context.routes
-    names = all_queue_names(address, context.topology, routes)
-    depths = read_depths(address, names)
-    missing = [name for name in names if depths[name] is None]
-    remarks = []
+    routes = context.routes
+    depths = read_depths(context, routes)
+    missing = [name for name, depth in depths.items() if depth is None]
+    figures = {"queues": len(depths) - len(missing), "missing": len(missing)}
+    yield Remark(Level.OK, f"all {len(depths)} queues exist", figures=figures)
     if missing:
-        remarks.append(Remark(Level.CRITICAL, f"missing: queue {', '.join(missing)}", _MAKE))
-    if address.is_amqp:
-        remarks += _amqp_remarks(context, address, routes)
-    figures = {"queues": len(names) - len(missing), "missing": len(missing)}
-    return combined("broker", remarks, f"all {len(names)} queues exist", figures)
+        yield Remark(Level.CRITICAL, f"missing: queue {', '.join(missing)}", _MAKE)
+    if context.broker.is_amqp:
+        yield from _amqp_remarks(context, routes)
 
 
-def _amqp_remarks(
-    context: CheckContext, address: BrokerAddress, routes: tuple[Route, ...]
-) -> Iterator[Remark]:
+def _amqp_remarks(context: CheckContext, routes: Sequence[Route]) -> Iterator[Remark]:
+    address = context.broker
     exchange = exchange_name(address.prefix)
     if not has_exchange(address, exchange):
-        yield Remark(
-            Level.CRITICAL, f"missing: exchange {exchange}, to which the store sends", _MAKE
-        )
+        what = f"missing: exchange {exchange}, to which the store sends"
+        yield Remark(Level.CRITICAL, what, _MAKE)
         return
     bindings = _rabbitmqctl(context).bindings(address)
     if bindings is None:
@@ -54,7 +50,7 @@ def _amqp_remarks(
             yield Remark(Level.CRITICAL, what, f"{_MAKE}, then dropscribe sweep")
 
 
-def check_consumer_timeout(context: CheckContext) -> CheckResult:
+def check_consumer_timeout(context: CheckContext) -> Iterator[Remark]:
     """Compare RabbitMQ's ``consumer_timeout`` with the consumers' setting, and with their work.
 
     Consumers renew long deliveries in time for BROKER_CONSUMER_TIMEOUT, so RabbitMQ's own
@@ -62,30 +58,28 @@ def check_consumer_timeout(context: CheckContext) -> CheckResult:
     that the timeout should be longer, as transcription is faster than speech. Policies
     that set the timeout for single queues (RabbitMQ 3.12 and later) are not checked.
     """
-    check = "consumer-timeout"
     if not context.broker.is_amqp:
-        return CheckResult(check, Level.OK, "SQS has none: consumers renew their deliveries")
+        yield Remark(Level.OK, "SQS has none: consumers renew their deliveries")
+        return
     ours = LoopSettings.read(context.environment).consumer_timeout
-    theirs = _rabbitmqctl(context).consumer_timeout()
-    longest = _longest(context)
-    figures: dict[str, float] = {"expected_seconds": ours}
-    remarks = []
-    if theirs is not None and theirs != float("inf"):
-        figures["actual_seconds"] = theirs
-    if theirs is not None and theirs < ours:
-        remarks.append(_too_short(theirs, ours))
-    if longest is not None:
-        figures["longest_recording_seconds"] = longest
-        if longest > min(ours, theirs or ours):
-            remarks.append(_long_work(longest, ours))
     said = f"BROKER_CONSUMER_TIMEOUT is {ours} s"
+    figures: dict[str, float] = {"expected_seconds": ours}
+    theirs = _rabbitmqctl(context).consumer_timeout()
     if theirs is None:
         said += "; RabbitMQ's own is unknown, as rabbitmqctl cannot be run"
-    elif theirs == float("inf"):
+    elif theirs == inf:
         said += ", RabbitMQ has no timeout"
     else:
         said += f", RabbitMQ's own {theirs:g} s"
-    return combined(check, remarks, said, figures)
+        figures["actual_seconds"] = theirs
+        if theirs < ours:
+            yield _too_short(theirs, ours)
+    longest = _longest(context)
+    if longest is not None:
+        figures["longest_recording_seconds"] = longest
+        if longest > min(ours, theirs or ours):
+            yield _long_work(longest, ours)
+    yield Remark(Level.OK, said, figures=figures)
 
 
 def _too_short(theirs: float, ours: int) -> Remark:

@@ -9,7 +9,6 @@ from ops.observe.health.database import check_database
 from ops.observe.health.gpu import check_gpu
 from ops.observe.health.models import check_models
 from ops.observe.health.queues import check_queues
-from ops.observe.health.result import Level
 from ops.observe.health.rules import check_rules
 from ops.observe.health.store import check_clock, check_store
 from ops.observe.health.sweeps import check_sweep
@@ -26,7 +25,8 @@ CHECKS = (
         _LIST,
         check_store,
         _STORE,
-        Level.CRITICAL,
+        "on the store's host: systemctl status minio (or ceph -s); S3_ENDPOINT and its keys: "
+        "dropscribe bootstrap --dry-run",
     ),
     Check(
         "rules",
@@ -48,7 +48,7 @@ CHECKS = (
         "broker: to log in; for the bindings rabbitmqctl",
         check_broker,
         ("BROKER_URL",),
-        Level.CRITICAL,
+        "on the broker's host: systemctl status rabbitmq-server",
     ),
     Check(
         "queues",
@@ -70,7 +70,7 @@ CHECKS = (
         _READ,
         check_database,
         ("DATABASE_URL",),
-        Level.CRITICAL,
+        "on the database's host: systemctl status postgresql",
     ),
     Check(
         "batches",

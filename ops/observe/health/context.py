@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology
@@ -22,8 +21,6 @@ from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import HealthSettings, read_broker_address
 from ops.wiring.stage_table import StageTable
 
-T = TypeVar("T")
-
 #: The errors of a check that queries a server.
 ERRORS = (TransientError, PermanentError, ConfigurationError)
 
@@ -31,45 +28,49 @@ ERRORS = (TransientError, PermanentError, ConfigurationError)
 _CONNECTIONS = 4
 
 
-class _Shared(Generic[T]):
-    """A value that is opened once, when first needed; a failure is shared, too.
+class _SharedDatabase:
+    """The database, which is opened once, when first needed; a failure is shared, too.
 
     It is opened in a thread of its own, so that each caller waits only as long as its
     own patience.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answer: Future[T] | None = None
+        self._answer: Future[HealthRepository] | None = None
 
-    def get(self, patience: timedelta) -> T:
-        """Wait for the value.
+    def get(
+        self, open_database: Callable[[], HealthRepository], patience: timedelta
+    ) -> HealthRepository:
+        """Wait for the database.
 
         Raises:
             TransientError: Opening takes longer than ``patience``.
         """
         with self._lock:
             if self._answer is None:
-                self._answer = Future()
-                threading.Thread(target=self._open, args=(self._answer,), daemon=True).start()
+                self._answer = answer = Future[HealthRepository]()
+                arguments = (open_database, answer)
+                threading.Thread(target=_settle, args=arguments, daemon=True).start()
         try:
             return self._answer.result(patience.total_seconds())
         except TimeoutError as exc:
             seconds = patience.total_seconds()
             raise TransientError(f"the database does not respond within {seconds:g} s") from exc
 
-    def _open(self, answer: Future[T]) -> None:
-        try:
-            answer.set_result(self._make())
-        except BaseException as exc:
-            answer.set_exception(exc)
+    def close(self) -> None:
+        """Close the database, if it is open."""
+        if self._answer is not None and self._answer.done() and not self._answer.exception():
+            self._answer.result().close()
 
-    def made(self) -> T | None:
-        """Return the value if it is open."""
-        if self._answer is None or not self._answer.done() or self._answer.exception():
-            return None
-        return self._answer.result()
+
+def _settle(
+    open_database: Callable[[], HealthRepository], answer: Future[HealthRepository]
+) -> None:
+    try:
+        answer.set_result(open_database())
+    except BaseException as exc:
+        answer.set_exception(exc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,7 @@ class CheckContext:
     bar: ProgressBar = ProgressBar()
     now: Callable[[], datetime] = utc_now
     table: StageTable = PIPELINE
-    _shared: dict[str, _Shared[HealthRepository]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        self._shared["database"] = _Shared(self._open_database)
+    _shared: _SharedDatabase = field(default_factory=_SharedDatabase, repr=False)
 
     @property
     def database(self) -> HealthRepository:
@@ -117,7 +115,7 @@ class CheckContext:
             TransientError: The database is unreachable.
             ConfigurationError: DATABASE_URL is invalid.
         """
-        return self._shared["database"].get(self.patience)
+        return self._shared.get(self._open_database, self.patience)
 
     @property
     def store(self) -> Store:
@@ -154,9 +152,7 @@ class CheckContext:
 
     def close(self) -> None:
         """Close the database, if it was opened."""
-        database = self._shared["database"].made()
-        if database is not None:
-            database.close()
+        self._shared.close()
 
     def _open_database(self) -> HealthRepository:
         pool = make_pool(self.environment, connections=_CONNECTIONS, name="dropscribe-health")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from amqp.exceptions import NotFound
 
@@ -12,14 +13,11 @@ from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_connection import connected, make_connection
 from consumers.broker.errors import MissingQueueError
 from consumers.broker.sqs_queues import SqsQueues
-from consumers.broker.topology import Topology
 from events.routes import Route, dead_letter_queue_name, queue_name, review_queue_name
+from ops.observe.health.context import CheckContext
 
 #: SQS' attributes of messages that wait; those in flight have another.
 _SQS_DEPTH = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
-
-#: The timeout of connecting, in seconds.
-_CONNECT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,54 +33,45 @@ class QueueDepth:
     consumers: int | None
 
 
-def queue_names(address: BrokerAddress, topology: Topology, route: Route) -> list[str]:
+def queue_names(context: CheckContext, route: Route) -> list[str]:
     """Name a route's queues, including RabbitMQ's delay queues."""
-    if address.is_amqp:
-        return [spec.name for spec in topology.queues(route)]
-    return [queue_name(address.prefix, route), dead_letter_queue_name(address.prefix, route)]
+    if context.broker.is_amqp:
+        return [spec.name for spec in context.topology.queues(route)]
+    prefix = context.broker.prefix
+    return [queue_name(prefix, route), dead_letter_queue_name(prefix, route)]
 
 
-def all_queue_names(
-    address: BrokerAddress, topology: Topology, routes: Iterable[Route]
-) -> list[str]:
-    """Name all queues of a deployment."""
-    of_routes = [name for route in routes for name in queue_names(address, topology, route)]
-    return [*of_routes, review_queue_name(address.prefix)]
-
-
-def read_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
-    """Read the depths of queues, without taking messages; None for a missing queue.
+def read_depths(context: CheckContext, routes: Sequence[Route]) -> Mapping[str, QueueDepth | None]:
+    """Read the depths of all queues, without taking messages; None for a missing queue.
 
     Raises:
         BrokerLostError: The broker is unreachable, or denies access.
     """
-    return _amqp_depths(address, names) if address.is_amqp else _sqs_depths(address, names)
-
-
-def _amqp_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
-    depths: dict[str, QueueDepth | None] = {}
-    with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
-        for name in names:
-            # RabbitMQ closes the channel if the queue is missing.
-            with connection.channel() as channel:
-                try:
-                    answer = channel.queue_declare(name, passive=True)
-                    depths[name] = QueueDepth(int(answer.message_count), int(answer.consumer_count))
-                except NotFound:
-                    depths[name] = None
-        connection.close()
-    return depths
-
-
-def _sqs_depths(address: BrokerAddress, names: Iterable[str]) -> Mapping[str, QueueDepth | None]:
-    depths: dict[str, QueueDepth | None] = {}
+    address = context.broker
+    names = [name for route in routes for name in queue_names(context, route)]
+    names.append(review_queue_name(address.prefix))
+    if address.is_amqp:
+        with _opened(address) as connection:
+            return {name: _amqp_depth(connection, name) for name in names}
     with closing(SqsQueues(address)) as queues:
-        for name in names:
-            try:
-                depths[name] = QueueDepth(queues.count(name, *_SQS_DEPTH), None)
-            except MissingQueueError:
-                depths[name] = None
-    return depths
+        return {name: _sqs_depth(queues, name) for name in names}
+
+
+def _amqp_depth(connection: Any, name: str) -> QueueDepth | None:
+    # RabbitMQ closes the channel if the queue is missing.
+    with connection.channel() as channel:
+        try:
+            answer = channel.queue_declare(name, passive=True)
+        except NotFound:
+            return None
+        return QueueDepth(int(answer.message_count), int(answer.consumer_count))
+
+
+def _sqs_depth(queues: SqsQueues, name: str) -> QueueDepth | None:
+    try:
+        return QueueDepth(queues.count(name, *_SQS_DEPTH), None)
+    except MissingQueueError:
+        return None
 
 
 def has_exchange(address: BrokerAddress, exchange: str) -> bool:
@@ -91,12 +80,16 @@ def has_exchange(address: BrokerAddress, exchange: str) -> bool:
     Raises:
         BrokerLostError: The broker is unreachable, or denies access.
     """
-    with connected(make_connection(address, heartbeat=10, connect_timeout=_CONNECT)) as connection:
-        is_there = True
-        with connection.channel() as channel:
-            try:
-                channel.exchange_declare(exchange, "topic", passive=True)
-            except NotFound:
-                is_there = False
+    with _opened(address) as connection, connection.channel() as channel:
+        try:
+            channel.exchange_declare(exchange, "topic", passive=True)
+        except NotFound:
+            return False
+        return True
+
+
+@contextmanager
+def _opened(address: BrokerAddress) -> Iterator[Any]:
+    with connected(make_connection(address, heartbeat=10, connect_timeout=4.0)) as connection:
+        yield connection
         connection.close()
-        return is_there

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from ops.observe.health.context import CheckContext
-from ops.observe.health.result import CheckResult, Level, Remark, combined
+from ops.observe.health.result import Level, Remark
 from ops.wiring.environment import Environment
 
 _ASKED = ("name", "driver_version", "memory.used", "memory.total", "temperature.gpu")
@@ -44,7 +44,7 @@ class GpuStatus:
         return cls(name, driver, _number(used), _number(total), _number(temperature))
 
 
-def check_gpu(context: CheckContext) -> CheckResult:
+def check_gpu(context: CheckContext) -> Iterator[Remark]:
     """Check that there is a GPU if ``cuda`` is set, and that it responds."""
     wanted = [*_demands(context.environment)]
     try:
@@ -52,33 +52,28 @@ def check_gpu(context: CheckContext) -> CheckResult:
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         gpus = []
         if _count_in_driver():
-            what = "the driver has a GPU, but nvidia-smi fails"
-            reason = f" ({type(exc).__name__})"
             level = Level.CRITICAL if wanted else Level.WARNING
-            return CheckResult("gpu", level, what + reason, f"{_DRIVER_HELP} this host")
-    if not gpus and wanted:
-        return CheckResult(
-            "gpu",
-            Level.CRITICAL,
-            f"none on this host, but {' and '.join(wanted)} requires one",
-            f"{_DRIVER_HELP} this host; or WHISPER_DEVICE=auto",
-            {"gpus": 0},
-        )
-    if not gpus:
-        return CheckResult(
-            "gpu", Level.OK, "none on this host, and none required", figures={"gpus": 0}
-        )
+            what = f"the driver has a GPU, but nvidia-smi fails ({type(exc).__name__})"
+            yield Remark(level, what, f"{_DRIVER_HELP} this host")
+            return
+    if gpus:
+        yield from _states(gpus)
+    elif wanted:
+        what = f"none on this host, but {' and '.join(wanted)} requires one"
+        what_to_do = f"{_DRIVER_HELP} this host; or WHISPER_DEVICE=auto"
+        yield Remark(Level.CRITICAL, what, what_to_do, {"gpus": 0})
+    else:
+        yield Remark(Level.OK, "none on this host, and none required", figures={"gpus": 0})
+
+
+def _states(gpus: list[GpuStatus]) -> Iterator[Remark]:
+    names = ", ".join(sorted({gpu.name for gpu in gpus}))
     figures = {
         "gpus": len(gpus),
         "memory_used_mib": {str(number): gpu.used for number, gpu in enumerate(gpus)},
         "temperature": {str(number): gpu.temperature for number, gpu in enumerate(gpus)},
     }
-    names = ", ".join(sorted({gpu.name for gpu in gpus}))
-    said = f"{len(gpus)}: {names}, driver {gpus[0].driver}"
-    return combined("gpu", [*_heat(gpus)], said, figures)
-
-
-def _heat(gpus: list[GpuStatus]) -> Iterator[Remark]:
+    yield Remark(Level.OK, f"{len(gpus)}: {names}, driver {gpus[0].driver}", figures=figures)
     for number, gpu in enumerate(gpus):
         if gpu.temperature is not None and gpu.temperature >= _HOT:
             what = f"GPU {number} is at {gpu.temperature:.0f} degrees, and throttles"

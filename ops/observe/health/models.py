@@ -12,7 +12,7 @@ from pathlib import Path
 
 from consumers.speech.weights import PACKAGED, SpeechSetupError, find_whisper
 from ops.observe.health.context import CheckContext
-from ops.observe.health.result import CheckResult, Level, Remark, combined
+from ops.observe.health.result import Level, Remark
 from ops.wiring.settings import ModelsSettings, ModerationSettings, SpeechSettings
 
 #: The file in each model's folder with the sums of all other files, in sha256sum's format.
@@ -46,7 +46,7 @@ class ChecksummedFile:
     digest: str
 
 
-def check_models(context: CheckContext) -> CheckResult:
+def check_models(context: CheckContext) -> Iterator[Remark]:
     """Check that the models in this host's settings exist, and that all models are intact.
 
     Every file in a model's SHA256SUMS has to exist and must not be empty; with
@@ -54,40 +54,42 @@ def check_models(context: CheckContext) -> CheckResult:
     """
     root = ModelsSettings.read(context.environment).models_root
     if (away := _away(context, root)) is not None:
-        return combined("models", [away], "")
-    remarks = [*_named(context, root)]
-    folders = []
-    for each in _search(root, 2):
-        if isinstance(each, Remark):
-            remarks.append(each)
-        else:
-            folders.append(each)
+        yield away
+        return
+    yield from _named(context, root)
+    found = list(_search(root, 2))
+    yield from (each for each in found if isinstance(each, Remark))
+    folders = [each for each in found if isinstance(each, Path)]
     files: list[ChecksummedFile] = []
     for folder in folders:
         try:
             listed = read_sums(folder)
         except (OSError, ValueError) as exc:
-            remarks.append(Remark(Level.CRITICAL, f"{folder.name}: {exc}", _SYNC))
+            yield _broken(f"{folder.name}: {exc}")
             continue
-        remarks += _presence(folder, listed)
+        yield from _presence(folder, listed)
         files += listed
     if context.is_full:
-        remarks += _verified(context, files)
+        yield from _verified(context, files)
     figures = {"models": len(folders), "files": len(files), "verified": context.is_full}
     how = "and compared" if context.is_full else "(--full compares their SHA-256)"
     said = f"{len(folders)} in {root}, {len(files)} files present {how}"
-    return combined("models", remarks, said, figures)
+    yield Remark(Level.OK, said, figures=figures)
+
+
+def _broken(what: str) -> Remark:
+    return Remark(Level.CRITICAL, what, _SYNC)
 
 
 def _away(context: CheckContext, root: Path) -> Remark | None:
     """Check the folder of models; the default folder may be missing."""
-    if not root.is_dir():
-        if context.environment.get("MODELS_ROOT") is None and not root.exists():
-            return None
-        is_there = "is not a folder" if root.exists() else "does not exist"
-        what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
-        return Remark(Level.CRITICAL, f"MODELS_ROOT={root} {is_there}", what_to_do)
-    return None if _is_open(root) else _closed(root)
+    if root.is_dir():
+        return None if _is_open(root) else _closed(root)
+    if context.environment.get("MODELS_ROOT") is None and not root.exists():
+        return None
+    is_there = "is not a folder" if root.exists() else "does not exist"
+    what_to_do = f"findmnt --target {shlex.quote(str(root))}; {_SYNC}"
+    return Remark(Level.CRITICAL, f"MODELS_ROOT={root} {is_there}", what_to_do)
 
 
 def _search(folder: Path, depth: int) -> Iterator[Path | Remark]:
@@ -100,7 +102,7 @@ def _search(folder: Path, depth: int) -> Iterator[Path | Remark]:
         if entry.name.startswith(".") or entry.name == _NO_MODELS:
             continue
         if entry.is_symlink() and not entry.exists():
-            yield Remark(Level.CRITICAL, f"{entry} is a broken link", _SYNC)
+            yield _broken(f"{entry} is a broken link")
         elif entry.is_dir() and not _is_open(entry):
             yield _closed(entry)
         elif (entry / SUMS).is_file():
@@ -131,25 +133,21 @@ def _named(context: CheckContext, root: Path) -> Iterator[Remark]:
         return
     for variable, name in (("POLICY_MODEL", settings.model), ("POLICY_ADAPTER", settings.adapter)):
         if name is not None and not (root / name).is_dir():
-            yield Remark(Level.CRITICAL, f"{variable}={name} does not exist in {root}", _SYNC)
+            yield _broken(f"{variable}={name} does not exist in {root}")
 
 
 def _whisper(model: str, root: Path) -> Iterator[Remark]:
     try:
         weights = find_whisper(model, root)
     except SpeechSetupError as exc:
-        yield Remark(Level.CRITICAL, str(exc), _SYNC)
+        yield _broken(str(exc))
         return
     if not weights.is_local:
-        yield Remark(
-            Level.WARNING,
-            f"WHISPER_MODEL={model} is not in {root}: its consumer would download it",
-            _SYNC,
-        )
+        what = f"WHISPER_MODEL={model} is not in {root}: its consumer would download it"
+        yield Remark(Level.WARNING, what, _SYNC)
     elif model != PACKAGED and not Path(weights.source, SUMS).is_file():
-        yield Remark(
-            Level.WARNING, f"WHISPER_MODEL={model} has no {SUMS}, so it cannot be verified", _SYNC
-        )
+        what = f"WHISPER_MODEL={model} has no {SUMS}, so it cannot be verified"
+        yield Remark(Level.WARNING, what, _SYNC)
 
 
 def read_sums(folder: Path) -> list[ChecksummedFile]:
@@ -181,13 +179,13 @@ def _listed(folder: Path, line: str) -> ChecksummedFile:
 
 def _presence(folder: Path, files: list[ChecksummedFile]) -> Iterator[Remark]:
     if not files:
-        yield Remark(Level.CRITICAL, f"{folder.name}: its {SUMS} names no file", _SYNC)
+        yield _broken(f"{folder.name}: its {SUMS} names no file")
     for listed in files:
         name = f"{folder.name}/{listed.path.relative_to(folder)}"
         if not listed.path.is_file():
-            yield Remark(Level.CRITICAL, f"{name} is missing", _SYNC)
+            yield _broken(f"{name} is missing")
         elif not listed.path.stat().st_size and listed.digest != _NOTHING:
-            yield Remark(Level.CRITICAL, f"{name} is empty", _SYNC)
+            yield _broken(f"{name} is empty")
 
 
 def _verified(context: CheckContext, files: list[ChecksummedFile]) -> Iterator[Remark]:
@@ -197,10 +195,10 @@ def _verified(context: CheckContext, files: list[ChecksummedFile]) -> Iterator[R
         try:
             found = _digest(context, listed.path)
         except OSError as exc:
-            yield Remark(Level.CRITICAL, f"{listed.path}: {exc.strerror}", _SYNC)
+            yield _broken(f"{listed.path}: {exc.strerror}")
             continue
         if found != listed.digest:
-            yield Remark(Level.CRITICAL, f"{listed.path} was altered: its SHA-256 differs", _SYNC)
+            yield _broken(f"{listed.path} was altered: its SHA-256 differs")
 
 
 def _digest(context: CheckContext, path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -39,17 +39,26 @@ _ORDER = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one check.
+class Remark:
+    """One finding of a check.
 
     Attributes:
-        check: The check's name.
         level: The severity.
         what: The finding, as text for people.
         what_to_do: The command that helps, with a remark; empty if nothing is wrong.
         figures: Measurements: numbers, or numbers by name (of a route, a discrepancy, a
             volume). In seconds, bytes and shares, not formatted.
     """
+
+    level: Level
+    what: str
+    what_to_do: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The result of one check; see `Remark`."""
 
     check: str
     level: Level
@@ -68,15 +77,6 @@ class CheckResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """One of several findings of a check; see `CheckResult`."""
-
-    level: Level
-    what: str
-    what_to_do: str = ""
-
-
 def worst(levels: Iterable[Level]) -> Level:
     """Return the worst level; unknown if nothing was checked."""
     found = set(levels)
@@ -90,30 +90,29 @@ def judged(value: float, limits: Limits) -> Level:
     return Level.WARNING if value >= limits.warning else Level.OK
 
 
-def combined(
-    check: str, remarks: Sequence[Remark], all_well: str, figures: Mapping[str, Any] | None = None
-) -> CheckResult:
+def beyond(value: float, limits: Limits, what: str, what_to_do: str) -> Iterator[Remark]:
+    """Make a remark if a value reaches its limits."""
+    level = judged(value, limits)
+    if level is not Level.OK:
+        yield Remark(level, what, what_to_do)
+
+
+def combined(check: str, remarks: Iterable[Remark]) -> CheckResult:
     """Combine remarks into one result with the level of the worst, which comes first.
 
-    Args:
-        check: The check's name.
-        remarks: The findings; those with level ok show only if nothing is wrong.
-        all_well: The text if nothing is wrong.
-        figures: The measurements.
+    Remarks with level ok show only if nothing is wrong.
     """
-    figures = figures or {}
+    remarks = list(remarks)
     wrong = sorted(
         (remark for remark in remarks if remark.level is not Level.OK),
         key=lambda remark: (*_ORDER, Level.SKIPPED).index(remark.level),
     )
-    if not wrong:
-        said = [all_well, *(remark.what for remark in remarks)]
-        return CheckResult(check, Level.OK, "; ".join(said), figures=figures)
+    shown = wrong or remarks
     return CheckResult(
         check,
-        wrong[0].level,
-        "; ".join(remark.what for remark in wrong),
+        wrong[0].level if wrong else Level.OK,
+        "; ".join(remark.what for remark in shown),
         # Several remarks may give the same advice.
-        "; ".join(dict.fromkeys(remark.what_to_do for remark in wrong if remark.what_to_do)),
-        figures,
+        "; ".join(dict.fromkeys(remark.what_to_do for remark in shown if remark.what_to_do)),
+        {name: value for remark in remarks for name, value in remark.figures.items()},
     )

@@ -10,7 +10,7 @@ from consumers.errors import ConfigurationError, TransientError
 from ops.bootstrap.plan import StorePlan
 from ops.bootstrap.step import Step
 from ops.observe.health.context import CheckContext
-from ops.observe.health.result import CheckResult, Level, Remark, combined
+from ops.observe.health.result import Level, Remark
 
 #: The codes by which stores deny access.
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFailure"}
@@ -18,7 +18,7 @@ _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AuthorizationError", "AuthFai
 _REPAIR = "dropscribe bootstrap --dry-run shows the difference, dropscribe bootstrap corrects it"
 
 
-def check_rules(context: CheckContext) -> CheckResult:
+def check_rules(context: CheckContext) -> Iterator[Remark]:
     """Compare the bucket's rules with those that ``bootstrap`` would make now.
 
     If these credentials may not read the rules, the result is unknown.
@@ -30,12 +30,11 @@ def check_rules(context: CheckContext) -> CheckResult:
     # Only STORE_BROKER_URL names the user and the password that a topic of Ceph holds.
     rules = plan.rule_steps(compares_topics=plan.options.store_broker is not None)
     hidden = Level.SKIPPED if plan.kind == "ceph" else Level.UNKNOWN
-    remarks = [
-        *_remarks("notification rules", rules, hidden),
-        *_remarks("lifecycle rules", plan.lifecycle_steps(), hidden),
-    ]
-    names = ", ".join(route.name for route in routes)
-    return combined("rules", remarks, f"as bootstrap makes them, for {names}")
+    yield Remark(
+        Level.OK, "as bootstrap makes them, for " + ", ".join(route.name for route in routes)
+    )
+    yield from _remarks("notification rules", rules, hidden)
+    yield from _remarks("lifecycle rules", plan.lifecycle_steps(), hidden)
 
 
 def _remarks(what: str, steps: Iterable[Step], hidden: Level) -> Iterator[Remark]:

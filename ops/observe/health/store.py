@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,61 +13,52 @@ from consumers.errors import ClockError, PermanentError, TransientError
 from consumers.store import ObjectGoneError
 from consumers.store.errors import time_of
 from ops.observe.health.context import CheckContext
-from ops.observe.health.result import CheckResult, Level, judged
+from ops.observe.health.result import Level, Remark, judged
 
 #: The Date header has whole seconds, so on average it is this late.
 _ROUNDING = timedelta(seconds=0.5)
 
+_SET_CLOCK = "on both hosts: timedatectl set-ntp true, then timedatectl status"
 
-def check_store(context: CheckContext) -> CheckResult:
+
+def check_store(context: CheckContext) -> Iterator[Remark]:
     """Check that the store responds, accepts these credentials, and has the bucket."""
     store = context.store
     begun = time.monotonic()
     try:
         store.now()
     except ObjectGoneError:
-        return CheckResult(
-            "store", Level.CRITICAL, f"there is no bucket {store.bucket}", "dropscribe bootstrap"
-        )
+        what = f"there is no bucket {store.bucket}"
+        yield Remark(Level.CRITICAL, what, "dropscribe bootstrap")
     except ClockError as exc:
-        return CheckResult("store", Level.CRITICAL, str(exc), _SET_CLOCK)
+        yield Remark(Level.CRITICAL, str(exc), _SET_CLOCK)
     except PermanentError as exc:
-        return CheckResult(
-            "store",
+        yield Remark(
             Level.CRITICAL,
             str(exc),
             "S3_ACCESS_KEY and S3_SECRET_KEY have no access to the bucket: grant it by "
             "S3_PRINCIPALS, then: dropscribe bootstrap",
         )
-    seconds = time.monotonic() - begun
-    return CheckResult(
-        "store",
-        Level.OK,
-        f"bucket {store.bucket} responds in {seconds:.2f} s",
-        figures={"seconds": round(seconds, 3)},
-    )
+    else:
+        seconds = time.monotonic() - begun
+        what = f"bucket {store.bucket} responds in {seconds:.2f} s"
+        yield Remark(Level.OK, what, figures={"seconds": round(seconds, 3)})
 
 
-def check_clock(context: CheckContext) -> CheckResult:
+def check_clock(context: CheckContext) -> Iterator[Remark]:
     """Compare this host's clock with the Date of the store's responses, even of errors."""
     before = context.now()
     theirs = _store_time(context)
     ours = before + (context.now() - before) / 2
     offset = (ours - theirs - _ROUNDING).total_seconds()
     level = judged(abs(offset), context.settings.clock)
-    where = "ahead of" if offset > 0 else "behind"
     figures = {"offset_seconds": round(offset, 1)}
     if level is Level.OK:
-        return CheckResult(
-            "clock", level, f"within {abs(offset):.1f} s of the store's", "", figures
-        )
+        yield Remark(level, f"within {abs(offset):.1f} s of the store's", figures=figures)
+        return
+    where = "ahead of" if offset > 0 else "behind"
     what = f"this host's clock is {abs(offset):.0f} s {where} the store's"
-    return CheckResult(
-        "clock", level, f"{what}, which refuses requests from 15 minutes on", _SET_CLOCK, figures
-    )
-
-
-_SET_CLOCK = "on both hosts: timedatectl set-ntp true, then timedatectl status"
+    yield Remark(level, f"{what}, which refuses requests from 15 minutes on", _SET_CLOCK, figures)
 
 
 def _store_time(context: CheckContext) -> datetime:

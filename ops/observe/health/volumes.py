@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.observe.health.context import CheckContext
-from ops.observe.health.result import CheckResult, Level, Remark, combined
+from ops.observe.health.result import Level, Remark
 from ops.wiring.settings import Limits, ModelsSettings, ScratchRootSettings
 
 _GIB = 1 << 30
@@ -27,32 +27,32 @@ class FreeSpace:
     ratio: float
 
 
-def check_scratch(context: CheckContext) -> CheckResult:
+def check_scratch(context: CheckContext) -> Iterator[Remark]:
     """Check that scratch space exists, is mounted, and is not full."""
     root = ScratchRootSettings.read(context.environment).scratch_root
-    return _check_volume("scratch", root, context, "consumers delete their own files: nothing to")
+    return _check_volume(root, context, "consumers delete their own files: nothing to")
 
 
-def check_models_volume(context: CheckContext) -> CheckResult:
+def check_models_volume(context: CheckContext) -> Iterator[Remark]:
     """Check the same for the volume of the models."""
     root = ModelsSettings.read(context.environment).models_root
-    return _check_volume("models-volume", root, context, "old versions, in .versions, are not to")
+    return _check_volume(root, context, "old versions, in .versions, are not to")
 
 
-def _check_volume(check: str, root: Path, context: CheckContext, remark: str) -> CheckResult:
+def _check_volume(root: Path, context: CheckContext, remark: str) -> Iterator[Remark]:
     if not root.is_dir():
         what_to_do = f"systemctl status local-fs.target; mount -a; install -d {root}"
-        return CheckResult(check, Level.CRITICAL, f"{root} is not a folder", what_to_do)
-    remarks = [*_mount(root, context.settings.volume)]
+        yield Remark(Level.CRITICAL, f"{root} is not a folder", what_to_do)
+        return
+    yield from _mount(root, context.settings.volume)
     space = measure(root)
-    figures = {"free_ratio": round(space.ratio, 4), "free_bytes": space.free}
     level = judged_falling(space.ratio, context.settings.free)
-    shown = f"{space.free / _GIB:.1f} GiB, {space.ratio:.0%}, free in {root}"
-    if level is not Level.OK:
-        remarks.append(
-            Remark(level, shown, f"df -h {root}; du -xsh {root}/* ({remark} delete by hand)")
-        )
-    return combined(check, remarks, shown, figures)
+    yield Remark(
+        level,
+        f"{space.free / _GIB:.1f} GiB, {space.ratio:.0%}, free in {root}",
+        "" if level is Level.OK else f"df -h {root}; du -xsh {root}/* ({remark} delete by hand)",
+        {"free_ratio": round(space.ratio, 4), "free_bytes": space.free},
+    )
 
 
 def judged_falling(value: float, limits: Limits) -> Level:
@@ -83,24 +83,20 @@ def _mount(root: Path, volume: Path | None) -> Iterator[Remark]:
             f"nothing is mounted at {volume}, so {root} fills the system's disk",
             f"findmnt {volume}; mount {volume}; then systemctl restart 'dropscribe@*'",
         )
-    mounted = _mounted_at(root)
-    # The file system's options: the mount itself may be read-only for this process alone.
-    if mounted is not None and "ro" in mounted.options:
+    point = _read_only_mount(root)
+    if point is not None:
         yield Remark(
             Level.CRITICAL,
-            f"{mounted.point} is read-only, as Linux mounts a file system after errors",
-            f"dmesg | grep -i error; umount {mounted.point}; fsck; mount {mounted.point}",
+            f"{point} is read-only, as Linux mounts a file system after errors",
+            f"dmesg | grep -i error; umount {point}; fsck; mount {point}",
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Mounted:
-    point: str
-    options: frozenset[str]
+def _read_only_mount(root: Path) -> str | None:
+    """Find a folder's mount (proc(5), mountinfo), if its file system is read-only.
 
-
-def _mounted_at(root: Path) -> _Mounted | None:
-    """Find a folder's mount, with its file system's options (proc(5), mountinfo)."""
+    The mount itself may be read-only for this process alone.
+    """
     device = root.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -111,5 +107,5 @@ def _mounted_at(root: Path) -> _Mounted | None:
         fields, _, rest = line.partition(" - ")
         _, _, number, _, point, *_ = fields.split(" ")
         if number == wanted:
-            return _Mounted(point, frozenset(rest.split(" ")[2].split(",")))
+            return point if "ro" in rest.split(" ")[2].split(",") else None
     return None
