@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import starmap
 from urllib.parse import quote
 
 from consumers.broker.address import BrokerAddress
@@ -27,9 +28,9 @@ def queue_steps(
         ConfigurationError: A queue exists with other arguments, or the user may not declare it.
         TransientError: RabbitMQ is unreachable.
     """
-    steps = declare_topology(address, topology, routes=bucket.routes, dry_run=dry_run)
-    for what, missing in steps:
-        yield Step(what, missing)
+    yield from starmap(
+        Step, declare_topology(address, topology, routes=bucket.routes, dry_run=dry_run)
+    )
     for route in bucket.off:
         counts = count_messages(address, [spec.name for spec in topology.queues(route)])
         if counts:

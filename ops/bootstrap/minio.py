@@ -1,32 +1,39 @@
-"""Notifications of MinIO and RustFS over AMQP: a target for each route.
+"""MinIO and RustFS: the admin API through MinIO's own client, and notifications over AMQP.
 
-See MinIO's documentation, "Publish events to AMQP", and both servers' sources. MinIO declares
-the exchange again at each send, so its flags must equal ours; it connects to the broker when
-a target is set, and uses the target only after a restart, which takes seconds. RustFS uses it
-at once, and does not restart by itself.
+A target for each route leads to the broker. See MinIO's documentation, "Publish events to
+AMQP", and both servers' sources. MinIO declares the exchange again at each send, so its flags
+must equal ours; it connects to the broker when a target is set, and uses the target only after
+a restart, which takes seconds. RustFS uses it at once, and does not restart by itself.
 """
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from json import loads
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import urllib3
+from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 from urllib3.exceptions import HTTPError
 
 from consumers.broker.address import BrokerAddress
-from consumers.errors import TransientError
+from consumers.errors import ConfigurationError, TransientError
 from events.routes import exchange_name, rule_id
-from ops.bootstrap.admin import policies, policies_of, read_config
 from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.bucket_rights import BucketRoles, role_policy, same_policy
 from ops.bootstrap.step import Step
-from ops.wiring.settings import StoreKind
+from ops.wiring.settings import StoreKind, StoreSettings
+
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 
 _SUBSYSTEM = "notify_amqp"
 
@@ -46,6 +53,76 @@ _MINIO = {
 
 #: The most seconds that a restart may take.
 _RESTART = 120.0
+
+
+def make_admin(store: StoreSettings) -> MinioAdmin:
+    """Make a client, without a request."""
+    parts = urlsplit(store.endpoint or "")
+    return MinioAdmin(
+        endpoint=parts.netloc,
+        credentials=StaticProvider(store.access_key or "", store.secret_key or ""),
+        secure=parts.scheme == "https",
+        http_client=urllib3.PoolManager(
+            timeout=_TIMEOUT,
+            # A server may have carried out a POST: only connecting is tried again.
+            retries=urllib3.Retry(connect=3, read=0, redirect=0, backoff_factor=0.2),
+            ca_certs=store.ca_file,
+        ),
+    )
+
+
+@contextmanager
+def admin_refusals(secret: str | None) -> Iterator[None]:
+    """Translate the client's errors within the block.
+
+    Args:
+        secret: A password to hide, if the server quotes it.
+
+    Raises:
+        ConfigurationError: The server refuses a request.
+        TransientError: The server is unreachable.
+    """
+    try:
+        yield
+    except MinioAdminException as exc:
+        message = f"the store's admin API rejected the request: {exc}"
+        if secret:
+            message = message.replace(secret, "***")
+        # The cause would show the password.
+        raise ConfigurationError(message) from None
+    except (HTTPError, OSError) as exc:
+        raise TransientError(f"the store's admin API is unreachable: {exc}") from exc
+    except ValueError as exc:
+        raise TransientError(f"the store's admin API sent an unreadable response: {exc}") from exc
+
+
+def read_config(admin: MinioAdmin, subsystem: str) -> dict[str, dict[str, str]]:
+    """Read the settings of a subsystem, and of each of its targets.
+
+    The server sends a line ``subsystem:target name=value name="a value"`` for each target,
+    after comments for the values from its own environment.
+
+    Returns:
+        By ``subsystem`` or ``subsystem:target``: the values by their names.
+    """
+    config = {}
+    for line in _config(admin, subsystem).splitlines():
+        scope, _, values = line.strip().partition(" ")
+        if scope.partition(":")[0] == subsystem:
+            pairs = (word.partition("=") for word in shlex.split(values))
+            # The line leaves out that a target is on.
+            config[scope] = {"enable": "on"} | {name: value for name, _, value in pairs}
+    return config
+
+
+def _config(admin: MinioAdmin, subsystem: str) -> str:
+    try:
+        return admin.config_get(subsystem)
+    except UnboundLocalError as exc:
+        # A bug of minio-py 7.2, which hides why the request failed.
+        if isinstance(exc.__context__, Exception):
+            raise exc.__context__ from None
+        raise
 
 
 def make_target(
@@ -137,8 +214,8 @@ def user_policy_steps(
     """Make a policy for each role that has users, and attach it to them; none is detached."""
     if not principals:
         return
-    present = policies(admin)
-    held = policies_of(admin, sorted({user for users in principals.values() for user in users}))
+    present: dict[str, Any] = json.loads(admin.policy_list())
+    held = _policies_of(admin, sorted({user for users in principals.values() for user in users}))
     for role, users in principals.items():
         name, wanted = f"{bucket.prefix}-{role}", role_policy(bucket.name, roles[role])
         changed = name not in present or not same_policy(present[name], wanted)
@@ -146,6 +223,15 @@ def user_policy_steps(
         for user in users:
             attach = partial(admin.attach_policy, [name], user=user)
             yield Step(f"policy {name} of user {user}", name not in held.get(user, ()), attach)
+
+
+def _policies_of(admin: MinioAdmin, users: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Name the policies of each user; users without any may be missing."""
+    answer = json.loads(admin.get_policy_entities(list(users), [], []))
+    return {
+        each["user"]: frozenset(each.get("policies") or ())
+        for each in answer.get("userMappings") or ()
+    }
 
 
 def _restart(admin: MinioAdmin, names: Sequence[str]) -> None:
@@ -161,7 +247,7 @@ def _restart(admin: MinioAdmin, names: Sequence[str]) -> None:
 def _is_back(admin: MinioAdmin, names: Sequence[str], passed: float) -> bool:
     """Check that each server has started since, and knows the targets."""
     try:
-        info = loads(admin.info())
+        info = json.loads(admin.info())
     except (MinioAdminException, HTTPError, OSError, ValueError):
         return False
     known = {arn.split(":")[-2] for arn in info.get("sqsARN") or ()}

@@ -12,7 +12,6 @@ from consumers.network.aws import make_client
 from consumers.policy.policy import read_policies
 from events.routes import Route, rule_id
 from ops.bootstrap import amqp, minio, sqs
-from ops.bootstrap.admin import admin_refusals, make_admin
 from ops.bootstrap.bucket import Bucket, bucket_step, lifecycle_steps
 from ops.bootstrap.bucket_rights import bucket_roles, policy_steps
 from ops.bootstrap.ceph import topic_attributes, topic_steps
@@ -93,19 +92,19 @@ class StorePlan:
         if self.kind == "aws":
             yield refusals("SQS"), sqs.queue_steps(self._sqs(), self.bucket)
         elif self.kind != "ceph":
-            yield admin_refusals(secret), self._target_steps()
+            yield minio.admin_refusals(secret), self._target_steps()
         yield refusals("the store"), self._bucket_steps()
         principals, roles = self.options.principals, bucket_roles(self.table)
         if self.kind in {"aws", "ceph"}:
             yield refusals("the store"), policy_steps(self.bucket, principals, roles)
         else:
-            admin = make_admin(self.settings)
+            admin = minio.make_admin(self.settings)
             steps = minio.user_policy_steps(admin, self.bucket, principals, roles)
-            yield admin_refusals(secret), steps
+            yield minio.admin_refusals(secret), steps
 
     def _target_steps(self) -> Iterator[Step]:
         broker, prefix = self.options.broker_of_store(self.broker), self.bucket.prefix
-        admin, is_minio = make_admin(self.settings), self.kind == "minio"
+        admin, is_minio = minio.make_admin(self.settings), self.kind == "minio"
         if is_minio:
             yield minio.sync_events_step(admin)
         targets = {

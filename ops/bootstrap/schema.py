@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import starmap
 
 from consumers.database.migrate import migrate, pending
 from consumers.database.moderation_switch import put_stage
@@ -22,8 +23,7 @@ def make_schema(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[S
         # Privileges on missing tables cannot be compared.
         yield Step("database roles", changed=True)
         return
-    for what, changed in ensure_roles(url, roles, dry_run=dry_run):
-        yield Step(what, changed)
+    yield from starmap(Step, ensure_roles(url, roles, dry_run=dry_run))
 
 
 def put_moderation(url: str, *, is_on: bool, dry_run: bool) -> Step:
@@ -33,7 +33,7 @@ def put_moderation(url: str, *, is_on: bool, dry_run: bool) -> Step:
     that waits for verdicts needs a stage that receives its transcripts.
     """
     before = put_stage(url, is_on=is_on, dry_run=dry_run)
-    what = "moderation: on" if is_on else "moderation: off"
+    what = f"moderation: {'on' if is_on else 'off'}"
     if before.others and is_on:
         what += f" for new batches; {before.others} in work end without it"
     elif before.others:

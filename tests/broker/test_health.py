@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -205,7 +206,7 @@ def test_a_broker_that_refuses(deployment: Deployment, node: RabbitNode) -> None
     url = f"amqp://guest:hush@127.0.0.1:{node.port}/"
     finding = deployment.look("broker", BROKER_URL=url)
     assert finding.level is Level.CRITICAL
-    assert "hush" not in json.dumps(finding.to_json())
+    assert "hush" not in json.dumps(asdict(finding))
     assert finding.what_to_do == "on the broker's host: systemctl status rabbitmq-server"
 
 

@@ -13,7 +13,7 @@ from events.keys import AudioId, BatchId
 from events.notification import decode
 from events.routes import ROUTES, queue_name
 from ops.bootstrap import bootstrap
-from ops.bootstrap.admin import make_admin
+from ops.bootstrap.minio import make_admin
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
 from ops.wiring.settings import StoreSettings, read_broker_address

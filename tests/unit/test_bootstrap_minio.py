@@ -19,12 +19,14 @@ from consumers.broker.address import BrokerAddress
 from consumers.errors import ConfigurationError, TransientError
 from consumers.network.aws import make_client
 from events.routes import ROUTES
-from ops.bootstrap.admin import admin_refusals, make_admin, read_config
 from ops.bootstrap.amqp import amqp_url
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.bucket_rights import bucket_roles
 from ops.bootstrap.minio import (
+    admin_refusals,
+    make_admin,
     make_target,
+    read_config,
     sync_events_step,
     target_arns,
     target_steps,

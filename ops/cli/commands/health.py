@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def _print(
 ) -> None:
     if as_json:
         level = overall(results)
-        rows = [result.to_json() for result in results]
+        rows = [asdict(result) for result in results]
         print_json({"level": level.value, "exit_code": level.code, "findings": rows})
     elif as_plugin:
         click.echo(plugin_line(results))

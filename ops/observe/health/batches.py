@@ -1,4 +1,4 @@
-"""The work: batches without progress, and how far each stage is behind."""
+"""The work: batches without progress, how far each stage is behind, and the last sweep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from events.keys import ARCHIVES, batch_of
 from ops.durations import in_largest_unit
 from ops.observe.health.context import ERRORS, CheckContext
 from ops.observe.health.result import Level, Remark, beyond
+from ops.recovery.sweep.report import REMEDIES, Discrepancy
 from ops.wiring.environment import SettingError
 
 #: The most batches to name.
@@ -18,6 +19,8 @@ _NAMED = 10
 
 #: The most pages of 1,000 archives to list; retention keeps them few.
 _PAGES = 20
+
+_SWEEP = "dropscribe sweep; to repeat it: systemctl enable --now dropscribe-sweep.timer"
 
 
 def check_batches(context: CheckContext) -> Iterator[Remark]:
@@ -128,3 +131,33 @@ def _untaken(context: CheckContext) -> tuple[int, float, bool]:
         for key in unread:
             oldest = max(oldest, (now - stored[key].last_modified).total_seconds())
     return waiting, oldest, next(pages, None) is None
+
+
+def check_sweep(context: CheckContext) -> Iterator[Remark]:
+    """Check the age of the last whole sweep, and the losses that it could not repair."""
+    last = context.database.last_sweep()
+    if last is None:
+        yield Remark(Level.WARNING, "none is recorded", _SWEEP)
+        return
+    ended = f"the last one ended {in_largest_unit(last.age)} ago"
+    repaired = [str(kind) for kind in Discrepancy if REMEDIES[kind].is_repaired]
+    yield Remark(
+        Level.OK,
+        f"{ended} and repaired {sum(last.repaired.values())}",
+        figures={
+            "ended": round(last.ended, 3),
+            "age_seconds": round(last.age),
+            "repaired": {kind: last.repaired.get(kind, 0) for kind in repaired},
+            "found": dict(last.found),
+        },
+    )
+    yield from beyond(last.age, context.settings.sweep, ended, _SWEEP)
+    # Discrepancies of other releases are left out.
+    lost = {str(kind) for kind in Discrepancy if REMEDIES[kind].is_lost}
+    counts = [f"{name} {number}" for name, number in last.found.items() if name in lost]
+    if counts:
+        yield Remark(
+            Level.WARNING,
+            f"it found losses that it cannot restore: {', '.join(counts)}",
+            "dropscribe sweep --dry-run lists them, and what to do",
+        )

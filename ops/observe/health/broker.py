@@ -7,7 +7,7 @@ from math import inf
 
 from events.routes import Route, exchange_name, queue_name, rule_id
 from ops.observe.health.context import ERRORS, CheckContext
-from ops.observe.health.depths import has_exchange, read_depths
+from ops.observe.health.queues import has_exchange, read_depths
 from ops.observe.health.rabbitmqctl import Rabbitmqctl
 from ops.observe.health.result import Level, Remark
 from ops.wiring.settings import LoopSettings

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ops.observe.health.context import ERRORS, CheckContext
+from ops.observe.health.context import ERRORS, CheckContext, started
 from ops.observe.health.result import CheckResult, Level, Remark, combined
 from ops.wiring.environment import SettingError
 
@@ -83,28 +83,11 @@ class Check:
 def run_checks(checks: Sequence[Check], context: CheckContext) -> list[CheckResult]:
     """Run checks, each in a thread, and give their results in order.
 
-    A check that does not end in time is reported as late. Its thread is abandoned, and
-    does not keep the process alive.
+    A check that does not end in time is reported as late, and its thread is abandoned.
     """
-    done: queue.Queue[tuple[int, CheckResult]] = queue.Queue()
-
-    def run(number: int, check: Check) -> None:
-        done.put((number, check.run(context)))
-
-    for number, check in enumerate(checks):
-        threading.Thread(target=run, args=(number, check), name=check.name, daemon=True).start()
     limit = context.settings.timeout.total_seconds()
     end = time.monotonic() + limit
-    results: dict[int, CheckResult] = {}
-    while waiting := [number for number in range(len(checks)) if number not in results]:
-        is_bounded = all(checks[number].is_bounded(context) for number in waiting)
-        left = max(0.0, end - time.monotonic())
-        try:
-            number, result = done.get(timeout=left if is_bounded else None)
-        except queue.Empty:
-            break
-        results[number] = result
-    return [
-        results[number] if number in results else check.late(limit)
-        for number, check in enumerate(checks)
-    ]
+    running = [(check, started(partial(check.run, context), check.name)) for check in checks]
+    wait([result for check, result in running if not check.is_bounded(context)])
+    wait([result for _, result in running], timeout=max(0.0, end - time.monotonic()))
+    return [result.result() if result.done() else check.late(limit) for check, result in running]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.observe.health.batches import check_batches, check_stages
+from ops.observe.health.batches import check_batches, check_stages, check_sweep
 from ops.observe.health.broker import check_broker, check_consumer_timeout
 from ops.observe.health.check import Check
 from ops.observe.health.database import check_database
@@ -11,7 +11,6 @@ from ops.observe.health.models import check_models
 from ops.observe.health.queues import check_queues
 from ops.observe.health.rules import check_rules
 from ops.observe.health.store import check_clock, check_store
-from ops.observe.health.sweeps import check_sweep
 from ops.observe.health.volumes import check_models_volume, check_scratch
 
 _STORE = ("S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY")

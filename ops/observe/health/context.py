@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TypeVar
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.topology import Topology
@@ -21,6 +23,8 @@ from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import HealthSettings, read_broker_address
 from ops.wiring.stage_table import StageTable
 
+T = TypeVar("T")
+
 #: The errors of a check that queries a server.
 ERRORS = (TransientError, PermanentError, ConfigurationError)
 
@@ -28,49 +32,18 @@ ERRORS = (TransientError, PermanentError, ConfigurationError)
 _CONNECTIONS = 4
 
 
-class _SharedDatabase:
-    """The database, which is opened once, when first needed; a failure is shared, too.
+def started(function: Callable[[], T], name: str) -> Future[T]:
+    """Call a function in a thread that does not keep the process alive."""
+    answer: Future[T] = Future()
 
-    It is opened in a thread of its own, so that each caller waits only as long as its
-    own patience.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answer: Future[HealthRepository] | None = None
-
-    def get(
-        self, open_database: Callable[[], HealthRepository], patience: timedelta
-    ) -> HealthRepository:
-        """Wait for the database.
-
-        Raises:
-            TransientError: Opening takes longer than ``patience``.
-        """
-        with self._lock:
-            if self._answer is None:
-                self._answer = answer = Future[HealthRepository]()
-                arguments = (open_database, answer)
-                threading.Thread(target=_settle, args=arguments, daemon=True).start()
+    def run() -> None:
         try:
-            return self._answer.result(patience.total_seconds())
-        except TimeoutError as exc:
-            seconds = patience.total_seconds()
-            raise TransientError(f"the database does not respond within {seconds:g} s") from exc
+            answer.set_result(function())
+        except BaseException as exc:
+            answer.set_exception(exc)
 
-    def close(self) -> None:
-        """Close the database, if it is open."""
-        if self._answer is not None and self._answer.done() and not self._answer.exception():
-            self._answer.result().close()
-
-
-def _settle(
-    open_database: Callable[[], HealthRepository], answer: Future[HealthRepository]
-) -> None:
-    try:
-        answer.set_result(open_database())
-    except BaseException as exc:
-        answer.set_exception(exc)
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +78,40 @@ class CheckContext:
     bar: ProgressBar = ProgressBar()
     now: Callable[[], datetime] = utc_now
     table: StageTable = PIPELINE
-    _shared: _SharedDatabase = field(default_factory=_SharedDatabase, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def database(self) -> HealthRepository:
-        """The tables.
+        """The tables, opened once, when first needed; a failure is shared, too.
+
+        They are opened in a thread of its own, so that each check waits only as long as its
+        own patience.
 
         Raises:
             TransientError: The database is unreachable.
             ConfigurationError: DATABASE_URL is invalid.
         """
-        return self._shared.get(self._open_database, self.patience)
+        with self._lock:
+            opening = self._opening
+        seconds = self.patience.total_seconds()
+        try:
+            return opening.result(seconds)
+        except TimeoutError as exc:
+            raise TransientError(f"the database does not respond within {seconds:g} s") from exc
+
+    @cached_property
+    def _opening(self) -> Future[HealthRepository]:
+        return started(self._open_database, "database")
+
+    def _open_database(self) -> HealthRepository:
+        pool = make_pool(self.environment, connections=_CONNECTIONS, name="dropscribe-health")
+        return HealthRepository(pool, self.patience)
+
+    def close(self) -> None:
+        """Close the database, if it is open."""
+        opening: Future[HealthRepository] | None = vars(self).get("_opening")
+        if opening is not None and opening.done() and opening.exception() is None:
+            opening.result().close()
 
     @property
     def store(self) -> Store:
@@ -150,14 +146,6 @@ class CheckContext:
         """The timeout of one query, so that a check with two queries ends in time."""
         return self.settings.timeout * 0.4
 
-    def close(self) -> None:
-        """Close the database, if it was opened."""
-        self._shared.close()
-
-    def _open_database(self) -> HealthRepository:
-        pool = make_pool(self.environment, connections=_CONNECTIONS, name="dropscribe-health")
-        return HealthRepository(pool, self.patience)
-
 
 @contextmanager
 def open_context(
@@ -169,7 +157,5 @@ def open_context(
         SettingError: A limit is invalid.
     """
     context = CheckContext(environment, HealthSettings.read(environment), is_full=is_full, bar=bar)
-    try:
+    with closing(context):
         yield context
-    finally:
-        context.close()

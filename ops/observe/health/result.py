@@ -26,13 +26,7 @@ class Level(StrEnum):
 
 
 #: Monitoring Plugins' development guidelines, "Plugin Return Codes".
-_CODES = {
-    Level.OK: 0,
-    Level.WARNING: 1,
-    Level.CRITICAL: 2,
-    Level.UNKNOWN: 3,
-    Level.SKIPPED: 0,
-}
+_CODES = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3, Level.SKIPPED: 0}
 
 #: From bad to good: a known problem comes before an unknown state.
 _ORDER = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
@@ -65,16 +59,6 @@ class CheckResult:
     what: str
     what_to_do: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of the result."""
-        return {
-            "check": self.check,
-            "level": self.level.value,
-            "what": self.what,
-            "what_to_do": self.what_to_do,
-            "figures": dict(self.figures),
-        }
 
 
 def worst(levels: Iterable[Level]) -> Level:

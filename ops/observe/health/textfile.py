@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
@@ -21,56 +22,39 @@ class Series:
 
     Attributes:
         metric: The metric's name.
-        check: The check's name.
-        figure: The figure's name.
-        label: The label for the keys of a figure; None for a single number.
         about: The metric's help text.
+        check: The check's name.
+        figure: The figure's name: a number, or numbers by the label's value.
+        label: The metric's label, if it has one.
+        value: The label's value, if the figure is a number.
     """
 
     metric: str
+    about: str
     check: str
     figure: str
-    label: str | None
-    about: str
+    label: str | None = None
+    value: str | None = None
 
+
+_OLDEST = "Age in seconds of the oldest archive, recording or batch that waits for the route"
+_OFFSET = "Seconds by which this host's clock is ahead of the store's"
+_FREE = ("dropscribe_volume_free_ratio", "Free share of the volume")
 
 _SERIES = (
-    Series("dropscribe_queue_messages", "queues", "messages", "route", "Waiting messages"),
-    Series("dropscribe_queue_consumers", "queues", "consumers", "route", "Connected consumers"),
+    Series("dropscribe_queue_messages", "Waiting messages", "queues", "messages", "route"),
+    Series("dropscribe_queue_consumers", "Connected consumers", "queues", "consumers", "route"),
+    Series("dropscribe_queue_oldest_seconds", _OLDEST, "stages", "oldest_seconds", "route"),
+    Series("dropscribe_dead_letter_messages", "Dead letters", "queues", "dead", "route"),
+    Series("dropscribe_stuck_batches", "Batches without progress", "batches", "stuck"),
+    Series("dropscribe_last_sweep_timestamp_seconds", "End of the last sweep", "sweep", "ended"),
     Series(
-        "dropscribe_queue_oldest_seconds",
-        "stages",
-        "oldest_seconds",
-        "route",
-        "Age in seconds of the oldest archive, recording or batch that waits for the route",
+        "dropscribe_last_sweep_repaired", "Repairs of the last sweep", "sweep", "repaired", "kind"
     ),
-    Series("dropscribe_dead_letter_messages", "queues", "dead", "route", "Dead letters"),
-    Series("dropscribe_stuck_batches", "batches", "stuck", None, "Batches without progress"),
-    Series(
-        "dropscribe_last_sweep_timestamp_seconds",
-        "sweep",
-        "ended",
-        None,
-        "End of the last sweep",
-    ),
-    Series(
-        "dropscribe_last_sweep_repaired",
-        "sweep",
-        "repaired",
-        "kind",
-        "Repairs of the last sweep",
-    ),
-    Series(
-        "dropscribe_clock_offset_seconds",
-        "clock",
-        "offset_seconds",
-        None,
-        "Seconds by which this host's clock is ahead of the store's",
-    ),
+    Series("dropscribe_clock_offset_seconds", _OFFSET, "clock", "offset_seconds"),
+    Series(*_FREE, "scratch", "free_ratio", "volume", "scratch"),
+    Series(*_FREE, "models-volume", "free_ratio", "volume", "models"),
 )
-
-#: Check of each volume, and the value of the label ``volume``.
-_VOLUMES = {"scratch": "scratch", "models-volume": "models"}
 
 
 def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, look: str) -> None:
@@ -88,52 +72,31 @@ def write_textfile(path: Path, results: Sequence[CheckResult], now: datetime, lo
         ConfigurationError: The file cannot be written.
     """
     registry = CollectorRegistry()
-    health = Gauge(
-        "dropscribe_health",
-        "0 ok, 1 warning, 2 critical, 3 unknown",
-        ["look", "check"],
-        registry=registry,
-    )
+    gauge = partial(Gauge, registry=registry)
+    health = gauge("dropscribe_health", "0 ok, 1 warning, 2 critical, 3 unknown", ("look", "check"))
     for result in results:
         if result.level is not Level.SKIPPED:
             health.labels(look, result.check).set(result.level.code)
-    written = Gauge(
-        "dropscribe_health_timestamp_seconds", "Time of the checks", ["look"], registry=registry
-    )
+    written = gauge("dropscribe_health_timestamp_seconds", "Time of the checks", ("look",))
     written.labels(look).set(now.timestamp())
-    by_check = {result.check: result for result in results}
+    figures = {result.check: result.figures for result in results}
+    gauges: dict[str, Gauge] = {}
     for series in _SERIES:
-        if series.check in by_check:
-            _add(registry, series, by_check[series.check].figures.get(series.figure))
-    _add_volumes(registry, by_check)
+        figure = figures.get(series.check, {}).get(series.figure)
+        if figure is None:
+            continue
+        if series.metric not in gauges:
+            labels = () if series.label is None else (series.label,)
+            gauges[series.metric] = gauge(series.metric, series.about, labels)
+        numbers = figure if isinstance(figure, Mapping) else {series.value: figure}
+        for value, number in numbers.items():
+            each = gauges[series.metric]
+            (each if value is None else each.labels(value)).set(number)
     try:
         with _readable_by_all():
             write_to_textfile(str(path), registry)
     except OSError as exc:
         raise ConfigurationError(f"{path} cannot be written: {exc.strerror}") from exc
-
-
-def _add(registry: CollectorRegistry, series: Series, figure: object) -> None:
-    if series.label is None:
-        if isinstance(figure, int | float):
-            Gauge(series.metric, series.about, registry=registry).set(figure)
-        return
-    if isinstance(figure, Mapping):
-        gauge = Gauge(series.metric, series.about, [series.label], registry=registry)
-        for name, value in figure.items():
-            gauge.labels(name).set(value)
-
-
-def _add_volumes(registry: CollectorRegistry, by_check: Mapping[str, CheckResult]) -> None:
-    gauge = Gauge(
-        "dropscribe_volume_free_ratio",
-        "Free share of the volume",
-        ["volume"],
-        registry=registry,
-    )
-    for check, volume in _VOLUMES.items():
-        if check in by_check and "free_ratio" in by_check[check].figures:
-            gauge.labels(volume).set(by_check[check].figures["free_ratio"])
 
 
 @contextmanager

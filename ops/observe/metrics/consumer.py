@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
@@ -29,75 +30,63 @@ class ConsumerMetrics:
 
     def __init__(self, version: str) -> None:
         self.registry = registry = CollectorRegistry()
-        self.deliveries = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.deliveries = counter(
             "dropscribe_deliveries",
             "Settled deliveries, by verdict: ack (done), retry (failed, to be retried), wait "
             "(another worker has it), dead (became a dead letter).",
             ("route", "verdict"),
-            registry=registry,
         )
-        self.dead_letters = Counter(
-            "dropscribe_dead_letters",
-            "Dead letters, by reason.",
-            ("route", "reason"),
-            registry=registry,
+        self.dead_letters = counter(
+            "dropscribe_dead_letters", "Dead letters, by reason.", ("route", "reason")
         )
-        self.delivery_seconds = Histogram(
+        self.delivery_seconds = histogram(
             "dropscribe_delivery_seconds",
             "Working time per delivery in seconds, whatever the verdict.",
             ("route",),
             buckets=_DELIVERY,
-            registry=registry,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = histogram(
             "dropscribe_stage_seconds",
             "Duration of each stage in seconds, whether it succeeded or failed.",
             ("route", "stage"),
             buckets=_STAGE,
-            registry=registry,
         )
-        self.recordings = Counter(
+        self.recordings = counter(
             "dropscribe_recordings",
             "Recordings that this consumer finished, by state.",
             ("route", "state"),
-            registry=registry,
         )
-        self.audio_seconds = Counter(
+        self.audio_seconds = counter(
             "dropscribe_audio_seconds",
             "Seconds of sound in these recordings, without rejected ones.",
             ("route",),
-            registry=registry,
         )
-        self.batch_fill = Histogram(
+        self.batch_fill = histogram(
             "dropscribe_batch_fill_ratio",
             "Windows per batch of the model, as a share of the batch size.",
             ("route",),
             buckets=_FILL,
-            registry=registry,
         )
-        self.completion = Histogram(
+        self.completion = histogram(
             "dropscribe_batch_completion_seconds",
             "Seconds from the drop of an archive to the completion of its batch.",
             buckets=_COMPLETION,
-            registry=registry,
         )
-        self.store_errors = Counter(
+        self.store_errors = counter(
             "dropscribe_store_errors",
             "Requests to the store that failed after all attempts, but not for missing objects.",
             ("route",),
-            registry=registry,
         )
-        self.in_hand = Gauge(
-            "dropscribe_in_hand",
-            "Received deliveries that are not settled.",
-            ("route",),
-            registry=registry,
+        self.in_hand = gauge(
+            "dropscribe_in_hand", "Received deliveries that are not settled.", ("route",)
         )
-        self.connected = Gauge(
+        self.connected = gauge(
             "dropscribe_connected",
             "1 while the consumer is connected to the broker, else 0.",
             ("route",),
-            registry=registry,
         )
         Info("dropscribe_build", "The running version.", registry=registry).info(
             {"version": version}

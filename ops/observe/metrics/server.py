@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -22,8 +22,6 @@ _PATIENCE = 10
 
 #: Seconds between two checks whether to stop.
 _POLL = 0.1
-
-_Page: TypeAlias = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -58,32 +56,26 @@ class _Handler(WSGIRequestHandler):
 
 
 def make_app(registry: CollectorRegistry, process: ProcessHealth) -> WSGIApplication:
-    """Make the WSGI application: ``/metrics``, ``/healthz`` and ``/readyz``, for GET only."""
-    pages: dict[str, _Page] = {
-        "/metrics": make_wsgi_app(registry),
-        "/healthz": _status(lambda: process.troubles),
-        "/readyz": _status(lambda: process.unready),
-    }
+    """Make the WSGI application: ``/metrics``, ``/healthz`` and ``/readyz``, for GET only.
+
+    The latter two list troubles with status 503, or answer 200 if there are none.
+    """
+    metrics: WSGIApplication = make_wsgi_app(registry)
+    statuses = {"/healthz": lambda: process.troubles, "/readyz": lambda: process.unready}
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        page = pages.get(environ["PATH_INFO"])
-        if page is None:
-            return _say(start_response, "404 Not Found", [" ".join(pages)])
+        path = environ["PATH_INFO"]
+        if path != "/metrics" and path not in statuses:
+            return _say(start_response, "404 Not Found", [" ".join(("/metrics", *statuses))])
         if environ["REQUEST_METHOD"] != "GET":
             return _say(start_response, "405 Method Not Allowed", ["GET only"], ("Allow", "GET"))
-        return page(environ, start_response)
+        if path == "/metrics":
+            return metrics(environ, start_response)
+        troubles = statuses[path]()
+        status = "503 Service Unavailable" if troubles else "200 OK"
+        return _say(start_response, status, troubles)
 
     return app
-
-
-def _status(troubles: Callable[[], Sequence[str]]) -> _Page:
-    """Make a page that lists troubles with status 503, or answers 200 if there are none."""
-
-    def page(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        found = troubles()
-        return _say(start_response, "503 Service Unavailable" if found else "200 OK", found)
-
-    return page
 
 
 def _say(
