@@ -14,6 +14,8 @@ from ops.observe.health.store import check_clock, check_store
 from ops.observe.health.volumes import check_models_volume, check_scratch
 
 _STORE = ("S3_ENDPOINT", "S3_BUCKET", "S3_ACCESS_KEY")
+_BROKER = ("BROKER_URL",)
+_DATABASE = ("DATABASE_URL",)
 _READ = "PostgreSQL: dropscribe_read"
 _LIST = "store: to list the bucket"
 
@@ -46,7 +48,7 @@ CHECKS = (
         "the broker answers, with its exchange, queues and bindings",
         "broker: to log in; for the bindings rabbitmqctl",
         check_broker,
-        ("BROKER_URL",),
+        _BROKER,
         "on the broker's host: systemctl status rabbitmq-server",
     ),
     Check(
@@ -54,44 +56,26 @@ CHECKS = (
         "consumers, depth and dead letters of each route",
         f"broker: to log in; {_READ}",
         check_queues,
-        ("BROKER_URL",),
+        _BROKER,
     ),
     Check(
         "consumer-timeout",
         "how long RabbitMQ waits for an acknowledgement",
         f"{_READ}; for RabbitMQ's own value rabbitmqctl",
         check_consumer_timeout,
-        ("BROKER_URL",),
+        _BROKER,
     ),
     Check(
         "database",
         "schema, connections, and the speed of completion",
         _READ,
         check_database,
-        ("DATABASE_URL",),
+        _DATABASE,
         "on the database's host: systemctl status postgresql",
     ),
-    Check(
-        "batches",
-        "batches that are stuck or stalled",
-        _READ,
-        check_batches,
-        ("DATABASE_URL",),
-    ),
-    Check(
-        "stages",
-        "how far each stage is behind",
-        f"{_READ}; {_LIST}",
-        check_stages,
-        ("DATABASE_URL",),
-    ),
-    Check(
-        "sweep",
-        "when the last sweep ended, and what it did",
-        _READ,
-        check_sweep,
-        ("DATABASE_URL",),
-    ),
+    Check("batches", "batches that are stuck or stalled", _READ, check_batches, _DATABASE),
+    Check("stages", "how far each stage is behind", f"{_READ}; {_LIST}", check_stages, _DATABASE),
+    Check("sweep", "when the last sweep ended, and what it did", _READ, check_sweep, _DATABASE),
     Check(
         "scratch",
         "free space, and the mount, of SCRATCH_ROOT",

@@ -12,7 +12,7 @@ from ops.observe.health.context import CheckContext
 from ops.observe.health.result import Level, Remark
 from ops.wiring.environment import Environment
 
-_ASKED = ("name", "driver_version", "memory.used", "memory.total", "temperature.gpu")
+_ASKED = ("name", "driver_version", "memory.used", "temperature.gpu")
 
 #: Degrees Celsius from which NVIDIA's data centre GPUs throttle.
 _HOT = 87.0
@@ -30,7 +30,6 @@ class GpuStatus:
     name: str
     driver: str
     used: float | None
-    total: float | None
     temperature: float | None
 
     @classmethod
@@ -40,8 +39,8 @@ class GpuStatus:
         Raises:
             ValueError: The columns differ.
         """
-        name, driver, used, total, temperature = (part.strip() for part in line.split(","))
-        return cls(name, driver, _number(used), _number(total), _number(temperature))
+        name, driver, used, temperature = (part.strip() for part in line.split(","))
+        return cls(name, driver, _number(used), _number(temperature))
 
 
 def check_gpu(context: CheckContext) -> Iterator[Remark]:
