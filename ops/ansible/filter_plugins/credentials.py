@@ -1,10 +1,16 @@
-"""The credentials of a role, a file each on its host."""
+"""The credentials of a role, a file each on its host, and passwords as PostgreSQL stores them."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
+
+_ITERATIONS = 4096
+_SALT = 16
 
 
 def broker_url(endpoints: Mapping[str, Any], user: str, password: str) -> str:
@@ -56,16 +62,29 @@ def credential_files(
         secrets.update(more.get(role, {}))
         for setting, value in sorted(secrets.items()):
             name = setting.lower().replace("_", "-")
-            files.append(
-                {
-                    "role": role,
-                    "setting": setting,
-                    "name": name,
-                    "file": f"{role}/{name}",
-                    "value": value,
-                }
-            )
+            file = {"role": role, "setting": setting, "name": name, "file": f"{role}/{name}"}
+            files.append({**file, "value": value})
     return files
+
+
+def scram_sha_256(password: str, user: str) -> str:
+    """Return a password in PostgreSQL's stored form (its manual on pg_authid; RFC 5803).
+
+    The salt is derived from user and password, so that a second run gives the same. The
+    password itself never reaches the server.
+
+    Raises:
+        ValueError: The password is not printable ASCII; others would need normalisation.
+    """
+    if not (password.isascii() and password.isprintable()):
+        raise ValueError(f"the password of {user} is not printable ASCII")
+    salt = hmac.digest(password.encode(), f"postgresql {user}".encode(), "sha256")[:_SALT]
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    first, second, third = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${_ITERATIONS}:{first}${second}:{third}"
 
 
 class FilterModule:
@@ -77,4 +96,5 @@ class FilterModule:
             "broker_url": broker_url,
             "credential_files": credential_files,
             "database_url": database_url,
+            "scram_sha_256": scram_sha_256,
         }

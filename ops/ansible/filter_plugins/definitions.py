@@ -17,7 +17,7 @@ _KEYS = {
     "permissions": ("user", "vhost"),
 }
 
-_NOTHING = "^$"
+_PERMISSIONS = ("configure", "write", "read")
 _DEFAULT_EXCHANGE = r"amq\.default"
 _NAMED_BY_RABBITMQ = r"amq\.gen-.*"
 
@@ -87,13 +87,7 @@ def rabbitmq_definitions(
             for user in everybody
         ],
         "permissions": [
-            {
-                "user": user["name"],
-                "vhost": vhost,
-                "configure": user["configure"],
-                "write": user["write"],
-                "read": user["read"],
-            }
+            {"user": user["name"], "vhost": vhost, **{each: user[each] for each in _PERMISSIONS}}
             for user in everybody
         ],
     }
@@ -123,24 +117,19 @@ def missing_definitions(wanted: Mapping[str, Any], present: Mapping[str, Any]) -
         there = {_identity(thing, keys): thing for thing in present.get(kind, [])}
         for thing in wanted.get(kind, []):
             name = _identity(thing, keys)
-            if not _is_as(there.get(name), thing):
+            same = there.get(name, {})
+            # RabbitMQ adds other fields.
+            if any(same.get(field) != value for field, value in thing.items()):
                 missing.append(f"{kind} {' '.join(name)}")
     return missing
 
 
-def _user(
-    name: str, configure: str = _NOTHING, write: str = _NOTHING, read: str = _NOTHING
-) -> dict[str, str]:
-    return {"name": name, "configure": configure, "write": write, "read": read}
+def _user(name: str, **permissions: str) -> dict[str, str]:
+    return {"name": name, **dict.fromkeys(_PERMISSIONS, "^$"), **permissions}
 
 
 def _identity(thing: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(thing[key]) for key in keys)
-
-
-def _is_as(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    """Whether all wanted fields match; RabbitMQ adds others."""
-    return present is not None and all(present.get(key) == value for key, value in wanted.items())
 
 
 class FilterModule:
