@@ -134,21 +134,6 @@ def first_byte(device: str) -> int | None:
     return None
 
 
-def users(device: str) -> Sequence[str]:
-    """List the users of a device, such as partitions or logical volumes."""
-    listed = json.loads(
-        call("lsblk", "--json", "--paths", "--output", "NAME,TYPE,MOUNTPOINTS", device)
-    )
-    children = listed["blockdevices"][0].get("children", [])
-    return [f"{each['type']} {each['name']}" for each in children]
-
-
-def mounts(device: str) -> Sequence[str]:
-    """List a device's mount points."""
-    done = json.loads(call("lsblk", "--json", "--nodeps", "--output", "MOUNTPOINTS", device))
-    return [each for each in done["blockdevices"][0]["mountpoints"] if each]
-
-
 @contextmanager
 def looked_into(device: str, options: str) -> Iterator[Path]:
     """Mount a device on a temporary folder for the block."""
@@ -181,12 +166,16 @@ def existing(device: str, mount_point: str, label: str) -> VolumeSignature | Non
     Raises:
         DeviceRefusedError: The device has other content, or another is at the mount point.
     """
-    if os.path.ismount(mount_point) and Path(mount_point).stat().st_dev != _number(device):
+    number = Path(device).stat().st_rdev
+    if os.path.ismount(mount_point) and Path(mount_point).stat().st_dev != number:
         raise DeviceRefusedError(
             f"another device than {device} is mounted at {mount_point}: see `findmnt`"
         )
-    if above := users(device):
-        raise foreign(device, ", ".join(above))
+    out = call("lsblk", "--json", "--paths", "--output", "NAME,TYPE,MOUNTPOINTS", device)
+    listed = json.loads(out)["blockdevices"][0]
+    if above := listed.get("children"):
+        # Such as partitions or logical volumes.
+        raise foreign(device, ", ".join(f"{each['type']} {each['name']}" for each in above))
     found = signatures(device)
     if not found:
         if (at := first_byte(device)) is not None:
@@ -195,7 +184,7 @@ def existing(device: str, mount_point: str, label: str) -> VolumeSignature | Non
     if len(found) > 1 or found[0].type not in _MAKE or found[0].label != label:
         raise foreign(device, " and ".join(sorted({str(each) for each in found})))
     (ours,) = found
-    where = mounts(device)
+    where = [each for each in listed["mountpoints"] if each]
     if set(where) - {mount_point}:
         raise DeviceRefusedError(f"{device} is mounted at {', '.join(where)}: unmount it first")
     if where:
@@ -220,15 +209,10 @@ def make(device: str, filesystem: str, label: str) -> VolumeSignature:
     except OSError as exc:
         raise DeviceRefusedError(f"{device} is in use: {exc.strerror}") from exc
     call(*_MAKE[filesystem], "-L", label, device)
-    mark(device)
-    (made,) = signatures(device)
-    return made
-
-
-def mark(device: str) -> None:
-    """Write the marker into an unmounted filesystem."""
     with looked_into(device, "rw") as folder:
         (folder / MARKER).write_text(_MARK)
+    (made,) = signatures(device)
+    return made
 
 
 def formatted(
@@ -246,10 +230,6 @@ def formatted(
     if found := existing(device, mount_point, label):
         return False, found
     return True, VolumeSignature(filesystem, label) if dry else make(device, filesystem, label)
-
-
-def _number(device: str) -> int:
-    return Path(device).stat().st_rdev
 
 
 def main() -> None:

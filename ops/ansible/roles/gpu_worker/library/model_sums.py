@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,9 +43,6 @@ models:
 SUMS = "SHA256SUMS"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-
-#: A cached file: its size, its two times, and its sum.
-Known = Mapping[str, Sequence[Any]]
 
 
 class ModelSourceError(Exception):
@@ -109,21 +106,18 @@ def _files(folder: Path) -> Iterator[str]:
             yield relative
 
 
-def _sum(file: Path, key: str, known: dict[str, Sequence[Any]]) -> str:
-    """Hash a file, unless the cache has it."""
+def _sum(file: Path, key: str, known: dict[str, list[Any]]) -> str:
+    """Hash a file, unless the cache has it: its size, its two times, and its sum."""
     status = file.stat()
     seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    before = known.get(key)
-    if before and list(before[:3]) == seen:
-        return str(before[3])
-    with file.open("rb") as content:
-        value = hashlib.file_digest(content, "sha256").hexdigest()
-    known[key] = [*seen, value]
-    return value
+    if known.get(key, [])[:3] != seen:
+        with file.open("rb") as content:
+            known[key] = [*seen, hashlib.file_digest(content, "sha256").hexdigest()]
+    return str(known[key][3])
 
 
 @contextmanager
-def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, Sequence[Any]]]:
+def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, list[Any]]]:
     """Open the cache of a folder, locked against the tasks of other hosts."""
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
@@ -131,7 +125,7 @@ def _remembered(cache: Path, folder: Path) -> Iterator[dict[str, Sequence[Any]]]
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         try:
-            known: dict[str, Sequence[Any]] = json.load(file)
+            known: dict[str, list[Any]] = json.load(file)
         except ValueError:
             known = {}
         yield known

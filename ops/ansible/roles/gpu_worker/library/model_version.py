@@ -18,8 +18,8 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 DOCUMENTATION = r"""
 module: model_version
@@ -61,7 +61,6 @@ class ModelInstallError(Exception):
     """A model cannot be installed; the message states the reason and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
 class Version:
     """A version of a model on this host.
 
@@ -69,51 +68,32 @@ class Version:
         root: The folder of all models.
         name: The model.
         sums: The lines of its ``SHA256SUMS``.
+        files: The sum of each file.
+        id: The name of its folder.
+        folder: The folder of its files.
+        incoming: The folder that receives them.
+        record: The record of their sizes and times when last verified.
+        link: The link that consumers open.
+        target: The link's target: relative, so that the volume can be mounted elsewhere.
     """
 
-    root: Path
-    name: str
-    sums: str
-
-    @property
-    def id(self) -> str:
-        """The name of its folder."""
-        return f"{self.name}-{hashlib.sha256(self.sums.encode()).hexdigest()[:12]}"
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its files."""
-        return self.root / ".versions" / self.id
-
-    @property
-    def incoming(self) -> Path:
-        """The folder that receives its files."""
-        return self.root / ".incoming" / self.id
-
-    @property
-    def record(self) -> Path:
-        """The record of its files' sizes and times when last verified."""
-        return self.root / ".records" / f"{self.id}.json"
-
-    @property
-    def link(self) -> Path:
-        """The link that consumers open."""
-        return self.root / self.name
-
-    @property
-    def target(self) -> str:
-        """The link's target: relative, so that the volume can be mounted elsewhere."""
-        return os.path.relpath(self.folder, self.link.parent)
+    def __init__(self, root: Path, name: str, sums: str) -> None:
+        self.root, self.name, self.sums, self.files = root, name, sums, parse(sums)
+        self.id = f"{name}-{hashlib.sha256(sums.encode()).hexdigest()[:12]}"
+        self.folder = root / ".versions" / self.id
+        self.incoming = root / ".incoming" / self.id
+        self.record = root / ".records" / f"{self.id}.json"
+        self.link = root / name
+        self.target = os.path.relpath(self.folder, self.link.parent)
 
     @property
     def is_current(self) -> bool:
         """Whether the link leads to this version."""
         return self.link.is_symlink() and str(self.link.readlink()) == self.target
 
-    @property
-    def files(self) -> Mapping[str, str]:
-        """The sum of each file."""
-        return parse(self.sums)
+    def beside(self, suffix: str) -> Path:
+        """A file beside the folder that receives its files."""
+        return self.incoming.with_name(f"{self.incoming.name}.{suffix}")
 
 
 def parse(sums: str) -> dict[str, str]:
@@ -161,14 +141,8 @@ def damaged(version: Version, *, full: bool) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """The files that a version needs.
-
-    Attributes:
-        files: Missing or damaged files.
-        send: Those of them that the control machine must send.
-    """
+class Preparation(NamedTuple):
+    """The missing or damaged files, and those of them that the control machine must send."""
 
     files: Sequence[str]
     send: Sequence[str]
@@ -210,8 +184,7 @@ def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Preparati
         if digest(file) != version.files[path]:
             # The other version is damaged; rsync sends only the difference.
             send.append(path)
-    listed = version.incoming.with_name(f"{version.incoming.name}.files")
-    listed.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in send))
+    version.beside("files").write_bytes(b"".join(os.fsencode(path) + b"\0" for path in send))
     return Preparation(files, send)
 
 
@@ -248,37 +221,21 @@ def _accept(version: Version, files: Sequence[str]) -> None:
         )
     for path in files:
         _settle(version.incoming / path)
-    if version.folder.is_dir():
-        # Consumers may be using it: each file is replaced atomically.
-        for path in files:
-            (version.folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (version.incoming / path).replace(version.folder / path)
-        _replace(version.folder / SUMS, version.sums)
-        shutil.rmtree(version.incoming)
-    else:
-        _replace(version.incoming / SUMS, version.sums)
-        for file in _beyond(version):
-            file.unlink()
-        for folder, _, _ in os.walk(version.incoming):
-            Path(folder).chmod(0o755)
-        version.folder.parent.mkdir(parents=True, exist_ok=True)
-        version.incoming.rename(version.folder)
-    version.incoming.with_name(f"{version.incoming.name}.files").unlink(missing_ok=True)
-
-
-def _beyond(version: Version) -> Iterator[Path]:
-    """Find received files that are not part of the version."""
-    known = {SUMS, *version.files}
-    for file in version.incoming.rglob("*"):
-        if not file.is_dir() and str(file.relative_to(version.incoming)) not in known:
-            yield file
+        # Consumers may be using the version: each file is replaced atomically.
+        (version.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (version.incoming / path).replace(version.folder / path)
+    _replace(version.folder / SUMS, version.sums)
+    for folder, _, _ in os.walk(version.folder):
+        Path(folder).chmod(0o755)
+    shutil.rmtree(version.incoming)
+    version.beside("files").unlink(missing_ok=True)
 
 
 def _switch(version: Version) -> None:
     """Create a new link beside the models, and rename it over the old one."""
-    version.link.parent.mkdir(parents=True, exist_ok=True)
-    beside = version.incoming.with_name(f"{version.incoming.name}.link")
-    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside = version.beside("link")
+    for path in (version.link, beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
     beside.unlink(missing_ok=True)
     beside.symlink_to(version.target)
     beside.replace(version.link)
@@ -291,8 +248,8 @@ def prune(version: Version, keep: int, *, dry: bool) -> tuple[list[str], list[st
     Returns:
         The removed versions, and those kept because a process has them open.
     """
-    folders = _versions(version.root, version.name)
-    old = [each for each in folders if each.resolve() != version.link.resolve()]
+    current = version.link.resolve()
+    old = [each for each in _of_model(version, ".versions") if each.resolve() != current]
     old.sort(key=lambda each: (each / SUMS).stat().st_mtime_ns if (each / SUMS).exists() else 0)
     surplus = old[: max(0, len(old) - (keep - 1))]
     if not surplus:
@@ -307,13 +264,11 @@ def prune(version: Version, keep: int, *, dry: bool) -> tuple[list[str], list[st
     return [each.name for each in gone], [each.name for each in busy]
 
 
-def _versions(root: Path, name: str) -> list[Path]:
-    """Find the folders of a model's versions."""
-    folder = (root / ".versions" / name).parent
-    pattern = re.compile(re.escape(Path(name).name) + "-[0-9a-f]{12}")
-    if not folder.is_dir():
-        return []
-    return [each for each in folder.iterdir() if pattern.fullmatch(each.name)]
+def _of_model(version: Version, place: str, suffix: str = "") -> list[Path]:
+    """Find the paths of all versions of the model in one of the root's hidden folders."""
+    folder = (version.root / place / version.name).parent
+    pattern = re.compile(re.escape(Path(version.name).name) + "-[0-9a-f]{12}" + suffix)
+    return [each for each in folder.glob("*") if pattern.fullmatch(each.name)]
 
 
 def _opened() -> Iterator[Path]:
@@ -332,7 +287,7 @@ def _opened() -> Iterator[Path]:
 def _elsewhere(version: Version) -> Mapping[str, Path]:
     """Map sums to files of this model's other versions, as recorded when those were sent."""
     found = {}
-    for folder in _versions(version.root, version.name):
+    for folder in _of_model(version, ".versions"):
         with suppress(OSError):
             for path, value in parse((folder / SUMS).read_text()).items():
                 if folder != version.folder and (folder / path).is_file():
@@ -342,10 +297,8 @@ def _elsewhere(version: Version) -> Mapping[str, Path]:
 
 def _drop_stale(version: Version) -> None:
     """Remove the remains of interrupted runs for other versions."""
-    folder = version.incoming.parent
-    pattern = re.compile(re.escape(Path(version.name).name) + r"-[0-9a-f]{12}(\.\w+)?")
-    for each in folder.iterdir() if folder.is_dir() else ():
-        if pattern.fullmatch(each.name) and not each.name.startswith(version.incoming.name):
+    for each in _of_model(version, ".incoming", r"(\.\w+)?"):
+        if not each.name.startswith(version.incoming.name):
             shutil.rmtree(each) if each.is_dir() else each.unlink()
 
 
@@ -409,16 +362,13 @@ def main() -> None:
                 "changed": False,
                 "files": found.files,
                 "send": len(found.send),
-                "send_list": f"{version.incoming}.files",
+                "send_list": str(version.beside("files")),
                 "incoming": str(version.incoming),
             }
         elif given["state"] == "installed":
             repaired = given["files"] if version.folder.is_dir() else []
-            result = {
-                "changed": install(version, given["files"], dry=dry),
-                "version": version.id,
-                "repaired": repaired,
-            }
+            changed = install(version, given["files"], dry=dry)
+            result = {"changed": changed, "version": version.id, "repaired": repaired}
         else:
             removed, in_use = prune(version, given["keep"], dry=dry)
             result = {"changed": bool(removed), "removed": removed, "in_use": in_use}
