@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -68,45 +68,11 @@ _SERVERS_GRACE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A running consumer process.
-
-    Attributes:
-        route: The route's name.
-        process: The process.
-        log: Its log file.
-    """
+    """A running consumer process of a route, and its log file."""
 
     route: str
     process: subprocess.Popen[bytes]
     log: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The running servers.
-
-    Attributes:
-        variables: The settings that connect to them.
-        folder: For logs and temporary files; removed when they end.
-        process: The one process that runs them.
-    """
-
-    variables: Mapping[str, str] = field(repr=False)
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    def check(self) -> None:
-        """Check that they run.
-
-        Raises:
-            TransientError: They ended.
-        """
-        code = self.process.poll()
-        if code is not None:
-            raise TransientError(
-                f"the embedded servers ended (exit code {code}): there may be too little memory, "
-                "as they hold the archive"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +81,15 @@ class EmbeddedStack:
 
     Attributes:
         variables: The settings that connect commands to it.
-        servers: Its servers.
+        folder: For logs and temporary files; removed when the servers end.
+        servers: The one process that runs them.
         consumers: Its consumers.
     """
 
     variables: Mapping[str, str] = field(repr=False)
-    servers: Servers
-    consumers: Sequence[Consumer]
+    folder: Path
+    servers: subprocess.Popen[bytes]
+    consumers: Sequence[Consumer] = ()
 
     @property
     def environment(self) -> Environment:
@@ -132,9 +100,14 @@ class EmbeddedStack:
         """Check that servers and consumers run.
 
         Raises:
-            TransientError: One of them ended; the message has the end of its log.
+            TransientError: One of them ended; for a consumer, the message has the end of its log.
         """
-        self.servers.check()
+        code = self.servers.poll()
+        if code is not None:
+            raise TransientError(
+                f"the embedded servers ended (exit code {code}): there may be too little memory, "
+                "as they hold the archive"
+            )
         for consumer in self.consumers:
             code = consumer.process.poll()
             if code is not None:
@@ -145,8 +118,8 @@ class EmbeddedStack:
 
 
 @contextmanager
-def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
-    """Run S3, SQS and Postgres until the block ends.
+def servers(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
+    """Run S3, SQS and Postgres, without consumers, until the block ends.
 
     Raises:
         ConfigurationError: A required package is not installed.
@@ -164,9 +137,12 @@ def servers(caller: Mapping[str, str]) -> Iterator[Servers]:
         with process:
             try:
                 addresses = _read_addresses(process, errors)
-                yield Servers(_settings(addresses), Path(addresses["folder"]), process)
+                yield EmbeddedStack(_settings(addresses), Path(addresses["folder"]), process)
             finally:
-                _end_servers(process)
+                # They stop Postgres and remove their folder.
+                if process.stdin is not None:
+                    process.stdin.close()
+                _wait(process, _SERVERS_GRACE)
 
 
 def require(*modules: str) -> None:
@@ -203,30 +179,21 @@ def run_stack(caller: Mapping[str, str]) -> Iterator[EmbeddedStack]:
             pass
         consumers: list[Consumer] = []
         stack.callback(_end, consumers)
-        given = {
-            **variables_for_consumers(caller),
-            **variables,
-            "TMPDIR": str(running.folder / "tmp"),
-        }
+        temporary = {"TMPDIR": str(running.folder / "tmp")}
+        given = variables_for_consumers(caller) | variables | temporary
         for route in PIPELINE.routes_of(Environment(variables)):
             # One by one: if the next does not start, those that run are still ended.
             consumers.append(_start(route.name, given, running.folder / "logs"))  # noqa: PERF401
-        yield EmbeddedStack(variables, running, consumers)
+        yield replace(running, variables=variables, consumers=consumers)
 
 
 def _settings(addresses: Mapping[str, str]) -> dict[str, str]:
-    access_key, secret_key = "dropscribe", secrets.token_hex(16)
-    endpoint = addresses["s3"]
+    endpoint, key, secret = addresses["s3"], "dropscribe", secrets.token_hex(16)
     return {
         **StoreSettings.to_environment(
-            endpoint=endpoint,
-            access_key=access_key,
-            secret_key=secret_key,
-            bucket="audio-pipeline",
+            endpoint=endpoint, access_key=key, secret_key=secret, bucket="audio-pipeline"
         ),
-        **BrokerSettings.to_environment(
-            url=f"sqs://{access_key}:{secret_key}@{urlsplit(endpoint).netloc}"
-        ),
+        **BrokerSettings.to_environment(url=f"sqs://{key}:{secret}@{urlsplit(endpoint).netloc}"),
         **DatabaseSettings.to_environment(url=addresses["database"]),
     }
 
@@ -257,17 +224,6 @@ def _given(caller: Mapping[str, str], groups: Sequence[type[Settings]]) -> dict[
     return {name: caller[name] for name in names if caller.get(name)}
 
 
-def _end_servers(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipe, upon which they stop Postgres and remove their folder."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        process.wait(_SERVERS_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def _start(route: str, variables: Mapping[str, str], logs: Path) -> Consumer:
     log = logs / f"{route}.log"
     with log.open("wb") as file:
@@ -288,8 +244,13 @@ def _end(consumers: Sequence[Consumer]) -> None:
     for consumer in consumers:
         consumer.process.terminate()
     for consumer in consumers:
-        try:
-            consumer.process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            consumer.process.kill()
-            consumer.process.wait()
+        _wait(consumer.process, _GRACE)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for a process to end, and then kill it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
