@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from events.keys import BatchId
-from ops.ingest.transfer.staging import StagingFolder
+from ops.ingest.transfer.staging import open_staging
 from tests.transfer.archives import members_of, noise, tar_of
 from tests.transfer.conftest import MADE, Sending
 
@@ -211,7 +211,7 @@ def test_a_list_of_sources(sending: Sending, tmp_path: Path) -> None:
 
 def test_a_second_run_at_the_same_time_does_nothing(sending: Sending) -> None:
     sending.put("calls.tar", CALLS)
-    with StagingFolder(sending.root, 0).alone():
+    with open_staging(sending.root, 0):
         second = sending.run(sending.source("*"))
         assert sending.send(sending.source("*")) == {"running": True}
     assert second.exit_code == 0

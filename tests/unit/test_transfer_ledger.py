@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from consumers.errors import TransientError
 from events.keys import BatchId
-from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.shipment import FileVersion, Shipment, ShipmentState
+from ops.ingest.transfer.ledger import Ledger, Shipment, ShipmentState
+from ops.ingest.transfer.source import FileVersion
 
 NOW = datetime(2025, 6, 22, 14, 30, 52, tzinfo=UTC)
 HOST = "studio"

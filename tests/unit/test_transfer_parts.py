@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,9 @@ from consumers.errors import ConfigurationError, TransientError
 from consumers.store import LocalFileChangedError, Store, part_size
 from events.keys import BatchId
 from ops.ingest.transfer import tar
-from ops.ingest.transfer.ledger import Ledger
+from ops.ingest.transfer.ledger import Shipment, ShipmentState
 from ops.ingest.transfer.send import archive_metadata, send_shipment
-from ops.ingest.transfer.shipment import Shipment, ShipmentState
-from ops.ingest.transfer.staging import PartialFile, StagingFolder
+from ops.ingest.transfer.staging import PartialFile, Staging, open_staging
 from ops.wiring.environment import Environment
 from ops.wiring.settings import TransferSettings
 
@@ -113,25 +114,42 @@ def test_a_file_in_the_making_is_the_same_wherever_it_was_interrupted(
     assert path.read_bytes() == whole
 
 
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with open_staging(tmp_path, 0) as staging:
+        assert staging is not None
+        yield staging
+
+
 def test_one_run_at_a_time(tmp_path: Path) -> None:
-    staging = StagingFolder(tmp_path, 0)
-    with staging.alone() as first:
+    with open_staging(tmp_path, 0) as first:
         assert first
-        with StagingFolder(tmp_path, 0).alone() as second:
+        with open_staging(tmp_path, 0) as second:
             assert not second
-    with staging.alone() as third:
+    with open_staging(tmp_path, 0) as third:
         assert third
 
 
-def test_orphaned_parts_are_removed(tmp_path: Path) -> None:
-    for name in ("7.staged", "8.staged", "ledger.sqlite3"):
-        (tmp_path / name).touch()
-    StagingFolder(tmp_path, 0).prune({7})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7.staged", "ledger.sqlite3"]
+def test_orphaned_and_abandoned_parts_are_removed(staging: Staging) -> None:
+    begun = [
+        staging.ledger.begin(
+            BatchId.new(NOW, bytes([0, 0, number])), "studio", b"/a", [], is_pack=False, now=NOW
+        )
+        for number in range(3)
+    ]
+    for number in (1, 2, 8):
+        path = staging.root / f"{number}.staged"
+        path.touch()
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+    os.utime(staging.path(begun[1]), (0, 0))
+
+    staging.tidy(NOW)
+
+    assert [path.name for path in staging.root.glob("*.staged")] == ["1.staged"]
+    assert staging.ledger.in_state(ShipmentState.STAGING) == [begun[0], begun[2]]
 
 
-def test_room_is_asked_for(tmp_path: Path) -> None:
-    staging = StagingFolder(tmp_path, 0)
+def test_room_is_asked_for(staging: Staging) -> None:
     staging.require_room(shipment(b"/a"), 1)
     with pytest.raises(TransientError, match="make room"):
         staging.require_room(shipment(b"/a"), 10**18)
@@ -142,20 +160,17 @@ def test_room_is_asked_for(tmp_path: Path) -> None:
     [("is gone", LocalFileChangedError), ("is a folder", TransientError)],
 )
 def test_a_staged_file_is_given_up_only_if_it_is_no_good(
-    tmp_path: Path, what: str, kind: type[TransientError]
+    staging: Staging, what: str, kind: type[TransientError]
 ) -> None:
-    path = tmp_path / "7.staged"
     sent = shipment(b"/a")
+    path = staging.path(sent)
     if what == "is a folder":
         path.mkdir()
         sent = replace(sent, size=path.stat().st_size, part_size=1 << 20)
     # Without a client: nothing is asked of the store.
     store = Store(None, "bucket")
-    with (
-        Ledger(tmp_path / "ledger.sqlite3") as ledger,
-        pytest.raises(TransientError, match="cannot be read") as refusal,
-    ):
-        send_shipment(store, ledger, sent, path, now=NOW, advance=lambda _: None)
+    with pytest.raises(TransientError, match="cannot be read") as refusal:
+        send_shipment(store, staging, sent, now=NOW, advance=lambda _: None)
     assert type(refusal.value) is kind
 
 

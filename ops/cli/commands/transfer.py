@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from ops.cli.output import byte_bars, counted, print_error, print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.ingest.transfer.report import TransferOutcome, TransferReport
 from ops.ingest.transfer.source import TransferSource, parse_source, read_source_list
-from ops.ingest.transfer.staging import StagingFolder
+from ops.ingest.transfer.staging import open_staging
 from ops.wiring.adapters import make_store, utc_now
 from ops.wiring.settings import StoreSettings, TransferSettings
 
@@ -123,32 +124,40 @@ def transfer(
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from exc
     _require_asyncssh()
-    # Imported here, as it needs asyncssh, which --help does without.
+    # Imported here, as they need asyncssh, which --help does without.
     from ops.ingest.transfer.login import Login  # noqa: PLC0415
-    from ops.ingest.transfer.run import TransferOptions, run_transfer  # noqa: PLC0415
+    from ops.ingest.transfer.plan import TransferOptions  # noqa: PLC0415
+    from ops.ingest.transfer.run import Transfer  # noqa: PLC0415
 
     environment = read_environment()
     settings = TransferSettings.read(environment)
-    if known_hosts is not None:
-        settings = settings.model_copy(update={"known_hosts": known_hosts})
+    login = Login(
+        settings.key,
+        known_hosts or settings.known_hosts,
+        settings.config,
+        timeout=settings.timeout,
+        attempts=settings.attempts,
+    )
     options = TransferOptions(
         settle=settle.total_seconds(),
         pack_files=pack_files,
         pack_bytes=pack_bytes,
         connections=connections,
-        attempts=settings.attempts,
         is_dry=dry_run,
     )
-    with _bars() as show_progress:
-        report = run_transfer(
-            (*sources, *listed),
-            staging=StagingFolder(settings.root, settings.reserve),
-            login=Login(settings.key, settings.known_hosts, settings.config, settings.timeout),
-            store=make_store(environment),
-            options=options,
-            clock=utc_now,
-            show_progress=show_progress,
-        )
+    store = make_store(environment)
+    report = None
+    with open_staging(settings.root, settings.reserve) as staging, _bars() as show_progress:
+        if staging is not None:
+            run = Transfer(
+                staging=staging,
+                login=login,
+                store=store,
+                options=options,
+                clock=utc_now,
+                show_progress=show_progress,
+            )
+            report = asyncio.run(run.run((*sources, *listed)))
     if report is not None:
         _print(report, as_json=as_json)
         context.exit(0 if report.is_success else 1)

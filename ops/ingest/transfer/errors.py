@@ -13,10 +13,6 @@ class AwayError(TransientError):
     """A machine is unreachable after all attempts."""
 
 
-class HostKeyError(PermanentError):
-    """A machine's host key is not the known one."""
-
-
 class FileError(PermanentError):
     """A file or folder of another machine is missing or unreadable."""
 

@@ -1,12 +1,8 @@
-"""The ledger: what was sent, what is staged, and what is being staged.
+"""The ledger: an SQLite file beside the staged files, so that it needs no access to the pipeline.
 
-It is an SQLite file in the folder of the staged files, so a sending host needs no access
-to the pipeline's database. Each row is on disk before the step that it describes begins.
-A shipment is uploaded as one archive: an archive file, or a pack of loose files. Its
-batch id is recorded when it begins, so a repeated upload writes the same object.
-
-States move forward only: ``staging``, ``staged``, ``sent``. The exception is a staged
-file that is found damaged, which starts over as another batch.
+Each row is on disk before the step that it describes begins. A shipment is uploaded as one
+archive: an archive file, or a pack of loose files. Its batch id is recorded when it begins,
+so a repeated upload writes the same object.
 """
 
 from __future__ import annotations
@@ -14,16 +10,21 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from consumers.errors import TransientError
 from events.keys import BatchId
-from ops.ingest.transfer.shipment import FileVersion, Shipment, ShipmentFile, ShipmentState
+from ops.ingest.transfer.source import FileVersion
 
 _SCHEMA = """
+PRAGMA foreign_keys = ON;
+-- Rows have to survive a power cut.
+PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS shipments (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     batch     TEXT NOT NULL UNIQUE,
@@ -62,6 +63,68 @@ CREATE INDEX IF NOT EXISTS files_content ON files (sha256, size);
 _SHIPMENT = "id, batch, host, path, is_pack, state, size, sha256, part_size, upload_id, etag"
 
 
+class ShipmentState(StrEnum):
+    """The state of a shipment, which moves forward only.
+
+    The exception is a staged file that is found damaged, which starts over as another batch.
+    """
+
+    #: Being read into a file here.
+    STAGING = "staging"
+    #: Here, whole and verified.
+    STAGED = "staged"
+    #: Confirmed by the store.
+    SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentFile:
+    """A file in a shipment.
+
+    Attributes:
+        number: Its number in the ledger.
+        file: The file.
+        name: Its name in the archive, if the shipment is a pack.
+        sha256: SHA-256 in hex, as computed on its own machine; None until then.
+    """
+
+    number: int
+    file: FileVersion
+    name: bytes
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """An archive on its way from another machine to the store.
+
+    Attributes:
+        number: Its number in the ledger.
+        batch: The batch that it becomes.
+        host: The machine, a `Host.label`.
+        path: The archive's path there, or the folder of a pack's files.
+        is_pack: Whether it is packed here, of loose files.
+        state: Its state.
+        size: Bytes of the archive, once it is staged.
+        sha256: SHA-256 of the archive in hex, once it is staged.
+        part_size: Bytes per part of the upload, which decide the ETag.
+        upload_id: The multipart upload in progress.
+        etag: The object's expected ETag.
+    """
+
+    number: int
+    batch: BatchId
+    host: str
+    path: bytes
+    is_pack: bool
+    state: ShipmentState
+    size: int | None
+    sha256: str | None
+    part_size: int | None
+    upload_id: str | None
+    etag: str | None
+
+
 class Ledger:
     """The ledger in a file. Safe to use from many threads of one process.
 
@@ -73,15 +136,11 @@ class Ledger:
         self._lock = threading.Lock()
         with self._reading():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        with ExitStack() as stack:
-            # A file that is unusable must not stay open.
-            stack.callback(self._database.close)
-            with self._reading():
-                self._database.execute("PRAGMA foreign_keys = ON")
-                # Rows have to survive a power cut.
-                self._database.execute("PRAGMA synchronous = FULL")
+            try:
                 self._database.executescript(_SCHEMA)
-            stack.pop_all()
+            except sqlite3.Error:
+                self._database.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -130,10 +189,7 @@ class Ledger:
         found = self._shipments(
             "id = (SELECT shipment FROM files"
             " WHERE host = ? AND path = ? AND size = ? AND mtime = ?)",
-            host,
-            file.path,
-            file.size,
-            file.mtime,
+            *(host, file.path, file.size, file.mtime),
         )
         return found[0] if found else None
 
@@ -242,8 +298,10 @@ class Ledger:
     def _shipments(self, where: str, *values: Any) -> list[Shipment]:
         # Conditions come from this module alone.
         query = f"SELECT {_SHIPMENT} FROM shipments WHERE {where} ORDER BY id"  # noqa: S608
-        rows = self._rows(query, *values)
-        return [Shipment.from_row(row) for row in rows]
+        return [
+            Shipment(number, BatchId(batch), host, path, bool(pack), ShipmentState(state), *others)
+            for number, batch, host, path, pack, state, *others in self._rows(query, *values)
+        ]
 
     def _rows(self, query: str, *values: Any) -> Sequence[Sequence[Any]]:
         with self._reading():

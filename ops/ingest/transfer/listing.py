@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,8 +13,13 @@ import asyncssh
 
 from ops.ingest.transfer.errors import FileError, GoneError
 from ops.ingest.transfer.remote import RemoteSession
-from ops.ingest.transfer.shipment import FileVersion
-from ops.ingest.transfer.source import TransferSource, fixed_part, has_wildcards, shown
+from ops.ingest.transfer.source import (
+    FileVersion,
+    TransferSource,
+    fixed_part,
+    has_wildcards,
+    shown,
+)
 
 #: The largest file size of POSIX (``off_t``); SFTP can express larger numbers.
 _MOST = 2**63 - 1
@@ -38,27 +43,19 @@ class FoundFile:
         return posixpath.relpath(self.file.path, self.base)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The files of a source.
-
-    Attributes:
-        files: The files, in the order of their paths.
-        closed: Why files and folders were skipped, for people: they are unreadable, or
-            have an impossible size.
-    """
-
-    files: Sequence[FoundFile]
-    closed: Sequence[str] = ()
-
-
-async def list_source(session: RemoteSession, source: TransferSource) -> Listing:
+async def list_source(
+    session: RemoteSession, source: TransferSource
+) -> tuple[list[FoundFile], list[str]]:
     """List the files of a source.
 
     A folder stands for all files below it. Wildcards are those of a shell, and ``**``
     matches any number of folders. Symbolic links below the source are not followed.
     Names that begin with a dot are skipped unless the pattern begins with one, as copying
     programs hide files until they are complete. A file that vanishes is skipped.
+
+    Returns:
+        The files, in the order of their paths; and why others were skipped, for people: they
+        are unreadable, or have an impossible size.
 
     Raises:
         FileError: The file or folder is missing or unreadable. A pattern without matches
@@ -72,7 +69,7 @@ async def list_source(session: RemoteSession, source: TransferSource) -> Listing
     try:
         attrs = await session.stat(path)
     except FileError:
-        if not source.is_pattern:
+        if not has_wildcards(source.path):
             raise
         base = fixed_part(path)
         parts = path[len(base) :].strip(b"/").split(b"/")
@@ -81,11 +78,11 @@ async def list_source(session: RemoteSession, source: TransferSource) -> Listing
         if not _is(attrs, stat.S_IFDIR):
             if not _is(attrs, stat.S_IFREG):
                 raise FileError(f"{source.host}:{shown(path)} is neither a file nor a folder")
-            return Listing([FoundFile(_version(path, attrs), posixpath.dirname(path))])
+            return [FoundFile(_version(path, attrs), posixpath.dirname(path))], []
         base = path
         matches = [each async for each in walk.walk(path)]
     files = sorted({FoundFile(each, base) for each in matches})
-    return Listing(files, list(dict.fromkeys(walk.closed)))
+    return files, list(dict.fromkeys(walk.closed))
 
 
 class _Walk:

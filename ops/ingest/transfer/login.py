@@ -6,8 +6,8 @@ agents), except for options that would switch off the check of host keys.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import asyncssh
 
 from consumers.errors import ConfigurationError, PermanentError
-from ops.ingest.transfer.errors import BrokenError, HostKeyError
+from ops.ingest.transfer.errors import BrokenError
 from ops.ingest.transfer.source import Host
 
 _DEFAULT_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
@@ -31,35 +31,23 @@ class Login:
         known_hosts: The file of trusted host keys; None for OpenSSH's files.
         config: A file like ssh_config; None for ``~/.ssh/config``.
         timeout: Seconds for connecting, and without a response until a connection is broken.
+        attempts: The most failures of a connection in a row.
     """
 
-    key: Path | None = None
-    known_hosts: Path | None = None
-    config: Path | None = None
-    timeout: float = 30.0
+    key: Path | None
+    known_hosts: Path | None
+    config: Path | None
+    timeout: float
+    attempts: int
 
 
-@asynccontextmanager
-async def connected(host: Host, login: Login) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Log in while the block runs, over the jumps of ssh_config.
-
-    Raises:
-        BrokenError: The machine is unreachable.
-        HostKeyError: Its host key is unknown, or has changed.
-        PermanentError: It rejects the login.
-        ConfigurationError: ssh_config, the key or known_hosts is invalid.
-    """
-    async with AsyncExitStack() as stack:
-        yield await _connect(stack, host, login, frozenset(), via=None)
-
-
-async def _connect(
+async def connect(
     stack: AsyncExitStack,
     host: Host,
     login: Login,
-    behind: frozenset[str],
     *,
-    via: asyncssh.SSHClientConnection | None,
+    behind: frozenset[str] = frozenset(),
+    via: asyncssh.SSHClientConnection | None = None,
 ) -> asyncssh.SSHClientConnection:
     """Log in to a machine, over its jumps.
 
@@ -72,6 +60,11 @@ async def _connect(
         login: How to log in.
         behind: The names of the machines that are reached over this one.
         via: The connection to the previous jump.
+
+    Raises:
+        BrokenError: The machine is unreachable.
+        PermanentError: It rejects the login, or its host key is unknown or has changed.
+        ConfigurationError: ssh_config, the key or known_hosts is invalid.
     """
     given = _options(host, login)
     probe = _read_options(host, given)
@@ -81,7 +74,7 @@ async def _connect(
         names = behind | {host.name}
         for jump in map(_jump, probe.tunnel.split(",")):
             if jump.name not in names:
-                via = await _connect(stack, jump, login, names, via=via)
+                via = await connect(stack, jump, login, behind=names, via=via)
     client = _Client()
     try:
         connection = await asyncssh.connect(
@@ -93,13 +86,13 @@ async def _connect(
             keepalive_interval=login.timeout / 3,
         )
     except asyncssh.HostKeyNotVerifiable as exc:
-        raise HostKeyError(keys.refusal(client.offered, str(exc.reason))) from exc
+        raise PermanentError(keys.refusal(client.offered, str(exc.reason))) from exc
     except asyncssh.PermissionDenied as exc:
         raise PermanentError(_not_let_in(host, probe, login)) from exc
     except asyncssh.KeyExchangeFailed as exc:
-        raise HostKeyError(f"{host}: {exc.reason}: {keys.where}") from exc
+        raise PermanentError(f"{host}: {exc.reason}: {keys.where}") from exc
     except (asyncssh.Error, OSError) as exc:
-        raise BrokenError(f"{host} is unreachable: {_reason(exc)}") from exc
+        raise BrokenError(f"{host} is unreachable: {reason_of(exc)}") from exc
     stack.push_async_callback(_close, connection)
     return connection
 
@@ -147,7 +140,8 @@ def _not_let_in(host: Host, probe: asyncssh.SSHClientConnectionOptions, login: L
     )
 
 
-def _reason(exc: BaseException) -> str:
+def reason_of(exc: BaseException) -> str:
+    """Return an error's message, or its type if it has none."""
     return str(exc) or type(exc).__name__
 
 
@@ -185,21 +179,20 @@ class _HostKeys:
 
     @classmethod
     def of(cls, host: Host, probe: asyncssh.SSHClientConnectionOptions, login: Login) -> _HostKeys:
+        names: Sequence[str | Path] = _DEFAULT_KNOWN_HOSTS
         if login.known_hosts is not None:
-            names = [str(login.known_hosts)]
+            names = [login.known_hosts]
+            if not login.known_hosts.is_file():
+                raise ConfigurationError(f"there is no file {login.known_hosts} of known hosts")
         elif probe.known_hosts is None:
             raise ConfigurationError(
                 f"{host}: ssh_config switches the check of host keys off (UserKnownHostsFile "
                 "none), but they are always checked: remove that option, or name a file by "
                 "--known-hosts"
             )
-        else:
-            listed = probe.known_hosts
-            names = list(listed) if isinstance(listed, list | tuple) and listed else []
-            names = names or list(_DEFAULT_KNOWN_HOSTS)
+        elif isinstance(probe.known_hosts, list | tuple):
+            names = probe.known_hosts or names
         files = [Path(name).expanduser() for name in names]
-        if login.known_hosts is not None and not login.known_hosts.is_file():
-            raise ConfigurationError(f"there is no file {login.known_hosts} of known hosts")
         try:
             present = [str(file) for file in files if file.is_file()]
             known = asyncssh.read_known_hosts(present)

@@ -14,9 +14,8 @@ import asyncssh
 
 from consumers.errors import PermanentError, TransientError
 from ops.ingest.transfer.errors import AwayError, BrokenError, ChangedError, FileError, GoneError
-from ops.ingest.transfer.login import Login, connected
-from ops.ingest.transfer.shipment import FileVersion
-from ops.ingest.transfer.source import Host, shown
+from ops.ingest.transfer.login import Login, connect, reason_of
+from ops.ingest.transfer.source import FileVersion, Host, shown
 
 T = TypeVar("T")
 
@@ -149,9 +148,7 @@ class RemoteSession:
                 return await request
         except TimeoutError as exc:
             self._is_silent = True
-            raise BrokenError(
-                f"{self._host}: the connection broke (no answer within {seconds:.0f} s)"
-            ) from exc
+            raise _broken(self._host, f"no answer within {seconds:.0f} s") from exc
 
     @asynccontextmanager
     async def _opened(self, path: bytes) -> AsyncIterator[asyncssh.SFTPClientFile]:
@@ -216,7 +213,7 @@ class RemoteSession:
         try:
             yield
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as exc:
-            raise BrokenError(f"{self._host}: the connection broke ({exc.reason})") from exc
+            raise _broken(self._host, exc.reason) from exc
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath) as exc:
             raise GoneError(f"{where} does not exist") from exc
         except asyncssh.SFTPPermissionDenied as exc:
@@ -224,8 +221,11 @@ class RemoteSession:
         except asyncssh.SFTPError as exc:
             raise FileError(f"{where} cannot be read: {exc.reason}") from exc
         except (asyncssh.Error, OSError) as exc:
-            said = str(exc) or type(exc).__name__
-            raise BrokenError(f"{self._host}: the connection broke ({said})") from exc
+            raise _broken(self._host, reason_of(exc)) from exc
+
+
+def _broken(host: Host, why: str) -> BrokenError:
+    return BrokenError(f"{host}: the connection broke ({why})")
 
 
 def _check_same(version: FileVersion, now: asyncssh.SFTPAttrs) -> None:
@@ -238,18 +238,11 @@ def _as_bytes(name: bytes | str) -> bytes:
 
 
 class Remote:
-    """A machine, over one session after another.
+    """A machine, over one session after another."""
 
-    Args:
-        host: The machine.
-        login: How to log in.
-        attempts: The most failures in a row, without progress in between.
-    """
-
-    def __init__(self, host: Host, login: Login, attempts: int) -> None:
+    def __init__(self, host: Host, login: Login) -> None:
         self.host = host
         self._login = login
-        self._attempts = attempts
         self._open = AsyncExitStack()
         self._session: RemoteSession | None = None
 
@@ -270,7 +263,7 @@ class Remote:
 
         Raises:
             AwayError: It broke too often in a row.
-            PermanentError: See `connected` and `RemoteSession`.
+            PermanentError: See `connect` and `RemoteSession`.
         """
         failed, reached = 0, progress()
         while True:
@@ -281,24 +274,22 @@ class Remote:
                 if progress() != reached:
                     failed, reached = 0, progress()
                 failed += 1
-                if failed >= self._attempts:
+                if failed >= self._login.attempts:
                     raise AwayError(f"{exc} (tried {failed} times)") from exc
                 await asyncio.sleep(_PAUSE * 2 ** (failed - 1))
 
     async def _connected(self) -> RemoteSession:
         if self._session is None:
-            connection = await self._open.enter_async_context(connected(self.host, self._login))
-            timeout = self._login.timeout
+            connection = await connect(self._open, self.host, self._login)
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(self._login.timeout):
                     sftp = await connection.start_sftp_client(path_encoding=None)
             except (asyncssh.SFTPError, asyncssh.ChannelOpenError) as exc:
                 raise TransientError(f"{self.host} does not speak SFTP: {exc.reason}") from exc
             except (asyncssh.Error, OSError) as exc:
-                said = str(exc) or type(exc).__name__
-                raise BrokenError(f"{self.host}: the connection broke ({said})") from exc
+                raise _broken(self.host, reason_of(exc)) from exc
             self._open.callback(sftp.exit)
-            self._session = RemoteSession(self.host, connection, sftp, timeout)
+            self._session = RemoteSession(self.host, connection, sftp, self._login.timeout)
         return self._session
 
     async def _drop(self) -> None:

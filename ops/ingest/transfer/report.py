@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ops.ingest.transfer.source import shown
+from ops.ingest.transfer.source import FileVersion, shown
 
 
 class TransferOutcome(StrEnum):
@@ -90,9 +90,11 @@ class TransferReport:
     resumed: int = 0
     is_dry: bool = False
 
-    def add(self, entry: TransferResult) -> None:
-        """Add a result."""
-        self.entries.append(entry)
+    def add_file(
+        self, outcome: TransferOutcome, host: str, file: FileVersion, why: str | None = None
+    ) -> None:
+        """Add the result of one file."""
+        self.entries.append(TransferResult(outcome, host, file.path, file.size, why=why))
 
     def count(self, outcome: TransferOutcome) -> int:
         """Count the results with an outcome."""

@@ -6,26 +6,26 @@ import errno
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 from consumers.errors import TransientError
 from consumers.store import LocalFileChangedError, Store, UploadJournal, encoded_metadata
-from ops.ingest.transfer.ledger import Ledger
-from ops.ingest.transfer.shipment import Shipment
+from ops.ingest.transfer.ledger import Shipment
 from ops.ingest.transfer.source import base_name
+from ops.ingest.transfer.staging import Staging
 
 #: Amazon S3 allows 2 KB for all of an object's user metadata. A path has up to 4096
 #: bytes, and each may take three characters.
 _NAME_LENGTH = 512
 _PATH_LENGTH = 1024
 
+_SAFE = "/ +@=,"
+
 
 def send_shipment(
     store: Store,
-    ledger: Ledger,
+    staging: Staging,
     shipment: Shipment,
-    path: Path,
     *,
     now: datetime,
     advance: Callable[[int], None],
@@ -34,9 +34,8 @@ def send_shipment(
 
     Args:
         store: The bucket.
-        ledger: Records how far the upload is.
+        staging: Has the staged file, and records how far the upload is.
         shipment: The shipment.
-        path: Its staged file.
         now: The time that goes into the metadata.
         advance: Called with the bytes stored since the last call, from any thread.
 
@@ -53,17 +52,13 @@ def send_shipment(
         shipment.part_size,
         shipment.upload_id,
         shipment.etag,
-        save_upload_id=partial(ledger.record_upload, shipment),
-        save_etag=partial(ledger.record_etag, shipment),
+        save_upload_id=partial(staging.ledger.record_upload, shipment),
+        save_etag=partial(staging.ledger.record_etag, shipment),
     )
+    key, path = shipment.batch.archive_key, staging.path(shipment)
+    metadata = archive_metadata(shipment, now)
     try:
-        store.upload(
-            shipment.batch.archive_key,
-            path,
-            metadata=archive_metadata(shipment, now),
-            advance=advance,
-            journal=journal,
-        )
+        store.upload(key, path, metadata=metadata, advance=advance, journal=journal)
     except OSError as exc:
         # Other errors, such as too many open files, say nothing about the file.
         is_damaged = exc.errno in {errno.ENOENT, errno.EIO}
@@ -87,14 +82,10 @@ def archive_metadata(shipment: Shipment, now: datetime) -> dict[str, str]:
 
 
 def _fitting(path: bytes, length: int) -> str:
-    text = _quoted(path)
+    text = quote(path, safe=_SAFE)
     start = 0
     while len(text) > length:
         # A byte takes three characters at most.
         start += max(1, (len(text) - length) // 3)
-        text = _quoted(b"..." + path[start:])
+        text = quote(b"..." + path[start:], safe=_SAFE)
     return text
-
-
-def _quoted(path: bytes) -> str:
-    return quote(path, safe="/ +@=,")

@@ -71,13 +71,23 @@ class TransferSource:
     host: Host
     path: bytes
 
-    @property
-    def is_pattern(self) -> bool:
-        """Whether the path has wildcards, which may also be part of a file's name."""
-        return _WILD.search(self.path) is not None
-
     def __str__(self) -> str:
         return f"{self.host}:{shown(self.path)}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileVersion:
+    """A version of a file on another machine.
+
+    Attributes:
+        path: The absolute path, in an unknown encoding.
+        size: Bytes.
+        mtime: When it was modified, in whole seconds since 1970 by that machine's clock.
+    """
+
+    path: bytes
+    size: int
+    mtime: int
 
 
 def parse_source(text: str) -> TransferSource:
@@ -129,9 +139,9 @@ def _why_not(text: str) -> str:
     return f"{name!r} is neither [user@]host:path nor ssh://[user@]host[:port]/path"
 
 
-def has_wildcards(component: bytes) -> bool:
-    """Whether a part of a path has wildcards."""
-    return _WILD.search(component) is not None
+def has_wildcards(path: bytes) -> bool:
+    """Whether a path, or a part of one, has wildcards; a file's name may have them, too."""
+    return _WILD.search(path) is not None
 
 
 def fixed_part(path: bytes) -> bytes:

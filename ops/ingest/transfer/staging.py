@@ -1,4 +1,4 @@
-"""The folder of staged files, and a file that is being staged."""
+"""The staged files with their ledger, and a file that is being staged."""
 
 from __future__ import annotations
 
@@ -10,58 +10,45 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from consumers.errors import ConfigurationError, TransientError
-from ops.ingest.transfer.shipment import Shipment
+from ops.ingest.transfer import tar
+from ops.ingest.transfer.ledger import Ledger, Shipment, ShipmentState
 
 _BLOCK = 1 << 20
 
+#: Seconds after which a shipment is abandoned whose source was not named again.
+_KEPT = 14 * 86400.0
 
-class StagingFolder:
-    """The folder of staged files, which one run at a time uses.
 
-    Args:
-        root: The folder, which is created if necessary.
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The ledger and the staged files.
+
+    Attributes:
+        root: Their folder, which one run at a time uses.
         reserve: Bytes that have to stay free on its disk.
+        ledger: The ledger.
     """
 
-    def __init__(self, root: Path, reserve: int) -> None:
-        self._root = root
-        self._reserve = reserve
-        try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as exc:
-            raise ConfigurationError(f"TRANSFER_ROOT={root}: {exc.strerror}") from exc
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger's file."""
-        return self._root / "ledger.sqlite3"
+    root: Path
+    reserve: int
+    ledger: Ledger
 
     def path(self, shipment: Shipment) -> Path:
         """The staged file of a shipment; its name is only a number."""
-        return self._root / f"{shipment.number}.staged"
+        return self.root / f"{shipment.number}.staged"
 
-    @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Lock the folder while the block runs; gives False if another run has locked it."""
-        try:
-            descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise ConfigurationError(
-                f"TRANSFER_ROOT={self._root} is not writable: {exc.strerror}"
-            ) from exc
-        try:
-            # The lock ends with the process, however that ends.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-        finally:
-            os.close(descriptor)
+    def size(self, shipment: Shipment) -> int:
+        """Bytes of a shipment's archive, once it is whole."""
+        members = self.ledger.members(shipment)
+        if not shipment.is_pack:
+            return sum(member.file.size for member in members)
+        packed = (tar.packed_size(member.name, member.file.size) for member in members)
+        return sum(packed, len(tar.TRAILER))
 
     def remove(self, shipment: Shipment) -> None:
         """Remove the staged file of a shipment, if there is one.
@@ -73,19 +60,27 @@ class StagingFolder:
         with translated(path):
             path.unlink(missing_ok=True)
 
-    def prune(self, open_shipments: set[int]) -> None:
-        """Remove files that belong to no open shipment, which killed runs leave behind."""
-        with translated(self._root):
-            for path in self._root.glob("*.staged"):
-                if path.stem.isdecimal() and int(path.stem) not in open_shipments:
-                    path.unlink(missing_ok=True)
+    def forget(self, shipment: Shipment) -> None:
+        """Abandon a shipment that is not staged; its files are new again."""
+        self.ledger.forget(shipment)
+        self.remove(shipment)
 
-    def age(self, shipment: Shipment, now: float) -> float:
-        """Return the seconds since a staged file last grew; 0 if there is none."""
-        path = self.path(shipment)
-        with translated(path), suppress(FileNotFoundError):
-            return now - path.stat().st_mtime
-        return 0.0
+    def tidy(self, now: datetime) -> None:
+        """Abandon old shipments, and remove files that killed runs have left behind."""
+        for shipment in self.ledger.in_state(ShipmentState.STAGING):
+            path = self.path(shipment)
+            with translated(path), suppress(FileNotFoundError):
+                if now.timestamp() - path.stat().st_mtime > _KEPT:
+                    self.ledger.forget(shipment)
+        unsent = {
+            shipment.number
+            for state in (ShipmentState.STAGING, ShipmentState.STAGED)
+            for shipment in self.ledger.in_state(state)
+        }
+        with translated(self.root):
+            for path in self.root.glob("*.staged"):
+                if path.stem.isdecimal() and int(path.stem) not in unsent:
+                    path.unlink(missing_ok=True)
 
     def require_room(self, shipment: Shipment, size: int) -> None:
         """Make sure that the disk has room for the rest of a file of ``size`` bytes.
@@ -94,13 +89,13 @@ class StagingFolder:
             TransientError: There is no room, or free space cannot be measured.
         """
         path = self.path(shipment)
-        with translated(self._root):
+        with translated(self.root):
             missing = size - (path.stat().st_size if path.exists() else 0)
-            free = shutil.disk_usage(self._root).free
-        if missing > 0 and free - self._reserve < missing:
+            free = shutil.disk_usage(self.root).free
+        if missing > 0 and free - self.reserve < missing:
             raise TransientError(
-                f"{self._root} has no room: {missing / 1e9:.1f} GB are needed, and "
-                f"{max(0, free - self._reserve) / 1e9:.1f} GB are available (make room, or set "
+                f"{self.root} has no room: {missing / 1e9:.1f} GB are needed, and "
+                f"{max(0, free - self.reserve) / 1e9:.1f} GB are available (make room, or set "
                 "TRANSFER_ROOT to a folder on a larger disk)"
             )
 
@@ -116,12 +111,32 @@ def translated(path: Path) -> Iterator[None]:
         raise TransientError(f"{path}: {exc.strerror or exc}{advice}") from exc
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A position in a partial file, with the hash up to there."""
+@contextmanager
+def open_staging(root: Path, reserve: int) -> Iterator[Staging | None]:
+    """Lock the folder while the block runs; None if another run has locked it.
 
-    position: int
-    whole: Any
+    Raises:
+        ConfigurationError: The folder cannot be made or written to.
+        TransientError: The ledger cannot be used.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise ConfigurationError(f"TRANSFER_ROOT={root}: {exc.strerror}") from exc
+    try:
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise ConfigurationError(f"TRANSFER_ROOT={root} is not writable: {exc.strerror}") from exc
+    try:
+        # The lock ends with the process, however that ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield None
+    else:
+        with Ledger(root / "ledger.sqlite3") as ledger:
+            yield Staging(root, reserve, ledger)
+    finally:
+        os.close(descriptor)
 
 
 class PartialFile:
@@ -173,14 +188,14 @@ class PartialFile:
         digest.update(data)
         self._advance(data)
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the present position."""
-        return Checkpoint(self.position, self._whole.copy())
+    def checkpoint(self) -> tuple[int, Any]:
+        """Return the present position, with the hash up to there."""
+        return self.position, self._whole.copy()
 
-    def go_back(self, mark: Checkpoint) -> None:
+    def go_back(self, checkpoint: tuple[int, Any]) -> None:
         """Go back to a position, and cut off the rest."""
-        self.position = mark.position
-        self._whole = mark.whole.copy()
+        self.position, whole = checkpoint
+        self._whole = whole.copy()
         with translated(self._path):
             self._cut()
 
