@@ -21,14 +21,9 @@ def drop_archive(
     host: str,
     advance: Callable[[int], None] = lambda _: None,
 ) -> BatchId:
-    """Upload an archive as a new batch.
+    """Upload an archive of this ``host`` as a new batch, which is named after ``now``.
 
-    Args:
-        store: The bucket.
-        path: The archive.
-        now: The time that the batch is named after.
-        host: This machine's name, kept with the archive.
-        advance: Called with the bytes stored since the last call, from any thread.
+    ``advance`` is called with the bytes stored since the last call, from any thread.
 
     Raises:
         PermanentError: The file is unreadable, or the store denies access.

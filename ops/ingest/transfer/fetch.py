@@ -26,7 +26,7 @@ class Fetch:
     """The fetching of one shipment.
 
     Attributes:
-        shipment: The shipment.
+        shipment: What to fetch.
         remote: Its machine.
         staging: Where it is staged.
         report: Receives the results of skipped files, and counts bytes.

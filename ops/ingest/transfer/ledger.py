@@ -248,39 +248,22 @@ class Ledger:
         self, shipment: Shipment, *, size: int, sha256: str, part_size: int
     ) -> Shipment:
         """Record that a shipment is staged, whole and verified."""
-        self._change(
-            "UPDATE shipments SET state = 'staged', size = ?, sha256 = ?, part_size = ?"
-            " WHERE id = ? AND state = 'staging'",
-            size,
-            sha256,
-            part_size,
-            shipment.number,
-        )
+        staged = {"state": ShipmentState.STAGED, "size": size, "sha256": sha256}
+        self._set(shipment, ShipmentState.STAGING, **staged, part_size=part_size)
         return self.shipment(shipment.number)
 
     def record_upload(self, shipment: Shipment, upload_id: str | None) -> None:
         """Record the multipart upload of a staged shipment."""
-        self._change(
-            "UPDATE shipments SET upload_id = ? WHERE id = ? AND state = 'staged'",
-            upload_id,
-            shipment.number,
-        )
+        self._set(shipment, ShipmentState.STAGED, upload_id=upload_id)
 
     def record_etag(self, shipment: Shipment, etag: str) -> None:
         """Record the object's ETag, before the object can exist."""
-        self._change(
-            "UPDATE shipments SET etag = ? WHERE id = ? AND state = 'staged'",
-            etag,
-            shipment.number,
-        )
+        self._set(shipment, ShipmentState.STAGED, etag=etag)
 
     def record_sent(self, shipment: Shipment, now: datetime) -> None:
         """Record that the store has confirmed a shipment."""
-        self._change(
-            "UPDATE shipments SET state = 'sent', sent_at = ? WHERE id = ? AND state = 'staged'",
-            now.isoformat(),
-            shipment.number,
-        )
+        sent_at = now.isoformat()
+        self._set(shipment, ShipmentState.STAGED, state=ShipmentState.SENT, sent_at=sent_at)
 
     def restart(self, shipment: Shipment, batch: BatchId) -> None:
         """Start a staged shipment over as another batch; its copies are new again."""
@@ -306,6 +289,13 @@ class Ledger:
     def _rows(self, query: str, *values: Any) -> Sequence[Sequence[Any]]:
         with self._reading():
             return self._database.execute(query, values).fetchall()
+
+    def _set(self, shipment: Shipment, present: ShipmentState, **columns: Any) -> None:
+        """Change a shipment that is in the present state."""
+        # Names of columns come from this module alone.
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        statement = f"UPDATE shipments SET {changes} WHERE id = ? AND state = ?"  # noqa: S608
+        self._change(statement, *columns.values(), shipment.number, present)
 
     def _change(self, statement: str, *values: Any) -> None:
         with self._write() as database:

@@ -66,23 +66,26 @@ async def list_source(
         path = posixpath.join(await session.home(), path)
     path = posixpath.normpath(path)
     walk = _Walk(session)
+    files: list[FileVersion] = []
     try:
         attrs = await session.stat(path)
     except FileError:
         if not has_wildcards(source.path):
             raise
         base = fixed_part(path)
-        parts = path[len(base) :].strip(b"/").split(b"/")
-        matches = [each async for each in walk.matches(base or b"/", parts)]
+        with walk.skipping():
+            async for each in walk.files(base or b"/", path[len(base) :].strip(b"/").split(b"/")):
+                files.append(each)  # noqa: PERF401 - those before an error count
     else:
-        if not _is(attrs, stat.S_IFDIR):
-            if not _is(attrs, stat.S_IFREG):
-                raise FileError(f"{source.host}:{shown(path)} is neither a file nor a folder")
-            return [FoundFile(_version(path, attrs), posixpath.dirname(path))], []
         base = path
-        matches = [each async for each in walk.walk(path)]
-    files = sorted({FoundFile(each, base) for each in matches})
-    return files, list(dict.fromkeys(walk.closed))
+        if _is(attrs, stat.S_IFREG):
+            base = posixpath.dirname(path)
+            files = [_version(path, attrs)]
+        elif _is(attrs, stat.S_IFDIR):
+            files = [each async for each in walk.files(path, [b"**"])]
+        else:
+            raise FileError(f"{source.host}:{shown(path)} is neither a file nor a folder")
+    return sorted({FoundFile(each, base) for each in files}), list(dict.fromkeys(walk.closed))
 
 
 class _Walk:
@@ -96,52 +99,39 @@ class _Walk:
         self._session = session
         self.closed: list[str] = []
 
-    async def walk(self, folder: bytes) -> AsyncIterator[FileVersion]:
-        """Return all files below a folder, which itself has to be readable."""
-        async for name, attrs in self._session.scan(folder):
-            if name.startswith(b"."):
-                continue
-            path = posixpath.join(folder, name)
-            with self._skipping():
-                if _is(attrs, stat.S_IFDIR):
-                    async for each in self.walk(path):
-                        yield each
-                elif _is(attrs, stat.S_IFREG):
-                    yield _version(path, attrs)
-
-    async def matches(self, folder: bytes, parts: list[bytes]) -> AsyncIterator[FileVersion]:
-        """Return all files that match a pattern's parts."""
+    async def files(self, folder: bytes, parts: list[bytes]) -> AsyncIterator[FileVersion]:
+        """Return all files that match a pattern's parts below a folder, which must be readable."""
         part, *rest = parts
         if part == b"**" and rest:
             # ``**`` matches no folder here, and any number of folders below.
-            async for each in self.matches(folder, rest):
-                yield each
+            with self.skipping():
+                async for each in self.files(folder, rest):
+                    yield each
         async for path, attrs in self._entries(folder, part):
-            if _is(attrs, stat.S_IFDIR):
-                below = parts if part == b"**" else rest
-                if below:
-                    async for each in self.matches(path, below):
-                        yield each
-            elif not rest and _is(attrs, stat.S_IFREG):
-                with self._skipping():
+            with self.skipping():
+                if _is(attrs, stat.S_IFDIR):
+                    if below := parts if part == b"**" else rest:
+                        async for each in self.files(path, below):
+                            yield each
+                elif not rest and _is(attrs, stat.S_IFREG):
                     yield _version(path, attrs)
 
     async def _entries(
         self, folder: bytes, part: bytes
     ) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
         """Return the entries that match one part of a pattern."""
-        with self._skipping():
-            if not has_wildcards(part):
-                path = posixpath.join(folder, part)
-                yield path, await self._session.stat(path)
-                return
-            async for name, attrs in self._session.scan(folder):
-                is_hidden = name.startswith(b".") and not part.startswith(b".")
-                if not is_hidden and fnmatch.fnmatchcase(name, b"*" if part == b"**" else part):
-                    yield posixpath.join(folder, name), attrs
+        if not has_wildcards(part):
+            path = posixpath.join(folder, part)
+            yield path, await self._session.stat(path)
+            return
+        async for name, attrs in self._session.scan(folder):
+            is_hidden = name.startswith(b".") and not part.startswith(b".")
+            if not is_hidden and fnmatch.fnmatchcase(name, b"*" if part == b"**" else part):
+                yield posixpath.join(folder, name), attrs
 
     @contextmanager
-    def _skipping(self) -> Iterator[None]:
+    def skipping(self) -> Iterator[None]:
+        """Go on after a file or folder that is unreadable or gone."""
         try:
             yield
         except GoneError:

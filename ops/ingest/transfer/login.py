@@ -52,14 +52,9 @@ async def connect(
     """Log in to a machine, over its jumps.
 
     ``Host *`` with a jump applies to the jump itself, too. As with OpenSSH, a jump over a
-    machine to reach that machine is ignored.
-
-    Args:
-        stack: Closes the connections.
-        host: The machine.
-        login: How to log in.
-        behind: The names of the machines that are reached over this one.
-        via: The connection to the previous jump.
+    machine to reach that machine is ignored: ``behind`` are the names of those that are
+    reached over this one, and ``via`` is the connection to the previous jump. The stack
+    closes all connections.
 
     Raises:
         BrokenError: The machine is unreachable.
@@ -88,7 +83,11 @@ async def connect(
     except asyncssh.HostKeyNotVerifiable as exc:
         raise PermanentError(keys.refusal(client.offered, str(exc.reason))) from exc
     except asyncssh.PermissionDenied as exc:
-        raise PermanentError(_not_let_in(host, probe, login)) from exc
+        key = "any of the keys that were offered" if login.key is None else f"the key {login.key}"
+        raise PermanentError(
+            f"{host} does not let {probe.username} in by {key}: add the public key to "
+            f"~{probe.username}/.ssh/authorized_keys there"
+        ) from exc
     except asyncssh.KeyExchangeFailed as exc:
         raise PermanentError(f"{host}: {exc.reason}: {keys.where}") from exc
     except (asyncssh.Error, OSError) as exc:
@@ -132,14 +131,6 @@ def _jump(text: str) -> Host:
     return Host(name.strip("[]"), user or None, int(port) if port else None)
 
 
-def _not_let_in(host: Host, probe: asyncssh.SSHClientConnectionOptions, login: Login) -> str:
-    key = "any of the keys that were offered" if login.key is None else f"the key {login.key}"
-    return (
-        f"{host} does not let {probe.username} in by {key}: add the public key to "
-        f"~{probe.username}/.ssh/authorized_keys there"
-    )
-
-
 def reason_of(exc: BaseException) -> str:
     """Return an error's message, or its type if it has none."""
     return str(exc) or type(exc).__name__
@@ -161,15 +152,7 @@ class _Client(asyncssh.SSHClient):
 
 @dataclass(frozen=True, slots=True)
 class _HostKeys:
-    """The host keys to trust for a machine.
-
-    Attributes:
-        host: The machine.
-        name: The name under which its keys are looked up.
-        port: Its port.
-        files: The files of known hosts.
-        known: The keys in these files, of all machines.
-    """
+    """The host keys to trust for a machine, looked up by name and port in the files of all."""
 
     host: Host
     name: str

@@ -8,6 +8,7 @@ import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 import asyncssh
@@ -45,53 +46,42 @@ _LINE = re.compile(rb"([0-9a-f]{64}|-)(?: .*)?")
 _NO_PROGRAM = 127
 
 
+@dataclass(eq=False, slots=True)
 class RemoteSession:
     """One connection to a machine, until it breaks.
 
     Each request has a timeout of its own, as keepalives do not show that a disk or a
     program on the machine responds. Every method raises `BrokenError` if the connection
     breaks or a request times out, and `FileError` if a file is missing or unreadable.
-
-    Args:
-        host: The machine.
-        connection: The SSH connection.
-        sftp: The SFTP session on it.
-        timeout: Seconds per request.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        connection: asyncssh.SSHClientConnection,
-        sftp: asyncssh.SFTPClient,
-        timeout: float,
-    ) -> None:
-        self._host = host
-        self._connection = connection
-        self._sftp = sftp
-        self._timeout = timeout
-        self._is_silent = False
-        self._reads: set[asyncio.Task[bytes]] = set()
+    host: Host
+    connection: asyncssh.SSHClientConnection
+    sftp: asyncssh.SFTPClient
+    #: Seconds per request.
+    timeout: float
+    _is_silent: bool = field(init=False, default=False)
+    _reads: set[asyncio.Task[bytes]] = field(init=False, default_factory=set)
 
     async def end(self) -> None:
         """Wait for the reads in flight, which end at once when the connection is closed."""
         if self._reads:
-            await asyncio.wait(self._reads, timeout=self._timeout)
+            await asyncio.wait(self._reads, timeout=self.timeout)
 
     async def home(self) -> bytes:
         """Return the folder that relative paths start from."""
         with self._translated(b"."):
-            return _as_bytes(await self._answer(self._sftp.realpath(b".")))
+            return _as_bytes(await self._answer(self.sftp.realpath(b".")))
 
     async def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
         """Return the attributes of a path, following symbolic links."""
         with self._translated(path):
-            return await self._answer(self._sftp.stat(path))
+            return await self._answer(self.sftp.stat(path))
 
     async def scan(self, folder: bytes) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
         """List a folder: names and attributes; symbolic links are not followed."""
         with self._translated(folder):
-            entries = aiter(self._sftp.scandir(folder))
+            entries = aiter(self.sftp.scandir(folder))
             while (entry := await self._answer(anext(entries, None))) is not None:
                 name = _as_bytes(entry.filename)
                 # A hostile server may send names that lead out of the folder.
@@ -122,37 +112,37 @@ class RemoteSession:
         """Hash files on their machine, in hex; None for an unreadable file."""
         given = b"".join(file.path + b"\0" for file in files)
         hashing = sum(file.size for file in files) / _HASHED_PER_SECOND
-        code, printed = await self._run(_SHA256, given, self._timeout + hashing)
+        code, printed = await self._run(_SHA256, given, self.timeout + hashing)
         if code == _NO_PROGRAM:
             raise PermanentError(
-                f"{self._host} has neither sha256sum nor shasum: install one (coreutils, perl)"
+                f"{self.host} has neither sha256sum nor shasum: install one (coreutils, perl)"
             )
         lines = [match[1] for line in printed.splitlines() if (match := _LINE.fullmatch(line))]
         if len(lines) != len(files):
             raise PermanentError(
-                f"{self._host} does not run the command that hashes files (exit code {code}): this "
+                f"{self.host} does not run the command that hashes files (exit code {code}): this "
                 "login needs a shell with xargs, not SFTP alone"
             )
         return [None if line == b"-" else line.decode() for line in lines]
 
     async def time(self) -> int | None:
         """Return the machine's time, in seconds since 1970, if it has the command ``date``."""
-        _, printed = await self._run("date +%s", b"", self._timeout)
+        _, printed = await self._run("date +%s", b"", self.timeout)
         return int(printed) if printed.strip().isdigit() else None
 
     async def _answer(self, request: Awaitable[T], seconds: float | None = None) -> T:
         """Wait for an answer, for the timeout or the given seconds."""
-        seconds = self._timeout if seconds is None else seconds
+        seconds = self.timeout if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
                 return await request
         except TimeoutError as exc:
             self._is_silent = True
-            raise _broken(self._host, f"no answer within {seconds:.0f} s") from exc
+            raise _broken(self.host, f"no answer within {seconds:.0f} s") from exc
 
     @asynccontextmanager
     async def _opened(self, path: bytes) -> AsyncIterator[asyncssh.SFTPClientFile]:
-        file = await self._answer(self._sftp.open(path, "rb", encoding=None))
+        file = await self._answer(self.sftp.open(path, "rb", encoding=None))
         try:
             yield file
         finally:
@@ -195,7 +185,7 @@ class RemoteSession:
     async def _run(self, script: str, given: bytes, seconds: float) -> tuple[int, bytes]:
         with self._translated(b""):
             done = await self._answer(
-                self._connection.run(
+                self.connection.run(
                     # The user's login shell may be any.
                     f"exec sh -c {shlex.quote(script.strip())}",
                     input=given,
@@ -204,16 +194,16 @@ class RemoteSession:
                 seconds,
             )
         if done.returncode is None:
-            raise BrokenError(f"{self._host}: the connection broke before a command ended")
+            raise BrokenError(f"{self.host}: the connection broke before a command ended")
         return done.returncode, bytes(done.stdout or b"")  # type: ignore[arg-type]
 
     @contextmanager
     def _translated(self, path: bytes) -> Iterator[None]:
-        where = f"{self._host}:{shown(path)}"
+        where = f"{self.host}:{shown(path)}"
         try:
             yield
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as exc:
-            raise _broken(self._host, exc.reason) from exc
+            raise _broken(self.host, exc.reason) from exc
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath) as exc:
             raise GoneError(f"{where} does not exist") from exc
         except asyncssh.SFTPPermissionDenied as exc:
@@ -221,7 +211,7 @@ class RemoteSession:
         except asyncssh.SFTPError as exc:
             raise FileError(f"{where} cannot be read: {exc.reason}") from exc
         except (asyncssh.Error, OSError) as exc:
-            raise _broken(self._host, reason_of(exc)) from exc
+            raise _broken(self.host, reason_of(exc)) from exc
 
 
 def _broken(host: Host, why: str) -> BrokenError:

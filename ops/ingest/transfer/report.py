@@ -96,14 +96,12 @@ class TransferReport:
         """Add the result of one file."""
         self.entries.append(TransferResult(outcome, host, file.path, file.size, why=why))
 
-    def count(self, outcome: TransferOutcome) -> int:
-        """Count the results with an outcome."""
-        return sum(entry.outcome is outcome for entry in self.entries)
-
     @property
     def is_success(self) -> bool:
         """Whether nothing failed."""
-        return not self.errors and not self.count(TransferOutcome.FAILED)
+        return not self.errors and all(
+            entry.outcome is not TransferOutcome.FAILED for entry in self.entries
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the report."""

@@ -38,16 +38,7 @@ class _StoppedError(TransientError):
 
 @dataclass(kw_only=True, slots=True)
 class Transfer:
-    """One run of a transfer.
-
-    Attributes:
-        staging: Where files are staged.
-        login: How to log in.
-        store: The bucket.
-        options: What to send.
-        clock: The current time.
-        show_progress: Shows the progress of each file.
-    """
+    """One run of a transfer."""
 
     staging: Staging
     login: Login

@@ -32,12 +32,8 @@ def send_shipment(
 ) -> None:
     """Upload a staged shipment, or what is left of its upload, until the store confirms it.
 
-    Args:
-        store: The bucket.
-        staging: Has the staged file, and records how far the upload is.
-        shipment: The shipment.
-        now: The time that goes into the metadata.
-        advance: Called with the bytes stored since the last call, from any thread.
+    The ledger records how far the upload is, and the metadata tell ``now``. ``advance`` is
+    called with the bytes stored since the last call, from any thread.
 
     Raises:
         LocalFileChangedError: The staged file is damaged or gone.

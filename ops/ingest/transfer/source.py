@@ -7,6 +7,7 @@ import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -111,20 +112,14 @@ def parse_source(text: str) -> TransferSource:
     port = None
     if is_url:
         path = unquote_to_bytes(path)
-        port = _port(match["port"])
+        port = int(match["port"]) if match["port"] else None
+        if port is not None and not 1 <= port <= _MAX_PORT:
+            raise SourceError(f"{match['port']} is not a port: must be 1 to {_MAX_PORT}")
         if path == b"/~" or path.startswith(b"/~/"):
             path = path[3:]
     if b"\0" in path:
         raise SourceError(f"{shown(os.fsencode(text))}: a path has no NUL byte")
     return TransferSource(Host(match["host"].strip("[]"), match["user"], port), path)
-
-
-def _port(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not 1 <= int(text) <= _MAX_PORT:
-        raise SourceError(f"{text} is not a port: must be 1 to {_MAX_PORT}")
-    return int(text)
 
 
 def _why_not(text: str) -> str:
@@ -146,9 +141,8 @@ def has_wildcards(path: bytes) -> bool:
 
 def fixed_part(path: bytes) -> bytes:
     """Return the folder that holds all matches of a pattern."""
-    parts = path.split(b"/")
-    fixed = next((n for n, part in enumerate(parts) if has_wildcards(part)), len(parts))
-    return b"/".join(parts[:fixed]) or (b"/" if path.startswith(b"/") else b"")
+    fixed = takewhile(lambda part: not has_wildcards(part), path.split(b"/"))
+    return b"/".join(fixed) or (b"/" if path.startswith(b"/") else b"")
 
 
 def shown(path: bytes) -> str:
@@ -188,12 +182,8 @@ def read_source_list(path: Path) -> list[TransferSource]:
 
 
 def _of_lines(content: bytes) -> list[tuple[str, str]]:
-    lines = [os.fsdecode(line.strip()) for line in content.split(b"\n")]
-    return [
-        (f"line {number}", line)
-        for number, line in enumerate(lines, 1)
-        if line and not line.startswith("#")
-    ]
+    lines = enumerate((os.fsdecode(line.strip()) for line in content.split(b"\n")), 1)
+    return [(f"line {n}", line) for n, line in lines if line and not line.startswith("#")]
 
 
 def _of_toml(path: Path, content: bytes) -> list[tuple[str, str]]:

@@ -53,7 +53,10 @@ _HEAD, _TAIL, _PLACES, _PLACE = 16 << 20, 1 << 20, 64, 4 << 10
 
 
 class DeviceRefusedError(Exception):
-    """The device cannot be used; the message states the reason and the remedy."""
+    """The device cannot be used; the message states the reason and the remedy.
+
+    Any function here may raise it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,7 @@ class VolumeSignature:
 
 
 def call(*argv: str) -> str:
-    """Run a program.
-
-    Raises:
-        DeviceRefusedError: It failed.
-    """
+    """Run a program."""
     environment = {**os.environ, "LC_ALL": "C"}
     done = subprocess.run(
         argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False
@@ -86,11 +85,7 @@ def call(*argv: str) -> str:
 
 
 def whole_device(path: str) -> str:
-    """Resolve a path to a writable block device that is not a partition.
-
-    Raises:
-        DeviceRefusedError: There is none.
-    """
+    """Resolve a path to a writable block device that is not a partition."""
     device = os.path.realpath(path)
     if not Path(device).exists():
         disks = call("lsblk", "--nodeps", "--noheadings", "--paths", "--output", "NAME,SIZE")
@@ -161,11 +156,7 @@ def foreign(device: str, what: str) -> DeviceRefusedError:
 
 
 def existing(device: str, mount_point: str, label: str) -> VolumeSignature | None:
-    """Find our filesystem on a device; None on an empty one.
-
-    Raises:
-        DeviceRefusedError: The device has other content, or another is at the mount point.
-    """
+    """Find our filesystem on a device; None on an empty one."""
     number = Path(device).stat().st_rdev
     if os.path.ismount(mount_point) and Path(mount_point).stat().st_dev != number:
         raise DeviceRefusedError(
@@ -198,11 +189,7 @@ def existing(device: str, mount_point: str, label: str) -> VolumeSignature | Non
 
 
 def make(device: str, filesystem: str, label: str) -> VolumeSignature:
-    """Make a filesystem on an empty device, and mark it.
-
-    Raises:
-        DeviceRefusedError: The device is in use.
-    """
+    """Make a filesystem on an empty device, and mark it."""
     try:
         # Mounts, RAID and LVM hold a device exclusively.
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
@@ -222,9 +209,6 @@ def formatted(
 
     Returns:
         Whether that changes it, and the filesystem, whose UUID is empty if ``dry`` and new.
-
-    Raises:
-        DeviceRefusedError: The device cannot be used.
     """
     device = whole_device(device)
     if found := existing(device, mount_point, label):

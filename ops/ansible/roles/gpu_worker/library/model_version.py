@@ -151,11 +151,7 @@ class Preparation(NamedTuple):
 def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Preparation:
     """Find missing files, and copy those that another version on this host has.
 
-    Args:
-        version: The wanted version.
-        sizes: The size of all its files.
-        full: Hash all present files.
-        dry: Change nothing.
+    ``sizes`` are the bytes of all files. With ``full``, all present files are hashed.
 
     Raises:
         ModelInstallError: A folder is in the link's place, or the volume is too small.
@@ -189,10 +185,7 @@ def prepare(version: Version, sizes: int, *, full: bool, dry: bool) -> Preparati
 
 
 def install(version: Version, files: Sequence[str], *, dry: bool) -> bool:
-    """Move received files into the version, and switch the link to it.
-
-    Returns:
-        Whether that changes the model for consumers.
+    """Move received files into the version, switch the link to it, and say if consumers see that.
 
     Raises:
         ModelInstallError: A received file differs from its sum.
