@@ -78,7 +78,7 @@ class BatchRepository(Repository):
 
     def unsealed(self, archive: Archive) -> BatchId | None:
         """Find the batch for which this content, under this key, is still being read."""
-        rows = self._rows("unsealed_batch", {"archive_key": archive.key, "etag": archive.etag})
+        rows = self._rows("unsealed_batch", archive_key=archive.key, etag=archive.etag)
         return BatchId(rows[0]["batch_id"]) if rows else None
 
     def put_recording(self, recording: Recording) -> None:
@@ -112,23 +112,22 @@ class BatchRepository(Repository):
 
     def is_transcribed(self, audio: AudioId) -> bool:
         """Whether the recording's transcript is in the tables."""
-        rows = self._rows("is_transcribed", _id_parameters(audio))
+        rows = self._rows("is_transcribed", **_id_parameters(audio))
         return bool(rows) and rows[0]["is_transcribed"]
 
     def put_moderation(self, audio: AudioId, moderation: PolicyVerdict) -> None:
         """Record the verdict on a recording that is transcribed."""
-        parameters = {
+        self._execute_all(
+            "put_verdicts",
+            "moderated",
             **_id_parameters(audio),
-            "verdict_key": audio.verdict_key,
-            "flagged": moderation.flagged if moderation.state == "judged" else None,
-            "reason": storable(moderation.reason),
-            "model": moderation.model,
-            "adapter": moderation.adapter,
-            "findings": Jsonb(msgspec.to_builtins(moderation.findings)),
-        }
-        with self._one_trip() as connection:
-            connection.execute(self._sql["put_verdicts"], parameters)
-            connection.execute(self._sql["moderated"], parameters)
+            verdict_key=audio.verdict_key,
+            flagged=moderation.flagged if moderation.state == "judged" else None,
+            reason=storable(moderation.reason),
+            model=moderation.model,
+            adapter=moderation.adapter,
+            findings=Jsonb(msgspec.to_builtins(moderation.findings)),
+        )
 
     def _put_recording(self, connection: Connection, recording: Recording) -> None:
         row = recording.to_row()
@@ -138,13 +137,7 @@ class BatchRepository(Repository):
     def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
         """Record that the batch has all of its recordings."""
         self._execute(
-            "seal_batch",
-            {
-                "batch_id": str(batch),
-                "rejected": rejected,
-                "ignored": ignored,
-                "failure": failure,
-            },
+            "seal_batch", batch_id=str(batch), rejected=rejected, ignored=ignored, failure=failure
         )
 
     def complete(self, batch: BatchId) -> bool:
@@ -156,75 +149,70 @@ class BatchRepository(Repository):
             Whether the batch is complete and not yet announced: this call completed it, or
             a worker that died before it announced it.
         """
-        return bool(self._rows("complete_batch", {"batch_id": str(batch)}))
+        return bool(self._rows("complete_batch", batch_id=str(batch)))
 
     def announced(self, batch: BatchId, counts: Mapping[str, int]) -> None:
         """Record that the batch's completion is announced."""
-        self._execute("announce_batch", {"batch_id": str(batch), "counts": Jsonb(dict(counts))})
+        self._execute("announce_batch", batch_id=str(batch), counts=Jsonb(dict(counts)))
 
     def stall_batch(self, batch: BatchId, error: str) -> None:
         """Record why the batch is stuck."""
-        self._execute("stall_batch", {"batch_id": str(batch), "stalled": error})
+        self._execute("stall_batch", batch_id=str(batch), stalled=error)
 
     def stall_recording(self, audio: AudioId, error: str) -> None:
         """Record why the recording, or its batch's completion, is stuck."""
-        parameters = {**_id_parameters(audio), "stalled": error}
-        with self._transaction() as connection:
-            connection.execute(self._sql["ensure_batch"], parameters)
-            connection.execute(self._sql["stall_recording"], parameters)
-            connection.execute(self._sql["stall_announcement"], parameters)
+        statements = ("ensure_batch", "stall_recording", "stall_announcement")
+        self._execute_all(*statements, **_id_parameters(audio), stalled=error)
 
     def unstall_archive(self, key: ArchiveKey) -> None:
         """Record that the archive's batch is no longer stuck."""
         if key.batch is None:
-            self._execute("unstall_archive", {"archive_key": key.key})
+            self._execute("unstall_archive", archive_key=key.key)
         else:
-            self._execute("unstall_batch", {"batch_id": str(key.batch)})
+            self._execute("unstall_batch", batch_id=str(key.batch))
 
     def unstall_recording(self, audio: AudioId) -> None:
         """Record that the recording, or its batch's completion, is no longer stuck."""
-        with self._transaction() as connection:
-            connection.execute(self._sql["unstall_recording"], _id_parameters(audio))
-            connection.execute(self._sql["unstall_announcement"], _id_parameters(audio))
+        self._execute_all("unstall_recording", "unstall_announcement", **_id_parameters(audio))
 
     def counts(self, batch: BatchId) -> dict[str, int]:
         """Count the batch's recordings by state."""
-        rows = self._rows("count_recordings", {"batch_id": str(batch)})
+        rows = self._rows("count_recordings", batch_id=str(batch))
         return {row["state"]: row["number"] for row in rows}
 
     def batch(self, batch: BatchId) -> Batch | None:
         """Read a batch's row; None where there is none (yet)."""
-        rows = self._values(Batch, "batch", {"batch_id": str(batch)})
+        rows = self._values(Batch, "batch", batch_id=str(batch))
         return rows[0] if rows else None
 
     def batches(self, limit: int) -> list[Batch]:
         """Read at most ``limit`` batches, the latest drop first."""
-        return self._values(Batch, "recent_batches", {"limit": limit})
+        return self._values(Batch, "recent_batches", limit=limit)
 
     def recordings(self, batch: BatchId) -> list[Recording]:
         """Read a batch's recordings, in the archive's order; none for an unknown batch."""
-        return self._values(Recording, "recordings_of_batch", {"batch_id": str(batch)})
+        return self._values(Recording, "recordings_of_batch", batch_id=str(batch))
 
     def flagged(self, batch: BatchId) -> int:
         """Count the batch's recordings that at least one policy flags."""
-        number: int = self._rows("count_flagged", {"batch_id": str(batch)})[0]["number"]
+        number: int = self._rows("count_flagged", batch_id=str(batch))[0]["number"]
         return number
 
     def unfinished(self, batch: BatchId) -> tuple[int, int]:
         """Count the recordings that are not done, and the stuck ones among them."""
-        row = self._rows("count_unfinished", {"batch_id": str(batch)})[0]
+        row = self._rows("count_unfinished", batch_id=str(batch))[0]
         return row["unfinished"], row["stalled"]
 
     def findings(self, batch: BatchId) -> dict[int, list[PolicyFinding]]:
         """Read the policies' findings on a batch's recordings, by ordinal."""
         found: dict[int, list[PolicyFinding]] = {}
-        for row in self._rows("verdicts_of_batch", {"batch_id": str(batch)}):
+        for row in self._rows("verdicts_of_batch", batch_id=str(batch)):
             found.setdefault(row["ordinal"], []).append(msgspec.convert(row, PolicyFinding))
         return found
 
     def search(self, text: str, limit: int) -> list[SearchHit]:
         """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
-        return self._values(SearchHit, "search", {"text": text, "limit": limit})
+        return self._values(SearchHit, "search", text=text, limit=limit)
 
 
 def _id_parameters(audio: AudioId) -> dict[str, object]:

@@ -87,38 +87,31 @@ class RebuildRepository(Repository):
         """Record a batch's ``.complete.json``, unless its completion is recorded."""
         self._execute(
             "recreate_announcement",
-            {
-                "batch_id": str(batch),
-                "completed_at": completed_at,
-                "announced_at": announced_at,
-                "counts": Jsonb(dict(counts)),
-            },
+            batch_id=str(batch),
+            completed_at=completed_at,
+            announced_at=announced_at,
+            counts=Jsonb(dict(counts)),
         )
 
     def finish_announced(self, batch: BatchId) -> None:
         """Record that an announced batch's recordings are done."""
-        self._execute("finish_announced", {"batch_id": str(batch)})
+        self._execute("finish_announced", batch_id=str(batch))
 
     def is_moderating(self) -> bool:
         """Whether batches that are registered now wait for verdicts."""
-        answer: bool = self._rows("is_moderating", {})[0]["is_moderating"]
+        answer: bool = self._rows("is_moderating")[0]["is_moderating"]
         return answer
 
     def itemised(self, batch: BatchId, at: datetime) -> None:
         """Record when the batch's review items were stored."""
-        self._execute("itemised", {"batch_id": str(batch), "itemised_at": at})
+        self._execute("itemised", batch_id=str(batch), itemised_at=at)
 
     def forget(self, batch: BatchId) -> None:
         """Delete all rows of a batch."""
-        self._execute("forget_batch", {"batch_id": str(batch)})
+        self._execute("forget_batch", batch_id=str(batch))
 
     def begin_again(self, batch: BatchId, recordings: Sequence[Recording]) -> None:
-        """Move recordings back to ``converted``, and let their batch wait for them.
-
-        Args:
-            batch: Their batch.
-            recordings: Their new rows.
-        """
+        """Replace recordings by these rows, and let their batch wait for them."""
         parameters = {
             "batch_id": str(batch),
             "ordinals": [recording.audio.ordinal for recording in recordings],
@@ -133,20 +126,17 @@ class RebuildRepository(Repository):
 
         Without policies, they are done there.
         """
-        parameters = {"batch_id": str(batch), "ordinals": ordinals}
-        with self._transaction() as connection:
-            connection.execute(self._sql["moderate_some_again"], parameters)
-            connection.execute(self._sql["unmoderate_some"], parameters)
-            connection.execute(self._sql["uncomplete_batch"], parameters)
+        statements = ("moderate_some_again", "unmoderate_some", "uncomplete_batch")
+        self._execute_all(*statements, batch_id=str(batch), ordinals=ordinals)
 
     def unseal(self, batch: BatchId) -> None:
         """Let a batch wait for its archive to be read again."""
-        self._execute("unseal_batch", {"batch_id": str(batch)})
+        self._execute("unseal_batch", batch_id=str(batch))
 
     def drop(self, batch: BatchId, ordinals: Sequence[int] | None = None) -> None:
         """Delete the rows of some recordings of a batch, or of all."""
         name = "drop_recordings" if ordinals is None else "drop_some_recordings"
-        self._execute(name, {"batch_id": str(batch), "ordinals": ordinals})
+        self._execute(name, batch_id=str(batch), ordinals=ordinals)
 
     def unfinished(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
         """The ordinals of the recordings that are not done, page by page."""
@@ -157,12 +147,10 @@ class RebuildRepository(Repository):
         return self._ordinals("transcribed_recordings", batch, per_request)
 
     def _ordinals(self, name: str, batch: BatchId, per_request: int) -> Iterator[list[int]]:
-        after = -1
-        while rows := self._rows(
-            name, {"batch_id": str(batch), "after": after, "limit": per_request}
+        for rows in self._pages(
+            name, by="ordinal", after=-1, batch_id=str(batch), limit=per_request
         ):
             yield [row["ordinal"] for row in rows]
-            after = rows[-1]["ordinal"]
 
     def _add(self, connection: Connection, batch: BatchId, recordings: Iterable[Recording]) -> int:
         number = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from consumers.database.pool import Connection, Pool, translated
 from consumers.database.queries import queries
-from consumers.database.rows import T, rows_of
+from consumers.database.rows import T, values_of
 
 
 class Repository:
@@ -32,7 +32,7 @@ class Repository:
 
     @contextmanager
     def _one_trip(self) -> Iterator[Connection]:
-        """Run a transaction whose statements are sent together, as their results are not read.
+        """Open a transaction whose statements are sent together, as their results are not read.
 
         A statement's error is raised at the end of the block.
         """
@@ -44,19 +44,35 @@ class Repository:
         ):
             yield connection
 
-    def _execute(self, name: str, parameters: Mapping[str, object]) -> None:
+    def _execute(self, name: str, /, **parameters: object) -> None:
         with translated(), self._pool.connection() as connection:
             connection.execute(self._sql[name], parameters)
 
-    def _rows(self, name: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+    def _execute_all(self, *names: str, **parameters: object) -> None:
+        """Run several statements with the same parameters in one transaction."""
+        with self._one_trip() as connection:
+            for name in names:
+                connection.execute(self._sql[name], parameters)
+
+    def _rows(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(self._sql[name], parameters).fetchall()
 
-    def _values(self, kind: type[T], name: str, parameters: Mapping[str, object]) -> list[T]:
-        """Run a query whose rows are values of a dataclass; see `rows_of`."""
-        with (
-            translated(),
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=rows_of(kind)) as cursor,
-        ):
-            return cursor.execute(self._sql[name], parameters).fetchall()
+    def _values(self, kind: type[T], name: str, /, **parameters: object) -> list[T]:
+        """Run a query whose rows are values of a dataclass; see `values_of`."""
+        return values_of(kind, self._rows(name, **parameters))
+
+    def _pages(
+        self, name: str, /, by: str, after: object, **parameters: object
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Run a query again and again, each time for the rows after the last one.
+
+        Args:
+            name: The query, which has a parameter ``after`` and a limit.
+            by: The column in whose order the rows are.
+            after: A value before all of that column's.
+            parameters: The query's others.
+        """
+        while rows := self._rows(name, after=after, **parameters):
+            yield rows
+            after = rows[-1][by]

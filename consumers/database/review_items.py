@@ -40,39 +40,36 @@ class ReviewItemRepository(Repository):
 
     def progress(self, batch: BatchId) -> ReviewProgress:
         """Read a batch's progress towards review."""
-        rows = self._values(ReviewProgress, "review_round", {"batch_id": str(batch)})
+        rows = self._values(ReviewProgress, "review_round", batch_id=str(batch))
         return rows[0] if rows else ReviewProgress(None, None)
 
     def recordings(self, batch: BatchId) -> Iterator[Reviewable]:
         """Read the batch's recordings that have a transcript, in order, page by page."""
-        parameters = {"batch_id": str(batch), "limit": _PAGE, "bytes": _PAGE_BYTES}
-        after = -1
-        while rows := self._rows("reviewable_recordings", {**parameters, "after": after}):
-            after = rows[-1]["ordinal"]
+        for rows in self._pages(
+            "reviewable_recordings",
+            by="ordinal",
+            after=-1,
+            batch_id=str(batch),
+            limit=_PAGE,
+            bytes=_PAGE_BYTES,
+        ):
             yield from map(_reviewable, rows)
 
     def put_items(self, items: Sequence[ReviewItem]) -> None:
         """Write items; those with a decision stay as they are."""
-        self._execute("put_review_items", {"items": Jsonb([_row(item) for item in items])})
+        self._execute("put_review_items", items=Jsonb([_row(item) for item in items]))
 
     def supersede(self, batch: BatchId, current: Collection[str]) -> None:
-        """Take the batch's outdated and undecided items from the queue.
-
-        Args:
-            batch: The batch.
-            current: The ids of the items that stay.
-        """
-        parameters = {"batch_id": str(batch), "current": list(current)}
-        self._execute("supersede_review_items", parameters)
+        """Take the batch's undecided items from the queue, but for those with ``current`` ids."""
+        self._execute("supersede_review_items", batch_id=str(batch), current=list(current))
 
     def itemised(self, batch: BatchId, completed_at: datetime) -> None:
         """Record that the items are made for this completion of the batch."""
-        parameters = {"batch_id": str(batch), "completed_at": completed_at}
-        self._execute("mark_itemised", parameters)
+        self._execute("mark_itemised", batch_id=str(batch), completed_at=completed_at)
 
     def stall(self, batch: BatchId, error: str) -> None:
         """Record why the batch's items are not made."""
-        self._execute("stall_review", {"batch_id": str(batch), "stalled": error})
+        self._execute("stall_review", batch_id=str(batch), stalled=error)
 
 
 def _row(item: ReviewItem) -> dict[str, Any]:

@@ -54,8 +54,10 @@ class ReviewQueueRepository(Repository):
 
         Outdated items are included only if they have a decision.
         """
-        parameters = {**chosen.parameters(), "items": None, "state": state, "limit": limit}
-        return [_reviewed(row) for row in self._rows("review_items", parameters)]
+        rows = self._rows(
+            "review_items", **chosen.parameters(), items=None, state=state, limit=limit
+        )
+        return [_reviewed(row) for row in rows]
 
     def item(self, item_id: str) -> ReviewedItem:
         """Return one item.
@@ -70,11 +72,8 @@ class ReviewQueueRepository(Repository):
     def all(self, batch: BatchId | None = None) -> Iterator[ReviewedItem]:
         """Read all items, or a batch's, by recording, page by page."""
         chosen = ItemFilter(batch).parameters()
-        after = ""
-        while rows := self._rows("review_item_ids", {**chosen, "after": after, "limit": _PAGE}):
-            ids = [row["item_id"] for row in rows]
-            after = ids[-1]
-            yield from sorted(self._by_ids(ids), key=_position)
+        for rows in self._pages("review_item_ids", by="item_id", after="", limit=_PAGE, **chosen):
+            yield from sorted(self._by_ids([row["item_id"] for row in rows]), key=_position)
 
     def claim(
         self, reviewer: str, lease: timedelta, chosen: ItemFilter, *, second: bool = False
@@ -120,8 +119,7 @@ class ReviewQueueRepository(Repository):
             HeldError: Another reviewer holds it.
             NoItemError: No item has that id.
         """
-        parameters = {"item_id": item_id, "reviewer": reviewer, "lease": _HOLD}
-        if not self._rows("hold_review_item", parameters):
+        if not self._rows("hold_review_item", item_id=item_id, reviewer=reviewer, lease=_HOLD):
             found = self.item(item_id)
             raise HeldError(item_id, found.claimed_by, found.claimed_until)
 
@@ -130,19 +128,19 @@ class ReviewQueueRepository(Repository):
 
         The item has to exist. A decision that exists stays as it is.
         """
+        document = decision.to_document()
         parameters = {
-            **decision.to_document(),
+            **document,
             "item_id": decision.item.item_id,
             "decided_at": decision.decided_at,
-            "corrections": Jsonb(decision.to_document()["corrections"]),
+            "corrections": Jsonb(document["corrections"]),
         }
-        with self._transaction() as connection:
-            connection.execute(self._sql["put_review"], parameters)
-            connection.execute(self._sql["release_review_item"], parameters)
+        self._execute_all("put_review", "release_review_item", **parameters)
 
     def _by_ids(self, ids: Sequence[str]) -> Iterator[ReviewedItem]:
-        parameters = {**ItemFilter().parameters(), "items": ids, "state": None, "limit": None}
-        return map(_reviewed, self._rows("review_items", parameters))
+        chosen = ItemFilter().parameters()
+        rows = self._rows("review_items", **chosen, items=ids, state=None, limit=None)
+        return map(_reviewed, rows)
 
 
 def _position(reviewed: ReviewedItem) -> tuple[AudioId, float, str]:

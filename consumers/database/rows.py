@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
-
-from psycopg import Cursor
-from psycopg.rows import RowMaker
 
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import Archive, ManifestEntry
@@ -63,7 +60,7 @@ class Recording:
     text: str | None = None
 
     def to_row(self) -> dict[str, object]:
-        """Values by column; `rows_of` reads them back."""
+        """Values by column; `values_of` reads them back."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["audio"]
         return {
@@ -183,25 +180,18 @@ class _Dataclass(Protocol):
 T = TypeVar("T", bound=_Dataclass)
 
 
-def rows_of(kind: type[T]) -> Callable[[Cursor[Any]], RowMaker[T]]:
-    """Make psycopg's row factory for a dataclass, whose fields are named after columns.
+def values_of(kind: type[T], rows: Iterable[dict[str, Any]]) -> list[T]:
+    """Make values of a dataclass, whose fields are named after columns.
 
     A field ``batch`` or ``audio`` takes the ids in ``batch_id`` and ``ordinal``. Columns that
     are not fields are left out.
     """
     names = [field.name for field in fields(kind)]
-
-    def factory(cursor: Cursor[Any]) -> RowMaker[T]:
-        columns = [column.name for column in cursor.description or ()]
-
-        def make(values: Sequence[Any]) -> T:
-            row = dict(zip(columns, values, strict=True))
-            if "audio" in names:
-                row["audio"] = AudioId(BatchId(row["batch_id"]), row["ordinal"])
-            if "batch" in names:
-                row["batch"] = BatchId(row["batch_id"])
-            return kind(**{name: row[name] for name in names})
-
-        return make
-
-    return factory
+    values = []
+    for row in rows:
+        if "audio" in names:
+            row["audio"] = AudioId(BatchId(row["batch_id"]), row["ordinal"])
+        if "batch" in names:
+            row["batch"] = BatchId(row["batch_id"])
+        values.append(kind(**{name: row[name] for name in names}))
+    return values

@@ -128,7 +128,7 @@ class SweepRepository(Repository):
 
     def began(self) -> datetime:
         """The database's time, which its rows have."""
-        time: datetime = self._rows("sweep_began", {})[0]["began"]
+        time: datetime = self._rows("sweep_began")[0]["began"]
         return time
 
     def archives(
@@ -145,7 +145,11 @@ class SweepRepository(Repository):
         return self._values(
             ArchiveFinding,
             "sweep_archives",
-            {**self._ages, "keys": keys, "etags": etags, "after": after, "upto": upto},
+            **self._ages,
+            keys=keys,
+            etags=etags,
+            after=after,
+            upto=upto,
         )
 
     def recordings(
@@ -173,19 +177,17 @@ class SweepRepository(Repository):
         return self._values(
             RecordingFinding,
             "sweep_recordings",
-            {
-                **self._ages,
-                "batches": [batch for batch, _ in positions],
-                "ordinals": [ordinal for _, ordinal in positions],
-                "opus": opus,
-                "transcripts": transcripts,
-                "verdicts": verdicts,
-                "after_batch": after[0],
-                "after_ordinal": after[1],
-                "upto_batch": upto[0],
-                "upto_ordinal": upto[1],
-                "began": began,
-            },
+            **self._ages,
+            batches=[batch for batch, _ in positions],
+            ordinals=[ordinal for _, ordinal in positions],
+            opus=opus,
+            transcripts=transcripts,
+            verdicts=verdicts,
+            after_batch=after[0],
+            after_ordinal=after[1],
+            upto_batch=upto[0],
+            upto_ordinal=upto[1],
+            began=began,
         )
 
     def batches(
@@ -211,14 +213,12 @@ class SweepRepository(Repository):
         return self._values(
             BatchFinding,
             "sweep_batches",
-            {
-                "batches": batches,
-                "manifests": manifests,
-                "completes": completes,
-                "after": after,
-                "upto": upto,
-                "began": began,
-            },
+            batches=batches,
+            manifests=manifests,
+            completes=completes,
+            after=after,
+            upto=upto,
+            began=began,
         )
 
     def ends(self) -> Iterator[tuple[BatchId, bool]]:
@@ -242,29 +242,28 @@ class SweepRepository(Repository):
 
     def mark_batches(self, batches: Sequence[BatchId]) -> None:
         """Record that the batches' events are resent now."""
-        self._execute("mark_batches_retold", {"batches": [str(batch) for batch in batches]})
+        self._execute("mark_batches_retold", batches=[str(batch) for batch in batches])
 
     def mark_recordings(self, audios: Sequence[AudioId]) -> None:
         """Record that the recordings' events are resent now."""
-        parameters = {
-            "batches": [str(audio.batch) for audio in audios],
-            "ordinals": [audio.ordinal for audio in audios],
-        }
-        with self._transaction() as connection:
-            connection.execute(self._sql["ensure_batches"], parameters)
-            connection.execute(self._sql["mark_recordings_retold"], parameters)
+        self._execute_all(
+            "ensure_batches",
+            "mark_recordings_retold",
+            batches=[str(audio.batch) for audio in audios],
+            ordinals=[audio.ordinal for audio in audios],
+        )
 
     def move_archive(self, batch: BatchId, key: str) -> None:
         """Record the new key of an archive that is not unpacked."""
-        self._execute("move_archive", {"batch_id": str(batch), "archive_key": key})
+        self._execute("move_archive", batch_id=str(batch), archive_key=key)
 
     def mark_retired(self, batch: BatchId) -> None:
         """Record that the batch's archive is tagged."""
-        self._execute("mark_retired", {"batch_id": str(batch)})
+        self._execute("mark_retired", batch_id=str(batch))
 
     def unannounce(self, batch: BatchId) -> None:
         """Record that the batch's ``.complete.json`` is missing."""
-        self._execute("unannounce_batch", {"batch_id": str(batch)})
+        self._execute("unannounce_batch", batch_id=str(batch))
 
     def put_sweep(
         self, began: datetime, *, found: Mapping[str, int], repaired: Mapping[str, int]
@@ -276,19 +275,15 @@ class SweepRepository(Repository):
             found: Discrepancies by kind.
             repaired: Repaired ones by kind.
         """
-        with self._transaction() as connection:
-            connection.execute(
-                self._sql["put_sweep"],
-                {
-                    "started_at": began,
-                    "found": Jsonb(dict(found)),
-                    "repaired": Jsonb(dict(repaired)),
-                },
-            )
-            connection.execute(self._sql["forget_sweeps"], {"kept": _KEPT})
+        self._execute_all(
+            "put_sweep",
+            "forget_sweeps",
+            started_at=began,
+            found=Jsonb(dict(found)),
+            repaired=Jsonb(dict(repaired)),
+            kept=_KEPT,
+        )
 
     def _paged(self, name: str) -> Iterator[dict[str, Any]]:
-        after = ""
-        while rows := self._rows(name, {**self._ages, "after": after, "limit": _PAGE}):
+        for rows in self._pages(name, by="batch_id", after="", limit=_PAGE, **self._ages):
             yield from rows
-            after = rows[-1]["batch_id"]
