@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from consumers.broker.dead_letters import (
     DeadLetterIds,
     HeldDeadLetter,
     StoredDeadLetter,
+    as_text,
 )
 from consumers.broker.delivery import attempt_in
 from consumers.broker.errors import BrokerLostError
@@ -38,30 +39,21 @@ class AmqpDeadLetterQueues:
 
     def count(self, route: Route) -> int:
         """See `DeadLetterQueues`."""
-        walk = _Walk(AmqpSession(self._address), route, self._queue(route))
-        try:
+        with closing(_Walk(self._address, route)) as walk:
             return walk.count()
-        finally:
-            walk.end()
 
     @contextmanager
     def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
         """See `DeadLetterQueues`."""
-        walk = _Walk(AmqpSession(self._address), route, self._queue(route))
-        try:
+        with closing(_Walk(self._address, route)) as walk:
             yield walk.held(walk.count())
-        finally:
-            walk.end()
-
-    def _queue(self, route: Route) -> str:
-        return dead_letter_queue_name(self._address.prefix, route)
 
 
 class _Walk:
-    def __init__(self, session: AmqpSession, route: Route, queue: str) -> None:
-        self._session = session
+    def __init__(self, address: BrokerAddress, route: Route) -> None:
+        self._session = AmqpSession(address)
         self._route = route
-        self._queue = queue
+        self._queue = dead_letter_queue_name(address.prefix, route)
         self._fetched_over: Any = None
         self._held = 0
         self._present = 0
@@ -83,7 +75,7 @@ class _Walk:
             if message is None:
                 return
             self._held += 1
-            stored = _as_text(message.body)
+            stored = as_text(message.body)
             letter = StoredDeadLetter.read(ids.of(stored), self._route, stored, _death(message))
             yield HeldDeadLetter(letter, partial(self._discard, message.delivery_tag))
 
@@ -103,7 +95,7 @@ class _Walk:
             self._fetched_over = channel
             yield channel
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Requeue what is held; a broker that is away does so by itself."""
         with suppress(TransientError):
             if self._held:
@@ -117,16 +109,6 @@ class _Walk:
         end = time.monotonic() + _RETURN
         while self.count() < self._present and time.monotonic() < end:
             time.sleep(0.01)
-
-
-def _as_text(body: bytes | str) -> bytes | str:
-    """Decode UTF-8, in which dropscribe writes; leave anything else."""
-    if isinstance(body, str):
-        return body
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return body
 
 
 def _death(message: Any) -> BrokerDeath:

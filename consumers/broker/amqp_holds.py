@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any
 
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.topology import QueueSpec, declare_queue
@@ -25,24 +26,12 @@ LOSSES = "dropscribe-losses"
 _RENEW_AGAIN = 30.0
 
 
-class Publish(Protocol):
-    """Publishes to a queue, confirmed."""
-
-    def __call__(
-        self, body: bytes | str, queue: str, headers: dict[str, object], **properties: object
-    ) -> None:
-        """Publish to a queue with these headers, and wait for the broker's confirm.
-
-        ``properties`` are AMQP's, such as ``expiration``.
-        """
-
-
 class Holds:
     """The holds of one consumer.
 
     Args:
         channel: Its channel.
-        publish: Publishes over it.
+        publish: Publishes over it, confirmed: a body to a queue with headers and properties.
         lease_queue: The consumer's own queue, declared when first needed.
         renew_after: Seconds after which a hold is renewed.
 
@@ -51,7 +40,11 @@ class Holds:
     """
 
     def __init__(
-        self, channel: Any, publish: Publish, lease_queue: QueueSpec, renew_after: float
+        self,
+        channel: Any,
+        publish: Callable[..., None],
+        lease_queue: QueueSpec,
+        renew_after: float,
     ) -> None:
         self._channel = channel
         self._publish = publish

@@ -60,7 +60,6 @@ class AmqpInbox(Inbox):
         prefetch: int,
     ) -> None:
         self._topology = topology
-        self._settings = settings
         self._holds = Holds(
             connection.default_channel,
             self._publish,
@@ -74,6 +73,8 @@ class AmqpInbox(Inbox):
             prefetch=prefetch,
             suspect_after=_SUSPECT_AFTER,
             lost_after=topology.delivery_limit,
+            # It waits for the confirm; a missing queue is an error.
+            publishing={"mandatory": True, "confirm_timeout": settings.confirm_timeout},
         )
 
     @property
@@ -154,23 +155,6 @@ class AmqpInbox(Inbox):
             delivery.body,
             self._topology.delay_queue(self._route, verdict.after),
             headers={ATTEMPT: delivery.attempt + verdict.counts},
-        )
-
-    def _publish(
-        self,
-        body: bytes | str,
-        queue: str,
-        headers: dict[str, object] | None = None,
-        **properties: object,
-    ) -> None:
-        """Publish, and wait for the confirm; a missing queue is an error."""
-        super()._publish(
-            body,
-            queue,
-            headers,
-            mandatory=True,
-            confirm_timeout=self._settings.confirm_timeout,
-            **properties,
         )
 
 

@@ -1,11 +1,16 @@
-"""Connecting to the broker, of whichever kind its address names."""
+"""Connecting to the broker, of whichever kind its address names.
+
+What serves SQS is imported only for it: botocore is large.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 
 from consumers.broker.address import BrokerAddress
+from consumers.broker.amqp_dead_letters import AmqpDeadLetterQueues
 from consumers.broker.amqp_inbox import AmqpSettings, open_amqp_inbox
+from consumers.broker.amqp_sender import AmqpSender
 from consumers.broker.dead_letters import DeadLetterQueues
 from consumers.broker.inbox import Inbox
 from consumers.broker.sender import Sender
@@ -27,50 +32,34 @@ def open_inbox(
         address: The broker's.
         route: Whose deliveries.
         prefetch: The most deliveries in hand at a time.
-        topology: The queues on RabbitMQ; not used for SQS.
-        settings: The connection to RabbitMQ; not used for SQS.
+        topology: The queues on RabbitMQ.
+        settings: The connection to RabbitMQ.
 
     Raises:
         TransientError: The broker is unreachable or refuses.
     """
     if address.is_amqp:
         return open_amqp_inbox(
-            address,
-            route,
-            prefetch=prefetch,
-            topology=topology,
-            settings=settings,
+            address, route, prefetch=prefetch, topology=topology, settings=settings
         )
-    # Imported only here: botocore is large.
     from consumers.broker.sqs_inbox import open_sqs_inbox  # noqa: PLC0415
 
     return open_sqs_inbox(address, route, prefetch=prefetch)
 
 
 def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextManager[Sender]:
-    """Open a sender, which connects with its first request.
-
-    Args:
-        address: The broker's.
-        topology: The queues on RabbitMQ; not used for SQS.
-    """
+    """Open a sender, which connects with its first request; SQS needs no topology."""
     if address.is_amqp:
-        from consumers.broker.amqp_sender import open_amqp_sender  # noqa: PLC0415
+        return closing(AmqpSender(address, topology))
+    from consumers.broker.sqs_queues import SqsQueues  # noqa: PLC0415
 
-        return open_amqp_sender(address, topology)
-    # Imported only here: botocore is large.
-    from consumers.broker.sqs_queues import open_sqs_sender  # noqa: PLC0415
-
-    return open_sqs_sender(address)
+    return closing(SqsQueues(address))
 
 
 def make_dead_letter_queues(address: BrokerAddress) -> DeadLetterQueues:
     """Make the dead-letter queues of a broker, connected to for each request and each walk."""
     if address.is_amqp:
-        from consumers.broker.amqp_dead_letters import AmqpDeadLetterQueues  # noqa: PLC0415
-
         return AmqpDeadLetterQueues(address)
-    # Imported only here: botocore is large.
     from consumers.broker.sqs_dead_letters import SqsDeadLetterQueues  # noqa: PLC0415
 
     return SqsDeadLetterQueues(address)

@@ -154,6 +154,14 @@ class DeadLetterQueues(Protocol):
         """
 
 
+def as_text(body: bytes | str) -> bytes | str:
+    """Decode UTF-8, in which dropscribe writes; leave anything else."""
+    try:
+        return body.decode() if isinstance(body, bytes) else body
+    except UnicodeDecodeError:
+        return body
+
+
 def _ours(stored: str | bytes) -> dict[str, Any] | None:
     """Parse a dead letter that dropscribe wrote; None for any other message."""
     try:

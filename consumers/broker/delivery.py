@@ -1,10 +1,12 @@
-"""One message in hand."""
+"""Messages: those in hand, and publishing through kombu."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
+
+from kombu import Producer
 
 #: The header that counts a message's attempts; absent from a store's own messages.
 ATTEMPT = "dropscribe-attempt"
@@ -28,19 +30,34 @@ class Delivery:
     is_lost: bool
     message: Any
 
-    @classmethod
-    def of(cls, message: Any, *, losses: int, limit: int) -> Self:
-        """Wrap kombu's message; it is lost from ``limit`` losses on."""
-        return cls(
-            body=message.body if message.body is not None else b"",
-            attempt=attempt_in(message.headers),
-            losses=losses,
-            is_lost=losses >= limit,
-            message=message,
-        )
-
 
 def attempt_in(headers: Mapping[str, Any]) -> int:
     """Read the number of a message's attempt; 1 if its headers hold no valid number."""
     attempt = headers.get(ATTEMPT, 1)
     return attempt if isinstance(attempt, int) and attempt > 0 else 1
+
+
+def publish(
+    channel: Any,
+    body: bytes | str,
+    queue: str,
+    headers: dict[str, object] | None = None,
+    **properties: object,
+) -> None:
+    """Put a message into a queue, as it is.
+
+    Args:
+        channel: An open channel of kombu's.
+        body: Text is sent as UTF-8, lone surrogates as JSON escapes.
+        queue: Its name, which is its routing key at the default exchange.
+        headers: None for none.
+        properties: For kombu, or for its transport.
+    """
+    Producer(channel).publish(
+        body if isinstance(body, bytes) else body.encode(errors="backslashreplace"),
+        routing_key=queue,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=headers or {},
+        **properties,
+    )

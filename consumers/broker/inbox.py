@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from kombu import Connection, Consumer, Queue
 from kombu.exceptions import KombuError
 
-from consumers.broker.delivery import ATTEMPT, Delivery
+from consumers.broker.delivery import ATTEMPT, Delivery, attempt_in, publish
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.publishing import publish
 from consumers.broker.quarantine import Quarantine
 from consumers.broker.verdict import Ack, DeadLetter, Retry, Verdict
 from consumers.broker.waker import Waker
@@ -35,6 +35,7 @@ class Inbox(ABC):
         suspect_after: A delivery that was redelivered this often without a verdict is
             worked on alone (`consumers.broker.quarantine`).
         lost_after: One that was redelivered this often is not worked on any more.
+        publishing: What kombu needs to publish reliably on this broker.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Inbox(ABC):
         prefetch: int,
         suspect_after: int,
         lost_after: int,
+        publishing: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self._connection = connection
         self._route = route
         self._prefix = prefix
         self._lost_after = lost_after
+        self._publishing = publishing
         self._quarantine = Quarantine(suspect_after)
         self._arrived: list[Delivery] = []
         self._is_consuming = True
@@ -69,7 +72,14 @@ class Inbox(ABC):
             self._consumer.consume()
 
     def _on_message(self, message: Any) -> None:
-        delivery = Delivery.of(message, losses=self._losses(message), limit=self._lost_after)
+        losses = self._losses(message)
+        delivery = Delivery(
+            body=message.body if message.body is not None else b"",
+            attempt=attempt_in(message.headers),
+            losses=losses,
+            is_lost=losses >= self._lost_after,
+            message=message,
+        )
         self.in_hand.add(delivery)
         self._begin(delivery)
         self._arrived.append(delivery)
@@ -145,12 +155,18 @@ class Inbox(ABC):
             self.in_hand.discard(delivery)
 
     def give_back(self, delivery: Delivery) -> None:
-        """Hand a delivery back, for another consumer.
+        """Hand a delivery back, for another consumer: an equal message without losses is sent.
 
-        It is sent anew: brokers count a message that is only returned as lost, so that
-        consumers that are restarted again and again would make a dead letter of it.
+        Brokers count a message that is only returned as lost, so that consumers that are
+        restarted again and again would make a dead letter of it.
         """
-        self._send_anew(delivery)
+        with self._translated():
+            self._publish(
+                delivery.body,
+                queue_name(self._prefix, self._route),
+                headers={ATTEMPT: delivery.attempt},
+            )
+        self.acknowledge([delivery])
 
     def cancel(self) -> None:
         """Take no more deliveries; `drain` returns those that were on their way."""
@@ -172,7 +188,7 @@ class Inbox(ABC):
             return []
         alone, others = chosen
         for delivery in others:
-            self._send_anew(delivery)
+            self.give_back(delivery)
         return [alone]
 
     def _pause_or_resume(self) -> None:
@@ -189,16 +205,6 @@ class Inbox(ABC):
 
     def _is_paused(self) -> bool:
         return self._quarantine.is_exclusive(self.in_hand)
-
-    def _send_anew(self, delivery: Delivery) -> None:
-        """Replace a delivery by an equal message whose losses are not counted yet."""
-        with self._translated():
-            self._publish(
-                delivery.body,
-                queue_name(self._prefix, self._route),
-                headers={ATTEMPT: delivery.attempt},
-            )
-        self.acknowledge([delivery])
 
     def _message(self, delivery: Delivery) -> Any:
         """Return the broker's message that stands for the delivery now."""
@@ -229,7 +235,8 @@ class Inbox(ABC):
         headers: dict[str, object] | None = None,
         **properties: object,
     ) -> None:
-        publish(self._channel, body, queue, headers, **properties)
+        """Publish with the broker's own options."""
+        publish(self._channel, body, queue, headers, **self._publishing, **properties)
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:

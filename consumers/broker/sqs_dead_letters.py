@@ -17,9 +17,10 @@ from consumers.broker.dead_letters import (
     DeadLetterIds,
     HeldDeadLetter,
     StoredDeadLetter,
+    as_text,
 )
 from consumers.broker.delivery import attempt_in
-from consumers.broker.sqs_queues import SqsQueues, translated
+from consumers.broker.sqs_queues import SqsQueues
 from consumers.errors import TransientError
 from consumers.portions import portions
 from events.routes import Route, dead_letter_queue_name
@@ -46,7 +47,7 @@ class SqsDeadLetterQueues:
 
     def count(self, route: Route) -> int:
         """See `DeadLetterQueues`."""
-        queue = self._queue(route)
+        queue = dead_letter_queue_name(self._address.prefix, route)
         with closing(SqsQueues(self._address)) as queues:
             return queues.count(queue, "ApproximateNumberOfMessages")
 
@@ -54,14 +55,11 @@ class SqsDeadLetterQueues:
     def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
         """See `DeadLetterQueues`."""
         with closing(SqsQueues(self._address)) as queues:
-            walk = _Walk(queues, route, self._queue(route))
+            walk = _Walk(queues, route, dead_letter_queue_name(self._address.prefix, route))
             try:
                 yield walk.held()
             finally:
                 walk.release()
-
-    def _queue(self, route: Route) -> str:
-        return dead_letter_queue_name(self._address.prefix, route)
 
 
 class _Walk:
@@ -69,7 +67,6 @@ class _Walk:
         self._queues = queues
         self._route = route
         self._queue = queue
-        self._url = queues.url(queue)
         self._receipts: dict[str, str] = {}
         self._begun: float | None = None
         self._passed = 0.0
@@ -90,14 +87,14 @@ class _Walk:
                 yield HeldDeadLetter(letter, partial(self._discard, message["MessageId"]))
 
     def _receive(self) -> list[dict[str, Any]]:
-        with translated(self._queue):
-            answer = self._queues.client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=_PAGE,
-                VisibilityTimeout=_HOLD,
-                WaitTimeSeconds=_LONG_POLL,
-                MessageSystemAttributeNames=["SentTimestamp"],
-            )
+        answer = self._queues.request(
+            "receive_message",
+            self._queue,
+            MaxNumberOfMessages=_PAGE,
+            VisibilityTimeout=_HOLD,
+            WaitTimeSeconds=_LONG_POLL,
+            MessageSystemAttributeNames=["SentTimestamp"],
+        )
         if self._begun is None:
             date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
             # By the server's own clock, in seconds; messages have milliseconds.
@@ -119,10 +116,7 @@ class _Walk:
         time.sleep(max(0.0, self._passed - time.monotonic()))
 
     def _discard(self, name: str) -> None:
-        with translated(self._queue):
-            self._queues.client.delete_message(
-                QueueUrl=self._url, ReceiptHandle=self._receipts[name]
-            )
+        self._queues.request("delete_message", self._queue, ReceiptHandle=self._receipts[name])
         # `release` skips it.
         self._receipts[name] = ""
 
@@ -130,10 +124,11 @@ class _Walk:
         """Make the held messages visible to others at once."""
         receipts = (receipt for receipt in self._receipts.values() if receipt)
         # If that fails, they become visible when their time is up.
-        with suppress(TransientError), translated(self._queue):
+        with suppress(TransientError):
             for page in portions(receipts, _PAGE):
-                self._queues.client.change_message_visibility_batch(
-                    QueueUrl=self._url,
+                self._queues.request(
+                    "change_message_visibility_batch",
+                    self._queue,
                     Entries=[
                         {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
                         for number, receipt in enumerate(page)
@@ -164,16 +159,9 @@ def open_envelope(stored: str) -> tuple[str | bytes, Mapping[str, Any]]:
         body = envelope["body"]
         headers = envelope["headers"]
         if envelope["properties"].get("body_encoding") == "base64":
-            body = _as_text(base64.b64decode(body, validate=True))
+            body = as_text(base64.b64decode(body, validate=True))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return stored, {}
     if not isinstance(body, str | bytes) or not isinstance(headers, dict):
         return stored, {}
     return body, headers
-
-
-def _as_text(body: bytes) -> str | bytes:
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return body
