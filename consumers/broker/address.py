@@ -93,6 +93,4 @@ def _split(url: str) -> tuple[SplitResult, str | None]:
     host = parts.hostname
     if host and ":" in host:
         host = f"[{host}]"
-    if not host or port is None:
-        return parts, host
-    return parts, f"{host}:{port}"
+    return parts, host if not host or port is None else f"{host}:{port}"

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from consumers.broker.delivery import ATTEMPT, Delivery
-from consumers.broker.topology import QueueSpec, declare_queue
+from consumers.broker.topology import QueueSpec
 
 #: The header that counts how often a renewed delivery was lost with its consumer.
 LOSSES = "dropscribe-losses"
@@ -77,7 +77,7 @@ class Holds:
         """Replace a delivery's message by a copy that is delivered now."""
         name = self._lease_queue.name
         if not self._is_declared:
-            declare_queue(self._channel, self._lease_queue)
+            self._lease_queue.declare(self._channel)
             self._is_declared = True
         copy_id = uuid.uuid4().hex
         self._publish(

@@ -39,9 +39,9 @@ class AmqpSender:
     def depth(self, route: Route) -> int:
         """See `Sender`."""
         dead = dead_letter_queue_name(self._topology.prefix, route)
-        names = [spec.name for spec in self._topology.queues(route) if spec.name != dead]
+        queues = [spec for spec in self._topology.queues(route) if spec.name != dead]
         with self._session.request() as channel:
-            return sum(channel.queue_declare(name, passive=True).message_count for name in names)
+            return sum(spec.declare(channel, passive=True).message_count for spec in queues)
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,9 +9,10 @@ documentation, "Quorum Queues" and "At-Least-Once Dead Lettering".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
@@ -52,10 +53,21 @@ _REVIEW_EXPIRES = 14 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A queue's name and its ``x-arguments``."""
+    """A durable queue: its name, and its ``x-arguments``."""
 
     name: str
     arguments: dict[str, object]
+
+    def declare(self, channel: Any, *, passive: bool = False) -> Any:
+        """Declare it, or only look for it, and return its counts of messages and consumers.
+
+        Raises:
+            NotFound: It was looked for, and does not exist.
+            PreconditionFailed: It exists with other arguments.
+        """
+        return channel.queue_declare(
+            self.name, passive=passive, durable=True, auto_delete=False, arguments=self.arguments
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +148,6 @@ def _dead_lettered_to(queue: str) -> dict[str, object]:
     }
 
 
-def declare_queue(channel: Any, spec: QueueSpec) -> None:
-    """Declare a durable queue; PreconditionFailed if it exists with other arguments."""
-    channel.queue_declare(spec.name, durable=True, auto_delete=False, arguments=spec.arguments)
-
-
 def declare_topology(
     address: BrokerAddress,
     topology: Topology,
@@ -159,31 +166,50 @@ def declare_topology(
     """
     exchange = exchange_name(topology.prefix)
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
-        channel = connection.default_channel
-        what = f"exchange {exchange}"
-        missing = _is_missing(connection, "exchange_declare", exchange, type="topic")
-        # Declaring an existing exchange or queue changes nothing, and fails if its form
-        # differs: so a dry run does it, too.
-        if not (dry_run and missing):
-            with _explained(what):
-                channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
-        yield what, missing
+        ensured = partial(_ensured, connection, dry_run=dry_run)
+        yield ensured(f"exchange {exchange}", partial(_declare_exchange, exchange))
         for route in routes:
             for spec in topology.queues(route):
-                yield _ensure_queue(connection, spec, dry_run=dry_run)
+                yield ensured(f"queue {spec.name}", spec.declare)
             if not dry_run:
                 name = queue_name(topology.prefix, route)
-                channel.queue_bind(name, exchange, rule_id(topology.prefix, route))
-        yield _ensure_queue(connection, topology.review_queue(), dry_run=dry_run)
+                rule = rule_id(topology.prefix, route)
+                connection.default_channel.queue_bind(name, exchange, rule)
+        review = topology.review_queue()
+        yield ensured(f"queue {review.name}", review.declare)
         connection.close()
 
 
-def _ensure_queue(connection: Any, spec: QueueSpec, *, dry_run: bool) -> tuple[str, bool]:
-    what = f"queue {spec.name}"
-    missing = _is_missing(connection, "queue_declare", spec.name)
-    if not (dry_run and missing):
-        with _explained(what):
-            declare_queue(connection.default_channel, spec)
+def _declare_exchange(exchange: str, channel: Any, *, passive: bool = False) -> None:
+    channel.exchange_declare(exchange, "topic", passive=passive, durable=True, auto_delete=False)
+
+
+def _ensured(
+    connection: Any, what: str, declare: Callable[..., object], *, dry_run: bool
+) -> tuple[str, bool]:
+    """Declare an exchange or a queue, and return its name, and whether it was missing."""
+    missing = False
+    # RabbitMQ closes the channel if it is.
+    with connection.channel() as channel:
+        try:
+            declare(channel, passive=True)
+        except NotFound:
+            missing = True
+    # Declaring what exists changes nothing, and fails if its form differs: so a dry run
+    # does it, too.
+    if dry_run and missing:
+        return what, missing
+    try:
+        declare(connection.default_channel)
+    except PreconditionFailed as exc:
+        raise ConfigurationError(
+            f"{what} already exists with other arguments; drain and delete it, or choose another "
+            f"BROKER_PREFIX: {exc.reply_text}"
+        ) from exc
+    except AccessRefused as exc:
+        raise ConfigurationError(
+            f"the user of BROKER_URL has no permission to declare {what}: {exc.reply_text}"
+        ) from exc
     return what, missing
 
 
@@ -210,33 +236,8 @@ def check_topology(channel: Any, topology: Topology, route: Route) -> None:
     """
     for spec in topology.queues(route):
         try:
-            channel.queue_declare(spec.name, passive=True)
+            spec.declare(channel, passive=True)
         except NotFound as exc:
             raise MissingQueueError(
                 f"queue {spec.name} does not exist: run dropscribe bootstrap"
             ) from exc
-
-
-def _is_missing(connection: Any, declare: str, name: str, **kwargs: Any) -> bool:
-    """Look for an exchange or a queue, on a channel of its own: RabbitMQ closes it on failure."""
-    with connection.channel() as channel:
-        try:
-            getattr(channel, declare)(name, passive=True, **kwargs)
-        except NotFound:
-            return True
-        return False
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except PreconditionFailed as exc:
-        raise ConfigurationError(
-            f"{what} already exists with other arguments; drain and delete it, or choose another "
-            f"BROKER_PREFIX: {exc.reply_text}"
-        ) from exc
-    except AccessRefused as exc:
-        raise ConfigurationError(
-            f"the user of BROKER_URL has no permission to declare {what}: {exc.reply_text}"
-        ) from exc

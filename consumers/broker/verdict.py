@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 #: Why a message is a dead letter.
 REASONS = ("permanent", "exhausted", "unexpected", "malformed", "lost")
@@ -15,6 +16,8 @@ NAMES = ("ack", "retry", "wait", "dead")
 @dataclass(frozen=True, slots=True)
 class Ack:
     """The work is done, or there was none."""
+
+    name: ClassVar[str] = "ack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Retry:
     counts: bool
     error: str
 
+    @property
+    def name(self) -> str:
+        """Its name among `NAMES`."""
+        return "retry" if self.counts else "wait"
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -45,19 +53,10 @@ class DeadLetter:
         error: What went wrong, for people.
     """
 
+    name: ClassVar[str] = "dead"
+
     reason: str
     error: str
 
 
 Verdict = Ack | Retry | DeadLetter
-
-
-def name_of(verdict: Verdict) -> str:
-    """Return the verdict's name among `NAMES`: a retry that does not count is a ``wait``."""
-    match verdict:
-        case Ack():
-            return "ack"
-        case Retry(counts=counts):
-            return "retry" if counts else "wait"
-        case DeadLetter():
-            return "dead"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.broker.delivery import Delivery
-from consumers.broker.verdict import DeadLetter, Retry, Verdict, name_of
+from consumers.broker.verdict import DeadLetter, Retry, Verdict
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.portions import portions
 from consumers.runtime.call_summary import CallSummary, summarised
@@ -17,10 +17,6 @@ from consumers.runtime.retry_policy import combined, verdict_for
 from events.event import ObjectCreated
 from events.keys import batch_of
 from events.notification import MalformedNotificationError, decode
-
-
-class LostError(PermanentError):
-    """A delivery was redelivered too often without a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ class Worker:
         )
         summary = CallSummary(events)
         for event in events:
-            self._record(delivery, event, verdict, LostError(verdict.error), 0.0, summary)
+            self._record(delivery, event, verdict, PermanentError(verdict.error), 0.0, summary)
         return verdict
 
     def _handled(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
@@ -153,7 +149,7 @@ class Worker:
 def _fields(delivery: Delivery, verdict: Verdict, seconds: float) -> dict[str, Any]:
     """Describe a delivery's end, for its log line."""
     fields: dict[str, Any] = {
-        "verdict": name_of(verdict),
+        "verdict": verdict.name,
         "attempt": delivery.attempt,
         "seconds": round(seconds, 3),
     }

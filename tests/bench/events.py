@@ -17,7 +17,7 @@ from typing import Any
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.amqp_connection import connected, make_connection
-from consumers.broker.topology import QueueSpec, Topology, declare_queue, declare_topology
+from consumers.broker.topology import QueueSpec, Topology, declare_topology
 from consumers.runtime.retry_policy import possible_delays
 from events.routes import queue_name, route_named
 from tests.bench.benchmark import (
@@ -120,7 +120,7 @@ def _declare(url: str) -> None:
     specs = {spec.name: spec for spec in topology.queues(_ROUTE)}
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
         for spec in (QueueSpec(_CELERY, specs[_QUEUE].arguments), dramatiq_queue(_DRAMATIQ)):
-            declare_queue(connection.default_channel, spec)
+            spec.declare(connection.default_channel)
         connection.close()
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
-from consumers.broker.verdict import NAMES, REASONS, DeadLetter, Verdict, name_of
+from consumers.broker.verdict import NAMES, REASONS, DeadLetter, Verdict
 from consumers.runtime.observer import Observer
 from events.keys import AudioId
 from ops.observe.metrics.liveness import LoopHealth
@@ -134,7 +134,7 @@ class RouteObserver(Observer):
     def settled(self, verdict: Verdict, seconds: float) -> None:
         """Count in ``dropscribe_deliveries``, ``..._delivery_seconds`` and ``..._dead_letters``."""
         self._loop.settled += 1
-        self._deliveries[name_of(verdict)].inc()
+        self._deliveries[verdict.name].inc()
         self._delivery_seconds.observe(seconds)
         if isinstance(verdict, DeadLetter):
             self._dead_letters[verdict.reason].inc()
