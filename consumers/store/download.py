@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from consumers.errors import TransientError
 from consumers.store.errors import CutShortError
@@ -33,25 +33,18 @@ def again(read: Callable[[], bytes]) -> bytes:
     return read()
 
 
-class OpenRange(Protocol):
-    """Opens a download at a byte."""
-
-    def __call__(self, stored: StoredObject, start: int) -> Any:
-        """Return botocore's response body."""
-
-
 class Download(io.RawIOBase):
     """A forward-only file of one object, which resumes when a connection breaks.
 
     Args:
-        open_range: Opens a download.
+        open_range: Opens a download at a byte, and returns botocore's response body.
         stored: The object.
         translated: Translates the errors of each read.
     """
 
     def __init__(
         self,
-        open_range: OpenRange,
+        open_range: Callable[[StoredObject, int], Any],
         stored: StoredObject,
         translated: Callable[[str], AbstractContextManager[None]],
     ) -> None:

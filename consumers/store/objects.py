@@ -9,32 +9,20 @@ from urllib.parse import quote, unquote
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object, as HEAD describes it.
-
-    Attributes:
-        key: The key.
-        size: Bytes.
-        etag: The ETag without quotes.
-        last_modified: When it was stored (aware).
-        metadata: User metadata, with names in lower case and decoded values.
-    """
+class ListedObject:
+    """An object in a listing: its size in bytes, its ETag without quotes, and an aware time."""
 
     key: str
     size: int
     etag: str
     last_modified: datetime
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class ListedObject:
-    """An object in a listing; see `StoredObject`."""
+class StoredObject(ListedObject):
+    """An object, as HEAD describes it: names of its metadata in lower case, values decoded."""
 
-    key: str
-    size: int
-    etag: str
-    last_modified: datetime
+    metadata: Mapping[str, str]
 
 
 def encoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -56,11 +56,16 @@ class Store:
             self._on_failure()
             raise
 
+    def _request(self, operation: str, key: str, **parameters: object) -> dict[str, Any]:
+        """Make one of boto3's requests about an object."""
+        with self._translated(key):
+            request: Callable[..., dict[str, Any]] = getattr(self._client, operation)
+            return request(Bucket=self.bucket, Key=key, **parameters)
+
     def head(self, key: str) -> StoredObject | None:
         """Describe the object; None if there is none."""
         try:
-            with self._translated(key):
-                answer = self._client.head_object(Bucket=self.bucket, Key=key)
+            answer = self._request("head_object", key)
         except ObjectGoneError:
             return None
         return StoredObject(
@@ -166,7 +171,7 @@ class Store:
             key: The object's key.
             path: The file.
             metadata: User metadata, encoded as `encoded_metadata` does.
-            advance: Called with the bytes stored since the last call, from any thread.
+            advance: See `Advance`.
             journal: Makes the upload resumable: an object, or parts, that the store has
                 from an earlier attempt are not sent again, and HEAD confirms the object.
 
@@ -174,15 +179,7 @@ class Store:
             LocalFileChangedError: The file is not the journal's.
             OSError: The file cannot be read.
         """
-        FileUpload(
-            self._client,
-            self.bucket,
-            key,
-            path,
-            metadata=metadata,
-            advance=advance,
-            journal=journal,
-        ).run()
+        FileUpload(self._client, self.bucket, key, path, metadata, advance, journal).run()
 
     def keys(self, prefix: str, *, per_request: int = 1000) -> Iterator[str]:
         """List the keys under ``prefix`` in order, at most ``per_request`` at a time."""
@@ -209,8 +206,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete an object, if it exists."""
-        with self._translated(key):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+        self._request("delete_object", key)
 
     def tags(self, key: str) -> dict[str, str]:
         """Read an object's tags.
@@ -218,8 +214,7 @@ class Store:
         Raises:
             ObjectGoneError: There is no such object.
         """
-        with self._translated(key):
-            answer = self._client.get_object_tagging(Bucket=self.bucket, Key=key)
+        answer = self._request("get_object_tagging", key)
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
@@ -228,15 +223,11 @@ class Store:
         Raises:
             ObjectGoneError: There is no such object.
         """
-        with self._translated(key):
-            if not tags:
-                self._client.delete_object_tagging(Bucket=self.bucket, Key=key)
-                return
-            self._client.put_object_tagging(
-                Bucket=self.bucket,
-                Key=key,
-                Tagging={"TagSet": [{"Key": name, "Value": tags[name]} for name in sorted(tags)]},
-            )
+        if tags:
+            pairs = [{"Key": name, "Value": tags[name]} for name in sorted(tags)]
+            self._request("put_object_tagging", key, Tagging={"TagSet": pairs})
+        else:
+            self._request("delete_object_tagging", key)
 
     def require_bucket(self) -> None:
         """Make sure that the bucket exists and is accessible.
@@ -267,13 +258,9 @@ class Store:
 
     def open_range(self, stored: StoredObject, start: int) -> Any:
         """Open a download at byte ``start``; gives botocore's response body."""
-        with self._translated(stored.key):
-            return self._client.get_object(
-                Bucket=self.bucket,
-                Key=stored.key,
-                Range=f"bytes={start}-",
-                IfMatch=stored.etag,
-            )["Body"]
+        return self._request(
+            "get_object", stored.key, Range=f"bytes={start}-", IfMatch=stored.etag
+        )["Body"]
 
 
 def _at_once(content: bytes | BinaryIO) -> bytes | BinaryIO:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,17 +78,16 @@ class UploadJournal:
     save_etag: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Part:
     number: int
     data: bytes
-    md5: bytes
 
-    @classmethod
-    def of(cls, number: int, data: bytes) -> _Part:
-        return cls(number, data, _md5(data))
+    @cached_property
+    def md5(self) -> bytes:
+        return _md5(self.data)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return base64.b64encode(hashlib.sha256(self.data).digest()).decode()
 
@@ -97,16 +97,17 @@ class _Part:
             self.data
         )
 
-    def body(self, sha256: str) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """Return the parameters of PutObject and UploadPart that carry the bytes."""
         md5 = base64.b64encode(self.md5).decode()
-        return {"Body": self.data, "ContentMD5": md5, "ChecksumSHA256": sha256}
+        return {"Body": self.data, "ContentMD5": md5, "ChecksumSHA256": self.sha256}
 
 
+@dataclass(frozen=True)
 class FileUpload:
-    """One upload of one file. Errors of the local file are raised as `OSError`.
+    """One upload of one file, for `consumers.store.Store.upload`, which says what is raised.
 
-    Args:
+    Attributes:
         client: boto3's S3 client.
         bucket: The bucket.
         key: The object's key.
@@ -117,40 +118,38 @@ class FileUpload:
             one the file is uploaded afresh, and a failed upload is aborted.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        bucket: str,
-        key: str,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        advance: Advance,
-        journal: UploadJournal | None = None,
-    ) -> None:
-        self._client = client
-        self._key = key
-        self._object = {"Bucket": bucket, "Key": key}
-        self._path = path
-        self._advance = advance
-        self._journal = journal
-        self._metadata = dict(metadata)
-        if journal is not None:
-            self._metadata[SHA256_NAME] = journal.sha256
+    client: Any
+    bucket: str
+    key: str
+    path: Path
+    metadata: Mapping[str, str]
+    advance: Advance
+    journal: UploadJournal | None
 
     def run(self) -> None:
-        """Upload the file; see `consumers.store.Store.upload`."""
-        journal = self._journal
+        """Upload the file."""
+        journal = self.journal
         if journal is not None and journal.etag is not None and self._is_stored(journal.etag):
-            self._advance(journal.size)
+            self.advance(journal.size)
             return
-        size = self._path.stat().st_size
+        size = self.path.stat().st_size
         if journal is not None and size != journal.size:
-            raise LocalFileChangedError(f"{self._path} is no longer {journal.size} bytes long")
+            raise LocalFileChangedError(f"{self.path} is no longer {journal.size} bytes long")
         of_parts = part_size(size) if journal is None else journal.part_size
         etag = self._put() if size <= of_parts else self._put_parts(of_parts)
         if journal is not None and not self._is_stored(etag):
-            raise TransientError(f"{self._key}: the store does not confirm the upload")
+            raise TransientError(f"{self.key}: the store does not confirm the upload")
+
+    def _request(self, operation: str, **parameters: object) -> dict[str, Any]:
+        """Make one of boto3's requests about the object."""
+        with translated(self.key):
+            request: Callable[..., dict[str, Any]] = getattr(self.client, operation)
+            return request(Bucket=self.bucket, Key=self.key, **parameters)
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        own = {} if self.journal is None else {SHA256_NAME: self.journal.sha256}
+        return {**self.metadata, **own}
 
     def _is_stored(self, etag: str) -> bool:
         """Compare the object with this upload; False where there is none.
@@ -159,38 +158,34 @@ class FileUpload:
             PermanentError: Another object has the key.
         """
         try:
-            with translated(self._key):
-                head = self._client.head_object(**self._object)
+            head = self._request("head_object")
         except ObjectGoneError:
             return False
         # The ETag of an object that is encrypted with a KMS key is not an MD5.
         is_opaque = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
         found = head["ETag"].strip('"')
-        if self._journal is not None and (
-            head["ContentLength"] == self._journal.size
-            and decoded_metadata(head.get("Metadata", {})).get(SHA256_NAME) == self._journal.sha256
+        if self.journal is not None and (
+            head["ContentLength"] == self.journal.size
+            and decoded_metadata(head.get("Metadata", {})).get(SHA256_NAME) == self.journal.sha256
             and (is_opaque or found == etag)
         ):
             return True
         raise PermanentError(
-            f"{self._key}: the store has another object under this key (ETag {found}, not {etag})"
+            f"{self.key}: the store has another object under this key (ETag {found}, not {etag})"
         )
 
     def _check_content(self, sha256: str) -> None:
-        if self._journal is not None and sha256 != self._journal.sha256:
-            raise LocalFileChangedError(f"{self._path} does not match its SHA-256")
+        if self.journal is not None and sha256 != self.journal.sha256:
+            raise LocalFileChangedError(f"{self.path} does not match its SHA-256")
 
     def _put(self) -> str:
         """Upload a small file in one request, and give its ETag."""
-        part = _Part.of(1, self._path.read_bytes())
+        part = _Part(1, self.path.read_bytes())
         self._check_content(hashlib.sha256(part.data).hexdigest())
-        if self._journal is not None:
-            self._journal.save_etag(part.md5.hex())
-        with translated(self._key):
-            self._client.put_object(
-                **self._object, Metadata=self._metadata, **part.body(part.sha256)
-            )
-        self._advance(len(part.data))
+        if self.journal is not None:
+            self.journal.save_etag(part.md5.hex())
+        self._request("put_object", Metadata=self._metadata, **part.body())
+        self.advance(len(part.data))
         return part.md5.hex()
 
     def _put_parts(self, size: int) -> str:
@@ -205,26 +200,26 @@ class FileUpload:
             etag = f"{_md5(b''.join(md5s)).hex()}-{len(md5s)}"
             self._complete(upload_id, sent, etag)
         except LocalFileChangedError:
-            if self._journal is not None:
-                self._journal.save_upload_id(None)
+            if self.journal is not None:
+                self.journal.save_upload_id(None)
             self._abort(upload_id)
             raise
         except BaseException:
-            if self._journal is None:
+            if self.journal is None:
                 self._abort(upload_id)
             raise
         return etag
 
     def _begun(self) -> tuple[str | None, Mapping[int, Mapping[str, Any]]]:
         """Return the journal's upload, if it still exists, and the parts stored of it."""
-        if self._journal is None or self._journal.upload_id is None:
+        if self.journal is None or self.journal.upload_id is None:
             return None, {}
-        upload_id = self._journal.upload_id
-        pages = self._client.get_paginator("list_parts").paginate(
-            **self._object, UploadId=upload_id
+        upload_id = self.journal.upload_id
+        pages = self.client.get_paginator("list_parts").paginate(
+            Bucket=self.bucket, Key=self.key, UploadId=upload_id
         )
         try:
-            with translated(self._key):
+            with translated(self.key):
                 parts = [part for page in pages for part in page.get("Parts", ())]
         except TransientError as exc:
             if _code(exc) == "NoSuchUpload":
@@ -233,12 +228,11 @@ class FileUpload:
         return upload_id, {part["PartNumber"]: part for part in parts}
 
     def _begin(self) -> str:
-        with translated(self._key):
-            upload_id: str = self._client.create_multipart_upload(
-                **self._object, Metadata=self._metadata, ChecksumAlgorithm="SHA256"
-            )["UploadId"]
-        if self._journal is not None:
-            self._journal.save_upload_id(upload_id)
+        upload_id: str = self._request(
+            "create_multipart_upload", Metadata=self._metadata, ChecksumAlgorithm="SHA256"
+        )["UploadId"]
+        if self.journal is not None:
+            self.journal.save_upload_id(upload_id)
         return upload_id
 
     def _send_parts(
@@ -251,7 +245,7 @@ class FileUpload:
         md5s: list[bytes] = []
         with ThreadPoolExecutor(threads, "upload") as pool:
             try:
-                for part in _parts(self._path, size, whole):
+                for part in _parts(self.path, size, whole):
                     md5s.append(part.md5)
                     # No more at a time than there are threads: each holds its bytes in memory.
                     if len(under_way) == threads:
@@ -266,36 +260,33 @@ class FileUpload:
         return done, md5s
 
     def _send(self, upload_id: str, part: _Part, there: Mapping[str, Any]) -> dict[str, Any]:
-        sha256 = part.sha256
         if not part.is_stored_as(there):
-            with translated(self._key):
-                there = self._client.upload_part(
-                    **self._object, UploadId=upload_id, PartNumber=part.number, **part.body(sha256)
-                )
-        self._advance(len(part.data))
-        return {"PartNumber": part.number, "ETag": there["ETag"], "ChecksumSHA256": sha256}
+            there = self._request(
+                "upload_part", UploadId=upload_id, PartNumber=part.number, **part.body()
+            )
+        self.advance(len(part.data))
+        return {"PartNumber": part.number, "ETag": there["ETag"], "ChecksumSHA256": part.sha256}
 
     def _complete(self, upload_id: str, parts: list[dict[str, Any]], etag: str) -> None:
-        if self._journal is not None:
-            self._journal.save_etag(etag)
+        if self.journal is not None:
+            self.journal.save_etag(etag)
         try:
-            with translated(self._key):
-                self._client.complete_multipart_upload(
-                    **self._object, UploadId=upload_id, MultipartUpload={"Parts": parts}
-                )
+            self._request(
+                "complete_multipart_upload", UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
         except TransientError as exc:
-            if self._journal is None:
+            if self.journal is None:
                 raise
             # The answer to an earlier attempt may have been lost, and this one refused.
             if self._is_stored(etag):
                 return
             if _code(exc) in {"NoSuchUpload", "InvalidPart"}:
-                self._journal.save_upload_id(None)
+                self.journal.save_upload_id(None)
             raise
 
     def _abort(self, upload_id: str) -> None:
-        with suppress(TransientError, PermanentError), translated(self._key):
-            self._client.abort_multipart_upload(**self._object, UploadId=upload_id)
+        with suppress(TransientError, PermanentError):
+            self._request("abort_multipart_upload", UploadId=upload_id)
 
 
 def _parts(path: Path, size: int, whole: Any) -> Iterator[_Part]:
@@ -305,7 +296,7 @@ def _parts(path: Path, size: int, whole: Any) -> Iterator[_Part]:
         while data := file.read(size):
             number += 1
             whole.update(data)
-            yield _Part.of(number, data)
+            yield _Part(number, data)
 
 
 def _md5(data: bytes) -> bytes:
