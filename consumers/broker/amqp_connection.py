@@ -153,9 +153,8 @@ class AmqpSession:
             raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
 
     def _connected(self) -> Any:
-        if self._connection is not None and not self._connection.connected:
+        if self._connection is None or not self._connection.connected:
             self._drop()
-        if self._connection is None:
             connection = make_connection(
                 self._address, heartbeat=0, connect_timeout=_CONNECT_TIMEOUT, patience=PATIENCE
             )

@@ -119,11 +119,11 @@ class _Reading:
 
 
 class _Tcp(_Reading, TCPTransport):  # type: ignore[misc]
-    """The transport without TLS."""
+    pass
 
 
 class _Tls(_Reading, SSLTransport):  # type: ignore[misc]
-    """The transport with TLS."""
+    pass
 
 
 class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
@@ -132,18 +132,9 @@ class FrameConnection(pyamqp.Connection):  # type: ignore[misc]
     def Transport(  # noqa: N802
         self, host: str, connect_timeout: float | None, ssl: Any, *timeouts: Any, **settings: Any
     ) -> Any:
-        """Make the transport.
-
-        Args:
-            host: Host and port.
-            connect_timeout: Seconds.
-            ssl: TLS settings; empty for none.
-            timeouts: Seconds to wait for an answer, and to send.
-            settings: The socket's.
-        """
-        kind = _Tls if ssl else _Tcp
+        """Make the transport; ``timeouts`` are those to wait for an answer, and to send."""
         read_timeout, write_timeout = timeouts
-        return kind(
+        return (_Tls if ssl else _Tcp)(
             host,
             connect_timeout=connect_timeout,
             ssl=ssl,

@@ -34,12 +34,7 @@ class DatabaseServer:
 
 @dataclass(frozen=True, slots=True)
 class CompletionTiming:
-    """The cost of asking whether a batch is complete.
-
-    Attributes:
-        seconds: Planning and execution.
-        by_index: Whether Postgres used the index of unfinished rows.
-    """
+    """The time to find out whether a batch is complete, and whether Postgres used its index."""
 
     seconds: float
     by_index: bool
@@ -47,12 +42,9 @@ class CompletionTiming:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Work that waits for a stage.
+    """Archives, recordings or batches that wait for a stage.
 
-    Attributes:
-        route: The stage's route.
-        waiting: Archives, recordings or batches.
-        oldest: Seconds since the oldest arrived; None where none waits.
+    ``oldest`` is the time since the first of them arrived, in seconds; None where none waits.
     """
 
     route: str
@@ -81,13 +73,9 @@ class IdleBatch:
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
-    """The last finished sweep.
+    """The last finished sweep, with its discrepancies, and the repaired ones, by kind.
 
-    Attributes:
-        ended: Seconds since 1970.
-        age: Seconds since it ended.
-        found: Discrepancies by kind.
-        repaired: Repaired ones by kind.
+    It ``ended`` so many seconds after 1970, and ``age`` seconds ago.
     """
 
     ended: float
@@ -115,8 +103,8 @@ class HealthRepository(Repository):
     def completion(self) -> CompletionTiming:
         """Time completion's query for a batch in progress, or for the latest one."""
         batches = self._ask("health_open_batch")
-        parameters = {"batch_id": batches[0]["batch_id"] if batches else ""}
-        (plan,) = self._ask("health_completion", parameters)[0]["QUERY PLAN"]
+        batch_id = batches[0]["batch_id"] if batches else ""
+        (plan,) = self._ask("health_completion", batch_id=batch_id)[0]["QUERY PLAN"]
         seconds = (plan["Planning Time"] + plan["Execution Time"]) / 1000
         return CompletionTiming(seconds, INDEX in _indexes(plan["Plan"]))
 
@@ -141,39 +129,35 @@ class HealthRepository(Repository):
 
         Args:
             keys: The archives' keys.
-            batches: The batches that the keys name, in the same order; None for a key that
-                names none.
-            etags: Their ETags, in the same order.
+            batches: The batch that each key names; None for a key that names none.
+            etags: The archives' ETags.
         """
-        parameters = {
-            "keys": list(keys),
-            "batches": [None if batch is None else str(batch) for batch in batches],
-            "etags": list(etags),
-        }
-        return {row["key"] for row in self._ask("health_archives", parameters)}
+        named = [None if batch is None else str(batch) for batch in batches]
+        rows = self._ask("health_archives", keys=list(keys), batches=named, etags=list(etags))
+        return {row["key"] for row in rows}
 
     def idle_batches(self, stuck_after: timedelta, limit: int) -> list[IdleBatch]:
-        """Find batches without progress.
+        """Find batches without progress, the most idle ones of each kind.
 
         Args:
             stuck_after: The time without progress after which a batch is stuck, unless it
                 waits behind older batches that progress.
-            limit: The most batches of each kind; the most idle are returned.
+            limit: The most batches of each kind.
         """
-        parameters = {"stuck_after": stuck_after, "limit": limit}
-        return [IdleBatch(**row) for row in self._ask("health_batches", parameters)]
+        rows = self._ask("health_batches", stuck_after=stuck_after, limit=limit)
+        return [IdleBatch(**row) for row in rows]
 
     def last_sweep(self) -> LastSweep | None:
         """Return the last finished sweep; None if none is on record."""
         rows = self._ask("health_sweep")
         return LastSweep(**rows[0]) if rows else None
 
-    def _ask(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
+    def _ask(self, name: str, /, **parameters: object) -> list[Any]:
         limit = str(round(self._limit.total_seconds() * 1000))
         with self._transaction() as connection:
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
-            return connection.execute(self._sql[name], parameters or {}).fetchall()
+            return connection.execute(self._sql[name], parameters).fetchall()
 
 
 def _indexes(plan: Mapping[str, Any]) -> Iterator[str]:

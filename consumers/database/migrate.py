@@ -34,16 +34,11 @@ class Migration:
 def migrations() -> tuple[Migration, ...]:
     """All migrations, in order."""
     folder = files("consumers.database") / "migrations"
-    paths = sorted((path for path in folder.iterdir()), key=lambda path: path.name)
+    paths = {path.name: path for path in folder.iterdir() if path.name.endswith(".sql")}
     return tuple(
-        Migration(
-            version=int(path.name[:4]),
-            name=path.name[5:].removesuffix(".sql"),
-            # These are our own files, so their text may count as literal SQL.
-            sql=path.read_text(encoding="utf-8"),
-        )
-        for path in paths
-        if path.name.endswith(".sql")
+        # These are our own files, so their text may count as literal SQL.
+        Migration(int(name[:4]), name[5:].removesuffix(".sql"), path.read_text(encoding="utf-8"))
+        for name, path in sorted(paths.items())
     )
 
 

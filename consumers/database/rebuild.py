@@ -21,20 +21,10 @@ _TOGETHER = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """A batch according to the bucket.
+    """A batch according to the bucket: its archive, its manifest and its ``.complete.json``.
 
-    Attributes:
-        batch: Its id.
-        archive: What was dropped; None where it no longer exists.
-        sealed_at: When its manifest was stored.
-        rejected: Members that the manifest rejects.
-        ignored: Members that it ignores.
-        failure: Why the archive could not be read.
-        completed_at: From its ``.complete.json``.
-        announced_at: When that was stored.
-        counts: From its ``.complete.json``.
-        is_moderated: Whether its recordings are checked against policies; None where that
-            is unknown.
+    Each fact is None where it is unknown, or the object does not exist. ``sealed_at`` is when
+    the manifest was stored, ``announced_at`` when the ``.complete.json`` was.
     """
 
     batch: BatchId
@@ -53,14 +43,9 @@ class RebuildRepository(Repository):
     """Whole batches, as `rebuild` and `reprocess` write them."""
 
     def recreate(self, stored: StoredBatch, recordings: Iterable[Recording]) -> int:
-        """Replace all rows of a batch, in one transaction.
+        """Replace all rows of a batch, in one transaction, and count its recordings.
 
-        Args:
-            stored: The content of the batch's row.
-            recordings: Its recordings, converted or rejected, consumed lazily.
-
-        Returns:
-            The number of recordings.
+        These are converted or rejected, and consumed lazily.
         """
         batch = {"batch_id": str(stored.batch)}
         with self._transaction() as connection:
@@ -143,7 +128,7 @@ class RebuildRepository(Repository):
         return self._ordinals("unfinished_recordings", batch, per_request)
 
     def transcribed(self, batch: BatchId, *, per_request: int = _TOGETHER) -> Iterator[list[int]]:
-        """The ordinals of the recordings that have a transcript, page by page."""
+        """The ordinals of the recordings with a transcript, page by page."""
         return self._ordinals("transcribed_recordings", batch, per_request)
 
     def _ordinals(self, name: str, batch: BatchId, per_request: int) -> Iterator[list[int]]:

@@ -30,7 +30,7 @@ RolePrivileges = Mapping[str, TablePrivileges]
 
 READ: Mapping[str, tuple[LiteralString, ...]] = {"SELECT": ()}
 _CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
-    "SELECT": (),
+    **READ,
     "INSERT": (),
     "UPDATE": (),
     "DELETE": (),
@@ -70,11 +70,7 @@ _PEOPLE: RolePrivileges = {
 
 
 def all_roles(stages: Mapping[str, TablePrivileges]) -> RolePrivileges:
-    """Add the roles of people to one role for each stage, ``dropscribe_{name}``.
-
-    Args:
-        stages: Each stage's privileges, by its name.
-    """
+    """Add the roles of people to one role for each stage, ``dropscribe_{name}``."""
     of_stages = {
         f"dropscribe_{name}": {**tables, **_SCHEMA_VERSION} for name, tables in stages.items()
     }

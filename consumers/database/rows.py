@@ -19,25 +19,14 @@ BatchState = Literal["waiting", "unpacking", "transcribing", "complete", "failed
 class Recording:
     """One member of an archive that is, or should have been, a recording.
 
+    Its properties are those of `AudioProperties`, language and text the transcript's.
+
     Attributes:
-        audio: Its id.
-        state: How far it is.
         path: The member's path in the archive, safe to show.
         reason: Why it was rejected, or a note about it.
-        duration: Seconds.
-        codec: FFmpeg's name of the source's codec.
-        sample_rate: Hz, of the source.
-        channels: Of the source.
-        loudness_dbfs: RMS over the whole recording; None for digital silence.
-        source_sha256: Of the member's bytes, in hexadecimal.
-        opus_key: The object to listen to.
-        transcript_key: The transcript's object.
-        verdict_key: The verdict's object.
         flagged: Whether a policy flags it; None where none was asked.
         verdict_reason: Why none was.
         stalled: Why it is stuck: its event is a dead letter.
-        language: The transcript's.
-        text: The transcript's.
     """
 
     audio: AudioId

@@ -48,7 +48,6 @@ class ArchiveFinding:
     """A discrepancy of an archive, or of a batch that needs one.
 
     Attributes:
-        key: The archive's key.
         batch_id: None where the archive has no row.
         is_listed: Whether the archive is in the bucket.
         is_sealed: Whether it was read to its end; then only its tag needs a check.
@@ -71,19 +70,15 @@ class RecordingFinding:
     """A discrepancy between a recording's row and its objects.
 
     Attributes:
-        batch_id: Its batch's id.
-        ordinal: Its ordinal.
-        has_row: Whether it has a row.
+        has_row: Whether it has a row, according to which it is finished, transcribed or stalled.
         is_older: Whether the row is older than the sweep, and so than the listing.
-        is_finished: Whether it is done according to its row.
-        is_transcribed: Whether it is transcribed according to its row, and its batch moderated.
+        is_transcribed: Whether it is transcribed, and its batch moderated.
         stalled: Why it is stuck.
         is_retold: Whether its event was resent recently.
         is_sealed: Whether its batch is sealed; None where the batch has no row.
     """
 
-    batch_id: str
-    ordinal: int
+    audio: AudioId
     has_row: bool
     is_older: bool
     is_finished: bool
@@ -92,26 +87,18 @@ class RecordingFinding:
     is_retold: bool
     is_sealed: bool | None
 
-    @property
-    def audio(self) -> AudioId:
-        """The recording's id."""
-        return AudioId(BatchId(self.batch_id), self.ordinal)
-
 
 @dataclass(frozen=True, slots=True)
 class BatchFinding:
     """A discrepancy between a batch's row and its objects.
 
     Attributes:
-        batch_id: Its id.
-        has_row: Whether it has a row.
+        has_row: Whether it has a row; then this has the archive's key and ETag.
         is_older: Whether the row's state is older than the sweep.
         is_sealed: Whether the archive was read to its end according to the row.
-        archive_key: The archive's key.
-        etag: The archive's ETag.
     """
 
-    batch_id: str
+    batch: BatchId
     has_row: bool
     is_older: bool
     is_sealed: bool
@@ -134,23 +121,16 @@ class SweepRepository(Repository):
     def archives(
         self, keys: Sequence[str], etags: Sequence[str], *, after: str, upto: str
     ) -> list[ArchiveFinding]:
-        """Compare one page of archives with the batches.
+        """Compare archives with the batches, of keys behind ``after`` and to ``upto``.
 
         Args:
-            keys: The archives' keys.
-            etags: Their ETags, in the same order.
+            keys: Those of a page.
+            etags: The archives' ETags, in the same order.
             after: The last key of the page before.
             upto: The last key of this page.
         """
-        return self._values(
-            ArchiveFinding,
-            "sweep_archives",
-            **self._ages,
-            keys=keys,
-            etags=etags,
-            after=after,
-            upto=upto,
-        )
+        page = {"keys": keys, "etags": etags, "after": after, "upto": upto}
+        return self._values(ArchiveFinding, "sweep_archives", **self._ages, **page)
 
     def recordings(
         self,
@@ -210,15 +190,9 @@ class SweepRepository(Repository):
             upto: The last id of this page.
             began: When the sweep began, by the database's time.
         """
+        page = {"batches": batches, "manifests": manifests, "completes": completes}
         return self._values(
-            BatchFinding,
-            "sweep_batches",
-            batches=batches,
-            manifests=manifests,
-            completes=completes,
-            after=after,
-            upto=upto,
-            began=began,
+            BatchFinding, "sweep_batches", **page, after=after, upto=upto, began=began
         )
 
     def ends(self) -> Iterator[tuple[BatchId, bool]]:
@@ -232,11 +206,7 @@ class SweepRepository(Repository):
             yield BatchId(row["batch_id"]), row["stalled"]
 
     def not_itemised(self) -> Iterator[tuple[BatchId, str | None, bool]]:
-        """The complete batches whose review items are not made.
-
-        Yields:
-            The batch's id, why it is stuck, and whether its event was resent recently.
-        """
+        """The complete batches without review items, why, and whether they were retold recently."""
         for row in self._paged("sweep_not_itemised"):
             yield BatchId(row["batch_id"]), row["stalled"], row["is_retold"]
 
@@ -268,13 +238,7 @@ class SweepRepository(Repository):
     def put_sweep(
         self, began: datetime, *, found: Mapping[str, int], repaired: Mapping[str, int]
     ) -> None:
-        """Record a finished sweep, and delete the oldest records.
-
-        Args:
-            began: When it began, by the database's time.
-            found: Discrepancies by kind.
-            repaired: Repaired ones by kind.
-        """
+        """Record a finished sweep's discrepancies, by kind, and delete the oldest records."""
         self._execute_all(
             "put_sweep",
             "forget_sweeps",

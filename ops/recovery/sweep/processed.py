@@ -81,14 +81,14 @@ def _sweep_chunk(run: SweepRun, chunk: ListingChunk) -> None:
 
 def _sweep_recordings(run: SweepRun, chunk: ListingChunk) -> None:
     findings = _recordings(run, chunk)
-    unknown = {finding.batch_id for finding in findings if finding.is_sealed is None}
-    rebuilt = [batch for batch in sorted(unknown) if _rebuild_unknown(run, BatchId(batch))]
+    unknown = {finding.audio.batch for finding in findings if finding.is_sealed is None}
+    rebuilt = [batch for batch in sorted(unknown) if _rebuild_unknown(run, batch)]
     if rebuilt:
         findings = _recordings(run, chunk)
     seen = {recording.position: recording for recording in chunk.recordings} if findings else {}
     to_resend: list[tuple[Discrepancy, AudioId]] = []
     for finding in findings:
-        position = (finding.batch_id, finding.ordinal)
+        position = (str(finding.audio.batch), finding.audio.ordinal)
         kind = judged(finding, seen.get(position), run.cutoff)
         if kind in _FOR_TRANSCRIBE or kind in _FOR_MODERATE:
             to_resend.append((kind, finding.audio))
@@ -109,7 +109,7 @@ def _recordings(run: SweepRun, chunk: ListingChunk) -> list[RecordingFinding]:
         upto=chunk.upto,
         began=run.began,
     )
-    return [finding for finding in findings if finding.batch_id not in run.rebuilt]
+    return [finding for finding in findings if finding.audio.batch not in run.rebuilt]
 
 
 def _resend(run: SweepRun, to_resend: list[tuple[Discrepancy, AudioId]]) -> None:
@@ -148,22 +148,20 @@ def _sweep_batches(run: SweepRun, chunk: ListingChunk) -> None:
     )
     seen = {batch.batch_id: batch for batch in chunk.batches} if findings else {}
     for finding in findings:
-        if finding.batch_id not in run.rebuilt:
-            _repair_batch(run, finding, seen.get(finding.batch_id))
+        if finding.batch not in run.rebuilt:
+            _repair_batch(run, finding, seen.get(str(finding.batch)))
 
 
 def _repair_batch(run: SweepRun, finding: BatchFinding, seen: SeenBatch | None) -> None:
-    batch = BatchId(finding.batch_id)
+    batch = finding.batch
     if seen is None or seen.manifest is None:
         if finding.is_older or not finding.has_row:
-            run.report.add(Discrepancy.MANIFEST_GONE, finding.batch_id)
+            run.report.add(Discrepancy.MANIFEST_GONE, str(batch))
     elif not finding.is_sealed:
         if seen.manifest <= run.cutoff and not _has_archive(run, finding):
             run.rebuild(batch)
     elif finding.is_older and run.store.head(batch.complete_key) is None:
-        run.repair(
-            Discrepancy.ANNOUNCEMENT_GONE, finding.batch_id, lambda: _announce_again(run, batch)
-        )
+        run.repair(Discrepancy.ANNOUNCEMENT_GONE, str(batch), lambda: _announce_again(run, batch))
 
 
 def _has_archive(run: SweepRun, finding: BatchFinding) -> bool:

@@ -49,12 +49,12 @@ class SweepRun:
     report: SweepReport
     is_over: Callable[[], bool]
     progress: Callable[[SweepReport], None]
-    rebuilt: set[str] = field(default_factory=set)
+    rebuilt: set[BatchId] = field(default_factory=set)
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> None:
         """Recreate the rows of a batch from the bucket."""
         if self.report.is_dry:
-            self.rebuilt.add(str(batch))
+            self.rebuilt.add(batch)
         self.repair(
             Discrepancy.BATCH_UNRECORDED, str(batch), lambda: self.rebuilder.rebuild(batch, archive)
         )
