@@ -23,11 +23,10 @@ class BrokerAddress:
         access_key: The user, or the key ID; None to have botocore find credentials, or
             for RabbitMQ's default ``guest``.
         secret_key: The password, or the secret key.
-        region: SQS' region.
+        region: SQS' alone.
         prefix: The first part of the names of queues and exchange.
-        virtual_host: RabbitMQ's virtual host.
-        ca_file: Path of the certificate authorities that the broker's certificate must
-            be signed by; None for the system's.
+        virtual_host: RabbitMQ's alone.
+        ca_file: Certificates to trust for the broker; None for the system's.
     """
 
     endpoint: str | None

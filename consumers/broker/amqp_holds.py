@@ -30,7 +30,7 @@ class Holds:
     """The holds of one consumer.
 
     Args:
-        channel: Its channel.
+        channel: The consumer's.
         publish: Publishes over it, confirmed: a body to a queue with headers and properties.
         lease_queue: The consumer's own queue, declared when first needed.
         renew_after: Seconds after which a hold is renewed.

@@ -30,15 +30,11 @@ _SUSPECT_AFTER = 2
 
 @dataclass(frozen=True, slots=True)
 class AmqpSettings:
-    """How a consumer keeps its connection.
+    """How a consumer keeps its connection, in seconds.
 
-    Attributes:
-        heartbeat: Seconds between heartbeats.
-        connect_timeout: Seconds that connecting may take.
-        confirm_timeout: Seconds within which RabbitMQ has to confirm a message; out of
-            memory or disk it does not.
-        renew_after: Seconds after which long work renews its hold: well under RabbitMQ's
-            `consumer_timeout`, which it checks once a minute.
+    RabbitMQ does not confirm a message within ``confirm_timeout`` if it is out of memory or
+    disk. ``renew_after`` has to be well under its `consumer_timeout`, which it checks once a
+    minute.
     """
 
     heartbeat: int = 30
@@ -56,7 +52,6 @@ class AmqpInbox(Inbox):
         route: Route,
         topology: Topology,
         settings: AmqpSettings,
-        *,
         prefetch: int,
     ) -> None:
         self._topology = topology
@@ -117,11 +112,7 @@ class AmqpInbox(Inbox):
             self._connection.close()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Ack deliveries: as many as possible at once.
-
-        One ack can stand for all deliveries before it, so it is used up to the first
-        delivery that stays in hand.
-        """
+        """Ack deliveries: all those before the first one that stays in hand by a single ack."""
         still_open = self.in_hand.difference(deliveries)
         first_open = min((self._tag(each) for each in still_open), default=math.inf)
         over = sorted(deliveries, key=self._tag)
@@ -179,4 +170,4 @@ def open_amqp_inbox(
         )
     ) as connection:
         check_topology(connection.default_channel, topology, route)
-        return AmqpInbox(connection, route, topology, settings, prefetch=prefetch)
+        return AmqpInbox(connection, route, topology, settings, prefetch)

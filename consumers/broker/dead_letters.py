@@ -22,30 +22,21 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class BrokerDeath:
-    """Why and when the broker itself dead-lettered a message.
-
-    Attributes:
-        error: The reason, for people.
-        attempts: The number of the attempt, by the message's headers.
-        dead_at: None if the broker does not report it.
-    """
+    """Why, after how many attempts and when a message died; None for what is unknown."""
 
     error: str
-    attempts: int
+    attempts: int | None
     dead_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A message in a dead-letter queue.
+    """A message in a dead-letter queue; see `BrokerDeath`.
 
     Attributes:
         id: Stays the same while the message is in the queue.
         route: The one whose queue it came from, and returns to.
         reason: One of `consumers.broker.verdict.REASONS`.
-        error: What went wrong, for people.
-        attempts: How often it was tried; None if unknown.
-        dead_at: None if unknown.
         body: As the store sent it.
         events: Those of the body; none if it is not a notification.
     """
@@ -70,17 +61,14 @@ class StoredDeadLetter:
                 anything that the broker itself moved there.
             death: For a message that dropscribe did not write.
         """
-        ours = _ours(stored)
-        body = stored if ours is None else _encodable(ours["body"])
+        reason, body = "lost", stored
+        if ours := _ours(stored):
+            reason, body = _encodable(ours["reason"]), _encodable(ours["body"])
+            attempts, dead_at = _count(ours.get("attempts")), _time(ours.get("dead_at"))
+            death = BrokerDeath(_encodable(ours["error"]), attempts, dead_at)
+        events = _events(body)
         return cls(
-            id=letter_id,
-            route=route,
-            reason="lost" if ours is None else _encodable(ours["reason"]),
-            error=death.error if ours is None else _encodable(ours["error"]),
-            attempts=death.attempts if ours is None else _count(ours.get("attempts")),
-            dead_at=death.dead_at if ours is None else _time(ours.get("dead_at")),
-            body=body,
-            events=_events(body),
+            letter_id, route, reason, death.error, death.attempts, death.dead_at, body, events
         )
 
     @property
@@ -126,9 +114,7 @@ class DeadLetterIds:
 class HeldDeadLetter:
     """A dead letter that is invisible to everybody else while it is held.
 
-    Attributes:
-        letter: The dead letter.
-        discard: Deletes it from its queue. Raises BrokerLostError.
+    ``discard`` deletes it from its queue, or raises `BrokerLostError`.
     """
 
     letter: StoredDeadLetter

@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 from consumers.broker.delivery import ATTEMPT, Delivery, attempt_in, publish
 from consumers.broker.errors import BrokerLostError
 from consumers.broker.quarantine import Quarantine
-from consumers.broker.verdict import Ack, DeadLetter, Retry, Verdict
+from consumers.broker.verdict import DeadLetter, Retry, Verdict
 from consumers.broker.waker import Waker
 from events.routes import Route, dead_letter_queue_name, queue_name
 
@@ -27,10 +27,12 @@ from events.routes import Route, dead_letter_queue_name, queue_name
 class Inbox(ABC):
     """The deliveries of one route, over one connection.
 
+    A method raises `BrokerLostError` if the connection breaks: deliveries in hand come again.
+
     Args:
         connection: An established kombu connection; the inbox closes it.
         route: Whose deliveries.
-        prefix: What the queues' names begin with.
+        prefix: The first part of the queues' names.
         prefetch: The most deliveries in hand at a time.
         suspect_after: A delivery that was redelivered this often without a verdict is
             worked on alone (`consumers.broker.quarantine`).
@@ -104,9 +106,6 @@ class Inbox(ABC):
         Returns:
             The deliveries to be worked on now. Suspects wait for their turn, except
             once the inbox is cancelled: what arrives then is to be given back.
-
-        Raises:
-            BrokerLostError: The connection broke.
         """
         self._keep()
         ready = self._release_suspects()
@@ -129,26 +128,16 @@ class Inbox(ABC):
 
         A message that has to stay is published first and acked after: a crash between
         the two duplicates it, and duplicates are harmless.
-
-        Raises:
-            BrokerLostError: The connection broke; the delivery comes again.
         """
         with self._translated():
-            match verdict:
-                case Ack():
-                    pass
-                case Retry():
-                    self._publish_again(delivery, verdict)
-                case DeadLetter():
-                    self._publish_dead_letter(delivery, verdict, now)
+            if isinstance(verdict, Retry):
+                self._publish_again(delivery, verdict)
+            elif isinstance(verdict, DeadLetter):
+                self._publish_dead_letter(delivery, verdict, now)
         self.acknowledge([delivery])
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Ack deliveries, which are in hand until then.
-
-        Raises:
-            BrokerLostError: The connection broke; those still in hand come again.
-        """
+        """Ack deliveries, which are in hand until then."""
         for delivery in deliveries:
             with self._translated():
                 self._message(delivery).ack()
@@ -215,13 +204,14 @@ class Inbox(ABC):
         """Publish the delivery's message anew, to arrive after the verdict's delay."""
 
     def _publish_dead_letter(self, delivery: Delivery, verdict: DeadLetter, now: datetime) -> None:
+        body = delivery.body
         letter = {
             "route": self._route.name,
             "reason": verdict.reason,
             "error": verdict.error,
             "attempts": delivery.attempt,
             "dead_at": now.isoformat(),
-            "body": _text(delivery.body),
+            "body": body if isinstance(body, str) else body.decode(errors="backslashreplace"),
         }
         self._publish(
             json.dumps(letter, ensure_ascii=False),
@@ -254,7 +244,3 @@ class Inbox(ABC):
             yield
         except self._errors as exc:
             raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
-
-
-def _text(body: bytes | str) -> str:
-    return body if isinstance(body, str) else body.decode(errors="backslashreplace")

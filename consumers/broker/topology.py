@@ -77,7 +77,7 @@ class Topology:
     Attributes:
         prefix: The first part of the names.
         delays: Seconds; each has a delay queue.
-        delivery_limit: How often a message may be redelivered without a verdict.
+        delivery_limit: See `DELIVERY_LIMIT`.
     """
 
     prefix: str

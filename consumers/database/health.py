@@ -57,7 +57,6 @@ class IdleBatch:
     """A batch without progress.
 
     Attributes:
-        batch_id: Its id.
         stage: The route that it waits for, or ``completion``.
         is_stalled: Whether the reason is recorded: a dead letter.
         idle: Seconds since its last progress.

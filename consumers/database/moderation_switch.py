@@ -28,24 +28,19 @@ class StageRecord:
 def put_stage(url: str, *, is_on: bool, dry_run: bool) -> StageRecord:
     """Record whether new batches wait for the stage; batches in progress stay as they are.
 
-    Args:
-        url: The database, as the owner of the tables.
-        is_on: Whether they wait.
-        dry_run: Change nothing.
-
-    Returns:
-        The record before. Without tables, the stage was off.
+    Needs the owner of the tables. Returns the record before: off, if there are no tables.
 
     Raises:
         TransientError: The database is unreachable.
     """
+    off = StageRecord(is_on=False, others=0)
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         try:
             with connection.cursor(row_factory=class_row(StageRecord)) as cursor:
                 before = cursor.execute(queries()["stage"], {"is_on": is_on}).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             connection.rollback()
-            return StageRecord(is_on=False, others=0)
+            return off
         if not dry_run:
             connection.execute(queries()["put_stage" if is_on else "drop_stage"])
-    return before or StageRecord(is_on=False, others=0)
+    return before or off

@@ -24,12 +24,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class ReviewProgress:
-    """A batch's progress towards review.
-
-    Attributes:
-        completed_at: When its last recording was done; None if one is not.
-        itemised_at: When its review items were made.
-    """
+    """When a batch's last recording was done, and when its review items were made."""
 
     completed_at: datetime | None
     itemised_at: datetime | None

@@ -26,13 +26,7 @@ _HOLD = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """A choice of items, which match all fields that are not None.
-
-    Attributes:
-        batch: The batch that they belong to.
-        policy: The policy that flags them.
-        kind: Their kind.
-    """
+    """A choice of items, which match all fields that are not None."""
 
     batch: BatchId | None = None
     policy: str | None = None
@@ -60,11 +54,7 @@ class ReviewQueueRepository(Repository):
         return [_reviewed(row) for row in rows]
 
     def item(self, item_id: str) -> ReviewedItem:
-        """Return one item.
-
-        Raises:
-            NoItemError: No item has that id.
-        """
+        """Return one item; `NoItemError` if there is none."""
         for found in self._by_ids([item_id]):
             return found
         raise NoItemError(item_id)
@@ -78,7 +68,7 @@ class ReviewQueueRepository(Repository):
     def claim(
         self, reviewer: str, lease: timedelta, chosen: ItemFilter, *, second: bool = False
     ) -> ReviewedItem | None:
-        """Claim the next item for a reviewer.
+        """Claim the next of the chosen items for a reviewer; None where none is left.
 
         No two reviewers ever hold the same item. The item that the reviewer holds already
         comes first, with a new lease.
@@ -89,16 +79,8 @@ class ReviewQueueRepository(Repository):
             chosen: The items to choose from.
             second: Claim an item that exactly one other reviewer decided, for a second
                 opinion, instead of an undecided one.
-
-        Returns:
-            None where no item is left.
         """
-        parameters = {
-            **chosen.parameters(),
-            "reviewer": reviewer,
-            "lease": lease,
-            "second": second,
-        }
+        parameters = dict(chosen.parameters(), reviewer=reviewer, lease=lease, second=second)
         while True:
             with self._transaction() as connection:
                 chosen_row = connection.execute(

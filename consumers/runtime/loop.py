@@ -40,12 +40,7 @@ _BACKOFF = (1.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """How a consumer is asked to end.
-
-    Attributes:
-        asked: Take nothing new; finish what is in hand.
-        now: Give back what is in hand, too.
-    """
+    """How a consumer is asked to end: to finish what is in hand, or to give that back ``now``."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     now: threading.Event = field(default_factory=threading.Event)
@@ -56,13 +51,13 @@ class Loop:
 
     Args:
         route: Whose deliveries.
-        handler: Does the work.
+        handler: Does the work; it has to report to the same observer.
         open_inbox: Connects to the broker.
         log: A structlog logger.
         workers: How many threads call the handler.
         drain_seconds: How long work in hand may take to finish once asked to stop.
         delays: Seconds to wait after each failed attempt.
-        observer: Receives the figures. The handler has to report to the same one.
+        observer: Receives the figures.
     """
 
     def __init__(
@@ -144,13 +139,10 @@ class Loop:
         finally:
             self._observer.connected(to_broker=False)
             self._observer.in_hand(0)
-            self._close(inbox)
-
-    def _close(self, inbox: Inbox) -> None:
-        try:
-            inbox.close()
-        except TransientError as exc:
-            self._log.info("broker lost while closing", error=str(exc))
+            try:
+                inbox.close()
+            except TransientError as exc:
+                self._log.info("broker lost while closing", error=str(exc))
 
     def _settle_finished(self, inbox: Inbox) -> None:
         self._turn()

@@ -42,13 +42,7 @@ class Observer:
             summary.add_batch(batch)
 
     def recording_ended(self, audio: AudioId, state: str, seconds: float) -> None:
-        """A recording is as far as this route brings it.
-
-        Args:
-            audio: Which.
-            state: ``converted``, ``transcribed``, ``moderated``, ``silent`` or ``rejected``.
-            seconds: Of its sound; 0 for a rejected one.
-        """
+        """A recording, of so many seconds (0 if rejected), is as far as this route brings it."""
         if summary := current_summary():
             summary.add_recording(audio, state, seconds)
 

@@ -22,13 +22,7 @@ def possible_delays(delays: Iterable[float] = RETRY_DELAYS) -> tuple[float, ...]
 def verdict_for(
     error: Exception | None, attempt: int, delays: tuple[float, ...] = RETRY_DELAYS
 ) -> Verdict:
-    """Decide on one event.
-
-    Args:
-        error: How its handler failed; None when it did not.
-        attempt: Which attempt this was, from 1.
-        delays: Seconds to wait after each attempt.
-    """
+    """Decide on one event by its handler's error, if any, and the attempt's number, from 1."""
     if error is None:
         return Ack()
     if isinstance(error, BusyError):

@@ -21,13 +21,7 @@ from events.notification import MalformedNotificationError, decode
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A delivery whose work is over, to be settled with the broker.
-
-    Attributes:
-        delivery: Which.
-        verdict: How it ends.
-        seconds: How long it was in work.
-    """
+    """A delivery whose work is over after so many seconds, to be settled with the broker."""
 
     delivery: Delivery
     verdict: Verdict

@@ -122,14 +122,9 @@ class Arrivals:
                 self._changed.notify_all()
 
     def take(self, most: int, linger: float) -> list[Delivery]:
-        """Wait for deliveries.
+        """Wait for at least one delivery, and then ``linger`` seconds for a group of ``most``.
 
-        Args:
-            most: The size of a full group.
-            linger: Seconds to wait for a full group, once there is one delivery.
-
-        Returns:
-            At least one delivery; none once closed.
+        Returns none once closed.
         """
         with self._changed:
             while not self._is_closed:

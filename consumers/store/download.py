@@ -20,11 +20,7 @@ _RESUME_PAUSE = 1.0
 
 
 def again(read: Callable[[], bytes]) -> bytes:
-    """Read a small object, and again if the response was incomplete.
-
-    Raises:
-        CutShortError: The last response was incomplete, too.
-    """
+    """Read a small object, and again if the response was incomplete."""
     for _ in range(_RESUMES):
         try:
             return read()
@@ -60,11 +56,7 @@ class Download(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read the next bytes, and reconnect if necessary.
-
-        Raises:
-            TransientError: Too many attempts failed in a row.
-        """
+        """Read the next bytes; `TransientError` once too many attempts failed in a row."""
         while self._position < self._stored.size:
             try:
                 chunk = self._read(len(buffer))

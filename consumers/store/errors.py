@@ -92,11 +92,7 @@ def check_content(key: str, content: bytes, etag: str) -> None:
 
 
 def check_clock(answer: Mapping[str, Any]) -> None:
-    """Tell a wrong clock from a wrong key, to both of which a store responds with 403.
-
-    Raises:
-        ClockError: The clock is wrong.
-    """
+    """Raise `ClockError` if the clock is wrong: the store responds to a wrong key with 403, too."""
     time = time_of(answer)
     if time is None:
         return

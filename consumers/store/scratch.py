@@ -23,11 +23,7 @@ class Scratch:
 
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
-        """Open an empty file for the block.
-
-        Raises:
-            TransientError: The disk is full, or the folder is missing.
-        """
+        """Open an empty file; `TransientError` if the disk is full, or the folder missing."""
         try:
             with tempfile.TemporaryFile(dir=self._root) as file:
                 yield file

@@ -33,8 +33,9 @@ _LARGEST = 64 << 20
 class Store:
     """One bucket. Safe to use from many threads.
 
-    Every method raises `TransientError` if the store is unreachable, slow or throttling,
-    and `PermanentError` if it denies access.
+    Every method raises `TransientError` if the store is unreachable, slow or throttling, and
+    `PermanentError` if it denies access; those that need an object raise `ObjectGoneError`
+    if there is none.
     """
 
     def __init__(
@@ -77,12 +78,7 @@ class Store:
         )
 
     def read(self, key: str) -> bytes:
-        """Read a small object whole.
-
-        Raises:
-            ObjectGoneError: There is no such object.
-            PermanentError: The object is larger than 64 MiB.
-        """
+        """Read an object whole; `PermanentError` if it is larger than 64 MiB."""
         return again(lambda: self._read(key))
 
     def _read(self, key: str) -> bytes:
@@ -99,11 +95,7 @@ class Store:
         return content
 
     def download(self, key: str, file: IO[bytes]) -> None:
-        """Read an object whole into ``file``.
-
-        Raises:
-            ObjectGoneError: There is no such object.
-        """
+        """Read an object whole into ``file``."""
         stored = self.head(key)
         if stored is None:
             raise ObjectGoneError(f"{key}: no such object")
@@ -174,6 +166,7 @@ class Store:
             advance: See `Advance`.
             journal: Makes the upload resumable: an object, or parts, that the store has
                 from an earlier attempt are not sent again, and HEAD confirms the object.
+                Without one, a failed upload is aborted.
 
         Raises:
             LocalFileChangedError: The file is not the journal's.
@@ -209,20 +202,12 @@ class Store:
         self._request("delete_object", key)
 
     def tags(self, key: str) -> dict[str, str]:
-        """Read an object's tags.
-
-        Raises:
-            ObjectGoneError: There is no such object.
-        """
+        """Read an object's tags."""
         answer = self._request("get_object_tagging", key)
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace an object's tags, which Ceph counts as a modification.
-
-        Raises:
-            ObjectGoneError: There is no such object.
-        """
+        """Replace an object's tags, which Ceph counts as a modification."""
         if tags:
             pairs = [{"Key": name, "Value": tags[name]} for name in sorted(tags)]
             self._request("put_object_tagging", key, Tagging={"TagSet": pairs})
@@ -230,11 +215,7 @@ class Store:
             self._request("delete_object_tagging", key)
 
     def require_bucket(self) -> None:
-        """Make sure that the bucket exists and is accessible.
-
-        Raises:
-            PermanentError: It does not exist, or access is denied.
-        """
+        """Raise `PermanentError` unless the bucket exists and is accessible."""
         try:
             with self._translated(self.bucket):
                 self._client.head_bucket(Bucket=self.bucket)
@@ -244,11 +225,7 @@ class Store:
             ) from exc
 
     def now(self) -> datetime:
-        """Return the store's time, which events and listings use.
-
-        Raises:
-            ClockError: This host's clock differs too much for signed requests.
-        """
+        """Return the store's time; `ClockError` if this host's is too far off to sign requests."""
         with self._translated(self.bucket):
             answer = self._client.head_bucket(Bucket=self.bucket)
         time = time_of(answer)

@@ -105,18 +105,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class FileUpload:
-    """One upload of one file, for `consumers.store.Store.upload`, which says what is raised.
-
-    Attributes:
-        client: boto3's S3 client.
-        bucket: The bucket.
-        key: The object's key.
-        path: The file.
-        metadata: User metadata of the object, encoded as `encoded_metadata` does.
-        advance: Called as bytes are stored.
-        journal: Makes the upload resumable, and compared with HEAD at its end. Without
-            one the file is uploaded afresh, and a failed upload is aborted.
-    """
+    """One upload by boto3's ``client``; see `consumers.store.Store.upload`."""
 
     client: Any
     bucket: str
