@@ -38,6 +38,15 @@ class StoredBatch:
     counts: Mapping[str, int] | None = None
     is_moderated: bool | None = None
 
+    def to_row(self) -> dict[str, object]:
+        """Values by column."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            **archive_columns(self.archive),
+            "batch_id": str(self.batch),
+            "counts": None if self.counts is None else Jsonb(dict(self.counts)),
+        }
+
 
 class RebuildRepository(Repository):
     """Whole batches, as `rebuild` and `reprocess` write them."""
@@ -53,7 +62,7 @@ class RebuildRepository(Repository):
             # As consumers lock them: a recording's row before its batch's.
             connection.execute(self._sql["drop_recordings"], batch)
             number = self._add(connection, stored.batch, recordings)
-            connection.execute(self._sql["recreate_batch"], _parameters(stored))
+            connection.execute(self._sql["recreate_batch"], stored.to_row())
         return number
 
     def add(self, batch: BatchId, recordings: Iterable[Recording]) -> int:
@@ -61,22 +70,9 @@ class RebuildRepository(Repository):
         with self._transaction() as connection:
             return self._add(connection, batch, recordings)
 
-    def announce(
-        self,
-        batch: BatchId,
-        *,
-        completed_at: datetime,
-        announced_at: datetime,
-        counts: Mapping[str, int],
-    ) -> None:
+    def announce(self, stored: StoredBatch) -> None:
         """Record a batch's ``.complete.json``, unless its completion is recorded."""
-        self._execute(
-            "recreate_announcement",
-            batch_id=str(batch),
-            completed_at=completed_at,
-            announced_at=announced_at,
-            counts=Jsonb(dict(counts)),
-        )
+        self._execute("recreate_announcement", **stored.to_row())
 
     def finish_announced(self, batch: BatchId) -> None:
         """Record that an announced batch's recordings are done."""
@@ -97,10 +93,8 @@ class RebuildRepository(Repository):
 
     def begin_again(self, batch: BatchId, recordings: Sequence[Recording]) -> None:
         """Replace recordings by these rows, and let their batch wait for them."""
-        parameters = {
-            "batch_id": str(batch),
-            "ordinals": [recording.audio.ordinal for recording in recordings],
-        }
+        ordinals = [recording.audio.ordinal for recording in recordings]
+        parameters = {"batch_id": str(batch), "ordinals": ordinals}
         with self._transaction() as connection:
             connection.execute(self._sql["drop_some_recordings"], parameters)
             self._add(connection, batch, recordings)
@@ -140,19 +134,7 @@ class RebuildRepository(Repository):
     def _add(self, connection: Connection, batch: BatchId, recordings: Iterable[Recording]) -> int:
         number = 0
         for together in portions(recordings, _TOGETHER):
-            connection.execute(
-                self._sql["add_recordings"],
-                {"batch_id": str(batch), "rows": Jsonb([each.to_row() for each in together])},
-            )
+            rows = Jsonb([each.to_row() for each in together])
+            connection.execute(self._sql["add_recordings"], {"batch_id": str(batch), "rows": rows})
             number += len(together)
         return number
-
-
-def _parameters(stored: StoredBatch) -> dict[str, object]:
-    values = {field.name: getattr(stored, field.name) for field in fields(stored)}
-    return {
-        **values,
-        **archive_columns(stored.archive),
-        "batch_id": str(stored.batch),
-        "counts": None if stored.counts is None else Jsonb(dict(stored.counts)),
-    }

@@ -194,12 +194,13 @@ class Rebuilder:
         """Record that consumers completed the batch while its rows were replaced."""
         announcement = self._reader.announcement(batch)
         if announcement is not None:
-            self._rows.announce(
+            stored = StoredBatch(
                 batch,
                 completed_at=announcement.completion.completed_at,
                 announced_at=announcement.announced_at,
                 counts=announcement.completion.counts,
             )
+            self._rows.announce(stored)
             if announcement.completion.moderated is None:
                 # It was complete before there was a review queue, and gets no items.
                 self._rows.itemised(batch, announcement.announced_at)
