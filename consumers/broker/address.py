@@ -48,11 +48,8 @@ class BrokerAddress:
 
         Its forms are ``sqs://``, ``sqs://KEY:SECRET@HOST:PORT`` and
         ``amqp://USER:PASSWORD@HOST:PORT/VHOST``; with TLS ``sqs+tls://...`` and
-        ``amqps://...``.
-
-        Raises:
-            ConfigurationError: The URL has another form. The message does not quote
-                it, as it holds a secret.
+        ``amqps://...``. The `ConfigurationError` about any other does not quote it, as it
+        holds a secret.
         """
         parts, netloc = _split(url)
         if parts.scheme not in _SCHEMES:

@@ -105,19 +105,14 @@ def _tls(host: str | None, ca_file: str | None) -> dict[str, Any]:
 
 @contextmanager
 def connected(connection: Any) -> Iterator[Any]:
-    """Establish a connection; it is closed if the block fails.
-
-    Raises:
-        BrokerLostError: RabbitMQ is unreachable or refuses.
-    """
+    """Establish a connection, closed if the block fails; AMQP's errors are `BrokerLostError`."""
     try:
         connection.connect()
         yield connection
-    except AMQP_ERRORS as exc:
+    except BaseException as exc:
         connection.collect()
-        raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
-    except BaseException:
-        connection.collect()
+        if isinstance(exc, AMQP_ERRORS):
+            raise BrokerLostError(f"the broker is unreachable: {exc}") from exc
         raise
 
 

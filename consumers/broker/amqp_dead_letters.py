@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,29 +27,13 @@ from events.routes import Route, dead_letter_queue_name
 _RETURN = 2.0
 
 
-class AmqpDeadLetterQueues:
-    """The dead-letter queues of RabbitMQ.
+class AmqpDeadLetterWalk:
+    """A `DeadLetterWalk` on RabbitMQ, which fetches one message at a time.
 
-    A walk fetches one message at a time. RabbitMQ holds fetched messages back until the
-    connection ends, and then requeues those that were not acked.
+    RabbitMQ holds fetched messages back until the connection ends, and then requeues those
+    that were not acked.
     """
 
-    def __init__(self, address: BrokerAddress) -> None:
-        self._address = address
-
-    def count(self, route: Route) -> int:
-        """See `DeadLetterQueues`."""
-        with closing(_Walk(self._address, route)) as walk:
-            return walk.count()
-
-    @contextmanager
-    def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
-        """See `DeadLetterQueues`."""
-        with closing(_Walk(self._address, route)) as walk:
-            yield walk.held(walk.count())
-
-
-class _Walk:
     def __init__(self, address: BrokerAddress, route: Route) -> None:
         self._session = AmqpSession(address)
         self._route = route
@@ -59,15 +43,16 @@ class _Walk:
         self._present = 0
 
     def count(self) -> int:
+        """See `DeadLetterWalk`."""
         with self._session.request() as channel:
             number: int = channel.queue_declare(self._queue, passive=True).message_count
             return number
 
-    def held(self, number: int) -> Iterator[HeldDeadLetter]:
-        """Fetch ``number`` messages, those present now: later ones queue behind them."""
+    def held(self) -> Iterator[HeldDeadLetter]:
+        """See `DeadLetterWalk`: fetch as many as are there now; later ones queue behind them."""
         ids = DeadLetterIds(self._route)
-        self._present = number
-        for _ in range(number):
+        self._present = self.count()
+        for _ in range(self._present):
             with self._request() as channel:
                 # The body's bytes, whatever encoding the headers name.
                 channel.auto_decode = False

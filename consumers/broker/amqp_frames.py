@@ -60,11 +60,7 @@ class _Reading:
         return frame
 
     def arrived_frame(self) -> Frame | None:
-        """Take the next frame from the buffer; None while it is incomplete.
-
-        Raises:
-            UnexpectedFrame: The bytes are not a frame.
-        """
+        """Take the next frame from the buffer; None while it is incomplete."""
         begin = self._at + _HEADER.size
         if begin > len(self._arrived):
             return None
@@ -78,11 +74,7 @@ class _Reading:
         return kind, channel, self._arrived[begin:end]
 
     def receive_arrived(self, timeout: float, waker: Waker | None) -> None:
-        """Receive once, waiting up to ``timeout`` seconds, or until woken.
-
-        Raises:
-            OSError: The connection broke.
-        """
+        """Receive once, waiting up to ``timeout`` seconds, or until woken."""
         if not self._is_ready(timeout, waker):
             return
         # By TLS, the bytes may be a part of a record that is only deciphered as a whole.

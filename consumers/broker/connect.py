@@ -6,9 +6,10 @@ What serves SQS is imported only for it: botocore is large.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing
+from functools import partial
 
 from consumers.broker.address import BrokerAddress
-from consumers.broker.amqp_dead_letters import AmqpDeadLetterQueues
+from consumers.broker.amqp_dead_letters import AmqpDeadLetterWalk
 from consumers.broker.amqp_inbox import AmqpSettings, open_amqp_inbox
 from consumers.broker.amqp_sender import AmqpSender
 from consumers.broker.dead_letters import DeadLetterQueues
@@ -26,14 +27,7 @@ def open_inbox(
     topology: Topology,
     settings: AmqpSettings,
 ) -> Inbox:
-    """Connect, and begin to consume.
-
-    Args:
-        address: The broker's.
-        route: Whose deliveries.
-        prefetch: The most deliveries in hand at a time.
-        topology: The queues on RabbitMQ.
-        settings: The connection to RabbitMQ.
+    """Connect, and begin to consume; topology and settings are RabbitMQ's.
 
     Raises:
         TransientError: The broker is unreachable or refuses.
@@ -57,9 +51,9 @@ def open_sender(address: BrokerAddress, topology: Topology) -> AbstractContextMa
 
 
 def make_dead_letter_queues(address: BrokerAddress) -> DeadLetterQueues:
-    """Make the dead-letter queues of a broker, connected to for each request and each walk."""
+    """Make the dead-letter queues of a broker."""
     if address.is_amqp:
-        return AmqpDeadLetterQueues(address)
-    from consumers.broker.sqs_dead_letters import SqsDeadLetterQueues  # noqa: PLC0415
+        return DeadLetterQueues(partial(AmqpDeadLetterWalk, address))
+    from consumers.broker.sqs_dead_letters import SqsDeadLetterWalk  # noqa: PLC0415
 
-    return SqsDeadLetterQueues(address)
+    return DeadLetterQueues(partial(SqsDeadLetterWalk, address))

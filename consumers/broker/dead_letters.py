@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
@@ -52,14 +52,9 @@ class StoredDeadLetter:
 
     @classmethod
     def read(cls, letter_id: str, route: Route, stored: str | bytes, death: BrokerDeath) -> Self:
-        """Read a message of the route's dead-letter queue, whatever it is.
+        """Read the body of a message: as `Inbox` writes it, or anything that the broker moved.
 
-        Args:
-            letter_id: Its id.
-            route: The queue's.
-            stored: The message's body: as `consumers.broker.inbox.Inbox` writes it, or
-                anything that the broker itself moved there.
-            death: For a message that dropscribe did not write.
+        ``death`` is for one that dropscribe did not write.
         """
         reason, body = "lost", stored
         if ours := _ours(stored):
@@ -121,23 +116,42 @@ class HeldDeadLetter:
     discard: Callable[[], None]
 
 
-class DeadLetterQueues(Protocol):
-    """The dead-letter queues. Belongs to one thread.
+class DeadLetterWalk(Protocol):
+    """One walk through a route's dead letters, by one thread.
 
     Every method raises `BrokerLostError` if the broker is unreachable or refuses, and
     `MissingQueueError` if the queue does not exist.
     """
 
-    def count(self, route: Route) -> int:
-        """Count the route's dead letters that nobody holds; SQS does so approximately."""
+    def count(self) -> int:
+        """Count the dead letters that nobody holds; SQS does so approximately."""
 
-    def walk(self, route: Route) -> AbstractContextManager[Iterator[HeldDeadLetter]]:
-        """Iterate over the route's dead letters, each once.
+    def held(self) -> Iterator[HeldDeadLetter]:
+        """Iterate over the dead letters, each once.
 
-        Later arrivals are left out, as a replayed message may be dead again at once. When
-        the block ends, those not discarded are back in their queue; if this process dies,
-        within a minute.
+        Later arrivals are left out, as a replayed message may be dead again at once.
         """
+
+    def close(self) -> None:
+        """Put those not discarded back; if this process dies, they are back within a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterQueues:
+    """The dead-letter queues of all routes, connected to for each request and each walk."""
+
+    open_walk: Callable[[Route], DeadLetterWalk]
+
+    def count(self, route: Route) -> int:
+        """See `DeadLetterWalk`."""
+        with closing(self.open_walk(route)) as walk:
+            return walk.count()
+
+    @contextmanager
+    def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
+        """See `DeadLetterWalk`."""
+        with closing(self.open_walk(route)) as walk:
+            yield walk.held()
 
 
 def as_text(body: bytes | str) -> bytes | str:

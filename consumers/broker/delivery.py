@@ -44,14 +44,10 @@ def publish(
     headers: dict[str, object] | None = None,
     **properties: object,
 ) -> None:
-    """Put a message into a queue, as it is.
+    """Put a message into a queue, as it is, over an open channel of kombu's.
 
-    Args:
-        channel: An open channel of kombu's.
-        body: Text is sent as UTF-8, lone surrogates as JSON escapes.
-        queue: Its name, which is its routing key at the default exchange.
-        headers: None for none.
-        properties: For kombu, or for its transport.
+    Text is sent as UTF-8, lone surrogates as JSON escapes. ``properties`` are for kombu, or
+    for its transport.
     """
     Producer(channel).publish(
         body if isinstance(body, bytes) else body.encode(errors="backslashreplace"),

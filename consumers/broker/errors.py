@@ -19,11 +19,7 @@ class MissingQueueError(TransientError):
 
 @contextmanager
 def skip_missing(route: Route) -> Iterator[None]:
-    """End the block early if the queue of an optional route does not exist.
-
-    Raises:
-        MissingQueueError: The route is not optional.
-    """
+    """End the block early if a queue does not exist, and its route is optional."""
     try:
         yield
     except MissingQueueError:

@@ -14,11 +14,7 @@ from consumers.broker.delivery import Delivery
 
 
 class Quarantine:
-    """The suspects among the deliveries in hand.
-
-    Args:
-        threshold: The number of losses from which a delivery is a suspect.
-    """
+    """The suspects among the deliveries in hand: those with ``threshold`` losses or more."""
 
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold
@@ -33,10 +29,9 @@ class Quarantine:
         return True
 
     def choose(self, in_hand: AbstractSet[Delivery]) -> tuple[Delivery, list[Delivery]] | None:
-        """Choose the suspect to be worked on now; None while anything else is in hand.
+        """Choose the worst suspect, to be worked on now, and the others, to be sent anew.
 
-        Returns:
-            The worst suspect, and the others, which are to be sent anew.
+        None while anything else is in hand.
         """
         if not self._suspects or len(in_hand) > len(self._suspects):
             return None

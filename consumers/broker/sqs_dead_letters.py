@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
@@ -39,39 +39,23 @@ _PAGE = 10
 _REPEATS = 10
 
 
-class SqsDeadLetterQueues:
-    """The dead-letter queues of SQS. A walk keeps the ids and receipt handles in memory."""
+class SqsDeadLetterWalk:
+    """A `DeadLetterWalk` on SQS, which keeps the ids and receipt handles in memory."""
 
-    def __init__(self, address: BrokerAddress) -> None:
-        self._address = address
-
-    def count(self, route: Route) -> int:
-        """See `DeadLetterQueues`."""
-        queue = dead_letter_queue_name(self._address.prefix, route)
-        with closing(SqsQueues(self._address)) as queues:
-            return queues.count(queue, "ApproximateNumberOfMessages")
-
-    @contextmanager
-    def walk(self, route: Route) -> Iterator[Iterator[HeldDeadLetter]]:
-        """See `DeadLetterQueues`."""
-        with closing(SqsQueues(self._address)) as queues:
-            walk = _Walk(queues, route, dead_letter_queue_name(self._address.prefix, route))
-            try:
-                yield walk.held()
-            finally:
-                walk.release()
-
-
-class _Walk:
-    def __init__(self, queues: SqsQueues, route: Route, queue: str) -> None:
-        self._queues = queues
+    def __init__(self, address: BrokerAddress, route: Route) -> None:
+        self._queues = SqsQueues(address)
         self._route = route
-        self._queue = queue
+        self._queue = dead_letter_queue_name(address.prefix, route)
         self._receipts: dict[str, str] = {}
         self._begun: float | None = None
         self._passed = 0.0
 
+    def count(self) -> int:
+        """See `DeadLetterWalk`."""
+        return self._queues.count(self._queue, "ApproximateNumberOfMessages")
+
     def held(self) -> Iterator[HeldDeadLetter]:
+        """See `DeadLetterWalk`."""
         ids = DeadLetterIds(self._route)
         repeats = 0
         while repeats < _REPEATS and (page := self._receive()):
@@ -117,10 +101,10 @@ class _Walk:
 
     def _discard(self, name: str) -> None:
         self._queues.request("delete_message", self._queue, ReceiptHandle=self._receipts[name])
-        # `release` skips it.
+        # `close` skips it.
         self._receipts[name] = ""
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Make the held messages visible to others at once."""
         receipts = (receipt for receipt in self._receipts.values() if receipt)
         # If that fails, they become visible when their time is up.
@@ -134,6 +118,7 @@ class _Walk:
                         for number, receipt in enumerate(page)
                     ],
                 )
+        self._queues.close()
 
 
 def _death(headers: Mapping[str, Any]) -> BrokerDeath:
@@ -147,12 +132,8 @@ def _death(headers: Mapping[str, Any]) -> BrokerDeath:
 def open_envelope(stored: str) -> tuple[str | bytes, Mapping[str, Any]]:
     """Unwrap the envelope in which kombu puts a message on SQS.
 
-    Args:
-        stored: A message's body on SQS.
-
-    Returns:
-        The wrapped body, as text if it is UTF-8, and its headers; ``stored`` itself and
-        no headers if it is not an envelope.
+    Returns the wrapped body, as text if it is UTF-8, and its headers; ``stored`` itself and
+    no headers if it is not an envelope.
     """
     try:
         envelope = json.loads(base64.b64decode(stored, validate=True))

@@ -1,4 +1,4 @@
-"""An inbox on SQS: Amazon's, or the embedded stack's."""
+"""An inbox on SQS, Amazon's or the embedded stack's, and kombu's transport made safe for it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu import Connection
+from kombu.transport import SQS, virtual
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
 from consumers.broker.address import BrokerAddress
 from consumers.broker.delivery import ATTEMPT, Delivery
 from consumers.broker.inbox import Inbox
-from consumers.broker.sqs_transport import SqsTransport
 from consumers.broker.verdict import Retry
 from consumers.broker.waker import Waker
+from consumers.network.aws import make_client
 from events.routes import Route, queue_name
 
 #: Seconds until SQS redelivers a message that a consumer took and did not settle. A
@@ -37,6 +38,57 @@ LOST_AFTER = 8
 
 #: The longest delay of a message that SQS allows, in seconds.
 _MAX_DELAY = 900
+
+
+class SqsChannel(SQS.Channel):  # type: ignore[misc]
+    """A channel that delivers any message.
+
+    kombu takes a JSON object with ``properties`` for an envelope of its own. If it is not
+    one, reading it raises within ``drain_events``: the message would stay, and crash
+    every consumer.
+    """
+
+    # The inbox gives unsettled messages back; kombu could only restore its own.
+    do_restore = False
+
+    def new_sqs_client(
+        self,
+        region: str,
+        access_key_id: str | None,
+        secret_access_key: str | None,
+        session_token: None = None,
+    ) -> Any:
+        """Make botocore's client as elsewhere; kombu's own takes no certificate authority."""
+        del session_token
+        return make_client(
+            "sqs",
+            endpoint=self.endpoint_url,
+            access_key=access_key_id,
+            secret_key=secret_access_key,
+            region=region,
+            ca_file=self.transport_options["ca_file"],
+        )
+
+    def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Any:
+        try:
+            payload = super()._message_to_python(message, queue_name, q_url)
+            # kombu's next step, tried here where its error can be caught.
+            parsed = virtual.Message(payload, channel=self)
+            is_sound = isinstance(parsed.body, str | bytes) and isinstance(parsed.headers, dict)
+        except Exception:
+            is_sound = False
+            payload = None
+        if is_sound:
+            return payload
+        raw = message["Body"]
+        text = raw.decode(errors="backslashreplace") if isinstance(raw, bytes) else raw
+        return self._envelope_payload({}, text, message, q_url)
+
+
+class SqsTransport(SQS.Transport):  # type: ignore[misc]
+    """The transport of `SqsChannel`."""
+
+    Channel = SqsChannel
 
 
 class SqsInbox(Inbox):
@@ -92,17 +144,9 @@ class SqsInbox(Inbox):
 
 
 def open_sqs_inbox(
-    address: BrokerAddress,
-    route: Route,
-    *,
-    prefetch: int,
-    lost_after: int = LOST_AFTER,
+    address: BrokerAddress, route: Route, *, prefetch: int, lost_after: int = LOST_AFTER
 ) -> SqsInbox:
-    """Connect, and begin to consume.
-
-    Raises:
-        BrokerLostError: SQS is unreachable or refuses.
-    """
+    """Connect, and begin to consume; `BrokerLostError` if SQS is unreachable or refuses."""
     parts = urlsplit(address.endpoint or "")
     connection = Connection(
         hostname=parts.hostname,
@@ -119,10 +163,4 @@ def open_sqs_inbox(
             "ca_file": address.ca_file,
         },
     )
-    return SqsInbox(
-        connection,
-        route,
-        address.prefix,
-        prefetch=prefetch,
-        lost_after=lost_after,
-    )
+    return SqsInbox(connection, route, address.prefix, prefetch=prefetch, lost_after=lost_after)

@@ -214,11 +214,7 @@ def _ensured(
 
 
 def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, int]:
-    """Count the messages of each queue that exists.
-
-    Raises:
-        BrokerLostError: RabbitMQ is unreachable.
-    """
+    """Count the messages of each queue that exists."""
     counts = {}
     with connected(make_connection(address, heartbeat=60, connect_timeout=5)) as connection:
         for name in queues:
@@ -229,11 +225,7 @@ def count_messages(address: BrokerAddress, queues: Sequence[str]) -> dict[str, i
 
 
 def check_topology(channel: Any, topology: Topology, route: Route) -> None:
-    """Make sure that each queue of the route exists.
-
-    Raises:
-        MissingQueueError: One does not.
-    """
+    """Raise `MissingQueueError` unless each queue of the route exists."""
     for spec in topology.queues(route):
         try:
             spec.declare(channel, passive=True)

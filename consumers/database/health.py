@@ -84,11 +84,9 @@ class LastSweep:
 
 
 class HealthRepository(Repository):
-    """Read-only queries about the state of batches and server.
+    """Read-only queries about the state of batches and server, within a ``limit`` each.
 
-    Args:
-        pool: Of a user with the role ``dropscribe_read``, or more.
-        limit: The longest that a query may take.
+    The pool's user needs the role ``dropscribe_read``.
     """
 
     def __init__(self, pool: Pool, limit: timedelta) -> None:
@@ -124,24 +122,19 @@ class HealthRepository(Repository):
     def unread(
         self, keys: Sequence[str], batches: Sequence[BatchId | None], etags: Sequence[str]
     ) -> set[str]:
-        """The keys of archives that were not read to their end.
+        """Choose the keys of archives that were not read to their end.
 
-        Args:
-            keys: The archives' keys.
-            batches: The batch that each key names; None for a key that names none.
-            etags: The archives' ETags.
+        ``batches`` are those that the keys name; None for a key that names none.
         """
         named = [None if batch is None else str(batch) for batch in batches]
         rows = self._ask("health_archives", keys=list(keys), batches=named, etags=list(etags))
         return {row["key"] for row in rows}
 
     def idle_batches(self, stuck_after: timedelta, limit: int) -> list[IdleBatch]:
-        """Find batches without progress, the most idle ones of each kind.
+        """Find batches without progress, the ``limit`` most idle ones of each kind.
 
-        Args:
-            stuck_after: The time without progress after which a batch is stuck, unless it
-                waits behind older batches that progress.
-            limit: The most batches of each kind.
+        A batch is stuck after this time without progress, unless it waits behind older
+        batches that progress.
         """
         rows = self._ask("health_batches", stuck_after=stuck_after, limit=limit)
         return [IdleBatch(**row) for row in rows]

@@ -43,11 +43,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def pending(url: str) -> tuple[Migration, ...]:
-    """The migrations that `migrate` would run; nothing is changed.
-
-    Raises:
-        TransientError: The database is unreachable.
-    """
+    """The migrations that `migrate` would run; nothing is changed."""
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         row = connection.execute("SELECT to_regclass('schema_migrations') IS NULL").fetchone()
         if row is not None and row[0]:
@@ -56,15 +52,9 @@ def pending(url: str) -> tuple[Migration, ...]:
 
 
 def migrate(url: str) -> tuple[Migration, ...]:
-    """Bring the schema up to date, in one transaction.
+    """Bring the schema up to date, in one transaction, and return the migrations that were run.
 
     The user who runs it first owns the tables, and has to run it from then on.
-
-    Returns:
-        The migrations that were run; empty where the schema was up to date.
-
-    Raises:
-        TransientError: The database is unreachable.
     """
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])

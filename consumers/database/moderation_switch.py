@@ -29,9 +29,6 @@ def put_stage(url: str, *, is_on: bool, dry_run: bool) -> StageRecord:
     """Record whether new batches wait for the stage; batches in progress stay as they are.
 
     Needs the owner of the tables. Returns the record before: off, if there are no tables.
-
-    Raises:
-        TransientError: The database is unreachable.
     """
     off = StageRecord(is_on=False, others=0)
     with translated(), psycopg.connect(url, connect_timeout=10) as connection:

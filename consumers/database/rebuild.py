@@ -52,10 +52,7 @@ class RebuildRepository(Repository):
     """Whole batches, as `rebuild` and `reprocess` write them."""
 
     def recreate(self, stored: StoredBatch, recordings: Iterable[Recording]) -> int:
-        """Replace all rows of a batch, in one transaction, and count its recordings.
-
-        These are converted or rejected, and consumed lazily.
-        """
+        """Replace all rows of a batch, in one transaction, and count its recordings."""
         batch = {"batch_id": str(stored.batch)}
         with self._transaction() as connection:
             connection.execute(self._sql["ensure_batch"], batch)

@@ -121,13 +121,9 @@ class SweepRepository(Repository):
     def archives(
         self, keys: Sequence[str], etags: Sequence[str], *, after: str, upto: str
     ) -> list[ArchiveFinding]:
-        """Compare archives with the batches, of keys behind ``after`` and to ``upto``.
+        """Compare one page's archives with the batches between two keys.
 
-        Args:
-            keys: Those of a page.
-            etags: The archives' ETags, in the same order.
-            after: The last key of the page before.
-            upto: The last key of this page.
+        These are the last of the page before, and of this one.
         """
         page = {"keys": keys, "etags": etags, "after": after, "upto": upto}
         return self._values(ArchiveFinding, "sweep_archives", **self._ages, **page)
@@ -143,16 +139,11 @@ class SweepRepository(Repository):
         upto: Position,
         began: datetime,
     ) -> list[RecordingFinding]:
-        """Compare one page of recordings with the rows between two positions.
+        """Compare a page's recordings that have objects with the rows between two positions.
 
-        Args:
-            positions: Recordings that have objects.
-            opus: Whether each has an Opus object.
-            transcripts: Whether each has a transcript.
-            verdicts: Whether each has a verdict.
-            after: The last position of the page before.
-            upto: The last position of this page.
-            began: When the sweep began, by the database's time.
+        These are the last of the page before, and of this one. ``opus``, ``transcripts`` and
+        ``verdicts`` say whether each has such an object, and ``began`` when the sweep began,
+        by the database's time.
         """
         return self._values(
             RecordingFinding,
@@ -180,15 +171,9 @@ class SweepRepository(Repository):
         upto: str,
         began: datetime,
     ) -> list[BatchFinding]:
-        """Compare the batches of one page with the rows between two ids.
+        """Compare a page's batches that have objects with the rows between two ids.
 
-        Args:
-            batches: The ids of batches that have objects.
-            manifests: Whether each has a manifest.
-            completes: Whether each has a ``.complete.json``.
-            after: The last id of the page before.
-            upto: The last id of this page.
-            began: When the sweep began, by the database's time.
+        ``manifests`` and ``completes`` say whether each has a manifest and a ``.complete.json``.
         """
         page = {"batches": batches, "manifests": manifests, "completes": completes}
         return self._values(
