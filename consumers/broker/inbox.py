@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
@@ -18,10 +19,52 @@ from kombu.exceptions import KombuError
 
 from consumers.broker.delivery import ATTEMPT, Delivery, attempt_in, publish
 from consumers.broker.errors import BrokerLostError
-from consumers.broker.quarantine import Quarantine
 from consumers.broker.verdict import DeadLetter, Retry, Verdict
 from consumers.broker.waker import Waker
 from events.routes import Route, dead_letter_queue_name, queue_name
+
+
+class Quarantine:
+    """The suspects among the deliveries in hand: those with ``threshold`` losses or more.
+
+    A broker counts the death of a process against everything that it had in hand. So that
+    no neighbour is counted out, a delivery that was redelivered without a verdict is a
+    suspect: once all else is settled, the worst suspect is worked on alone, and the others
+    are sent anew, with their counts reset.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self._suspects: list[Delivery] = []
+        self._alone: Delivery | None = None
+
+    def holds_back(self, delivery: Delivery) -> bool:
+        """Keep an arriving delivery here if it is a suspect."""
+        if delivery.losses < self._threshold:
+            return False
+        self._suspects.append(delivery)
+        return True
+
+    def choose(self, in_hand: AbstractSet[Delivery]) -> tuple[Delivery, list[Delivery]] | None:
+        """Choose the worst suspect, to be worked on now, and the others, to be sent anew.
+
+        None while anything else is in hand.
+        """
+        if not self._suspects or len(in_hand) > len(self._suspects):
+            return None
+        others = sorted(self._suspects, key=lambda delivery: delivery.losses)
+        self._suspects = []
+        self._alone = others.pop()
+        return self._alone, others
+
+    def is_exclusive(self, in_hand: AbstractSet[Delivery]) -> bool:
+        """Whether nothing may be taken beside the deliveries in hand."""
+        return bool(self._suspects) or self._alone in in_hand
+
+    def release(self) -> list[Delivery]:
+        """Give up the suspects that are not begun."""
+        suspects, self._suspects = self._suspects, []
+        return suspects
 
 
 class Inbox(ABC):
@@ -35,7 +78,7 @@ class Inbox(ABC):
         prefix: The first part of the queues' names.
         prefetch: The most deliveries in hand at a time.
         suspect_after: A delivery that was redelivered this often without a verdict is
-            worked on alone (`consumers.broker.quarantine`).
+            worked on alone (see `Quarantine`).
         lost_after: One that was redelivered this often is not worked on any more.
         publishing: What kombu needs to publish reliably on this broker.
     """

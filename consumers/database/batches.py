@@ -8,14 +8,13 @@ from contextlib import contextmanager, suppress
 import msgspec
 from psycopg.types.json import Jsonb
 
-from consumers.database.errors import ArchiveOverwrittenError, TextTooLongError
-from consumers.database.pool import Connection, translated
+from consumers.database.pool import Connection, TextTooLongError, translated
 from consumers.database.repository import Repository
 from consumers.database.rows import Batch, Recording, SearchHit, archive_columns, storable
 from consumers.documents.manifest import Archive
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyFinding, PolicyVerdict
-from consumers.errors import TransientError
+from consumers.errors import PermanentError, TransientError
 from events.keys import ArchiveKey, AudioId, BatchId
 
 #: Characters of a text that are indexed for search: more than any recording has.
@@ -23,6 +22,16 @@ _INDEXED = 100_000_000
 
 #: Characters that always fit in the 1 MiB that Postgres allows for a tsvector.
 _INDEXED_AT_LEAST = 200_000
+
+
+class ArchiveOverwrittenError(PermanentError):
+    """A batch id stands for other content already."""
+
+    def __init__(self, archive: Archive) -> None:
+        super().__init__(
+            f"{archive.key} was overwritten with other content: batch {archive.batch} stands for "
+            "what was stored first. Drop the new content as a batch of its own."
+        )
 
 
 class Locks:
@@ -195,8 +204,7 @@ class BatchRepository(Repository):
 
     def flagged(self, batch: BatchId) -> int:
         """Count the batch's recordings that at least one policy flags."""
-        number: int = self._rows("count_flagged", batch_id=str(batch))[0]["number"]
-        return number
+        return int(self._rows("count_flagged", batch_id=str(batch))[0]["number"])
 
     def unfinished(self, batch: BatchId) -> tuple[int, int]:
         """Count the recordings that are not done, and the stuck ones among them."""

@@ -107,8 +107,7 @@ class HealthRepository(Repository):
 
     def is_moderated(self) -> bool:
         """Whether new batches wait for verdicts."""
-        is_on: bool = self._ask("health_moderation")[0]["is_on"]
-        return is_on
+        return bool(self._ask("health_moderation")[0]["is_on"])
 
     def longest(self) -> float | None:
         """Seconds of the last week's longest recording."""

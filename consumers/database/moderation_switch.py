@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from consumers.database.pool import translated
-from consumers.database.queries import queries
+from consumers.database.repository import queries
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from consumers.database.errors import TextTooLongError
 from consumers.errors import PermanentError, TransientError
 
 Connection = psycopg.Connection[dict[str, object]]
@@ -28,6 +27,10 @@ _LIFE: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
+
+
+class TextTooLongError(PermanentError):
+    """A text has more different words than Postgres can index."""
 
 
 def open_pool(url: str, *, size: int, name: str) -> Pool:

@@ -77,8 +77,7 @@ class RebuildRepository(Repository):
 
     def is_moderating(self) -> bool:
         """Whether batches that are registered now wait for verdicts."""
-        answer: bool = self._rows("is_moderating")[0]["is_moderating"]
-        return answer
+        return bool(self._rows("is_moderating")[0]["is_moderating"])
 
     def itemised(self, batch: BatchId, at: datetime) -> None:
         """Record when the batch's review items were stored."""

@@ -1,14 +1,34 @@
-"""The base of all repositories: named queries over a pool of connections."""
+"""The base of all repositories: named queries over a pool of connections.
+
+``sql/*.sql`` has each query under a line ``-- name: its_name``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, LiteralString, cast
 
 from consumers.database.pool import Connection, Pool, translated
-from consumers.database.queries import queries
 from consumers.database.rows import T, values_of
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@cache
+def queries() -> Mapping[str, LiteralString]:
+    """All queries by name."""
+    found: dict[str, LiteralString] = {}
+    folder = files("consumers.database") / "sql"
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        parts = _NAME.split(path.read_text(encoding="utf-8"))
+        # These are our own files, so their text may count as literal SQL.
+        found.update(zip(parts[1::2], cast("list[LiteralString]", parts[2::2]), strict=True))
+    return MappingProxyType(found)
 
 
 class Repository:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from psycopg.types.json import Jsonb
 
-from consumers.database.errors import HeldError, NoItemError
 from consumers.database.repository import Repository
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ItemKind, ReviewItem
 from consumers.documents.review.reviewed_item import ReviewedItem, ReviewState
+from consumers.errors import PermanentError
 from events.keys import AudioId, BatchId
 
 #: Items per query.
@@ -22,6 +22,24 @@ _PAGE = 500
 
 #: Longer than it takes to store a decision.
 _HOLD = timedelta(minutes=1)
+
+
+class NoItemError(PermanentError):
+    """There is no such review item."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"there is no review item {item_id}")
+
+
+class HeldError(PermanentError):
+    """Another reviewer holds the item."""
+
+    def __init__(self, item_id: str, holder: str | None, until: datetime | None) -> None:
+        time = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
+        super().__init__(
+            f"{item_id} is claimed by {holder or 'another reviewer'}{time}: "
+            "'dropscribe review next' gives one that is free"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from psycopg.rows import class_row, scalar_row
 
 from consumers.database.migrate import MIGRATION_LOCK
 from consumers.database.pool import translated
-from consumers.database.queries import queries
+from consumers.database.repository import queries
 from consumers.errors import ConfigurationError
 
 _EVERYBODY = "PUBLIC"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import Archive, ManifestEntry
 from events.keys import AudioId, BatchId
+
+T = TypeVar("T")
 
 RecordingState = Literal["converted", "transcribed", "moderated", "silent", "rejected"]
 BatchState = Literal["waiting", "unpacking", "transcribing", "complete", "failed"]
@@ -162,20 +164,13 @@ def storable(value: Any) -> Any:
             return value
 
 
-class _Dataclass(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-T = TypeVar("T", bound=_Dataclass)
-
-
 def values_of(kind: type[T], rows: Iterable[dict[str, Any]]) -> list[T]:
     """Make values of a dataclass, whose fields are named after columns.
 
     A field ``batch`` or ``audio`` takes the ids in ``batch_id`` and ``ordinal``. Columns that
     are not fields are left out.
     """
-    names = [field.name for field in fields(kind)]
+    names = kind.__annotations__
     values = []
     for row in rows:
         if "audio" in names:

@@ -14,7 +14,6 @@ class Handler(Protocol):
     @property
     def group(self) -> int:
         """The most events in one call."""
-        ...
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Exception | None]:
         """Do the work of at least one and at most `group` events.
@@ -26,8 +25,6 @@ class Handler(Protocol):
             ConfigurationError: This process can do no work: it gives back its
                 deliveries, and ends.
         """
-        ...
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
         """Record, where people look, that the event became a dead letter."""
-        ...

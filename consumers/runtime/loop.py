@@ -25,7 +25,6 @@ class OpenInbox(Protocol):
 
     def __call__(self, *, prefetch: int) -> Inbox:
         """Open an inbox that holds at most ``prefetch`` deliveries at a time."""
-        ...
 
 
 #: Seconds to wait for deliveries and settlements before looking at `Stop` again.

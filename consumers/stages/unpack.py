@@ -16,8 +16,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, Member, read_archive
-from consumers.database.batches import BatchRepository
-from consumers.database.errors import ArchiveOverwrittenError
+from consumers.database.batches import ArchiveOverwrittenError, BatchRepository
 from consumers.database.rows import Recording
 from consumers.documents.manifest import (
     Archive,

@@ -180,8 +180,6 @@ class FileUpload:
     def _put_parts(self, size: int) -> str:
         """Upload a file in parts, but for those that the store has, and give its ETag."""
         upload_id, stored = self._begun()
-        if upload_id is None:
-            upload_id = self._begin()
         whole = hashlib.sha256()
         try:
             sent, md5s = self._send_parts(upload_id, size, stored, whole)
@@ -199,10 +197,10 @@ class FileUpload:
             raise
         return etag
 
-    def _begun(self) -> tuple[str | None, Mapping[int, Mapping[str, Any]]]:
-        """Return the journal's upload, if it still exists, and the parts stored of it."""
+    def _begun(self) -> tuple[str, Mapping[int, Mapping[str, Any]]]:
+        """Return the journal's upload, if it still exists, or a new one, and its stored parts."""
         if self.journal is None or self.journal.upload_id is None:
-            return None, {}
+            return self._begin(), {}
         upload_id = self.journal.upload_id
         pages = self.client.get_paginator("list_parts").paginate(
             Bucket=self.bucket, Key=self.key, UploadId=upload_id
@@ -212,7 +210,7 @@ class FileUpload:
                 parts = [part for page in pages for part in page.get("Parts", ())]
         except TransientError as exc:
             if _code(exc) == "NoSuchUpload":
-                return None, {}
+                return self._begin(), {}
             raise
         return upload_id, {part["PartNumber"]: part for part in parts}
 

@@ -19,10 +19,14 @@ import pytest
 from msgspec import structs
 
 from consumers.database.batches import BatchRepository
-from consumers.database.errors import HeldError, NoItemError
 from consumers.database.pool import open_pool
 from consumers.database.review_items import ReviewItemRepository
-from consumers.database.review_queue import ItemFilter, ReviewQueueRepository
+from consumers.database.review_queue import (
+    HeldError,
+    ItemFilter,
+    NoItemError,
+    ReviewQueueRepository,
+)
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import read_items
