@@ -67,7 +67,7 @@ def make_connection(
         address: RabbitMQ's.
         heartbeat: Seconds between heartbeats; after twice as many without a sign of the
             broker it is taken for lost. 0 for none.
-        connect_timeout: Seconds that connecting may take.
+        connect_timeout: Seconds.
         patience: Seconds to wait for an answer; None for two heartbeats.
     """
     parts = urlsplit(address.endpoint or "")

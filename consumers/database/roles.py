@@ -79,10 +79,9 @@ def all_roles(stages: Mapping[str, TablePrivileges]) -> RolePrivileges:
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """One privilege of a role.
+    """One privilege of a role; ``PUBLIC`` is everybody.
 
     Attributes:
-        role: The role's name; ``PUBLIC`` is everybody.
         object: ``TABLE name`` or ``SCHEMA name``.
         column_name: The column of the table; None for the whole table.
         privilege: Its name in Postgres, such as ``SELECT``.
@@ -120,12 +119,7 @@ def ensure_roles(url: str, roles: RolePrivileges, *, dry_run: bool) -> Iterator[
 
     Other privileges on our tables, and the privilege to create tables in their schema, are
     revoked from the roles and from everybody. Users that people created stay as they are. All
-    changes are one transaction; two at the same time take turns.
-
-    Args:
-        url: The database, for the owner of the tables.
-        roles: The privileges of each role.
-        dry_run: Change nothing.
+    changes are one transaction of the tables' owner; two at the same time take turns.
 
     Yields:
         What is ensured, and whether it was changed (in a dry run: whether it would be).
@@ -197,6 +191,7 @@ def _make_privileges(
     connection: psycopg.Connection, roles: RolePrivileges, excess: Collection[Privilege]
 ) -> None:
     """Revoke, compare again, and grant: REVOKE on a table also revokes from its columns."""
+    why = "does not own the tables"
     statements = [each.revoked() for each in excess]
     try:
         for statement in statements:
@@ -206,12 +201,11 @@ def _make_privileges(
         for statement in statements:
             connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege as exc:
-        raise _refused(connection, "does not own the tables", statements) from exc
+        raise _refused(connection, why, statements) from exc
     # Postgres may only warn about a GRANT or REVOKE without the right to it.
     excess, missing = _difference(connection, roles)
-    if excess or missing:
-        statements = [each.revoked() for each in excess] + [each.granted() for each in missing]
-        raise _refused(connection, "does not own the tables", statements)
+    if statements := [each.revoked() for each in excess] + [each.granted() for each in missing]:
+        raise _refused(connection, why, statements)
 
 
 def _refused(

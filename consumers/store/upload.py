@@ -57,12 +57,10 @@ def part_size(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UploadJournal:
-    """What is on record about an upload, so that a later process can resume it.
+    """What is on record about a file's upload, so that a later process can resume it.
 
     Attributes:
-        size: Bytes of the file.
-        sha256: SHA-256 of the file, in hex.
-        part_size: Bytes per part.
+        sha256: In hex.
         upload_id: The multipart upload that an earlier process began.
         etag: The ETag that an earlier process expected.
         save_upload_id: Records the multipart upload that begins; None once it is gone.
