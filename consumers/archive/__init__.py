@@ -6,7 +6,21 @@ They stay ours because ``tarfile`` and ``zipfile`` trust the lengths that an arc
 
 from __future__ import annotations
 
-from consumers.archive.members import ArchiveLimits, ArchiveSource, Member, MemberError
-from consumers.archive.reader import read_archive
+from consumers.archive.members import (
+    ArchiveLimits,
+    ArchiveSource,
+    Member,
+    MemberError,
+    NotAnArchiveError,
+)
+from consumers.archive.reader import ArchiveReader, read_archive
 
-__all__ = ["ArchiveLimits", "ArchiveSource", "Member", "MemberError", "read_archive"]
+__all__ = [
+    "ArchiveLimits",
+    "ArchiveReader",
+    "ArchiveSource",
+    "Member",
+    "MemberError",
+    "NotAnArchiveError",
+    "read_archive",
+]

@@ -1,8 +1,8 @@
 """Decompression of possible bombs: memory is bounded, and a missing end mark is an error.
 
 Pieces are at most 256 KiB long, whatever the compressed data claims. Several compressed streams
-may follow one another, as parallel compressors and ``cat`` write them; zero bytes between and
-after them are padding.
+may follow one another, as parallel compressors and ``cat`` write them; zeros and white space
+between and after them are padding.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from consumers.archive.formats import ArchiveFormat
+from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, described, stream_format
 from consumers.archive.members import KIB, MIB
-from consumers.archive.streams import SourceStream
+from consumers.archive.streams import StoredReader
 from consumers.archive.zstd_frames import decompress_zstd
+from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError
 
 PIECE_BYTES = 256 * KIB
@@ -26,17 +27,42 @@ XZ_MEMORY_BYTES = 128 * MIB
 """``xz -9`` needs 65 MiB to decompress (xz(1))."""
 
 
-def decompressed(stored: SourceStream, compression: ArchiveFormat) -> Iterator[bytes]:
+def decompressed(
+    data: StoredReader, compression: ArchiveFormat, notes: list[Note]
+) -> Iterator[bytes]:
     """Yield the data in pieces: decompressed, or as stored for a plain tar; never for zip.
+
+    A stream may be followed by others, of any compression, or by a plain tar. What else follows
+    is noted.
 
     Raises:
         BadArchiveError: the data is damaged, cut off, or needs too much memory.
     """
-    if compression is ArchiveFormat.TAR:
-        return _as_stored(stored)
-    if compression is ArchiveFormat.ZSTD:
-        return decompress_zstd(stored)
-    return _decompressed(stored, compression.value, _DECOMPRESSORS[compression])
+    following: ArchiveFormat | None = compression
+    while following is not None:
+        if following is ArchiveFormat.TAR:
+            yield from _as_stored(data)
+        elif following is ArchiveFormat.ZSTD:
+            yield from decompress_zstd(data)
+        else:
+            yield from _decompressed(data, following.value, _DECOMPRESSORS[following])
+        following = _following(data, compression, notes)
+
+
+def _following(
+    data: StoredReader, compression: ArchiveFormat, notes: list[Note]
+) -> ArchiveFormat | None:
+    data.skip_padding()
+    head = data.peek(HEAD_BYTES)
+    following = stream_format(head)
+    if following is None and head:
+        length = sum(map(len, _as_stored(data)))
+        text = (
+            f"{length} bytes behind the archive's {compression.value} data were not read: "
+            f"{described(head)}"
+        )
+        notes.append(Note(NoteCode.UNREAD, text))
+    return following
 
 
 class _Decompressor(Protocol):
@@ -83,27 +109,23 @@ _DECOMPRESSORS: dict[ArchiveFormat, Callable[[], _Decompressor]] = {
 }
 
 
-def _as_stored(stored: SourceStream) -> Iterator[bytes]:
-    while data := stored.read(PIECE_BYTES):
-        yield data
+def _as_stored(data: StoredReader) -> Iterator[bytes]:
+    while piece := data.take(PIECE_BYTES):
+        yield piece
 
 
 def _decompressed(
-    stored: SourceStream, name: str, new: Callable[[], _Decompressor]
+    data: StoredReader, name: str, new: Callable[[], _Decompressor]
 ) -> Iterator[bytes]:
-    data = stored.read(_READ_BYTES)
-    while data:
-        decompressor = new()
-        while not decompressor.eof:
-            if decompressor.needs_input and not data:
-                data = stored.read(_READ_BYTES)
-                if not data:
-                    raise BadArchiveError(f"the archive is cut off: its {name} data has no end")
-            piece = _decompress(decompressor, data, name)
-            data = b""
-            if piece:
-                yield piece
-        data = _past_padding(decompressor.unused_data, stored)
+    decompressor = new()
+    while not decompressor.eof:
+        more = data.take(_READ_BYTES) if decompressor.needs_input else b""
+        if decompressor.needs_input and not more:
+            raise BadArchiveError(f"the archive is cut off: its {name} data has no end")
+        piece = _decompress(decompressor, more, name)
+        if piece:
+            yield piece
+    data.push_back(decompressor.unused_data)
 
 
 def _decompress(decompressor: _Decompressor, data: bytes, name: str) -> bytes:
@@ -112,11 +134,3 @@ def _decompress(decompressor: _Decompressor, data: bytes, name: str) -> bytes:
         return decompressor.decompress(data, PIECE_BYTES)
     except (zlib.error, lzma.LZMAError, OSError, ValueError) as exc:
         raise BadArchiveError(f"the archive's {name} data is damaged ({exc})") from exc
-
-
-def _past_padding(data: bytes, stored: SourceStream) -> bytes:
-    while not (rest := data.lstrip(b"\x00")):
-        data = stored.read(_READ_BYTES)
-        if not data:
-            break
-    return rest

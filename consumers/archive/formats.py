@@ -5,10 +5,15 @@ from __future__ import annotations
 import tarfile
 from enum import Enum
 
+from consumers.archive.members import KIB, ArchiveSource, NotAnArchiveError
+from consumers.archive.ranged_file import read_range
 from consumers.errors import BadArchiveError
 
 HEAD_BYTES = 512
 """Bytes that recognition needs: one tar block."""
+
+ZIP_END_BYTES = 22 + 64 * KIB + 4 * KIB
+"""The end record of a zip, its longest comment, and some padding."""
 
 _ADVICE = "pack the recordings as tar or zip"
 
@@ -27,6 +32,9 @@ class ArchiveFormat(Enum):
 _ARCHIVES = (
     (b"PK\x03\x04", ArchiveFormat.ZIP),
     (b"PK\x05\x06", ArchiveFormat.ZIP),
+    # Markers of split archives, also in one piece (APPNOTE 8.5.4, 8.5.5).
+    (b"PK\x07\x08PK", ArchiveFormat.ZIP),
+    (b"PK00PK", ArchiveFormat.ZIP),
     (b"\x1f\x8b\x08", ArchiveFormat.GZIP),
     (b"BZh", ArchiveFormat.BZIP2),
     (b"\xfd7zXZ\x00", ArchiveFormat.XZ),
@@ -36,17 +44,36 @@ _ARCHIVES = (
 )
 
 _OTHER_ARCHIVES = (
-    (b"PK\x07\x08", "one part of a split zip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"LZIP", "an lzip file"),
-    (b"\x04\x22\x4d\x18", "an LZ4 file"),
-    (b"\x1f\x9d", "a compress (.Z) file"),
-    (b"]\x00\x00", "an LZMA file"),
-    (b"MSCF", "a cabinet archive"),
-    (b"070701", "a cpio archive"),
-    (b"!<arch>\n", "an ar archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (0, b"LZIP", "an lzip file"),
+    (0, b"\x04\x22\x4d\x18", "an LZ4 file"),
+    (0, b"\x1f\x9d", "a compress (.Z) file"),
+    (0, b"]\x00\x00", "an LZMA file"),
+    (0, b"\x89LZO\x00", "an lzop file"),
+    (0, b"MSCF", "a cabinet archive"),
+    (0, b"ISc(", "an InstallShield cabinet"),
+    (0, b"MSWIM\x00\x00\x00", "a WIM image"),
+    (0, b"070701", "a cpio archive"),
+    (0, b"070702", "a cpio archive"),
+    (0, b"070707", "a cpio archive"),
+    (0, b"\xc7\x71", "a cpio archive"),
+    (0, b"\x71\xc7", "a cpio archive"),
+    (0, b"!<arch>\n", "an ar archive"),
+    (0, b"xar!\x00", "a xar archive"),
+    (0, b"hsqs", "a SquashFS image"),
+    (0, b"\x60\xea", "an ARJ archive"),
+    (0, b"ZOO ", "a ZOO archive"),
+    (0, b"SIT!", "a StuffIt archive"),
+    (0, b"StuffIt (c)", "a StuffIt archive"),
+    (2, b"-lh", "an LHA archive"),
+    (2, b"-lz", "an LHA archive"),
+    (7, b"**ACE**", "an ACE archive"),
 )
+
+_IMAGE_START = 16 * 2048
+_IMAGE_MARKS = (b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM")
+"""Of ISO 9660, UDF and High Sierra, near the start of their first volume descriptor."""
 
 _RECORDINGS = (
     (0, b"ID3", "an MP3 recording"),
@@ -69,33 +96,77 @@ def recognise(head: bytes) -> ArchiveFormat:
     """Return the format of the archive that begins with ``head`` (up to 512 bytes).
 
     Raises:
-        BadArchiveError: it is not an archive, or its format is not supported.
+        NotAnArchiveError: it is not an archive.
+        BadArchiveError: it is empty, or an archive of a format that is not supported.
     """
     if not head:
         raise BadArchiveError("the archive is empty (0 bytes): drop it again")
     found = _archive_format(head)
     if found is not None:
         return found
-    for magic, words in _OTHER_ARCHIVES:
-        if head.startswith(magic):
-            raise BadArchiveError(f"this is {words}, which is not supported: {_ADVICE}")
-    content = _recording(head) or _text_or_unknown(head)
-    raise BadArchiveError(f"this is {content}, not an archive: {_ADVICE}")
+    if (words := _other_archive(head)) is not None:
+        raise unsupported(words)
+    raise NotAnArchiveError(f"this is {described(head)}, not an archive: {_ADVICE}")
+
+
+def unsupported(words: str) -> BadArchiveError:
+    """Make the error of an archive of another kind."""
+    return BadArchiveError(f"this is {words}, which is not supported: {_ADVICE}")
+
+
+def recognise_source(source: ArchiveSource) -> ArchiveFormat:
+    """Return the format of an archive; raises as `recognise`.
+
+    A zip may begin with anything, for example a program that unpacks it, and a disk image with
+    zeros, like an empty tar.
+    """
+    head = read_range(source, 0, min(source.size, HEAD_BYTES)) if source.size else b""
+    try:
+        found = recognise(head)
+    except NotAnArchiveError:
+        if _is_image(source):
+            raise unsupported("an ISO image") from None
+        if _recording(head) is None and ends_zip(source):
+            return ArchiveFormat.ZIP
+        raise
+    if found is ArchiveFormat.TAR and not any(head) and _is_image(source):
+        raise unsupported("an ISO image")
+    return found
+
+
+def ends_zip(source: ArchiveSource) -> bool:
+    """Whether the end record of a zip is near the end."""
+    length = min(source.size, ZIP_END_BYTES)
+    return b"PK\x05\x06" in read_range(source, source.size - length, length)
+
+
+def stream_format(head: bytes) -> ArchiveFormat | None:
+    """Return the compression of the stream that begins with ``head``, or a tar's format."""
+    found = _archive_format(head)
+    return None if found is ArchiveFormat.ZIP else found
+
+
+def described(head: bytes) -> str:
+    """Say what begins with ``head``."""
+    found = _archive_format(head)
+    if found is not None:
+        return f"a {found.value} file"
+    return _other_archive(head) or _recording(head) or _text_or_unknown(head)
 
 
 def require_tar(head: bytes, compression: ArchiveFormat) -> None:
     """Check that decompressed data begins like a tar.
 
     Raises:
-        BadArchiveError: it is something else, which the message names.
+        NotAnArchiveError: it is something else, which the message names.
+        BadArchiveError: there is none.
     """
     if not head:
         raise BadArchiveError(f"the {compression.value} file is empty inside: drop it again")
-    if begins_tar(head):
-        return
-    inner = _archive_format(head)
-    words = f"a {inner.value} file" if inner else _recording(head) or _text_or_unknown(head)
-    raise BadArchiveError(f"the {compression.value} file holds {words}, not a tar: {_ADVICE}")
+    if _archive_format(head) is not ArchiveFormat.TAR:
+        raise NotAnArchiveError(
+            f"the {compression.value} file holds {described(head)}, not a tar: {_ADVICE}"
+        )
 
 
 def begins_tar(head: bytes) -> bool:
@@ -113,10 +184,25 @@ def begins_tar(head: bytes) -> bool:
 
 
 def _archive_format(head: bytes) -> ArchiveFormat | None:
+    # A damaged header is a tar's all the same.
     for magic, found in _ARCHIVES:
         if head.startswith(magic):
             return found
-    return ArchiveFormat.TAR if begins_tar(head) else None
+    return ArchiveFormat.TAR if begins_tar(head) or head[257:262] == b"ustar" else None
+
+
+def _other_archive(head: bytes) -> str | None:
+    for offset, magic, words in _OTHER_ARCHIVES:
+        if head.startswith(magic, offset):
+            return words
+    return None
+
+
+def _is_image(source: ArchiveSource) -> bool:
+    length = min(source.size - _IMAGE_START, 16)
+    return length > 0 and any(
+        mark in read_range(source, _IMAGE_START, length) for mark in _IMAGE_MARKS
+    )
 
 
 def _recording(head: bytes) -> str | None:

@@ -6,7 +6,8 @@ import io
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from consumers.errors import PermanentError
+from consumers.documents.note import Note
+from consumers.errors import BadArchiveError, PermanentError
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -18,6 +19,14 @@ _BUFFER_BYTES = 64 * KIB
 
 class MemberError(PermanentError):
     """The content of one member is damaged; later members can still be read."""
+
+
+class NotAnArchiveError(BadArchiveError):
+    """A file is not an archive; it may be a lone recording."""
+
+
+class ArchiveLimitError(BadArchiveError):
+    """An archive exceeds a limit, together with the archives within it."""
 
 
 class ArchiveSource(Protocol):
@@ -46,7 +55,7 @@ class ArchiveLimits:
             deflate up to 1032:1, so the ratio counts only above ``ratio_floor``.
         ratio_floor: decompressed bytes allowed to an archive, or a zip member, at any ratio.
         header_bytes: one member's tar headers, its long name and pax records included.
-        directory_bytes: zip's central directory, which is held in memory.
+        directory_bytes: zip's central directory.
     """
 
     members: int = 1_000_000
@@ -56,6 +65,54 @@ class ArchiveLimits:
     ratio_floor: int = 256 * MIB
     header_bytes: int = 1 * MIB
     directory_bytes: int = 512 * MIB
+
+
+class Allowance:
+    """What an archive and the archives within it may still use, together.
+
+    Attributes:
+        limits: The limits.
+        members: Members so far; the next one's ordinal.
+        stored: Bytes of the outermost archive that were read.
+    """
+
+    def __init__(self, limits: ArchiveLimits) -> None:
+        self.limits = limits
+        self.members = 0
+        self.stored = 0
+        self._unpacked = 0
+
+    def add_member(self) -> int:
+        """Count one more member, and return its ordinal.
+
+        Raises:
+            ArchiveLimitError: There are too many.
+        """
+        self.check_members(1)
+        self.members += 1
+        return self.members - 1
+
+    def check_members(self, more: int) -> None:
+        """Raise `ArchiveLimitError` if so many ``more`` members are too many."""
+        if self.members + more > self.limits.members:
+            raise ArchiveLimitError(
+                f"the archive has more than the {self.limits.members} members allowed"
+            )
+
+    def add_unpacked(self, length: int) -> None:
+        """Count decompressed bytes.
+
+        Raises:
+            ArchiveLimitError: There are too many, altogether or for the size of the archive.
+        """
+        self._unpacked += length
+        limits = self.limits
+        if self._unpacked > limits.total_bytes:
+            raise ArchiveLimitError(
+                f"the archive unpacks to more than the {in_units(limits.total_bytes)} allowed"
+            )
+        if self._unpacked > max(limits.ratio_floor, limits.ratio * self.stored):
+            raise ratio_exceeded(limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +126,10 @@ class Member:
         size: bytes, as the archive declares them.
         refusal: why the content must not be read, for people; ``None`` if it may be.
         is_directory: directories have no content and need no refusal.
-        note: a remark for people on a member that is read all the same.
+        notes: remarks for people on a member that is read all the same.
         content: forward only, and closed when the next member is read; empty for refused
             members and directories. Reading can raise ``BadArchiveError`` or ``MemberError``.
+        depth: 0 for a member of the archive itself, 1 for a member of an archive within it.
     """
 
     ordinal: int
@@ -79,8 +137,9 @@ class Member:
     size: int
     refusal: str | None
     is_directory: bool
-    note: str | None
+    notes: tuple[Note, ...]
     content: BinaryIO
+    depth: int = 0
 
 
 def content_file(raw: io.RawIOBase, size: int) -> BinaryIO:
@@ -101,3 +160,11 @@ def size_refusal(size: int, limits: ArchiveLimits) -> str | None:
     if size <= limits.member_bytes:
         return None
     return f"is too large: {in_units(size)}, and the limit is {in_units(limits.member_bytes)}"
+
+
+def ratio_exceeded(limits: ArchiveLimits) -> ArchiveLimitError:
+    """Make the error of an archive that packs too well."""
+    return ArchiveLimitError(
+        f"the archive unpacks to more than {limits.ratio} times its size, "
+        "which suggests a decompression bomb"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from consumers.documents.note import Note, NoteCode
+
 LONGEST_USUAL_NAME = 255
 """Characters; the limit for one name on most file systems."""
 
@@ -22,17 +24,17 @@ def shown_path(raw: bytes) -> str:
     return "".join(_shown(character) for character in text)
 
 
-def path_note(raw: bytes) -> str | None:
-    """Return a remark for people on this name, or ``None``."""
+def path_notes(raw: bytes) -> tuple[Note, ...]:
+    """Return remarks for people on this name."""
     if not raw:
-        return "its name is empty"
+        return (Note(NoteCode.NAME, "its name is empty"),)
     text = raw.decode("utf-8", "replace")
     notes = []
     if text.encode() != raw:
-        notes.append("its name is not UTF-8")
+        notes.append(Note(NoteCode.NAME, "its name is not UTF-8"))
     if len(text) > LONGEST_USUAL_NAME:
-        notes.append(f"its name is {len(text)} characters long")
-    return "; ".join(notes) or None
+        notes.append(Note(NoteCode.NAME, f"its name is {len(text)} characters long"))
+    return tuple(notes)
 
 
 def path_refusal(raw: bytes) -> str | None:

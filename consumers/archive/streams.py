@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from consumers.archive.members import ArchiveLimits, in_units
+from consumers.archive.members import KIB, Allowance
 from consumers.errors import BadArchiveError, TransientError
+
+_READ_BYTES = 32 * KIB
+
+PADDING = b"\x00\t\n\r\x1a "
+"""Bytes that mean nothing behind an archive: zeros, white space, and the end mark of CP/M."""
 
 
 class SourceStream:
-    """The stored archive, read forward; ``count`` is the number of bytes read."""
+    """The stored archive, read forward.
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    Args:
+        stream: The archive's bytes.
+        size: How many there are.
+        allowance: Learns of what is read, unless the archive lies within another.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int, allowance: Allowance | None = None) -> None:
         self._stream = stream
         self._size = size
-        self.count = 0
+        self._allowance = allowance
+        self._count = 0
 
     def read(self, length: int) -> bytes:
         """Return up to ``length`` bytes, and ``b""`` only at the archive's end.
@@ -25,23 +37,79 @@ class SourceStream:
                 not pass for a truncated archive.
         """
         data = self._stream.read(length)
-        self.count += len(data)
-        if not data and self.count < self._size:
-            raise TransientError(f"the store sent {self.count} of {self._size} bytes")
+        self._count += len(data)
+        if self._allowance is not None:
+            self._allowance.stored += len(data)
+        if not data and self._count < self._size:
+            raise TransientError(f"the store sent {self._count} of {self._size} bytes")
         return data
+
+
+class StoredReader:
+    """Reads compressed data with a look ahead."""
+
+    def __init__(self, stored: SourceStream) -> None:
+        self._stored = stored
+        self._data = b""
+        self._offset = 0
+
+    def peek(self, length: int) -> bytes:
+        """Return the next bytes without reading them; fewer than ``length`` at the end."""
+        while len(self._data) - self._offset < length:
+            more = self._stored.read(_READ_BYTES)
+            if not more:
+                break
+            self._data = self._data[self._offset :] + more
+            self._offset = 0
+        return self._data[self._offset : self._offset + length]
+
+    def take(self, most: int) -> bytes:
+        """Return between 1 and ``most`` bytes, or none at the end."""
+        if self._offset == len(self._data):
+            return self._stored.read(most)
+        data = self._data[self._offset : self._offset + most]
+        self._offset += len(data)
+        return data
+
+    def read(self, length: int) -> bytes:
+        """Return exactly these bytes.
+
+        Raises:
+            BadArchiveError: There are fewer.
+        """
+        data = self.peek(length)
+        if len(data) < length:
+            raise BadArchiveError("the archive is cut off: its compressed data has no end")
+        self._offset += length
+        return data
+
+    def skip(self, length: int) -> None:
+        """Skip exactly these bytes; raises as `read`."""
+        while length:
+            step = min(length, _READ_BYTES)
+            self.read(step)
+            length -= step
+
+    def skip_padding(self) -> None:
+        """Skip bytes that mean nothing."""
+        while data := self.take(_READ_BYTES):
+            if rest := data.lstrip(PADDING):
+                self.push_back(rest)
+                return
+
+    def push_back(self, data: bytes) -> None:
+        """Return bytes just read, to be read again next."""
+        self._data = data + self._data[self._offset :]
+        self._offset = 0
 
 
 class PieceReader:
     """Reads across the pieces of a decompressed stream, holding one at a time."""
 
-    def __init__(
-        self, pieces: Iterator[bytes], stored: SourceStream, limits: ArchiveLimits
-    ) -> None:
+    def __init__(self, pieces: Iterator[bytes], allowance: Allowance) -> None:
         self._pieces = pieces
-        self._stored = stored
-        self._limits = limits
+        self._allowance = allowance
         self._piece = memoryview(b"")
-        self._total = 0
         self._failure: Exception | None = None
 
     def take(self, most: int) -> memoryview:
@@ -82,11 +150,6 @@ class PieceReader:
             left -= len(piece)
         return length - left
 
-    def skip_to_end(self) -> None:
-        """Skip the rest, so that the decompressor checks all of it."""
-        while self.take(self._limits.total_bytes):
-            pass
-
     def _next_piece(self) -> bytes | None:
         # A generator that has raised is merely exhausted afterwards: not the end of the data.
         if self._failure is not None:
@@ -94,21 +157,8 @@ class PieceReader:
         try:
             piece = next(self._pieces, None)
             if piece is not None:
-                self._count(len(piece))
+                self._allowance.add_unpacked(len(piece))
         except Exception as exc:
             self._failure = exc
             raise
         return piece
-
-    def _count(self, length: int) -> None:
-        self._total += length
-        limits = self._limits
-        if self._total > limits.total_bytes:
-            raise BadArchiveError(
-                f"the archive unpacks to more than the {in_units(limits.total_bytes)} allowed"
-            )
-        if self._total > max(limits.ratio_floor, limits.ratio * self._stored.count):
-            raise BadArchiveError(
-                f"the archive unpacks to more than {limits.ratio} times its size, "
-                "which suggests a decompression bomb"
-            )

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from consumers.archive.decompress import decompressed
-from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, require_tar
+from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, described, require_tar
 from consumers.archive.members import (
+    Allowance,
+    ArchiveLimitError,
     ArchiveLimits,
     ArchiveSource,
     Member,
     content_file,
+    in_units,
     size_refusal,
 )
-from consumers.archive.names import path_note, path_refusal, shown_path
-from consumers.archive.streams import PieceReader, SourceStream
-from consumers.archive.tar_headers import TarHeader, read_header
+from consumers.archive.names import path_notes, path_refusal, shown_path
+from consumers.archive.streams import PieceReader, SourceStream, StoredReader
+from consumers.archive.tar_headers import TarHeader, TarHeaderError, read_header
+from consumers.archive.tar_search import find_header
+from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError
 
 if TYPE_CHECKING:
@@ -39,48 +44,97 @@ _REFUSED_TYPES = {
 
 
 def read_tar(
-    source: ArchiveSource, limits: ArchiveLimits, compression: ArchiveFormat
+    source: ArchiveSource,
+    compression: ArchiveFormat,
+    allowance: Allowance,
+    notes: list[Note],
+    *,
+    is_outermost: bool,
 ) -> Iterator[Member]:
     """Yield the members in order, reading the archive once and holding one piece of it.
 
-    The archive ends at its first block of zeros, and later data is ignored, as in tar(1). Many
-    tools leave that block out, so the archive may also end where a header would begin; compressed
-    archives still need the end mark of their compression.
+    A block of zeros ends a tar, and another one may follow: ``cat`` joins them, and tape drives
+    leave the rest of an older one behind. What follows and is no tar is noted. Many tools leave
+    the block of zeros out, so the archive may also end where a header would begin; compressed
+    archives still need the end mark of their compression. Behind a damaged header, reading goes
+    on with the next one that is whole.
 
     Raises:
-        BadArchiveError: the archive cannot be read further.
+        BadArchiveError: the archive could not be read further, or a header is damaged; all
+            members that are readable have been yielded.
     """
     with closing(source.stream()) as stream:
-        stored = SourceStream(stream, source.size)
-        archive = PieceReader(decompressed(stored, compression), stored, limits)
+        stored = SourceStream(stream, source.size, allowance if is_outermost else None)
+        pieces = decompressed(StoredReader(stored), compression, notes)
+        archive = PieceReader(pieces, allowance)
         if compression is not ArchiveFormat.TAR:
             head = archive.read(HEAD_BYTES)
             require_tar(head, compression)
             archive.push_back(head)
-        yield from _members(archive, limits)
-        if compression is not ArchiveFormat.TAR:
-            archive.skip_to_end()
+        yield from _TarMembers(archive, allowance, notes).read()
 
 
-def _members(archive: PieceReader, limits: ArchiveLimits) -> Iterator[Member]:
-    ordinal = 0
-    while (header := _next_header(archive, limits, ordinal)) is not None:
-        if ordinal == limits.members:
-            raise BadArchiveError(f"the archive has more than the {limits.members} members allowed")
+class _TarMembers:
+    """Reads the members of a decompressed tar."""
+
+    def __init__(self, archive: PieceReader, allowance: Allowance, notes: list[Note]) -> None:
+        self._archive = archive
+        self._allowance = allowance
+        self._notes = notes
+        self._failure: BadArchiveError | None = None
+        self._count = 0
+
+    def read(self) -> Generator[Member, None, None]:
+        is_done = False
+        while not is_done:
+            header, boundary = self._next_header()
+            if header is not None:
+                yield from self._member(header)
+            else:
+                is_done = not self._find_header(boundary)
+        if self._failure is not None:
+            raise self._failure
+
+    def _next_header(self) -> tuple[TarHeader | None, int]:
+        """Return a header, or where the next block begins."""
+        try:
+            return read_header(self._archive, self._allowance.limits.header_bytes), 0
+        except TarHeaderError as exc:
+            self._fail(exc)
+            return None, exc.boundary
+        except BadArchiveError as exc:
+            raise self._fail(exc) from exc
+
+    def _fail(self, exc: BadArchiveError) -> BadArchiveError:
+        """Keep the first failure, and return it."""
+        if self._failure is None:
+            text = f"{exc}; members read before: {self._count}"
+            is_limit = isinstance(exc, ArchiveLimitError)
+            self._failure = ArchiveLimitError(text) if is_limit else BadArchiveError(text)
+        return self._failure
+
+    def _member(self, header: TarHeader) -> Iterator[Member]:
         path = shown_path(header.name)
-        data = _Data(archive, header.size, path)
-        member = _member(ordinal, header, path, data, limits)
+        data = _Data(self._archive, header.size, path)
+        member = _member(self._allowance.add_member(), header, path, data, self._allowance.limits)
         with closing(member.content):
             yield member
-        _skip(archive, header.stored - data.read_bytes, path)
-        ordinal += 1
+        _skip(self._archive, header.stored - data.read_bytes, path)
+        self._count += 1
 
-
-def _next_header(archive: PieceReader, limits: ArchiveLimits, ordinal: int) -> TarHeader | None:
-    try:
-        return read_header(archive, limits.header_bytes)
-    except BadArchiveError as exc:
-        raise BadArchiveError(f"{exc}; members read before: {ordinal}") from exc
+    def _find_header(self, boundary: int) -> bool:
+        """Move on to the next header, and note what was passed over."""
+        passed = find_header(self._archive, boundary)
+        if passed.length and self._failure is None:
+            place = "between its members" if passed.is_found else "behind its last member"
+            self._notes.append(
+                Note(
+                    NoteCode.UNREAD,
+                    f"{passed.length} bytes of the archive {place} were not read: "
+                    f"{described(passed.head)}",
+                )
+            )
+        return passed.is_found
 
 
 def _member(
@@ -97,7 +151,7 @@ def _member(
         size=header.size,
         refusal=refusal,
         is_directory=is_directory,
-        note=path_note(header.name) if refusal is None else None,
+        notes=path_notes(header.name) if refusal is None else (),
         content=content_file(data, header.size) if has_content else io.BytesIO(),
     )
 
@@ -105,6 +159,8 @@ def _member(
 def _refusal(header: TarHeader, limits: ArchiveLimits, *, is_directory: bool) -> str | None:
     if header.kind in _REFUSED_TYPES:
         return _REFUSED_TYPES[header.kind]
+    if not header.complete:
+        return f"has headers of more than the {in_units(limits.header_bytes)} allowed"
     if header.sparse:
         return "is stored as a sparse file: pack it without tar's --sparse"
     if not is_directory and header.kind not in _FILE_TYPES:

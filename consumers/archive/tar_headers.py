@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumers.archive.members import in_units
-from consumers.archive.streams import PieceReader
+from consumers.archive.streams import PADDING, PieceReader
 from consumers.errors import BadArchiveError
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
@@ -22,6 +22,8 @@ _GNU_MAGIC = b"ustar  \x00"
 _POSIX_MAGIC = b"ustar"
 _SPARSE_KEYS = (b"GNU.sparse.", b"SCHILY.realsize")
 _LONGEST_NUMBER = 20
+_SKIPPED_BUDGETS = 64
+"""A header larger than so many times what is allowed is taken for damage."""
 _PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED_TYPES = (
     *_PAX_TYPES,
@@ -48,12 +50,14 @@ class TarHeader:
         kind: the type flag, one byte.
         size: bytes of the data that follows, without padding.
         sparse: the data is a map of holes and the parts between them.
+        complete: False if a header was too large to read, so that name and size may be others.
     """
 
     name: bytes
     kind: bytes
     size: int
     sparse: bool
+    complete: bool
 
     @property
     def stored(self) -> int:
@@ -63,14 +67,27 @@ class TarHeader:
         return _in_blocks(self.size)
 
 
+class TarHeaderError(BadArchiveError):
+    """A header is damaged, cut off or too large. The bytes behind it may be members.
+
+    Attributes:
+        boundary: Bytes from here to the end of the header's block.
+    """
+
+    boundary = 0
+
+
 def read_header(archive: PieceReader, header_bytes: int) -> TarHeader | None:
     """Read all headers of the next member, up to ``header_bytes`` together.
 
+    A larger one is skipped.
+
     Returns:
-        ``None`` at the end of the archive: a block of zeros, or no more bytes.
+        ``None`` at an end of the archive: a block of zeros, or no more bytes.
 
     Raises:
-        BadArchiveError: a header is damaged, cut off or too large.
+        TarHeaderError: there is no header here that can be read. A block that is no header is
+            not consumed, except for its first byte.
     """
     blocks = _Blocks(archive, header_bytes)
     extended = _Extended()
@@ -78,12 +95,19 @@ def read_header(archive: PieceReader, header_bytes: int) -> TarHeader | None:
         block = blocks.header()
         if block is None:
             if extended.found:
-                raise BadArchiveError("the archive is cut off: no member follows a long header")
+                raise TarHeaderError("the archive is cut off: no member follows a long header")
             return None
-        info = _decoded(block)
+        try:
+            info = _decoded(block)
+        except TarHeaderError as exc:
+            # A header may begin within it.
+            archive.push_back(block[1:])
+            exc.boundary = BLOCK_BYTES - 1
+            raise
         if info.type not in _EXTENDED_TYPES:
             return _member(block, info, extended, blocks)
-        extended.add(info.type, blocks.payload(info.size))
+        payload, is_whole = blocks.payload(info.size)
+        extended.add(info.type, payload, is_whole=is_whole)
 
 
 class _Blocks:
@@ -96,24 +120,36 @@ class _Blocks:
 
     def header(self) -> bytes | None:
         block = self._read(BLOCK_BYTES)
-        return block if any(block) else None
+        is_padding = not any(block) or (len(block) < BLOCK_BYTES and not block.strip(PADDING))
+        if is_padding:
+            return None
+        if len(block) < BLOCK_BYTES:
+            raise TarHeaderError("the archive is cut off in the middle of a header")
+        return block
 
-    def payload(self, size: int) -> bytes:
-        data = self._read(_in_blocks(size))
-        if len(data) < size:
-            raise BadArchiveError("the archive is cut off in the middle of a long header")
-        return data[:size]
+    def payload(self, size: int) -> tuple[bytes, bool]:
+        """Return as much of a long header as the budget allows, and whether that is all."""
+        length = _in_blocks(size)
+        if length > self._budget * _SKIPPED_BUDGETS:
+            raise self.too_large()
+        taken = min(length, max(0, self._left))
+        data = self._read(taken)
+        if len(data) < taken or self._archive.skip(length - taken) < length - taken:
+            raise TarHeaderError("the archive is cut off in the middle of a long header")
+        return data[:size], taken == length
 
     def _read(self, length: int) -> bytes:
         self._left -= length
-        if self._left < 0:
-            raise BadArchiveError(
-                f"the headers of one member take more than the {in_units(self._budget)} allowed"
-            )
-        data = self._archive.read(length)
-        if data and len(data) < length:
-            raise BadArchiveError("the archive is cut off in the middle of a header")
-        return data
+        # Headers that are too large together are no chain of headers.
+        if self._left < -self._budget:
+            raise self.too_large()
+        return self._archive.read(length)
+
+    def too_large(self) -> TarHeaderError:
+        """Make the error of headers that are too large together."""
+        return TarHeaderError(
+            f"the headers of one member take more than the {in_units(self._budget)} allowed"
+        )
 
 
 @dataclass(slots=True)
@@ -121,13 +157,14 @@ class _Extended:
     """The extended headers before a member, combined."""
 
     found: bool = False
+    complete: bool = True
     sparse: bool = False
     size: int | None = None
     long_name: bytes | None = None
     pax_name: bytes | None = None
     sparse_name: bytes | None = None
 
-    def add(self, kind: bytes, payload: bytes) -> None:
+    def add(self, kind: bytes, payload: bytes, *, is_whole: bool) -> None:
         # Global headers hold comments or default owners; a name or size for all members would
         # make no sense.
         if kind == tarfile.XGLTYPE:
@@ -136,8 +173,10 @@ class _Extended:
         if kind == tarfile.GNUTYPE_LONGNAME:
             self.long_name = payload.partition(b"\x00")[0]
         elif kind in _PAX_TYPES:
-            for keyword, value in _pax_records(payload):
+            for keyword, value in _pax_records(payload, is_whole=is_whole):
                 self._add_record(keyword, value)
+        # The target of a link is not needed.
+        self.complete &= is_whole or kind == tarfile.GNUTYPE_LONGLINK
 
     def name_over(self, block_name: bytes) -> bytes:
         """Return the effective name, given the one in the member's own block."""
@@ -165,6 +204,7 @@ def _member(block: bytes, info: tarfile.TarInfo, extended: _Extended, blocks: _B
         kind=info.type if info.type != tarfile.AREGTYPE else tarfile.REGTYPE,
         size=info.size if extended.size is None else extended.size,
         sparse=sparse or extended.sparse,
+        complete=extended.complete,
     )
 
 
@@ -172,9 +212,9 @@ def _decoded(block: bytes) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as exc:
-        raise BadArchiveError(f"a header is damaged ({exc})") from exc
+        raise TarHeaderError(f"a header is damaged ({exc})") from exc
     if info.size < 0:
-        raise BadArchiveError("a header is damaged (negative size)")
+        raise TarHeaderError("a header is damaged (negative size)")
     # frombuf takes an old-style file with a trailing slash for a directory, but its data follows.
     info.type = block[156:157]
     return info
@@ -192,26 +232,33 @@ def _skip_sparse_map(block: bytes, blocks: _Blocks) -> None:
     """Skip the blocks that continue an old GNU sparse map."""
     more = block[482]
     while more:
-        more = blocks.payload(BLOCK_BYTES)[504]
+        block = blocks.payload(BLOCK_BYTES)[0]
+        if len(block) < BLOCK_BYTES:
+            raise blocks.too_large()
+        more = block[504]
 
 
-def _pax_records(payload: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _pax_records(payload: bytes, *, is_whole: bool) -> Iterator[tuple[bytes, bytes]]:
     r"""Yield keyword and value of each record ``LENGTH KEYWORD=VALUE\n`` (POSIX pax)."""
     position = 0
     while position < len(payload) and payload[position]:
         space = payload.find(b" ", position, position + _LONGEST_NUMBER + 1)
+        if space < 0 and not is_whole:
+            return
         end = position + _number(payload[position:space]) if space > position else 0
+        if end > len(payload) and not is_whole:
+            return
         record = payload[space + 1 : end]
         keyword, equals, value = record.partition(b"=")
         if end > len(payload) or not (keyword and equals and value.endswith(b"\n")):
-            raise BadArchiveError("a header is damaged (pax record)")
+            raise TarHeaderError("a header is damaged (pax record)")
         yield keyword, value[:-1]
         position = end
 
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > _LONGEST_NUMBER:
-        raise BadArchiveError("a header is damaged (pax number)")
+        raise TarHeaderError("a header is damaged (pax number)")
     return int(digits)
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING
 
 from consumers.archive.members import (
+    Allowance,
     ArchiveLimits,
     ArchiveSource,
     Member,
@@ -17,7 +18,7 @@ from consumers.archive.members import (
     content_file,
     size_refusal,
 )
-from consumers.archive.names import path_note, path_refusal, shown_path
+from consumers.archive.names import path_notes, path_refusal, shown_path
 from consumers.archive.zip_directory import ZIP_FAULTS, DirectoryFile, open_zip
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _REFUSED_MODES = {
 }
 
 
-def read_zip(source: ArchiveSource, limits: ArchiveLimits) -> Iterator[Member]:
+def read_zip(source: ArchiveSource, allowance: Allowance) -> Iterator[Member]:
     """Yield the members in the order of the central directory.
 
     ``zipfile`` keeps an object per member, about 600 bytes and its name (measured): 60 MB for
@@ -55,9 +56,10 @@ def read_zip(source: ArchiveSource, limits: ArchiveLimits) -> Iterator[Member]:
         BadArchiveError: the archive as a whole is damaged or exceeds a limit; only before the
             first member. The fault of one member is the ``MemberError`` of its content.
     """
+    limits = allowance.limits
     with DirectoryFile(source, limits) as file, open_zip(file, limits) as archive:
-        for ordinal, entry in enumerate(archive.infolist()):
-            member = _member(ordinal, entry, archive, file, limits)
+        for entry in archive.infolist():
+            member = _member(allowance.add_member(), entry, archive, file, limits)
             with closing(member.content):
                 yield member
 
@@ -84,7 +86,7 @@ def _member(
         size=entry.file_size,
         refusal=refusal,
         is_directory=is_directory,
-        note=path_note(name) if refusal is None else None,
+        notes=path_notes(name) if refusal is None else (),
         content=content_file(content, entry.file_size) if has_content else io.BytesIO(),
     )
 

@@ -12,42 +12,33 @@ from collections.abc import Iterator
 import zstandard
 
 from consumers.archive.members import KIB, MIB
-from consumers.archive.streams import SourceStream
+from consumers.archive.streams import StoredReader
 from consumers.errors import BadArchiveError
 
 WINDOW_BYTES = 128 * MIB
 """The default limit of ``zstd`` itself (``--long=27``)."""
 
-_READ_BYTES = 256 * KIB
 _BLOCK_BYTES = 128 * KIB
-_MAGIC = 0xFD2FB528
 _SKIPPABLE_MAGIC = 0x184D2A50
 _LONGEST_HEADER = 18
 _CHECKSUM_BYTES = 4
 _RLE_BLOCK = 1
 
 
-def decompress_zstd(stored: SourceStream) -> Iterator[bytes]:
-    """Yield the decompressed data in pieces of at most 128 KiB.
+def decompress_zstd(data: StoredReader) -> Iterator[bytes]:
+    """Yield the decompressed data of one frame in pieces of at most 128 KiB.
 
     Raises:
         BadArchiveError: the data is damaged, cut off, or needs a window above 128 MiB.
     """
-    data = _Exactly(stored)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
-    while not data.at_end():
-        magic = int.from_bytes(data.peek(4), "little")
-        if magic & ~0xF == _SKIPPABLE_MAGIC:
-            data.read(4)
-            data.skip(int.from_bytes(data.read(4), "little"))
-        elif magic == _MAGIC:
-            yield from _frame(data, decompressor)
-        else:
-            data.read(4)
-            raise BadArchiveError("the archive's zstd data is damaged (no frame where one is due)")
+    if int.from_bytes(data.peek(4), "little") & ~0xF == _SKIPPABLE_MAGIC:
+        data.read(4)
+        data.skip(int.from_bytes(data.read(4), "little"))
+    else:
+        yield from _frame(data, zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES))
 
 
-def _frame(data: _Exactly, decompressor: zstandard.ZstdDecompressor) -> Iterator[bytes]:
+def _frame(data: StoredReader, decompressor: zstandard.ZstdDecompressor) -> Iterator[bytes]:
     frame = decompressor.decompressobj()
     try:
         head = data.peek(_LONGEST_HEADER)
@@ -69,41 +60,3 @@ def _frame(data: _Exactly, decompressor: zstandard.ZstdDecompressor) -> Iterator
         raise BadArchiveError(f"the archive's zstd data is damaged ({exc})") from exc
     if not frame.eof:
         raise BadArchiveError("the archive's zstd data is damaged (frame without an end)")
-
-
-class _Exactly:
-    """Reads exact lengths, or raises that the archive is cut off."""
-
-    def __init__(self, stored: SourceStream) -> None:
-        self._stored = stored
-        self._data = b""
-        self._offset = 0
-
-    def at_end(self) -> bool:
-        return not self.peek(1)
-
-    def peek(self, length: int) -> bytes:
-        """Return the next bytes without reading them; fewer than ``length`` at the end."""
-        self._fill(length)
-        return self._data[self._offset : self._offset + length]
-
-    def read(self, length: int) -> bytes:
-        data = self.peek(length)
-        if len(data) < length:
-            raise BadArchiveError("the archive is cut off: its zstd data has no end")
-        self._offset += length
-        return data
-
-    def skip(self, length: int) -> None:
-        while length:
-            step = min(length, _READ_BYTES)
-            self.read(step)
-            length -= step
-
-    def _fill(self, length: int) -> None:
-        while len(self._data) - self._offset < length:
-            more = self._stored.read(_READ_BYTES)
-            if not more:
-                return
-            self._data = self._data[self._offset :] + more
-            self._offset = 0

@@ -167,7 +167,7 @@ def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | Non
 
 
 def _note(member: Member, facts: AudioProperties) -> str | None:
-    notes = [member.note] if member.note else []
+    notes = [note.text for note in member.notes]
     if facts.damaged:
         notes.append(f"{facts.damaged} damaged packets were left out")
     return "; ".join(notes) or None

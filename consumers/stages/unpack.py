@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -245,11 +245,18 @@ class Unpack:
             raise failure
 
     def _members(self, stored: StoredObject) -> Iterator[Member]:
-        """Read the archive's members, and require at least one."""
+        """Read the archive's members, and require at least one.
+
+        Raises:
+            BadArchiveError: The archive is empty, damaged, or holds parts that were not read.
+        """
         is_empty = True
-        for member in read_archive(StoredArchive(self._store, stored), self._limits):
-            is_empty = False
-            yield member
+        with closing(read_archive(StoredArchive(self._store, stored), self._limits)) as members:
+            for member in members:
+                is_empty = False
+                yield member
+        if unread := [note.text for note in members.notes if note.is_loss]:
+            raise BadArchiveError("; ".join(unread))
         if is_empty:
             raise BadArchiveError("the archive is empty: there is nothing in it")
 

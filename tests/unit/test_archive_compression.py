@@ -9,12 +9,12 @@ import lzma
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import zstandard
 
-from consumers.archive import ArchiveLimits, read_archive
+from consumers.archive import ArchiveLimits, ArchiveReader, read_archive
 from consumers.archive.members import GIB, MIB
 from consumers.errors import BadArchiveError
 from tests.harness.samples.archives import (
@@ -31,6 +31,11 @@ from tests.harness.samples.archives import (
 )
 
 Compress = Callable[[bytes], bytes]
+
+
+def reader_of(data: bytes) -> ArchiveReader:
+    return read_archive(MemorySource(data), ArchiveLimits())
+
 
 every_compression = pytest.mark.parametrize("compress", COMPRESSORS.values(), ids=list(COMPRESSORS))
 NOISE = {f"{number}.wav": os.urandom(200_000) for number in range(5)}
@@ -129,9 +134,45 @@ def test_a_damaged_stream_is_reported_as_damage(compress: Compress) -> None:
 
 
 @every_compression
-def test_data_after_a_stream_must_be_another_stream(compress: Compress) -> None:
-    with pytest.raises(BadArchiveError, match="damaged"):
-        as_read(compress(tar_of()) + b"no stream at all, but long enough to be one")
+def test_data_after_a_stream_that_is_no_stream_is_noted(compress: Compress) -> None:
+    reader = reader_of(compress(tar_of()) + b"no stream at all, but long enough to be one")
+
+    assert [member.path for member in reader] == list(RECORDINGS)
+    (note,) = reader.notes
+    assert note.is_loss
+    assert "43 bytes behind the archive's" in note.text
+    assert note.text.endswith("were not read: text")
+
+
+@every_compression
+@pytest.mark.parametrize("padding", [b"\r\n", bytes(9), b"\x00\r\n\x1a"])
+def test_padding_behind_a_stream_means_nothing(compress: Compress, padding: bytes) -> None:
+    reader = reader_of(compress(tar_of()) + padding)
+
+    assert [member.path for member in reader] == list(RECORDINGS)
+    assert reader.notes == []
+
+
+@every_compression
+@pytest.mark.parametrize("other", COMPRESSORS.values(), ids=list(COMPRESSORS))
+def test_joined_archives_of_any_compression_are_read_on(
+    compress: Compress, other: Compress
+) -> None:
+    second = {"second.wav": b"second" * 999}
+    reader = reader_of(compress(tar_of()) + b"\r\n" + other(tar_of(second)))
+
+    read = [(member.path, member.content.read()) for member in reader]
+
+    assert read == [*RECORDINGS.items(), *second.items()]
+    assert reader.notes == []
+
+
+@every_compression
+def test_a_plain_tar_behind_a_compressed_one_is_read_on(compress: Compress) -> None:
+    assert as_read(compress(tar_of()) + tar_of({"b.wav": b"b"})) == [
+        *RECORDINGS.items(),
+        ("b.wav", b"b"),
+    ]
 
 
 @every_compression
@@ -193,12 +234,12 @@ def test_an_xz_dictionary_of_gigabytes_is_not_given() -> None:
 def test_bytes_of_a_compressed_archive_are_read_as_they_are_needed() -> None:
     whole = gzip.compress(tar_of({f"{n}.wav": os.urandom(MIB) for n in range(8)}))
     source = CountingSource(whole)
-    members: Iterator[object] = read_archive(source, ArchiveLimits())
+    members = read_archive(source, ArchiveLimits())
 
     next(members)
 
     assert source.file.tell() < 2 * MIB
-    members.close()  # type: ignore[attr-defined]  # a generator
+    members.close()
     assert source.file.closed
 
 

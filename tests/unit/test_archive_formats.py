@@ -47,7 +47,7 @@ def test_members_that_nobody_reads_are_passed_over(build: Builder) -> None:
 
     assert [member.ordinal for member in members] == [0, 1, 2, 3]
     assert [member.size for member in members] == [len(data) for data in RECORDINGS.values()]
-    assert all(member.refusal is None and member.note is None for member in members)
+    assert all(member.refusal is None and member.notes == () for member in members)
 
 
 @every_format
@@ -67,7 +67,7 @@ def test_a_content_can_be_read_only_until_the_next_member(build: Builder) -> Non
 
     with pytest.raises(ValueError, match="closed"):
         first.content.read()
-    members.close()  # type: ignore[attr-defined]  # a generator
+    members.close()
 
 
 @every_format
@@ -165,7 +165,6 @@ def test_a_zip_with_a_long_comment_is_read() -> None:
         (b"", "is empty"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(100), "a 7z archive, which is not supported: pack the"),
         (b"Rar!\x1a\x07\x01\x00" + bytes(100), "a RAR archive"),
-        (b"PK\x07\x08PK\x03\x04" + bytes(100), "one part of a split zip archive"),
         (b"ID3\x04" + bytes(1000), "an MP3 recording, not an archive: pack the"),
         (b"\xff\xfb\x90\x00" + bytes(1000), "an MP3 recording"),
         (b"fLaC\x00" + bytes(1000), "a FLAC recording"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.archive.names import path_note, path_refusal, shown_path
+from consumers.archive.names import path_notes, path_refusal, shown_path
+from consumers.documents.note import Note, NoteCode
 from tests.harness.samples.archives import (
     entry,
     only_member,
@@ -59,12 +61,16 @@ def test_paths_that_only_look_odd_are_read(path: str) -> None:
     assert path_refusal(path.encode()) is None
 
 
+def texts(notes: Iterable[Note]) -> list[str]:
+    return [note.text for note in notes]
+
+
 def test_notes_say_what_is_unusual_about_a_name() -> None:
-    assert path_note(b"a.wav") is None
-    assert path_note(b"") == "its name is empty"
-    assert path_note(b"\xff.wav") == "its name is not UTF-8"
-    assert path_note(b"n" * 256) == "its name is 256 characters long"
-    assert path_note("ü".encode() * 255) is None
+    assert path_notes(b"a.wav") == ()
+    assert path_notes(b"") == (Note(NoteCode.NAME, "its name is empty"),)
+    assert texts(path_notes(b"\xff.wav")) == ["its name is not UTF-8"]
+    assert texts(path_notes(b"n" * 256)) == ["its name is 256 characters long"]
+    assert path_notes("ü".encode() * 255) == ()
 
 
 @pytest.mark.parametrize("name", ["/a.wav", "../a.wav", "calls/../../a.wav"])
@@ -81,7 +87,7 @@ def test_a_name_that_is_not_utf8_is_read_with_a_note_from_tar() -> None:
     member = only_member(archive)
 
     assert (member.path, member.refusal) == (r"M\x81ller.wav", None)
-    assert member.note == "its name is not UTF-8"
+    assert texts(member.notes) == ["its name is not UTF-8"]
 
 
 def test_a_name_that_is_not_utf8_is_read_with_a_note_from_zip() -> None:
@@ -90,7 +96,8 @@ def test_a_name_that_is_not_utf8_is_read_with_a_note_from_zip() -> None:
 
     member = only_member(archive.replace(b"M?ller", b"M\x81ller"))
 
-    assert (member.path, member.note) == (r"M\x81ller.wav", "its name is not UTF-8")
+    assert member.path == r"M\x81ller.wav"
+    assert texts(member.notes) == ["its name is not UTF-8"]
 
 
 def test_a_utf8_name_that_zip_does_not_mark_is_shown_as_meant() -> None:

@@ -106,7 +106,7 @@ def test_damaged_deflate_data_are_the_fault_of_one_member() -> None:
     with pytest.raises(MemberError, match="damaged"):
         next(members).content.read()
     assert next(members).content.read() == RECORDINGS["calls/Zoë.mp3"]
-    members.close()  # type: ignore[attr-defined]  # a generator
+    members.close()
 
 
 def test_a_local_header_that_says_otherwise_is_the_fault_of_one_member() -> None:
@@ -230,7 +230,7 @@ def test_a_member_that_unpacks_to_much_is_read_in_small_pieces() -> None:
 
     assert crc == zlib.crc32(bytes(32 * MIB))
     assert peak.value < 2 * MIB
-    members.close()  # type: ignore[attr-defined]  # a generator
+    members.close()
 
 
 @dataclass(frozen=True)
