@@ -109,7 +109,7 @@ class BatchFinding:
 class SweepRepository(Repository):
     """Comparisons of the tables with the bucket, and repairs."""
 
-    def __init__(self, pool: Pool, ages: Ages) -> None:
+    def __init__(self, pool: Pool, ages: Ages = DEFAULT_AGES) -> None:
         super().__init__(pool)
         self._ages = {"older_than": ages.older_than, "again_after": ages.again_after}
 

@@ -10,16 +10,15 @@ delivery may.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain, islice
-from typing import BinaryIO, cast
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, islice, product
+from typing import Any
 
-from consumers.database.batches import BatchRepository, Locks
+from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool
 from consumers.database.rebuild import RebuildRepository
 from consumers.database.rows import Batch, Recording
-from consumers.documents.manifest import read_manifest
 from consumers.errors import BusyError, PermanentError
 from consumers.portions import portions
 from consumers.stages.completion import Completion
@@ -41,27 +40,23 @@ _PATIENCE = 60.0
 _PAUSE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reprocessor:
     """Repeats the work on batches.
 
     Attributes:
-        store: The bucket.
-        database: The tables, as the consumers use them.
-        rows: The tables, for moving states back.
-        resender: Sends the events.
-        completion: Completes a batch that has no work left.
-        scratch: Holds the manifest while it is read.
         patience: Seconds to wait for a recording that a consumer has in hand.
     """
 
-    store: Store
-    database: BatchRepository
-    rows: RebuildRepository
-    resender: Resender
-    completion: Completion
-    scratch: Scratch
-    patience: float = _PATIENCE
+    def __init__(
+        self, store: Store, pool: Pool, resender: Resender, scratch: Scratch, log: Any
+    ) -> None:
+        self.patience = _PATIENCE
+        self._store = store
+        self._reader = BatchReader(store, scratch)
+        self._database = BatchRepository(pool)
+        self._rows = RebuildRepository(pool)
+        self._resender = resender
+        self._completion = Completion(store, self._database, log)
 
     def transcribe_again(
         self,
@@ -88,8 +83,7 @@ class Reprocessor:
         self._check_stage(row, only)
         self._check_opus(batch, only)
         number = 0
-        with self.database.locks() as locks:
-            self._hold_batch(locks, batch)
+        with self._held_batch(batch):
             self._keep_archive(row)
             for together in portions(self._chosen(batch, only), _TOGETHER):
                 self._begin_again(batch, together)
@@ -97,7 +91,7 @@ class Reprocessor:
         if not number:
             raise PermanentError(f"batch {batch} has no recordings to be transcribed")
         for audios in [sorted(only)] if only else self._unfinished(batch):
-            self.resender.recordings(audios, progress)
+            self._resender.recordings(audios, progress)
         return number
 
     def moderate_again(
@@ -109,15 +103,7 @@ class Reprocessor:
         """Moderate recordings again, after which the batch completes once more.
 
         Transcripts stay. If moderation is switched off by now, the verdicts are only
-        deleted.
-
-        Args:
-            batch: The batch, which has to be unpacked.
-            only: The recordings; empty for all.
-            progress: Called with the number of events sent since the last call.
-
-        Returns:
-            The number of recordings.
+        deleted. Parameters and result are those of `transcribe_again`.
 
         Raises:
             PermanentError: The batch is not unpacked, or has no such recordings with
@@ -127,8 +113,7 @@ class Reprocessor:
         row = self._sealed(batch)
         self._check_stage(row, only)
         number = 0
-        with self.database.locks() as locks:
-            self._hold_batch(locks, batch)
+        with self._held_batch(batch):
             pages = self._transcribed(batch, only)
             first = next(pages, None)
             if first is None:
@@ -139,8 +124,8 @@ class Reprocessor:
                 number += len(audios)
         for audios in self._unfinished(batch):
             wanted = [audio for audio in audios if not only or audio in only]
-            self.resender.transcripts(wanted, progress)
-        self.completion.complete_if_done(batch)
+            self._resender.transcripts(wanted, progress)
+        self._completion.complete_if_done(batch)
         return number
 
     def unpack_again(self, batch: BatchId) -> None:
@@ -152,24 +137,23 @@ class Reprocessor:
         """
         row = self._row(batch)
         archive = self._archive_of(row)
-        with self.database.locks() as locks:
-            self._hold_batch(locks, batch)
-            self.rows.unseal(batch)
+        with self._held_batch(batch):
+            self._rows.unseal(batch)
             # The archive must not expire, as it is needed again.
-            unretire(self.store, archive, batch)
+            unretire(self._store, archive, batch)
             self._archive_of(row)
             self._unannounce(batch)
-            self.store.delete(batch.manifest_key)
+            self._store.delete(batch.manifest_key)
             # Listed from the start each time: some stores skip keys if a listing
             # continues after deletions.
-            while found := list(islice(BatchReader(self.store).audios(batch), _LISTED)):
+            while found := list(islice(self._reader.audios(batch), _LISTED)):
                 for audios in portions(found, _TOGETHER):
                     self._discard(batch, audios)
-            self.rows.drop(batch)
-        self.resender.archive(batch, archive)
+            self._rows.drop(batch)
+        self._resender.archive(batch, archive)
 
     def _row(self, batch: BatchId) -> Batch:
-        row = self.database.batch(batch)
+        row = self._database.batch(batch)
         if row is None:
             raise PermanentError(
                 f"there is no batch {batch} in the database; if the bucket has it, "
@@ -192,7 +176,7 @@ class Reprocessor:
         Raises:
             PermanentError: Moderation was switched on or off since the batch was made.
         """
-        if only and row.is_moderated != self.rows.is_moderating():
+        if only and row.is_moderated != self._rows.is_moderating():
             raise PermanentError(
                 f"moderation was switched {'off' if row.is_moderated else 'on'} since batch "
                 f"{row.batch} was made: reprocess the whole batch, without --only"
@@ -204,7 +188,7 @@ class Reprocessor:
         Raises:
             PermanentError: The archive is gone, or was overwritten.
         """
-        stored = self.store.head(row.archive_key) if row.archive_key else None
+        stored = self._store.head(row.archive_key) if row.archive_key else None
         if stored is None:
             raise PermanentError(
                 f"the archive of batch {row.batch} is no longer in the bucket: retention "
@@ -217,10 +201,10 @@ class Reprocessor:
 
     def _keep_archive(self, row: Batch) -> None:
         """Keep the archive, if it still exists, until the batch is complete again."""
-        stored = self.store.head(row.archive_key) if row.archive_key else None
+        stored = self._store.head(row.archive_key) if row.archive_key else None
         if stored is not None and stored.etag == row.etag:
             with suppress(ObjectGoneError):
-                unretire(self.store, stored.key, row.batch)
+                unretire(self._store, stored.key, row.batch)
 
     def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
         """Make sure that no transcript is deleted that cannot be made again.
@@ -228,7 +212,7 @@ class Reprocessor:
         Raises:
             PermanentError: A recording's Opus object is gone.
         """
-        stored = BatchReader(self.store).audios(batch, OPUS)
+        stored = self._reader.audios(batch, OPUS)
         present = next(stored, None)
         for recording in self._chosen(batch, only):
             # Both iterators are sorted.
@@ -250,27 +234,18 @@ class Reprocessor:
         if not only:
             return self._converted(batch)
         chosen = [each for each in self._converted(batch) if each.audio in only]
-        missing = set(only) - {recording.audio for recording in chosen}
-        if missing:
-            names = ", ".join(str(audio) for audio in sorted(missing))
-            raise PermanentError(f"batch {batch} has no such recordings to be transcribed: {names}")
+        _check_found(only, [each.audio for each in chosen], batch, "to be transcribed")
         return iter(chosen)
 
     def _converted(self, batch: BatchId) -> Iterator[Recording]:
         """Return all recordings in the state before they were transcribed."""
-        with self.scratch.file() as file:
-            try:
-                self.store.download(batch.manifest_key, file)
-            except ObjectGoneError as exc:
-                raise PermanentError(
-                    f"the manifest of batch {batch} is gone: --from unpack makes it again"
-                ) from exc
-            file.seek(0)
-            _, entries = read_manifest(cast("BinaryIO", file))
-            for entry in entries:
-                recording = Recording.of_entry(batch, entry)
-                if recording is not None and recording.state == "converted":
-                    yield recording
+        try:
+            with self._reader.manifest(batch) as (_, recordings):
+                yield from (each for each in recordings if each.state == "converted")
+        except ObjectGoneError as exc:
+            raise PermanentError(
+                f"the manifest of batch {batch} is gone: --from unpack makes it again"
+            ) from exc
 
     def _transcribed(
         self, batch: BatchId, only: Collection[AudioId]
@@ -282,65 +257,73 @@ class Reprocessor:
         """
         pages = (
             [AudioId(batch, ordinal) for ordinal in ordinals]
-            for ordinals in self.rows.transcribed(batch, per_request=_TOGETHER)
+            for ordinals in self._rows.transcribed(batch, per_request=_TOGETHER)
         )
         if not only:
             return pages
         chosen = [audio for page in pages for audio in page if audio in only]
-        if missing := set(only) - set(chosen):
-            names = ", ".join(str(audio) for audio in sorted(missing))
-            raise PermanentError(f"batch {batch} has no such recordings with words: {names}")
+        _check_found(only, chosen, batch, "with words")
         return portions(chosen, _TOGETHER)
 
     def _unfinished(self, batch: BatchId) -> Iterator[list[AudioId]]:
-        for ordinals in self.rows.unfinished(batch):
+        for ordinals in self._rows.unfinished(batch):
             yield [AudioId(batch, ordinal) for ordinal in ordinals]
 
     def _begin_again(self, batch: BatchId, recordings: Sequence[Recording]) -> None:
         audios = [recording.audio for recording in recordings]
-        with self.database.locks() as locks:
-            self._hold(locks, audios)
-            self.rows.begin_again(batch, recordings)
+        with self._held(audios):
+            self._rows.begin_again(batch, recordings)
             self._unannounce(batch)
             for audio in audios:
-                self.store.delete(audio.verdict_key)
-                self.store.delete(audio.transcript_key)
+                self._delete(audio.verdict_key, audio.transcript_key)
 
     def _judge_again(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
-        with self.database.locks() as locks:
-            self._hold(locks, audios)
-            self.rows.moderate_again(batch, [audio.ordinal for audio in audios])
+        with self._held(audios):
+            self._rows.moderate_again(batch, [audio.ordinal for audio in audios])
             self._unannounce(batch)
-            for audio in audios:
-                self.store.delete(audio.verdict_key)
-
-    def _unannounce(self, batch: BatchId) -> None:
-        self.store.delete(batch.review_key)
-        self.store.delete(batch.complete_key)
+            self._delete(*(audio.verdict_key for audio in audios))
 
     def _discard(self, batch: BatchId, audios: Sequence[AudioId]) -> None:
-        with self.database.locks() as locks:
-            self._hold(locks, audios)
-            self.rows.drop(batch, [audio.ordinal for audio in audios])
+        with self._held(audios):
+            self._rows.drop(batch, [audio.ordinal for audio in audios])
             for audio in audios:
-                self.store.delete(audio.verdict_key)
-                self.store.delete(audio.transcript_key)
-                self.store.delete(audio.opus_key)
+                self._delete(audio.verdict_key, audio.transcript_key, audio.opus_key)
 
-    def _hold_batch(self, locks: Locks, batch: BatchId) -> None:
-        """Lock the batch against unpack, rebuild, review and other reprocessing."""
-        if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
-            raise BusyError(
-                f"batch {batch} is being unpacked, rebuilt, reprocessed or made ready for review: "
-                "try again later"
-            )
+    def _unannounce(self, batch: BatchId) -> None:
+        self._delete(batch.review_key, batch.complete_key)
 
-    def _hold(self, locks: Locks, audios: Iterable[AudioId]) -> None:
-        """Lock the recordings against consumers, which might write what is about to be deleted."""
+    def _delete(self, *keys: str) -> None:
+        for key in keys:
+            self._store.delete(key)
+
+    @contextmanager
+    def _held(self, audios: Sequence[AudioId]) -> Iterator[None]:
+        """Lock recordings against consumers, which might write what is about to be deleted."""
         until = time.monotonic() + self.patience
-        for audio in audios:
-            for work in ("transcribe", "moderate"):
+        with self._database.locks() as locks:
+            for audio, work in product(audios, ("transcribe", "moderate")):
                 while not locks.acquire(f"{work} {audio}"):
                     if time.monotonic() > until:
                         raise BusyError(f"a consumer has {audio} in hand ({work}): try again later")
                     time.sleep(_PAUSE)
+            yield
+
+    @contextmanager
+    def _held_batch(self, batch: BatchId) -> Iterator[None]:
+        """Lock a batch against unpack, rebuild, review and other reprocessing."""
+        with self._database.locks() as locks:
+            if not (locks.acquire(f"unpack {batch}") and locks.acquire(f"review {batch}")):
+                raise BusyError(
+                    f"batch {batch} is being unpacked, rebuilt, reprocessed or made ready for "
+                    "review: try again later"
+                )
+            yield
+
+
+def _check_found(
+    only: Collection[AudioId], found: Collection[AudioId], batch: BatchId, which: str
+) -> None:
+    missing = set(only).difference(found)
+    if missing:
+        names = ", ".join(str(audio) for audio in sorted(missing))
+        raise PermanentError(f"batch {batch} has no such recordings {which}: {names}")

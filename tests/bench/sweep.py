@@ -19,6 +19,7 @@ from events.keys import ARCHIVES, PROCESSED
 from events.routes import Route
 from ops.recovery.rebuild.rebuilder import Rebuilder
 from ops.recovery.resend import Resender
+from ops.recovery.sweep.run import SweepTools
 from ops.recovery.sweep.sweeper import Sweeper
 from ops.wiring.adapters import make_store
 from ops.wiring.environment import Environment
@@ -124,7 +125,7 @@ class _NoQueues:
 def _sweeper(store: Store, pool: Pool) -> Sweeper:
     database, rows = BatchRepository(pool), SweepRepository(pool, _AGES)
     log: Any = quiet_log()
-    return Sweeper(
+    tools = SweepTools(
         store=store,
         database=database,
         rows=rows,
@@ -132,8 +133,8 @@ def _sweeper(store: Store, pool: Pool) -> Sweeper:
         completion=Completion(store, database, log),
         # Nothing has to be rebuilt.
         rebuilder=cast("Rebuilder", None),
-        ages=_AGES,
     )
+    return Sweeper(tools, _AGES)
 
 
 @contextmanager

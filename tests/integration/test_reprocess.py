@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,7 +232,7 @@ def test_reprocess_waits_for_work_in_hand(
 ) -> None:
     batch = finished(pipeline, tmp_path)
     before, objects = rows(pipeline.database), etags(pipeline)
-    reprocessor = replace(reprocessor, patience=0.0)
+    reprocessor.patience = 0.0
     audio = AudioId(batch, 1)
     for work in ("transcribe", "moderate"):
         with pipeline.database.locks() as locks:

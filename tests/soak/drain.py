@@ -13,7 +13,6 @@ from consumers.broker.connect import make_dead_letter_queues, open_sender
 from consumers.broker.dead_letters import StoredDeadLetter
 from consumers.database.sweep import Ages
 from ops.recovery.dead_letters import DeadLetterFilter, discard, find, replay
-from ops.recovery.sweep.report import REMEDIES
 from ops.wiring.adapters import make_topology
 from ops.wiring.recovery import open_sweeper
 from ops.wiring.settings import read_broker_address
@@ -67,7 +66,7 @@ def sweep(cluster: Cluster, log: Any, repaired: Counter[str]) -> None:
     with open_sweeper(cluster.deployment.environment, log, _ALL) as sweeper:
         report = sweeper.sweep()
     for kind, tally in report.tallies.items() if report else ():
-        if REMEDIES[kind].is_repaired:
+        if kind.is_repaired:
             repaired[kind] += tally.done
 
 

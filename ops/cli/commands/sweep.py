@@ -20,7 +20,7 @@ from consumers.errors import PermanentError, TransientError
 from ops.cli.options import DURATION
 from ops.cli.output import counted, make_table, print_error, print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
-from ops.recovery.sweep.report import REMEDIES, Discrepancy, SweepReport
+from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
 from ops.wiring.settings import (
@@ -167,9 +167,8 @@ def _shown(report: SweepReport) -> RenderableType:
     for kind in Discrepancy:
         if (tally := report.tallies.get(kind)) is None:
             continue
-        nature = REMEDIES[kind]
-        deed = f"{nature.deed}: {tally.done}" if nature.is_repaired else nature.deed
-        table.add_row(nature.what, str(tally.found), deed)
+        deed = f"{kind.deed}: {tally.done}" if kind.is_repaired else kind.deed
+        table.add_row(kind.what, str(tally.found), deed)
         for name in tally.names[:_NAMES]:
             table.add_row(Text(f"  {name}"))
         if tally.found > _NAMES:

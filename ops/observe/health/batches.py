@@ -11,7 +11,7 @@ from events.keys import ARCHIVES, batch_of
 from ops.durations import in_largest_unit
 from ops.observe.health.context import ERRORS, CheckContext
 from ops.observe.health.result import Level, Remark, beyond
-from ops.recovery.sweep.report import REMEDIES, Discrepancy
+from ops.recovery.sweep.report import Discrepancy
 from ops.wiring.environment import SettingError
 
 #: The most batches to name.
@@ -140,7 +140,7 @@ def check_sweep(context: CheckContext) -> Iterator[Remark]:
         yield Remark(Level.WARNING, "none is recorded", _SWEEP)
         return
     ended = f"the last one ended {in_largest_unit(last.age)} ago"
-    repaired = [str(kind) for kind in Discrepancy if REMEDIES[kind].is_repaired]
+    repaired = [str(kind) for kind in Discrepancy if kind.is_repaired]
     yield Remark(
         Level.OK,
         f"{ended} and repaired {sum(last.repaired.values())}",
@@ -153,7 +153,7 @@ def check_sweep(context: CheckContext) -> Iterator[Remark]:
     )
     yield from beyond(last.age, context.settings.sweep, ended, _SWEEP)
     # Discrepancies of other releases are left out.
-    lost = {str(kind) for kind in Discrepancy if REMEDIES[kind].is_lost}
+    lost = {str(kind) for kind in Discrepancy if kind.is_lost}
     counts = [f"{name} {number}" for name, number in last.found.items() if name in lost]
     if counts:
         yield Remark(

@@ -1,26 +1,32 @@
-"""Rows of batches, from the bucket."""
+"""Batches as the bucket has them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import BinaryIO, cast
 
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.completion import BatchCompletion
-from consumers.documents.manifest import Archive
+from consumers.documents.manifest import Archive, ManifestHead, read_manifest
+from consumers.documents.review.item import ReviewItem
+from consumers.documents.review.item_list import read_items
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyVerdict
 from consumers.errors import PermanentError
 from consumers.stages.stored_archive import describe
 from consumers.store import ObjectGoneError, Store
+from consumers.store.scratch import Scratch
 from events.keys import (
     ARCHIVES,
     PROCESSED,
     ArchiveKey,
     AudioId,
     BatchId,
+    DecisionKey,
     MalformedKeyError,
     RecordingKey,
     batch_of,
@@ -36,18 +42,31 @@ class Announcement:
     announced_at: datetime
 
 
-class BatchReader:
-    """Reads batches from a bucket."""
+def describe_stored(store: Store, key: str) -> Archive | None:
+    """Describe the archive under a key; None where there is none."""
+    try:
+        parsed = parse_key(key)
+    except MalformedKeyError:
+        return None
+    stored = store.head(key)
+    if stored is None or not isinstance(parsed, ArchiveKey):
+        return None
+    return describe(store, parsed, stored)
 
-    def __init__(self, store: Store) -> None:
+
+class BatchReader:
+    """Reads batches from a bucket, by way of scratch files."""
+
+    def __init__(self, store: Store, scratch: Scratch) -> None:
         self._store = store
+        self._scratch = scratch
 
     def batches(self) -> Iterator[tuple[BatchId, Archive | None]]:
         """Find every batch, and its archive where it exists; some batches come twice."""
         for page in self._store.pages(ARCHIVES):
             for listed in page:
                 try:
-                    archive = self._described(listed.key)
+                    archive = describe_stored(self._store, listed.key)
                 except PermanentError:
                     # The reason is reported when its batch is rebuilt.
                     archive, batch = None, batch_of(listed.key)
@@ -65,7 +84,7 @@ class BatchReader:
     def archive(self, batch: BatchId) -> Archive | None:
         """Find a batch's archive; None where it no longer exists."""
         for key in self._store.keys(f"{ARCHIVES}{batch}"):
-            archive = self._described(key)
+            archive = describe_stored(self._store, key)
             if archive is not None and archive.batch == batch:
                 return archive
         # Under any other name, the batch's last digits are derived from name and content.
@@ -74,10 +93,36 @@ class BatchReader:
                 derived = BatchId.derived(listed.last_modified, listed.key, listed.etag)
                 if derived.value[-6:] != batch.value[-6:]:
                     continue
-                archive = self._described(listed.key)
+                archive = describe_stored(self._store, listed.key)
                 if archive is not None and archive.batch == batch:
                     return archive
         return None
+
+    @contextmanager
+    def manifest(self, batch: BatchId) -> Iterator[tuple[ManifestHead, Iterator[Recording]]]:
+        """Open a batch's manifest: its head and, read lazily, the rows of its recordings.
+
+        Raises:
+            ObjectGoneError: The batch has none.
+            MalformedDocumentError: It is invalid; also while recordings are read.
+        """
+        with self._downloaded(batch.manifest_key) as file:
+            head, entries = read_manifest(file)
+            rows = (Recording.of_entry(batch, entry) for entry in entries)
+            yield head, (row for row in rows if row is not None)
+
+    @contextmanager
+    def review_items(self, batch: BatchId) -> Iterator[Iterator[ReviewItem]]:
+        """Open a batch's list of review items; the errors are those of `manifest`."""
+        with self._downloaded(batch.review_key) as file:
+            yield read_items(file, batch.review_key)
+
+    @contextmanager
+    def _downloaded(self, key: str) -> Iterator[BinaryIO]:
+        with self._scratch.file() as file:
+            self._store.download(key, file)
+            file.seek(0)
+            yield cast("BinaryIO", file)
 
     def audios(self, batch: BatchId, suffix: str | None = None) -> Iterator[AudioId]:
         """List the recordings that have an object, or one with the suffix, in order."""
@@ -92,6 +137,16 @@ class BatchReader:
             if suffix in {None, parsed.suffix}:
                 last = parsed.audio
                 yield last
+
+    def decision_keys(self, batch: BatchId) -> Iterator[str]:
+        """List the keys of the reviewers' decisions."""
+        for key in self._store.keys(f"{batch.prefix}."):
+            try:
+                parsed = parse_key(key)
+            except MalformedKeyError:
+                continue
+            if isinstance(parsed, DecisionKey):
+                yield key
 
     def recording(self, audio: AudioId) -> Recording | None:
         """Read a recording from its Opus object; None where it is gone, or not dropscribe's.
@@ -148,13 +203,3 @@ class BatchReader:
     def has(self, batch: BatchId, suffix: str) -> bool:
         """Whether any recording of the batch has an object with the suffix."""
         return next(self.audios(batch, suffix), None) is not None
-
-    def _described(self, key: str) -> Archive | None:
-        try:
-            parsed = parse_key(key)
-        except MalformedKeyError:
-            return None
-        stored = self._store.head(key)
-        if stored is None or not isinstance(parsed, ArchiveKey):
-            return None
-        return describe(self._store, parsed, stored)

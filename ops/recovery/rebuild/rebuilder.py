@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar
 
 from consumers.database.batches import BatchRepository
+from consumers.database.pool import Pool
 from consumers.database.rebuild import RebuildRepository, StoredBatch
-from consumers.database.rows import BatchState, Recording
-from consumers.documents.manifest import Archive, ManifestEntry, ManifestHead, read_manifest
+from consumers.database.review_items import ReviewItemRepository
+from consumers.database.review_queue import ReviewQueueRepository
+from consumers.database.rows import BatchState
+from consumers.documents.manifest import Archive, ManifestHead
+from consumers.documents.review.decision import Decision
 from consumers.errors import BusyError, PermanentError
 from consumers.portions import portions
 from consumers.stages.completion import Completion
@@ -19,12 +23,11 @@ from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
 from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
 from ops.recovery.rebuild.batch_reader import Announcement, BatchReader
-from ops.recovery.rebuild.review_restorer import ReviewRestorer
 
 #: Concurrent requests to the store; each may need a connection to the database.
 THREADS = 8
 
-#: Recordings that are read at a time.
+#: Recordings that are read, and review items that are written, at a time.
 _TOGETHER = 100
 
 T = TypeVar("T")
@@ -60,34 +63,16 @@ class NotRebuilt:
 
 
 class Rebuilder:
-    """Rebuilds batches.
+    """Rebuilds batches, with their review items and decisions."""
 
-    Args:
-        store: The bucket.
-        database: Writes single rows, as consumers do.
-        rows: Writes whole batches.
-        completion: Completes a batch whose last recording is done.
-        reviews: Restores the review queue.
-        scratch: For the manifest.
-    """
-
-    def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        rows: RebuildRepository,
-        completion: Completion,
-        reviews: ReviewRestorer,
-        scratch: Scratch,
-    ) -> None:
+    def __init__(self, store: Store, pool: Pool, scratch: Scratch, log: Any) -> None:
         self._store = store
-        self._reader = BatchReader(store)
-        self._database = database
-        self._rows = rows
-        self._completion = completion
-        self._reviews = reviews
-        self._scratch = scratch
+        self._reader = BatchReader(store, scratch)
+        self._database = BatchRepository(pool)
+        self._rows = RebuildRepository(pool)
+        self._items = ReviewItemRepository(pool)
+        self._decisions = ReviewQueueRepository(pool)
+        self._completion = Completion(store, self._database, log)
 
     def rebuild(self, batch: BatchId, archive: Archive | None = None) -> Rebuilt:
         """Replace a batch's rows from the bucket.
@@ -118,15 +103,14 @@ class Rebuilder:
             if manifest is None:
                 number = self._recreate_unsealed(batch, archive)
             else:
-                with self._scratch.file() as file:
-                    number = self._recreate_sealed(batch, manifest, file)
+                number = self._recreate_sealed(batch, manifest)
             # Listed only now, with what was finished before the rows were replaced.
             audios = self._reader.audios(batch, TRANSCRIPT)
             transcripts = sum(_together(self._put_transcript, audios))
             self._put_moderations(batch)
             self._put_announcement(batch)
             self._rows.finish_announced(batch)
-            self._reviews.put_back(batch)
+            self._put_review(batch)
         self._completion.complete_if_done(batch)
         row = self._database.batch(batch)
         return Rebuilt(batch, number, transcripts, row.state if row else "waiting")
@@ -146,32 +130,32 @@ class Rebuilder:
     def forget(self, batch: BatchId) -> None:
         """Delete the rows of a batch, except its decided review items."""
         self._rows.forget(batch)
-        self._reviews.take_out(batch)
+        self._items.supersede(batch, ())
 
-    def _recreate_sealed(self, batch: BatchId, manifest: StoredObject, file: IO[bytes]) -> int:
-        self._store.download(manifest.key, file)
-        file.seek(0)
-        head, entries = read_manifest(cast("BinaryIO", file))
-        if head.archive.batch != batch:
-            raise PermanentError(f"{manifest.key} is the manifest of batch {head.archive.batch}")
-        announcement = self._reader.announcement(batch)
-        if announcement is not None:
-            # A worker that died right after it stored the announcement did not do this.
-            archive, failed = head.archive, head.failure is not None
-            retire(self._store, archive.key, archive.etag, batch, failed=failed)
-        stored = StoredBatch(
-            batch=batch,
-            archive=head.archive,
-            sealed_at=manifest.last_modified,
-            rejected=head.totals["rejected"],
-            ignored=head.totals["ignored"],
-            failure=head.failure,
-            completed_at=announcement.completion.completed_at if announcement else None,
-            announced_at=announcement.announced_at if announcement else None,
-            counts=announcement.completion.counts if announcement else None,
-            is_moderated=self._is_moderated(head, announcement),
-        )
-        return self._rows.recreate(stored, _recordings(batch, entries))
+    def _recreate_sealed(self, batch: BatchId, manifest: StoredObject) -> int:
+        with self._reader.manifest(batch) as (head, recordings):
+            if head.archive.batch != batch:
+                raise PermanentError(
+                    f"{manifest.key} is the manifest of batch {head.archive.batch}"
+                )
+            announcement = self._reader.announcement(batch)
+            if announcement is not None:
+                # A worker that died right after it stored the announcement did not do this.
+                archive, failed = head.archive, head.failure is not None
+                retire(self._store, archive.key, archive.etag, batch, failed=failed)
+            stored = StoredBatch(
+                batch=batch,
+                archive=head.archive,
+                sealed_at=manifest.last_modified,
+                rejected=head.totals["rejected"],
+                ignored=head.totals["ignored"],
+                failure=head.failure,
+                completed_at=announcement.completion.completed_at if announcement else None,
+                announced_at=announcement.announced_at if announcement else None,
+                counts=announcement.completion.counts if announcement else None,
+                is_moderated=self._is_moderated(head, announcement),
+            )
+            return self._rows.recreate(stored, recordings)
 
     def _is_moderated(self, head: ManifestHead, announcement: Announcement | None) -> bool:
         """The latest document decides: a batch can be reprocessed after it is sealed."""
@@ -220,12 +204,44 @@ class Rebuilder:
             self._database.put_transcript(*transcribed)
         return transcribed is not None
 
+    def _put_review(self, batch: BatchId) -> None:
+        """Restore a batch's review items and decisions; existing ones stay.
 
-def _recordings(batch: BatchId, entries: Iterable[ManifestEntry]) -> Iterator[Recording]:
-    for entry in entries:
-        recording = Recording.of_entry(batch, entry)
-        if recording is not None:
-            yield recording
+        A list of items that is older than the batch's last completion may lack some: then
+        the batch counts as not itemised, and a sweep resends its event.
+
+        Raises:
+            PermanentError: A stored document cannot be read; everything else is written.
+        """
+        keys = self._reader.decision_keys(batch)
+        damaged = [error for key in keys if (error := self._put_decision(key))]
+        stored = self._store.head(batch.review_key)
+        if stored is not None:
+            self._put_items(batch)
+            announced = self._store.head(batch.complete_key)
+            if announced is not None and announced.last_modified <= stored.last_modified:
+                self._rows.itemised(batch, stored.last_modified)
+        if damaged:
+            raise PermanentError("; ".join(damaged))
+
+    def _put_decision(self, key: str) -> str | None:
+        """Write a decision and its item; returns the error, if any."""
+        try:
+            decision = Decision.from_json(self._store.read(key), key)
+        except PermanentError as exc:
+            return str(exc)
+        # Its item may be of an earlier round, and in no list.
+        self._items.put_items([decision.item])
+        self._decisions.put_decision(decision)
+        return None
+
+    def _put_items(self, batch: BatchId) -> None:
+        ids = []
+        with self._reader.review_items(batch) as items:
+            for together in portions(items, _TOGETHER):
+                self._items.put_items(together)
+                ids += [item.item_id for item in together]
+        self._items.supersede(batch, ids)
 
 
 def _together(work: Callable[[AudioId], T], audios: Iterator[AudioId]) -> Iterator[T]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Set
 from consumers.database.rows import Batch
 from consumers.database.sweep import LAST_ARCHIVE, ArchiveFinding
 from consumers.documents.manifest import Archive
-from consumers.stages.stored_archive import describe, retire
+from consumers.stages.stored_archive import retire
 from consumers.store import ListedObject
-from events.keys import ARCHIVES, ArchiveKey, BatchId, parse_key
+from events.keys import ARCHIVES, BatchId
+from ops.recovery.rebuild.batch_reader import describe_stored
 from ops.recovery.sweep.report import Discrepancy
 from ops.recovery.sweep.run import SweepRun
 
@@ -22,7 +23,7 @@ def sweep_archives(run: SweepRun) -> None:
     """Compare ``archives/`` with the batches, a page at a time."""
     after = ""
     described: set[BatchId] = set()
-    for page in run.store.pages(ARCHIVES):
+    for page in run.tools.store.pages(ARCHIVES):
         if run.is_over():
             return
         # S3 consoles create such empty objects as folders.
@@ -38,7 +39,7 @@ def sweep_archives(run: SweepRun) -> None:
 
 def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) -> set[BatchId]:
     """Sweep one page, and give the batches of archives without a row."""
-    findings = run.rows.archives(
+    findings = run.tools.rows.archives(
         [listed.key for listed in page],
         [listed.etag for listed in page],
         after=after,
@@ -54,7 +55,7 @@ def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) 
             elif finding.batch_id is not None:
                 _repair(run, finding, BatchId(finding.batch_id), stored)
             elif stored[finding.key].last_modified <= run.cutoff:
-                archive = _described(run, finding.key)
+                archive = describe_stored(run.tools.store, finding.key)
                 if archive is not None:
                     described.add(archive.batch)
                     _repair_unknown(run, archive)
@@ -74,20 +75,20 @@ def _repair(
     elif finding.is_retold:
         run.report.add(Discrepancy.WAITING, key)
     else:
-        run.repair(Discrepancy.ARCHIVE_UNDONE, key, lambda: run.resender.archive(batch, key))
+        run.repair(Discrepancy.ARCHIVE_UNDONE, key, lambda: run.tools.resender.archive(batch, key))
 
 
 def _repair_unknown(run: SweepRun, archive: Archive) -> None:
     """Repair an archive that has no row."""
     batch, key = archive.batch, archive.key
-    row = run.database.batch(batch)
+    row = run.tools.database.batch(batch)
     if row is not None and row.etag is not None:
         _repair_second(run, archive, row)
-    elif run.store.head(batch.manifest_key) is not None:
+    elif run.tools.store.head(batch.manifest_key) is not None:
         # The archive was unpacked, and its rows were lost.
         run.rebuild(batch, archive)
     elif row is not None and row.stalled is not None:
-        run.repair(Discrepancy.DEAD, key, lambda: run.database.register(archive))
+        run.repair(Discrepancy.DEAD, key, lambda: run.tools.database.register(archive))
     else:
         run.repair(Discrepancy.ARCHIVE_UNTOLD, key, lambda: _tell(run, archive))
 
@@ -103,33 +104,25 @@ def _repair_second(run: SweepRun, archive: Archive, row: Batch) -> None:
 
 
 def _is_there(run: SweepRun, row: Batch) -> bool:
-    stored = run.store.head(row.archive_key) if row.archive_key else None
+    stored = run.tools.store.head(row.archive_key) if row.archive_key else None
     return stored is not None and stored.etag == row.etag
 
 
 def _tell_moved(run: SweepRun, archive: Archive) -> None:
-    run.rows.move_archive(archive.batch, archive.key)
-    run.resender.archive(archive.batch, archive.key)
+    run.tools.rows.move_archive(archive.batch, archive.key)
+    run.tools.resender.archive(archive.batch, archive.key)
 
 
 def _tell(run: SweepRun, archive: Archive) -> None:
-    run.database.register(archive)
-    run.resender.archive(archive.batch, archive.key)
-
-
-def _described(run: SweepRun, key: str) -> Archive | None:
-    parsed = parse_key(key)
-    stored = run.store.head(key)
-    if stored is None or not isinstance(parsed, ArchiveKey):
-        return None
-    return describe(run.store, parsed, stored)
+    run.tools.database.register(archive)
+    run.tools.resender.archive(archive.batch, archive.key)
 
 
 def _mark(run: SweepRun, batch: BatchId) -> None:
-    row = run.database.batch(batch)
+    row = run.tools.database.batch(batch)
     if row is not None and row.archive_key is not None and row.etag is not None:
-        retire(run.store, row.archive_key, row.etag, batch, failed=row.failure is not None)
-    run.rows.mark_retired(batch)
+        retire(run.tools.store, row.archive_key, row.etag, batch, failed=row.failure is not None)
+    run.tools.rows.mark_retired(batch)
 
 
 def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
@@ -137,11 +130,11 @@ def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
     if finding.batch_id is None:
         return
     batch = BatchId(finding.batch_id)
-    row = run.database.batch(batch)
+    row = run.tools.database.batch(batch)
     if row is None or row.archive_key != finding.key:
         # The archive was found under another key meanwhile.
         return
-    stored = run.store.head(finding.key)
+    stored = run.tools.store.head(finding.key)
     if stored is not None and stored.etag == finding.etag:
         # The archive was stored after its page was listed.
         return
@@ -150,17 +143,17 @@ def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
 
 def _sweep_unknown(run: SweepRun, described: Set[BatchId]) -> None:
     """Look for the archives of batches for which none was found."""
-    for batch, stalled in run.rows.unknown_archives():
+    for batch, stalled in run.tools.rows.unknown_archives():
         if batch in described or batch.time > run.cutoff:
             continue
-        if run.store.head(batch.archive_key) is None:
+        if run.tools.store.head(batch.archive_key) is None:
             _lost(run, batch, str(batch), stalled)
 
 
 def _lost(run: SweepRun, batch: BatchId, name: str, stalled: str | None) -> None:
-    if run.store.head(batch.manifest_key) is not None:
+    if run.tools.store.head(batch.manifest_key) is not None:
         # The archive was unpacked; the rest of the sweep restores the rows.
         return
     run.report.add(Discrepancy.ARCHIVE_GONE, name)
     if stalled is None and not run.report.is_dry:
-        run.database.stall_batch(batch, _GONE)
+        run.tools.database.stall_batch(batch, _GONE)

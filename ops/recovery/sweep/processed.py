@@ -24,7 +24,7 @@ _FOR_MODERATE = {Discrepancy.TRANSCRIPT_UNTOLD, Discrepancy.VERDICT_UNRECORDED}
 def sweep_processed(run: SweepRun) -> None:
     """Compare ``processed/`` with the rows, a page at a time."""
     parser = ListingParser()
-    for page in run.store.pages(PROCESSED):
+    for page in run.tools.store.pages(PROCESSED):
         if run.is_over():
             return
         _sweep_chunk(run, parser.add(page))
@@ -100,7 +100,7 @@ def _sweep_recordings(run: SweepRun, chunk: ListingChunk) -> None:
 
 
 def _recordings(run: SweepRun, chunk: ListingChunk) -> list[RecordingFinding]:
-    findings = run.rows.recordings(
+    findings = run.tools.rows.recordings(
         positions=[recording.position for recording in chunk.recordings],
         opus=[recording.opus is not None for recording in chunk.recordings],
         transcripts=[recording.transcript is not None for recording in chunk.recordings],
@@ -115,7 +115,7 @@ def _recordings(run: SweepRun, chunk: ListingChunk) -> list[RecordingFinding]:
 def _resend(run: SweepRun, to_resend: list[tuple[Discrepancy, AudioId]]) -> None:
     is_dry = run.report.is_dry
     if not is_dry:
-        resender = run.resender
+        resender = run.tools.resender
         resender.recordings([audio for kind, audio in to_resend if kind in _FOR_TRANSCRIBE])
         resender.transcripts([audio for kind, audio in to_resend if kind in _FOR_MODERATE])
     for kind, audio in to_resend:
@@ -125,12 +125,12 @@ def _resend(run: SweepRun, to_resend: list[tuple[Discrepancy, AudioId]]) -> None
 def _stall(run: SweepRun, finding: RecordingFinding) -> None:
     """Record on the row why the recording is stuck, unless a reason is recorded."""
     if not finding.is_finished and finding.stalled is None and not run.report.is_dry:
-        run.database.stall_recording(finding.audio, _OPUS_GONE)
+        run.tools.database.stall_recording(finding.audio, _OPUS_GONE)
 
 
 def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
     """Rebuild a batch that has objects and no row; False if it is unsealed, or was just sealed."""
-    manifest = run.store.head(batch.manifest_key)
+    manifest = run.tools.store.head(batch.manifest_key)
     if manifest is None or manifest.last_modified > run.cutoff:
         return False
     run.rebuild(batch)
@@ -138,7 +138,7 @@ def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
 
 
 def _sweep_batches(run: SweepRun, chunk: ListingChunk) -> None:
-    findings = run.rows.batches(
+    findings = run.tools.rows.batches(
         batches=[batch.batch_id for batch in chunk.batches],
         manifests=[batch.manifest is not None for batch in chunk.batches],
         completes=[batch.complete is not None for batch in chunk.batches],
@@ -160,7 +160,7 @@ def _repair_batch(run: SweepRun, finding: BatchFinding, seen: SeenBatch | None) 
     elif not finding.is_sealed:
         if seen.manifest <= run.cutoff and not _has_archive(run, finding):
             run.rebuild(batch)
-    elif finding.is_older and run.store.head(batch.complete_key) is None:
+    elif finding.is_older and run.tools.store.head(batch.complete_key) is None:
         run.repair(Discrepancy.ANNOUNCEMENT_GONE, str(batch), lambda: _announce_again(run, batch))
 
 
@@ -168,10 +168,10 @@ def _has_archive(run: SweepRun, finding: BatchFinding) -> bool:
     """Whether an unsealed batch's archive is there: then unpack will seal the batch."""
     if finding.archive_key is None:
         return False
-    stored = run.store.head(finding.archive_key)
+    stored = run.tools.store.head(finding.archive_key)
     return stored is not None and stored.etag == finding.etag
 
 
 def _announce_again(run: SweepRun, batch: BatchId) -> None:
-    run.rows.unannounce(batch)
-    run.completion.complete_if_done(batch)
+    run.tools.rows.unannounce(batch)
+    run.tools.completion.complete_if_done(batch)

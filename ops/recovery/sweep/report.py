@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 #: The most names to keep of each discrepancy, so that a report stays small.
 _NAMES = 20
 
 
 class Discrepancy(StrEnum):
-    """A difference between the bucket and the rows; the values are part of ``--json``."""
-
-    ARCHIVE_UNTOLD = "archive-untold"
-    ARCHIVE_UNDONE = "archive-undone"
-    ARCHIVE_UNMARKED = "archive-unmarked"
-    RECORDING_UNTOLD = "recording-untold"
-    RECORDING_UNDONE = "recording-undone"
-    TRANSCRIPT_UNRECORDED = "transcript-unrecorded"
-    TRANSCRIPT_UNTOLD = "transcript-untold"
-    VERDICT_UNRECORDED = "verdict-unrecorded"
-    BATCH_UNRECORDED = "batch-unrecorded"
-    BATCH_UNCOMPLETED = "batch-uncompleted"
-    BATCH_UNANNOUNCED = "batch-unannounced"
-    ANNOUNCEMENT_GONE = "announcement-gone"
-    BATCH_UNITEMISED = "batch-unitemised"
-    WAITING = "waiting"
-    DEAD = "dead"
-    FOREIGN = "foreign"
-    ARCHIVE_COPY = "archive-copy"
-    ARCHIVE_GONE = "archive-gone"
-    ARCHIVE_OVERWRITTEN = "archive-overwritten"
-    OPUS_GONE = "opus-gone"
-    TRANSCRIPT_GONE = "transcript-gone"
-    VERDICT_GONE = "verdict-gone"
-    MANIFEST_GONE = "manifest-gone"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What a discrepancy means, and what is done about it.
+    """A difference between the bucket and the rows; the values are part of ``--json``.
 
     Attributes:
         what: The discrepancy, for people.
@@ -53,62 +22,79 @@ class Remedy:
 
     what: str
     deed: str
-    is_repaired: bool = True
-    is_lost: bool = False
+    is_repaired: bool
+    is_lost: bool
 
+    def __new__(cls, value: str, what: str, deed: str, outcome: str = "repaired") -> Self:
+        """Make one whose outcome is ``repaired``, ``remarked`` or ``lost``."""
+        self = str.__new__(cls, value)
+        self._value_, self.what, self.deed = value, what, deed
+        self.is_repaired, self.is_lost = outcome == "repaired", outcome == "lost"
+        return self
 
-def _remark(what: str, deed: str) -> Remedy:
-    return Remedy(what, deed, is_repaired=False)
-
-
-def _loss(what: str, deed: str) -> Remedy:
-    return Remedy(what, deed, is_repaired=False, is_lost=True)
-
-
-REMEDIES: Mapping[Discrepancy, Remedy] = {
-    Discrepancy.ARCHIVE_UNTOLD: Remedy("archive stored, event lost", "sent to unpack"),
-    Discrepancy.ARCHIVE_UNDONE: Remedy("archive not unpacked", "sent to unpack again"),
-    Discrepancy.ARCHIVE_UNMARKED: Remedy("archive of a complete batch not tagged", "tagged"),
-    Discrepancy.RECORDING_UNTOLD: Remedy("recording stored, event lost", "sent to transcribe"),
-    Discrepancy.RECORDING_UNDONE: Remedy("recording not transcribed", "sent to transcribe again"),
-    Discrepancy.TRANSCRIPT_UNRECORDED: Remedy(
-        "transcript without a row", "sent to transcribe again"
-    ),
-    Discrepancy.TRANSCRIPT_UNTOLD: Remedy("transcript not moderated", "sent to moderate"),
-    Discrepancy.VERDICT_UNRECORDED: Remedy("verdict without a row", "sent to moderate again"),
-    Discrepancy.BATCH_UNRECORDED: Remedy("batch without rows", "rebuilt"),
-    Discrepancy.BATCH_UNCOMPLETED: Remedy("batch done, not completed", "completed"),
-    Discrepancy.BATCH_UNANNOUNCED: Remedy("batch completed, not announced", "announced"),
-    Discrepancy.ANNOUNCEMENT_GONE: Remedy("complete.json gone", "written again"),
-    Discrepancy.BATCH_UNITEMISED: Remedy("complete batch without review items", "sent to review"),
-    Discrepancy.WAITING: _remark("sent again a while ago, not done", "waits in its queue"),
-    Discrepancy.DEAD: _remark(
+    ARCHIVE_UNTOLD = "archive-untold", "archive stored, event lost", "sent to unpack"
+    ARCHIVE_UNDONE = "archive-undone", "archive not unpacked", "sent to unpack again"
+    ARCHIVE_UNMARKED = "archive-unmarked", "archive of a complete batch not tagged", "tagged"
+    RECORDING_UNTOLD = "recording-untold", "recording stored, event lost", "sent to transcribe"
+    RECORDING_UNDONE = "recording-undone", "recording not transcribed", "sent to transcribe again"
+    TRANSCRIPT_UNRECORDED = (
+        "transcript-unrecorded",
+        "transcript without a row",
+        "sent to transcribe again",
+    )
+    TRANSCRIPT_UNTOLD = "transcript-untold", "transcript not moderated", "sent to moderate"
+    VERDICT_UNRECORDED = "verdict-unrecorded", "verdict without a row", "sent to moderate again"
+    BATCH_UNRECORDED = "batch-unrecorded", "batch without rows", "rebuilt"
+    BATCH_UNCOMPLETED = "batch-uncompleted", "batch done, not completed", "completed"
+    BATCH_UNANNOUNCED = "batch-unannounced", "batch completed, not announced", "announced"
+    ANNOUNCEMENT_GONE = "announcement-gone", "complete.json gone", "written again"
+    BATCH_UNITEMISED = "batch-unitemised", "complete batch without review items", "sent to review"
+    WAITING = "waiting", "sent again a while ago, not done", "waits in its queue", "remarked"
+    DEAD = (
+        "dead",
         "stuck, and recorded as such",
         "see dropscribe status BATCH; dropscribe dead list, or reprocess BATCH",
-    ),
-    Discrepancy.FOREIGN: _remark("object that is not dropscribe's", "left alone"),
-    Discrepancy.ARCHIVE_COPY: _remark("another copy of a batch's archive", "left alone"),
-    Discrepancy.ARCHIVE_GONE: _loss(
+        "remarked",
+    )
+    FOREIGN = "foreign", "object that is not dropscribe's", "left alone", "remarked"
+    ARCHIVE_COPY = "archive-copy", "another copy of a batch's archive", "left alone", "remarked"
+    ARCHIVE_GONE = (
+        "archive-gone",
         "archive gone before it was unpacked",
         "drop it again; dropscribe rebuild BATCH deletes the rows",
-    ),
-    Discrepancy.ARCHIVE_OVERWRITTEN: _loss(
-        "archive overwritten with other content", "drop the new content as a new batch"
-    ),
-    Discrepancy.OPUS_GONE: _loss(
-        "row without its Opus object", "dropscribe reprocess BATCH --from unpack"
-    ),
-    Discrepancy.TRANSCRIPT_GONE: _loss(
-        "row without its transcript", "dropscribe reprocess BATCH --only AUDIO_ID"
-    ),
-    Discrepancy.VERDICT_GONE: _loss(
-        "row without its verdict", "dropscribe reprocess BATCH --from moderate --only AUDIO_ID"
-    ),
-    Discrepancy.MANIFEST_GONE: _loss(
-        "batch without its manifest", "dropscribe reprocess BATCH --from unpack"
-    ),
-    Discrepancy.FAILED: _loss("not checked, or not repaired", "see the name for the error"),
-}
+        "lost",
+    )
+    ARCHIVE_OVERWRITTEN = (
+        "archive-overwritten",
+        "archive overwritten with other content",
+        "drop the new content as a new batch",
+        "lost",
+    )
+    OPUS_GONE = (
+        "opus-gone",
+        "row without its Opus object",
+        "dropscribe reprocess BATCH --from unpack",
+        "lost",
+    )
+    TRANSCRIPT_GONE = (
+        "transcript-gone",
+        "row without its transcript",
+        "dropscribe reprocess BATCH --only AUDIO_ID",
+        "lost",
+    )
+    VERDICT_GONE = (
+        "verdict-gone",
+        "row without its verdict",
+        "dropscribe reprocess BATCH --from moderate --only AUDIO_ID",
+        "lost",
+    )
+    MANIFEST_GONE = (
+        "manifest-gone",
+        "batch without its manifest",
+        "dropscribe reprocess BATCH --from unpack",
+        "lost",
+    )
+    FAILED = "failed", "not checked, or not repaired", "see the name for the error", "lost"
 
 
 @dataclass(slots=True)
@@ -155,7 +141,7 @@ class SweepReport:
     @property
     def is_lossless(self) -> bool:
         """Whether nothing is lost."""
-        return not any(REMEDIES[kind].is_lost for kind in self.tallies)
+        return not any(kind.is_lost for kind in self.tallies)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the report."""
@@ -164,14 +150,7 @@ class SweepReport:
             "ended_early": self.ended_early,
             "archives": self.archives,
             "objects": self.objects,
-            "found": {
-                str(kind): {
-                    "found": tally.found,
-                    "done": tally.done,
-                    "names": tally.names,
-                }
-                for kind, tally in self.tallies.items()
-            },
+            "found": {str(kind): asdict(tally) for kind, tally in self.tallies.items()},
             "queues": self.depths,
             "lossless": self.is_lossless,
         }

@@ -19,9 +19,9 @@ from ops.recovery.resend import Resender
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 
 
-@dataclass(frozen=True, slots=True)
-class SweepRun:
-    """One sweep.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTools:
+    """What a sweep works with.
 
     Attributes:
         store: The bucket.
@@ -30,12 +30,6 @@ class SweepRun:
         resender: Sends events again.
         completion: Completes batches.
         rebuilder: Makes a batch's rows from the bucket.
-        cutoff: Objects stored after this may still be in work (the store's time).
-        began: When the sweep began (the database's time).
-        report: What the sweep has found so far.
-        is_over: Whether the sweep was asked to stop.
-        progress: Called with the report after each page.
-        rebuilt: Batches that a dry run would have rebuilt; the rest of it skips them.
     """
 
     store: Store
@@ -44,6 +38,23 @@ class SweepRun:
     resender: Resender
     completion: Completion
     rebuilder: Rebuilder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRun:
+    """One sweep.
+
+    Attributes:
+        tools: What it works with.
+        cutoff: Objects stored after this may still be in work (the store's time).
+        began: When the sweep began (the database's time).
+        report: What the sweep has found so far.
+        is_over: Whether the sweep was asked to stop.
+        progress: Called with the report after each page.
+        rebuilt: Batches that a dry run would have rebuilt; the rest of it skips them.
+    """
+
+    tools: SweepTools
     cutoff: datetime
     began: datetime
     report: SweepReport
@@ -56,7 +67,9 @@ class SweepRun:
         if self.report.is_dry:
             self.rebuilt.add(batch)
         self.repair(
-            Discrepancy.BATCH_UNRECORDED, str(batch), lambda: self.rebuilder.rebuild(batch, archive)
+            Discrepancy.BATCH_UNRECORDED,
+            str(batch),
+            lambda: self.tools.rebuilder.rebuild(batch, archive),
         )
 
     def repair(self, kind: Discrepancy, name: str, deed: Callable[[], object]) -> None:

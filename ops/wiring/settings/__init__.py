@@ -30,7 +30,6 @@ from ops.wiring.settings.stages import (
     ScratchSettings,
     SpeechSettings,
     UnpackSettings,
-    read_scratch_root,
 )
 from ops.wiring.settings.transfer import TransferSettings
 from ops.wiring.settings.values import Limits
@@ -62,7 +61,6 @@ __all__ = [
     "UnpackSettings",
     "Variable",
     "read_broker_address",
-    "read_scratch_root",
     "variables_of",
 ]
 

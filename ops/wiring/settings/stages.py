@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, PlainValidator, model_validator
 
 from ops.wiring.cleartext import check_url
-from ops.wiring.environment import Environment, SettingError
+from ops.wiring.environment import SettingError
 from ops.wiring.settings.declaration import Form, Settings, count, setting
 from ops.wiring.settings.servers import CleartextSettings, without_user
 from ops.wiring.settings.values import AbsolutePath, Device, ExistingFile, Number, Whole
@@ -264,12 +264,3 @@ class ReviewSettings(ScratchSettings, SilenceSettings):
         "Mean log probability per token below which words are doubtful",
         default=-1.0,
     )
-
-
-def read_scratch_root(environment: Environment) -> Path:
-    """Read where scratch files go.
-
-    Raises:
-        SettingError: It is not a writable folder.
-    """
-    return ScratchSettings.read(environment).scratch_root
