@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -70,6 +72,10 @@ TEXT = ParsedType("text", parse_text)
 #: A file that has to exist.
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+#: A file and a folder that are written.
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -99,12 +105,24 @@ def limit_option(default: int, *, most: int | None = None) -> Callable[[_Command
     )
 
 
-def options(*added: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Combine options into one decorator; --help lists them in this order."""
+def gathered(
+    make: Callable[..., object], *added: Callable[[_Command], _Command]
+) -> Callable[[_Command], _Command]:
+    """Combine parameters into one decorator; --help lists them in this order.
+
+    The command gets what ``make`` makes of their values, as its parameter ``chosen``.
+    """
 
     def decorate(command: _Command) -> _Command:
-        for option in reversed(added):
-            command = option(command)
-        return command
+        @functools.wraps(command)
+        def gather(*args: object, **values: object) -> object:
+            own = {name: values.pop(name) for name in names & values.keys()}
+            return command(*args, chosen=make(**own), **values)
+
+        names = inspect.signature(make).parameters.keys()
+        gathering = cast("_Command", gather)
+        for parameter in reversed(added):
+            gathering = parameter(gathering)
+        return gathering
 
     return decorate

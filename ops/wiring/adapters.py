@@ -24,7 +24,6 @@ from consumers.runtime.loop import OpenInbox
 from consumers.runtime.observer import SILENT, Observer
 from consumers.runtime.retry_policy import possible_delays
 from consumers.speech.recogniser import Recogniser
-from consumers.speech.whisper import WhisperXRecogniser
 from consumers.store import Store, connect_store
 from events.routes import Route
 from ops.wiring.environment import Environment
@@ -101,6 +100,9 @@ def open_reviewing(environment: Environment) -> Iterator[ReviewQueueRepository]:
 
 def make_recogniser(environment: Environment, observer: Observer = SILENT) -> Recogniser:
     """Load the speech recogniser; the observer receives how full its batches are."""
+    # Imported here, as commands without speech do without it.
+    from consumers.speech.whisper import WhisperXRecogniser  # noqa: PLC0415
+
     settings = SpeechSettings.read(environment)
     return WhisperXRecogniser(
         settings.model,

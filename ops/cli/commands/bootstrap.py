@@ -9,28 +9,18 @@ from ops.cli.options import as_json_option
 from ops.cli.output import print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.settings import (
+    SERVER_SETTINGS,
     STORE_KINDS,
     BootstrapSettings,
-    BrokerSettings,
-    DatabaseSettings,
-    LoopSettings,
     PoliciesSettings,
     StoreKind,
-    StoreSettings,
 )
 
 
 @click.command(
     "bootstrap",
     cls=SettingsCommand,
-    settings=(
-        StoreSettings,
-        BootstrapSettings,
-        BrokerSettings,
-        DatabaseSettings,
-        LoopSettings,
-        PoliciesSettings,
-    ),
+    settings=(*SERVER_SETTINGS, BootstrapSettings, PoliciesSettings),
 )
 @click.option(
     "--store",

@@ -23,32 +23,13 @@ from ops.wiring.adapters import Adapters
 from ops.wiring.environment import Environment
 from ops.wiring.log import configure_log
 from ops.wiring.pipeline import PIPELINE, open_consumer
-from ops.wiring.settings import (
-    BrokerSettings,
-    DatabaseSettings,
-    LoopSettings,
-    ObservingSettings,
-    StoreSettings,
-)
+from ops.wiring.settings import SERVER_SETTINGS, ObservingSettings
 
 
 @click.command(
-    cls=SettingsCommand,
-    settings=(
-        ObservingSettings,
-        StoreSettings,
-        BrokerSettings,
-        DatabaseSettings,
-        LoopSettings,
-        *PIPELINE.settings,
-    ),
+    cls=SettingsCommand, settings=(ObservingSettings, *SERVER_SETTINGS, *PIPELINE.settings)
 )
-@click.argument(
-    "routes",
-    nargs=-1,
-    required=True,
-    type=click.Choice(PIPELINE.names),
-)
+@click.argument("routes", nargs=-1, required=True, type=click.Choice(PIPELINE.names))
 def consume(routes: tuple[str, ...]) -> None:
     """Run the consumers of one or more routes.
 

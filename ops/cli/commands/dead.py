@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 
 import click
@@ -14,7 +15,7 @@ from consumers.broker.dead_letters import DeadLetterQueues, StoredDeadLetter
 from consumers.broker.topology import Topology
 from consumers.broker.verdict import REASONS
 from events.keys import BatchId
-from ops.cli.options import as_json_option, limit_option, of_batch_option, options, yes_option
+from ops.cli.options import as_json_option, gathered, limit_option, of_batch_option, yes_option
 from ops.cli.output import (
     confirm,
     print_error,
@@ -31,16 +32,52 @@ from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from ops.wiring.settings import BrokerSettings, DatabaseSettings, read_broker_address
 
-_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
-_all_option = click.option("--all", "all_of_them", is_flag=True, help="All dead letters.")
-_filters = options(
-    click.option(
-        "--route",
-        type=click.Choice(PIPELINE.names),
-        help="Limit to this route.",
-    ),
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The dead letters that a command is about."""
+
+    route: str | None
+    reason: str | None
+    batch: BatchId | None
+    ids: tuple[str, ...] = ()
+    all_of_them: bool = False
+
+    def filter(self, environment: Environment) -> DeadLetterFilter:
+        archive_key = None
+        if self.batch is not None:
+            with open_database(environment) as database:
+                archive_key = archive_of(database, self.batch)
+        return DeadLetterFilter(
+            routes=PIPELINE.routes if self.route is None else (PIPELINE[self.route].route,),
+            reason=self.reason,
+            batch=self.batch,
+            archive_key=archive_key,
+            ids=frozenset(self.ids) or None,
+        )
+
+    def check(self) -> None:
+        """Check that letters are chosen.
+
+        Raises:
+            UsageError: None are, or IDs and all.
+        """
+        if self == _Choice(None, None, None):
+            raise click.UsageError("choose dead letters: IDs, --route, --reason, --batch or --all")
+        if self.ids and self.all_of_them:
+            raise click.UsageError("IDs and --all contradict each other: choose one")
+
+
+_filters = (
+    click.option("--route", type=click.Choice(PIPELINE.names), help="Limit to this route."),
     click.option("--reason", type=click.Choice(REASONS), help="Limit to this reason."),
     of_batch_option,
+)
+_choice = gathered(
+    _Choice,
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    *_filters,
+    click.option("--all", "all_of_them", is_flag=True, help="All dead letters."),
 )
 
 
@@ -65,12 +102,10 @@ def dead() -> None:
 
 
 @dead.command("list", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
-@_filters
+@gathered(_Choice, *_filters)
 @limit_option(1000)
 @as_json_option
-def list_command(
-    route: str | None, reason: str | None, batch: BatchId | None, limit: int, *, as_json: bool
-) -> None:
+def list_command(chosen: _Choice, limit: int, *, as_json: bool) -> None:
     """List dead letters without removing them.
 
     \b
@@ -78,7 +113,7 @@ def list_command(
       dropscribe dead list --route transcribe --reason permanent
     """  # noqa: D301
     environment = read_environment()
-    selection = _selection(environment, route, reason, batch)
+    selection = chosen.filter(environment)
     with (
         waiting_for("reading the dead letters"),
         closing(find(_queues(environment), selection)) as letters,
@@ -118,19 +153,9 @@ def show_command(letter_id: str, *, as_json: bool) -> None:
 
 
 @dead.command("replay", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
-@_ids
-@_filters
-@_all_option
+@_choice
 @as_json_option
-def replay_command(
-    ids: tuple[str, ...],
-    route: str | None,
-    reason: str | None,
-    batch: BatchId | None,
-    *,
-    all_of_them: bool,
-    as_json: bool,
-) -> None:
+def replay_command(chosen: _Choice, *, as_json: bool) -> None:
     """Send dead letters to their consumers again, selected by ID or by options.
 
     Their retries begin anew. A delivery that fails again becomes a dead letter again.
@@ -141,8 +166,8 @@ def replay_command(
       dropscribe dead replay --batch 20250622-143052-a1b2c3
     """  # noqa: D301
     environment = read_environment()
-    _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
-    selection = _selection(environment, route, reason, batch, ids)
+    chosen.check()
+    selection = chosen.filter(environment)
     address = read_broker_address(environment)
     with (
         open_database(environment) as database,
@@ -150,25 +175,14 @@ def replay_command(
         open_sender(address, Topology(address.prefix, delays=())) as sender,
     ):
         done = replay(_queues(environment), sender, database, selection)
-        _report("replayed", done, ids, as_json=as_json)
+        _report("replayed", done, chosen.ids, as_json=as_json)
 
 
 @dead.command("discard", cls=SettingsCommand, settings=(BrokerSettings, DatabaseSettings))
-@_ids
-@_filters
-@_all_option
+@_choice
 @yes_option
 @as_json_option
-def discard_command(
-    ids: tuple[str, ...],
-    route: str | None,
-    reason: str | None,
-    batch: BatchId | None,
-    *,
-    all_of_them: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def discard_command(chosen: _Choice, *, yes: bool, as_json: bool) -> None:
     """Delete dead letters for good, selected by ID or by options.
 
     Objects and rows stay as they are.
@@ -178,42 +192,15 @@ def discard_command(
       dropscribe dead discard --reason malformed
     """  # noqa: D301
     environment = read_environment()
-    _check_chosen(ids, route, reason, batch, all_of_them=all_of_them)
-    selection = _selection(environment, route, reason, batch, ids)
+    chosen.check()
+    selection = chosen.filter(environment)
     letters = _queues(environment)
     confirm(lambda: _question(letters, selection), yes=yes)
-    _report("discarded", discard(letters, selection), ids, as_json=as_json)
+    _report("discarded", discard(letters, selection), chosen.ids, as_json=as_json)
 
 
 def _queues(environment: Environment) -> DeadLetterQueues:
     return make_dead_letter_queues(read_broker_address(environment))
-
-
-def _check_chosen(ids: tuple[str, ...], *filters: object, all_of_them: bool) -> None:
-    if not (ids or all_of_them or any(each is not None for each in filters)):
-        raise click.UsageError("choose dead letters: IDs, --route, --reason, --batch or --all")
-    if ids and all_of_them:
-        raise click.UsageError("IDs and --all contradict each other: choose one")
-
-
-def _selection(
-    environment: Environment,
-    route: str | None,
-    reason: str | None,
-    batch: BatchId | None,
-    ids: tuple[str, ...] = (),
-) -> DeadLetterFilter:
-    archive_key = None
-    if batch is not None:
-        with open_database(environment) as database:
-            archive_key = archive_of(database, batch)
-    return DeadLetterFilter(
-        routes=PIPELINE.routes if route is None else (PIPELINE[route].route,),
-        reason=reason,
-        batch=batch,
-        archive_key=archive_key,
-        ids=frozenset(ids) or None,
-    )
 
 
 def _question(letters: DeadLetterQueues, selection: DeadLetterFilter) -> str:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from consumers.errors import ConfigurationError, PermanentError, TransientError
-from ops.cli.options import as_json_option
+from ops.cli.options import NEW_FILE, as_json_option
 from ops.cli.output import byte_bars, print_json
 from ops.cli.render.health import checks_table, overall, plugin_line, plugin_words, results_table
 from ops.cli.settings import SettingsCommand, read_environment
@@ -23,15 +23,12 @@ from ops.observe.health.result import CheckResult, Level
 from ops.observe.health.textfile import write_textfile
 from ops.wiring.adapters import utc_now
 from ops.wiring.settings import (
+    SERVER_SETTINGS,
     BootstrapSettings,
-    BrokerSettings,
-    DatabaseSettings,
     HealthSettings,
-    LoopSettings,
     ModerationSettings,
     ScratchSettings,
     SpeechSettings,
-    StoreSettings,
 )
 
 _NAMES = [check.name for check in CHECKS]
@@ -60,23 +57,20 @@ def _unknown(*, is_plugin: bool) -> Iterator[None]:
     try:
         yield
     except click.UsageError as exc:
-        _say_unknown(exc.format_message(), is_plugin=is_plugin)
-        raise _UnknownUseError(exc.format_message(), exc.ctx) from exc
+        raise _unknown_error(exc.format_message(), exc.ctx, is_plugin=is_plugin) from exc
     except (ConfigurationError, PermanentError, TransientError) as exc:
-        _say_unknown(str(exc), is_plugin=is_plugin)
-        raise _UnknownError(str(exc)) from exc
+        raise _unknown_error(str(exc), is_plugin=is_plugin) from exc
 
 
-def _say_unknown(words: str, *, is_plugin: bool) -> None:
+def _unknown_error(
+    words: str, context: click.Context | None = None, *, is_plugin: bool
+) -> click.UsageError:
     if is_plugin:
         click.echo(plugin_words(Level.UNKNOWN, words))
+    return _UnknownError(words, context)
 
 
-class _UnknownError(click.ClickException):
-    exit_code = Level.UNKNOWN.code
-
-
-class _UnknownUseError(click.UsageError):
+class _UnknownError(click.UsageError):
     exit_code = Level.UNKNOWN.code
 
 
@@ -84,11 +78,8 @@ class _UnknownUseError(click.UsageError):
     cls=_Plugin,
     settings=(
         HealthSettings,
-        StoreSettings,
+        *SERVER_SETTINGS,
         BootstrapSettings,
-        BrokerSettings,
-        DatabaseSettings,
-        LoopSettings,
         ScratchSettings,
         SpeechSettings,
         ModerationSettings,
@@ -114,7 +105,7 @@ class _UnknownUseError(click.UsageError):
 )
 @click.option(
     "--textfile",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NEW_FILE,
     metavar="PATH",
     help="Write figures for Prometheus to a file, and exit with 0.",
 )

@@ -21,7 +21,7 @@ from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy, read_policies, read_policy
 from consumers.policy.structure import read_labels
 from consumers.policy.windows import LEAST_ROOM, NoRoomError, Passage, windows
-from ops.cli.options import FILE, as_json_option
+from ops.cli.options import FILE, FOLDER, as_json_option
 from ops.cli.output import make_table, print_json, waiting_for
 from ops.cli.policy_check import PolicyReport, check_policy, policy_as_json
 from ops.cli.settings import SettingsCommand, read_environment
@@ -149,7 +149,7 @@ def list_command(*, examples: bool, as_json: bool) -> None:
 @click.option(
     "--to",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="The folder, which is created if necessary.",
 )
 @as_json_option

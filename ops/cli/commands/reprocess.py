@@ -11,19 +11,10 @@ from ops.cli.output import counted, print_json, progress_bars
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_reprocessor
-from ops.wiring.settings import (
-    BrokerSettings,
-    DatabaseSettings,
-    LoopSettings,
-    ScratchSettings,
-    StoreSettings,
-)
+from ops.wiring.settings import SERVER_SETTINGS, ScratchSettings
 
 
-@click.command(
-    cls=SettingsCommand,
-    settings=(StoreSettings, BrokerSettings, DatabaseSettings, LoopSettings, ScratchSettings),
-)
+@click.command(cls=SettingsCommand, settings=(*SERVER_SETTINGS, ScratchSettings))
 @click.argument("batch", type=BATCH)
 @click.option(
     "--from",

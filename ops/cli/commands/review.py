@@ -12,7 +12,7 @@ import click
 from consumers.database.review_queue import ItemFilter
 from consumers.documents.review.decision import ANSWERS, Answer
 from consumers.documents.review.export import EXPORT_FORMATS, ExportFormat, write_csv, write_jsonl
-from consumers.documents.review.item import ITEM_KINDS, ItemKind, ReviewItem
+from consumers.documents.review.item import ITEM_KINDS, ReviewItem
 from consumers.documents.review.reviewed_item import REVIEW_STATES, ReviewState
 from consumers.documents.review.statistics import review_statistics
 from consumers.errors import PermanentError
@@ -20,12 +20,13 @@ from consumers.stages.review_decision import Desk
 from events.keys import BatchId
 from ops.cli.options import (
     DURATION,
+    NEW_FILE,
     TEXT,
     ParsedType,
     as_json_option,
+    gathered,
     limit_option,
     of_batch_option,
-    options,
     parse_text,
     reviewer_option,
 )
@@ -49,12 +50,12 @@ def _parse_word(text: str) -> tuple[int, str]:
 
 _clip_option = click.option(
     "--clip",
-    "clip",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     metavar="FILE",
     help="Save the audio clip (Ogg Opus) to FILE.",
 )
-_filters = options(
+_filters = gathered(
+    ItemFilter,
     of_batch_option,
     click.option("--policy", type=TEXT, help="Limit to items that this policy flags."),
     click.option("--kind", type=click.Choice(ITEM_KINDS), help="Limit to this kind."),
@@ -87,13 +88,7 @@ def review() -> None:
 @limit_option(100, most=1_000_000)
 @as_json_option
 def list_command(
-    batch: BatchId | None,
-    policy: str | None,
-    kind: ItemKind | None,
-    state: ReviewState | None,
-    limit: int,
-    *,
-    as_json: bool,
+    chosen: ItemFilter, state: ReviewState | None, limit: int, *, as_json: bool
 ) -> None:
     """List the review items, in the order in which reviewers get them.
 
@@ -108,7 +103,7 @@ def list_command(
       dropscribe review list --policy hate --state open
     """  # noqa: D301
     with open_reviewing(read_environment()) as reviewing:
-        rows = reviewing.items(ItemFilter(batch, policy, kind), state, limit + 1)
+        rows = reviewing.items(chosen, state, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         print_json({"items": [row.to_document() for row in rows], "more": more})
@@ -162,9 +157,7 @@ def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
 def next_command(
     context: click.Context,
     reviewer: str,
-    batch: BatchId | None,
-    policy: str | None,
-    kind: ItemKind | None,
+    chosen: ItemFilter,
     lease: timedelta,
     clip: Path | None,
     *,
@@ -184,11 +177,13 @@ def next_command(
       dropscribe review next --as 'Ada L.' --lease 10min --clip passage.ogg
     """  # noqa: D301
     environment = read_environment()
-    chosen = ItemFilter(batch, policy, kind)
     with open_reviewing(environment) as reviewing:
         row = reviewing.claim(reviewer, lease, chosen, second=second)
     if row is None:
-        _say_none(as_json=as_json)
+        if as_json:
+            print_json({"item": None})
+        else:
+            click.echo("nothing to review")
         context.exit(1)
     # A second opinion is independent only if the first one is hidden.
     row = row.unseen()
@@ -262,7 +257,7 @@ def decide_command(
 )
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     metavar="FILE",
     help="Write to FILE; default: standard output.",
 )
@@ -310,13 +305,6 @@ def figures_command(batch: BatchId | None, *, as_json: bool) -> None:
         print_json(found.to_document())
     else:
         click.echo(figures_in_full(found))
-
-
-def _say_none(*, as_json: bool) -> None:
-    if as_json:
-        print_json({"item": None})
-    else:
-        click.echo("nothing to review")
 
 
 def _save(environment: Environment, item: ReviewItem, path: Path | None) -> None:

@@ -23,13 +23,7 @@ from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.sweep.report import Discrepancy, SweepReport
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_sweeper
-from ops.wiring.settings import (
-    BrokerSettings,
-    DatabaseSettings,
-    LoopSettings,
-    ScratchSettings,
-    StoreSettings,
-)
+from ops.wiring.settings import SERVER_SETTINGS, ScratchSettings
 
 #: The most names to show of each kind.
 _NAMES = 5
@@ -49,10 +43,7 @@ class _StopFlag:
         self.is_asked = True
 
 
-@click.command(
-    cls=SettingsCommand,
-    settings=(StoreSettings, BrokerSettings, DatabaseSettings, LoopSettings, ScratchSettings),
-)
+@click.command(cls=SettingsCommand, settings=(*SERVER_SETTINGS, ScratchSettings))
 @click.option("--every", type=DURATION, help="Repeat the sweep with this pause, until SIGTERM.")
 @click.option(
     "--older-than",

@@ -11,7 +11,7 @@ import click
 from consumers.database.rows import Recording
 from consumers.documents.transcript import Transcript, TranscriptFormat, render
 from events.keys import BatchId
-from ops.cli.options import BATCH, as_json_option
+from ops.cli.options import BATCH, FOLDER, as_json_option
 from ops.cli.output import print_json
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
@@ -31,7 +31,7 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Write a file for each recording into this folder.",
 )
 @as_json_option

@@ -18,7 +18,7 @@ from rich.text import Text
 from consumers.database.rows import Recording
 from consumers.errors import PermanentError
 from ops.cli.batch_progress import BatchProgress, follow_batch
-from ops.cli.options import as_json_option
+from ops.cli.options import FILE, FOLDER, as_json_option
 from ops.cli.output import counted, print_error, print_json, waiting_for
 from ops.cli.render.batches import (
     batch_bar,
@@ -35,12 +35,10 @@ from ops.wiring.adapters import make_store, open_database, utc_now
 
 
 @click.command("try", cls=SettingsCommand, settings=(*STACK_SETTINGS,))
-@click.argument(
-    "archive", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("archive", required=False, type=FILE)
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Write each transcript (.json .srt .vtt .txt) into this folder.",
 )
 @as_json_option

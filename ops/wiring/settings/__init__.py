@@ -37,6 +37,7 @@ from ops.wiring.settings.values import Limits
 __all__ = [
     "GROUPS",
     "PACKAGED_MODEL",
+    "SERVER_SETTINGS",
     "STORE_KINDS",
     "STORE_ROLES",
     "Address",
@@ -64,12 +65,17 @@ __all__ = [
     "variables_of",
 ]
 
-#: All groups, in the order in which people read about them.
-GROUPS: tuple[type[Settings], ...] = (
+#: Where the servers are, and how deliveries are retried.
+SERVER_SETTINGS: tuple[type[Settings], ...] = (
     StoreSettings,
     BrokerSettings,
     DatabaseSettings,
     LoopSettings,
+)
+
+#: All groups, in the order in which people read about them.
+GROUPS: tuple[type[Settings], ...] = (
+    *SERVER_SETTINGS,
     ScratchSettings,
     ModelsSettings,
     UnpackSettings,
