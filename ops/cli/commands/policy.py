@@ -95,11 +95,13 @@ def try_command(file: Path, text: str, *, as_json: bool) -> None:
     Examples:
       dropscribe policy try policies/violence.md "We won, we killed it out there."
     """  # noqa: D301
-    content = clean(_standard_input() if text == "-" else text)
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    content = clean(text)
     if not content:
         raise click.UsageError("TEXT is empty")
     chosen = read_policy(file)
-    with _loaded(_settings()) as judge:
+    with _loaded(ModerationSettings.read(read_environment())) as judge:
         scores = [round(score, DIGITS) for score in _scores(judge, chosen, content)]
         answer = {
             "policy": chosen.name,
@@ -175,18 +177,15 @@ def _checked(
     files: Sequence[Path], *, structure_only: bool
 ) -> tuple[list[PolicyReport], str | None]:
     """Check files; give the reports, and why lengths were not counted, if they were not."""
+    uncounted = "--structure-only"
     if not structure_only:
-        settings = _settings()
+        settings = ModerationSettings.read(read_environment())
         try:
             with _loaded(settings) as judge:
                 return [check_policy(path, judge) for path in files], None
         except (ConfigurationError, PermanentError, TransientError) as exc:
-            return [check_policy(path, None) for path in files], str(exc)
-    return [check_policy(path, None) for path in files], "--structure-only"
-
-
-def _settings() -> ModerationSettings:
-    return ModerationSettings.read(read_environment())
+            uncounted = str(exc)
+    return [check_policy(path, None) for path in files], uncounted
 
 
 @contextmanager
@@ -205,10 +204,6 @@ def _scores(judge: Judge, by: Policy, content: str) -> list[float]:
         fits=lambda part: judge.content_tokens(part) <= room,
     )
     return judge.scores(by.text, [part.text for part in parts])
-
-
-def _standard_input() -> str:
-    return sys.stdin.buffer.read().decode("utf-8", errors="replace")
 
 
 def _print_report(report: PolicyReport) -> None:

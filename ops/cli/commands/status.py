@@ -25,8 +25,6 @@ from ops.wiring.settings import DatabaseSettings
 #: Seconds between two looks of ``--watch``.
 _INTERVAL = 1.0
 
-_HEADINGS = ("batch", "archive", "state", "done", "of", "rejected", "age", "why")
-
 
 @click.command(cls=SettingsCommand, settings=(DatabaseSettings,))
 @click.argument("batch", required=False, type=BATCH)
@@ -54,7 +52,7 @@ def status(batch: BatchId | None, limit: int, *, keep_looking: bool, as_json: bo
             return Group(table, "", recordings_table(database.recordings(batch)))
 
         if as_json:
-            print_json(_one_as_json(database, batch) if batch else _all_as_json(database, limit))
+            print_json(_as_json(database, batch, limit))
         elif keep_looking:
             _keep_showing(shown)
         else:
@@ -72,18 +70,15 @@ def _look_at_all(database: BatchRepository, limit: int) -> list[BatchProgress]:
     return [look(database, row.batch) for row in database.batches(limit)]
 
 
-def _one_as_json(database: BatchRepository, batch: BatchId) -> dict[str, object]:
+def _as_json(database: BatchRepository, batch: BatchId | None, limit: int) -> dict[str, object]:
+    if batch is None:
+        return {"batches": [progress_as_json(each) for each in _look_at_all(database, limit)]}
     progress = _look_at(database, batch)
     entries = [
         {**recording_as_json(recording), "stalled": recording.stalled}
         for recording in database.recordings(batch)
     ]
     return {**progress_as_json(progress), "recordings": entries}
-
-
-def _all_as_json(database: BatchRepository, limit: int) -> dict[str, object]:
-    batches = _look_at_all(database, limit)
-    return {"batches": [progress_as_json(progress) for progress in batches]}
 
 
 def _keep_showing(shown: Callable[[], RenderableType]) -> None:
@@ -97,7 +92,8 @@ def _keep_showing(shown: Callable[[], RenderableType]) -> None:
 
 
 def _table(batches: Sequence[BatchProgress]) -> Table:
-    table = make_table(*_HEADINGS, no_wrap=("batch",))
+    headings = ("batch", "archive", "state", "done", "of", "rejected", "age", "why")
+    table = make_table(*headings, no_wrap=("batch",))
     for progress in batches:
         row = progress.row
         dropped_at = row.dropped_at if row else None

@@ -15,23 +15,17 @@ from ops.cli.batch_progress import BatchProgress
 from ops.cli.output import byte_bars, make_table, progress_bars
 from ops.durations import clock_time
 
+#: The fields of a recording in ``--json``.
+_SHOWN = (
+    *("path", "state", "flagged", "reason", "verdict_reason", "duration", "language", "text"),
+    *("opus_key", "transcript_key", "verdict_key"),
+)
+
 
 def recording_as_json(recording: Recording) -> dict[str, Any]:
     """Return the JSON object of a recording."""
-    return {
-        "audio_id": str(recording.audio),
-        "path": recording.path,
-        "state": recording.state,
-        "flagged": recording.flagged,
-        "reason": recording.reason,
-        "verdict_reason": recording.verdict_reason,
-        "duration": recording.duration,
-        "language": recording.language,
-        "text": recording.text,
-        "opus_key": recording.opus_key,
-        "transcript_key": recording.transcript_key,
-        "verdict_key": recording.verdict_key,
-    }
+    shown = {name: getattr(recording, name) for name in _SHOWN}
+    return {"audio_id": str(recording.audio), **shown}
 
 
 def progress_as_json(progress: BatchProgress) -> dict[str, Any]:

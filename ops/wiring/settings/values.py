@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,37 +52,21 @@ def _readable(path: Path) -> Path:
 
 
 def _duration(text: str) -> timedelta:
-    seconds = _seconds(text)
-    if seconds == 0:
+    duration = parse_duration(text.strip())
+    if not duration:
         raise ValueError
-    return timedelta(seconds=seconds)
+    return duration
 
 
 def _seconds(text: str) -> int:
-    duration = parse_duration(text.strip())
-    if duration is None:
-        raise ValueError
-    return int(duration.total_seconds())
+    return int(parse_duration(text.strip()).total_seconds())
 
 
-def _durations(text: str) -> Limits:
-    warning, critical = (_seconds(part) for part in text.split(","))
-    if warning > critical:
-        raise ValueError
-    return Limits(warning, critical)
-
-
-def _rising(text: str) -> Limits:
-    warning, critical = (float(part) for part in text.split(","))
+def _limits(text: str, parse: Callable[[str], float], *, is_falling: bool = False) -> Limits:
+    warning, critical = (parse(part) for part in text.split(","))
+    least, most = (critical, warning) if is_falling else (warning, critical)
     # Comparisons with NaN are false.
-    if not 0 <= warning <= critical:
-        raise ValueError
-    return Limits(warning, critical)
-
-
-def _falling(text: str) -> Limits:
-    warning, critical = (float(part) for part in text.split(","))
-    if not warning >= critical >= 0:
+    if not 0 <= least <= most:
         raise ValueError
     return Limits(warning, critical)
 
@@ -111,17 +97,17 @@ Duration = Annotated[
 ]
 DurationLimits = Annotated[
     Limits,
-    PlainValidator(_durations),
+    PlainValidator(partial(_limits, parse=_seconds)),
     Form("two lengths of time like 1h,6h: for a warning, and for critical"),
 ]
 RisingLimits = Annotated[
     Limits,
-    PlainValidator(_rising),
+    PlainValidator(partial(_limits, parse=float)),
     Form("two numbers like 0.8,0.95: for a warning, and for critical"),
 ]
 FallingLimits = Annotated[
     Limits,
-    PlainValidator(_falling),
+    PlainValidator(partial(_limits, parse=float, is_falling=True)),
     Form("two numbers like 0.2,0.1: for a warning, and for critical"),
 ]
 CommandLine = Annotated[tuple[str, ...], PlainValidator(_command), Form("a command line")]
