@@ -16,15 +16,13 @@ _INTERVAL = 0.3
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is.
+    """How far a batch is, in numbers of recordings.
 
     Attributes:
-        batch: Its id.
-        row: Its row; None until its event arrives.
-        counts: The number of recordings by state.
-        unfinished: The number of recordings that are not done.
-        stalled: The number of unfinished recordings that need an operator.
-        flagged: The number of recordings that a policy flags.
+        row: None until the batch's event arrives.
+        counts: By state.
+        stalled: Those of the unfinished ones that need an operator.
+        flagged: Those that a policy flags.
     """
 
     batch: BatchId

@@ -34,10 +34,8 @@ class PolicyReport:
     """The result of checking one file.
 
     Attributes:
-        path: The file.
         policy: None if the file is unreadable.
         length: None if it was not counted.
-        problems: In the order of their lines.
     """
 
     path: Path

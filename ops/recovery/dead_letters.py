@@ -43,14 +43,11 @@ class StatusRows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """A filter for dead letters: those that match every condition.
+    """A filter for dead letters: those that match every condition; None is no condition.
 
     Attributes:
-        routes: Those of one of these routes.
-        reason: None for any.
-        batch: Those of one of its objects; None for any.
+        batch: Those of one of its objects.
         archive_key: The key of the batch's archive, which may not name the batch.
-        ids: None for any.
     """
 
     routes: tuple[Route, ...] = ROUTES

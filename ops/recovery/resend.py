@@ -54,10 +54,7 @@ class Resender:
         self._each(audios, lambda audio: audio.transcript_key, sent)
 
     def _each(
-        self,
-        audios: Sequence[AudioId],
-        key: Callable[[AudioId], str],
-        sent: Callable[[int], None],
+        self, audios: Sequence[AudioId], key: Callable[[AudioId], str], sent: Callable[[int], None]
     ) -> None:
         for together in portions(audios, _TOGETHER):
             for name in map(key, together):

@@ -159,11 +159,7 @@ class Adapters:
     """The adapters of handlers, which tests and benchmarks replace.
 
     Attributes:
-        store: Connects to the bucket.
-        database: Opens the tables of batches and recordings.
         transcoders: Wraps the pool of transcoders.
-        recogniser: Loads the speech recogniser.
-        judge: Loads the policy model, or connects to it.
         handler: Wraps a stage's handler.
     """
 

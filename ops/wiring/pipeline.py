@@ -168,10 +168,7 @@ PIPELINE = StageTable(
     (
         Stage(route_named("unpack"), unpack.SPEC, open_unpack, settings=(UnpackSettings,)),
         Stage(
-            route_named("transcribe"),
-            transcribe.SPEC,
-            open_transcribe,
-            settings=(SpeechSettings,),
+            route_named("transcribe"), transcribe.SPEC, open_transcribe, settings=(SpeechSettings,)
         ),
         Stage(
             route_named("moderate"),

@@ -36,9 +36,6 @@ class Stage:
     """One stage of the pipeline.
 
     Attributes:
-        route: Its row in the table of routes.
-        spec: Its declaration.
-        open_handler: Puts its handler together.
         is_set_up: Whether the settings ask for it, where the route is optional.
         settings: The groups that its handler reads, besides those of the servers.
     """

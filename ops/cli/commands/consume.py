@@ -82,11 +82,7 @@ def run_consumers(
         loops = {
             health: stack.enter_context(
                 open_consumer(
-                    stage,
-                    environment,
-                    log,
-                    adapters,
-                    metrics.observer(health, stage.spec.states),
+                    stage, environment, log, adapters, metrics.observer(health, stage.spec.states)
                 )
             )
             for health, stage in zip(healths, stages, strict=True)

@@ -16,14 +16,7 @@ from consumers.broker.topology import Topology
 from consumers.broker.verdict import REASONS
 from events.keys import BatchId
 from ops.cli.options import as_json_option, gathered, limit_option, of_batch_option, yes_option
-from ops.cli.output import (
-    confirm,
-    print_error,
-    print_json,
-    print_more,
-    printable,
-    waiting_for,
-)
+from ops.cli.output import confirm, print_error, print_json, print_more, printable, waiting_for
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay

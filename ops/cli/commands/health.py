@@ -162,10 +162,7 @@ def health(
     if as_list:
         Console().print(checks_table(checks))
         return
-    with (
-        _bar() as bar,
-        open_context(read_environment(), is_full=is_full, bar=bar) as site,
-    ):
+    with _bar() as bar, open_context(read_environment(), is_full=is_full, bar=bar) as site:
         results = run_checks(checks, site)
     if textfile is not None:
         write_textfile(textfile, results, utc_now(), look)

@@ -148,12 +148,7 @@ def list_command(*, examples: bool, as_json: bool) -> None:
 
 
 @policy.command("examples")
-@click.option(
-    "--to",
-    required=True,
-    type=FOLDER,
-    help="The folder, which is created if necessary.",
-)
+@click.option("--to", required=True, type=FOLDER, help="The folder, which is created if necessary.")
 @as_json_option
 def examples_command(to: Path, *, as_json: bool) -> None:
     """Copy the example policies into a folder, as a start for your own.

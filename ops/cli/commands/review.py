@@ -49,10 +49,7 @@ def _parse_word(text: str) -> tuple[int, str]:
 
 
 _clip_option = click.option(
-    "--clip",
-    type=NEW_FILE,
-    metavar="FILE",
-    help="Save the audio clip (Ogg Opus) to FILE.",
+    "--clip", type=NEW_FILE, metavar="FILE", help="Save the audio clip (Ogg Opus) to FILE."
 )
 _filters = gathered(
     ItemFilter,
@@ -256,10 +253,7 @@ def decide_command(
     help="CSV has a line for each decision, JSON Lines one for each item.",
 )
 @click.option(
-    "--out",
-    type=NEW_FILE,
-    metavar="FILE",
-    help="Write to FILE; default: standard output.",
+    "--out", type=NEW_FILE, metavar="FILE", help="Write to FILE; default: standard output."
 )
 def export_command(batch: BatchId | None, form: ExportFormat, out: Path | None) -> None:
     """Export all items with their decisions, for other programs.

@@ -29,11 +29,7 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
     show_default=True,
     help="JSON with word times, subtitles, or plain text.",
 )
-@click.option(
-    "--out",
-    type=FOLDER,
-    help="Write a file for each recording into this folder.",
-)
+@click.option("--out", type=FOLDER, help="Write a file for each recording into this folder.")
 @as_json_option
 def transcripts(batch: BatchId, form: TranscriptFormat, out: Path | None, *, as_json: bool) -> None:
     """Print the transcripts of BATCH, or write them into a folder.

@@ -37,9 +37,7 @@ from ops.wiring.adapters import make_store, open_database, utc_now
 @click.command("try", cls=SettingsCommand, settings=(*STACK_SETTINGS,))
 @click.argument("archive", required=False, type=FILE)
 @click.option(
-    "--out",
-    type=FOLDER,
-    help="Write each transcript (.json .srt .vtt .txt) into this folder.",
+    "--out", type=FOLDER, help="Write each transcript (.json .srt .vtt .txt) into this folder."
 )
 @as_json_option
 @click.pass_context

@@ -39,14 +39,7 @@ class NothingStoredError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A batch that was rebuilt.
-
-    Attributes:
-        batch: Its id.
-        recordings: Rows of recordings.
-        transcripts: Those of them with a transcript.
-        state: The batch's state.
-    """
+    """A batch that was rebuilt, with the numbers of its recordings and transcripts."""
 
     batch: BatchId
     recordings: int
@@ -84,7 +77,7 @@ class Rebuilder:
 
         Args:
             batch: The batch.
-            archive: What was dropped, if known.
+            archive: What was dropped; None to look for it.
 
         Raises:
             BusyError: Its archive is being read, it is being reprocessed, or its review

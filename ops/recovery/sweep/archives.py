@@ -40,10 +40,7 @@ def sweep_archives(run: SweepRun) -> None:
 def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) -> set[BatchId]:
     """Sweep one page, and give the batches of archives without a row."""
     findings = run.tools.rows.archives(
-        [listed.key for listed in page],
-        [listed.etag for listed in page],
-        after=after,
-        upto=upto,
+        [listed.key for listed in page], [listed.etag for listed in page], after=after, upto=upto
     )
     stored = {listed.key: listed for listed in page}
     described: set[BatchId] = set()

@@ -113,10 +113,9 @@ class SweepReport:
     Attributes:
         is_dry: Whether nothing was repaired.
         ended_early: Whether the sweep was stopped before its end.
-        archives: The number of archives that were compared.
-        objects: The number of objects under ``processed/`` that were compared.
+        archives: The number that was compared.
+        objects: The number under ``processed/`` that was compared.
         depths: The number of messages in each route's queue after the sweep.
-        tallies: The counts of each discrepancy.
     """
 
     is_dry: bool = False

@@ -5,12 +5,7 @@ Each command declares the groups that it reads, and `ops.cli.settings` derives i
 
 from collections.abc import Iterable
 
-from ops.wiring.settings.bootstrap import (
-    STORE_KINDS,
-    STORE_ROLES,
-    BootstrapSettings,
-    StoreKind,
-)
+from ops.wiring.settings.bootstrap import STORE_KINDS, STORE_ROLES, BootstrapSettings, StoreKind
 from ops.wiring.settings.declaration import Settings, Variable
 from ops.wiring.settings.monitoring import Address, HealthSettings, ObservingSettings
 from ops.wiring.settings.servers import (

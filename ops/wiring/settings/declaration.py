@@ -40,11 +40,9 @@ class Variable:
     """A setting, for people.
 
     Attributes:
-        name: The environment variable.
         help: Its meaning, in one line.
         form: What its value must be; empty for any text.
         default: Its value if not set; empty for none.
-        is_required: Whether it must be set.
         is_secret: Whether ``NAME_FILE`` may name a file that holds it.
         title: The heading under which it is shown.
         foreign: Whose variable it is, where it is not dropscribe's.
@@ -99,13 +97,7 @@ def setting(
 
 
 def count(
-    name: str,
-    text: str,
-    *,
-    default: Any,
-    shown: str = "",
-    least: int = 1,
-    most: int = _LARGEST,
+    name: str, text: str, *, default: Any, shown: str = "", least: int = 1, most: int = _LARGEST
 ) -> Any:
     """Declare a setting that is a whole number."""
     return setting(name, text, default=default, shown=shown, least=least, most=most)

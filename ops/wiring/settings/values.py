@@ -91,9 +91,7 @@ ExistingFile = Annotated[str, PlainValidator(_existing), Form("an absolute path"
 ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
 
 Duration = Annotated[
-    timedelta,
-    PlainValidator(_duration),
-    Form("a length of time like 90s, 15min, 6h or 7d"),
+    timedelta, PlainValidator(_duration), Form("a length of time like 90s, 15min, 6h or 7d")
 ]
 DurationLimits = Annotated[
     Limits,
