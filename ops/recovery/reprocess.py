@@ -26,7 +26,7 @@ from consumers.stages.stored_archive import unretire
 from consumers.store import ObjectGoneError, Store
 from consumers.store.scratch import Scratch
 from events.keys import OPUS, AudioId, BatchId
-from ops.recovery.rebuild.batch_reader import BatchReader
+from ops.recovery.rebuild.batch_reader import BatchReader, has_content
 from ops.recovery.resend import Resender
 
 #: Recordings whose locks are held at the same time.
@@ -79,8 +79,7 @@ class Reprocessor:
                 an Opus object; nothing was changed.
             BusyError: A consumer keeps one of the recordings in hand.
         """
-        row = self._sealed(batch)
-        self._check_stage(row, only)
+        row = self._sealed(batch, only)
         self._check_opus(batch, only)
         number = 0
         with self._held_batch(batch):
@@ -110,8 +109,7 @@ class Reprocessor:
                 words; nothing was changed.
             BusyError: A consumer keeps one of the recordings in hand.
         """
-        row = self._sealed(batch)
-        self._check_stage(row, only)
+        row = self._sealed(batch, only)
         number = 0
         with self._held_batch(batch):
             pages = self._transcribed(batch, only)
@@ -161,26 +159,24 @@ class Reprocessor:
             )
         return row
 
-    def _sealed(self, batch: BatchId) -> Batch:
+    def _sealed(self, batch: BatchId, only: Collection[AudioId]) -> Batch:
+        """Return an unpacked batch, of which all recordings are moderated afterwards, or none.
+
+        Raises:
+            PermanentError: It is not unpacked, or moderation was switched on or off since.
+        """
         row = self._row(batch)
         if row.sealed_at is None:
             raise PermanentError(
                 f"batch {batch} is not unpacked yet; its recordings are transcribed as they are "
                 "unpacked, and --from unpack starts over"
             )
-        return row
-
-    def _check_stage(self, row: Batch, only: Collection[AudioId]) -> None:
-        """Make sure that all recordings of a batch are moderated, or none.
-
-        Raises:
-            PermanentError: Moderation was switched on or off since the batch was made.
-        """
         if only and row.is_moderated != self._rows.is_moderating():
             raise PermanentError(
                 f"moderation was switched {'off' if row.is_moderated else 'on'} since batch "
-                f"{row.batch} was made: reprocess the whole batch, without --only"
+                f"{batch} was made: reprocess the whole batch, without --only"
             )
+        return row
 
     def _archive_of(self, row: Batch) -> str:
         """Return the archive's key.
@@ -201,10 +197,9 @@ class Reprocessor:
 
     def _keep_archive(self, row: Batch) -> None:
         """Keep the archive, if it still exists, until the batch is complete again."""
-        stored = self._store.head(row.archive_key) if row.archive_key else None
-        if stored is not None and stored.etag == row.etag:
+        if row.archive_key and has_content(self._store, row.archive_key, row.etag):
             with suppress(ObjectGoneError):
-                unretire(self._store, stored.key, row.batch)
+                unretire(self._store, row.archive_key, row.batch)
 
     def _check_opus(self, batch: BatchId, only: Collection[AudioId]) -> None:
         """Make sure that no transcript is deleted that cannot be made again.

@@ -25,8 +25,7 @@ from ops.wiring.settings import DatabaseSettings, StoreSettings
 @click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...", type=FILE)
 @click.option("--wait", is_flag=True, help="Wait until the batches are done.")
 @as_json_option
-@click.pass_context
-def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_json: bool) -> None:
+def drop(archives: tuple[Path, ...], *, wait: bool, as_json: bool) -> None:
     """Upload each ARCHIVE as a new batch.
 
     Prints the batches' ids. An ARCHIVE is a tar, tar.gz, tar.bz2, tar.xz, tar.zst or
@@ -63,7 +62,7 @@ def drop(context: click.Context, archives: tuple[Path, ...], *, wait: bool, as_j
     for error in failed:
         print_error(error)
     if failed or any(progress.state != "complete" for progress in waited.values()):
-        context.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _wait(

@@ -116,9 +116,7 @@ class _UnknownError(click.UsageError):
     metavar="NAME",
     help="Value of the `look` label; use another for each file of a host.",
 )
-@click.pass_context
 def health(
-    context: click.Context,
     names: tuple[str, ...],
     textfile: Path | None,
     look: str,
@@ -168,7 +166,7 @@ def health(
         write_textfile(textfile, results, utc_now(), look)
     _print(results, as_json=as_json, as_plugin=as_plugin, is_quiet=textfile is not None)
     if textfile is None:
-        context.exit(overall(results).code)
+        raise click.exceptions.Exit(overall(results).code)
 
 
 def _print(

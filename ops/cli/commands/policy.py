@@ -50,10 +50,7 @@ def policy() -> None:
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("--structure-only", is_flag=True, help="Check the headings only, without the model.")
 @as_json_option
-@click.pass_context
-def check_command(
-    context: click.Context, files: tuple[Path, ...], *, structure_only: bool, as_json: bool
-) -> None:
+def check_command(files: tuple[Path, ...], *, structure_only: bool, as_json: bool) -> None:
     """Check the headings of policies, and their length in the model's tokens.
 
     The length is checked if the model, or its endpoint, is available. The exit
@@ -78,7 +75,8 @@ def check_command(
             _print_report(report)
         if uncounted is not None:
             click.echo(f"The lengths were not counted: {uncounted}")
-    context.exit(0 if is_fine else 1)
+    if not is_fine:
+        raise click.exceptions.Exit(1)
 
 
 @policy.command("try", cls=SettingsCommand, settings=(ModerationSettings,))

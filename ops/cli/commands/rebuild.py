@@ -22,8 +22,7 @@ from ops.wiring.settings import DatabaseSettings, ScratchSettings, StoreSettings
 @click.argument("batch", required=False, type=BATCH)
 @yes_option
 @as_json_option
-@click.pass_context
-def rebuild(context: click.Context, batch: BatchId | None, *, yes: bool, as_json: bool) -> None:
+def rebuild(batch: BatchId | None, *, yes: bool, as_json: bool) -> None:
     """Recreate database rows from the bucket.
 
     Deletes the rows of BATCH, or of every batch, and writes them anew. Use it for a
@@ -50,7 +49,7 @@ def rebuild(context: click.Context, batch: BatchId | None, *, yes: bool, as_json
     if as_json:
         print_json({"batches": [_as_json(outcome) for outcome in outcomes]})
     if any(isinstance(outcome, NotRebuilt) for outcome in outcomes):
-        context.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _rebuilt(

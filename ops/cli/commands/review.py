@@ -150,9 +150,7 @@ def show_command(item_id: str, clip: Path | None, *, as_json: bool) -> None:
 )
 @_clip_option
 @as_json_option
-@click.pass_context
 def next_command(
-    context: click.Context,
     reviewer: str,
     chosen: ItemFilter,
     lease: timedelta,
@@ -181,7 +179,7 @@ def next_command(
             print_json({"item": None})
         else:
             click.echo("nothing to review")
-        context.exit(1)
+        raise click.exceptions.Exit(1)
     # A second opinion is independent only if the first one is hidden.
     row = row.unseen()
     if as_json:

@@ -17,8 +17,7 @@ from ops.wiring.settings import DatabaseSettings
 @click.argument("text")
 @click.option("--limit", default=20, show_default=True, help="Maximum number to show.")
 @as_json_option
-@click.pass_context
-def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> None:
+def search(text: str, limit: int, *, as_json: bool) -> None:
     """Search all transcripts for TEXT, best matches first.
 
     A match holds all words, in any order. "Quoted words" have to stand together,
@@ -51,4 +50,4 @@ def search(context: click.Context, text: str, limit: int, *, as_json: bool) -> N
             table.add_row(str(hit.audio), Text(hit.path), Text(hit.passage))
         Console().print(table)
     if not hits:
-        context.exit(1)
+        raise click.exceptions.Exit(1)

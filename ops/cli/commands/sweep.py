@@ -61,9 +61,7 @@ class _StopFlag:
 )
 @click.option("--dry-run", is_flag=True, help="Report what is wrong, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (for each sweep).")
-@click.pass_context
 def sweep(
-    context: click.Context,
     every: timedelta | None,
     older_than: timedelta,
     again_after: timedelta,
@@ -100,7 +98,7 @@ def sweep(
             report = once()
             _print(report, as_json=as_json)
             if report is not None and not report.is_lossless:
-                context.exit(1)
+                raise click.exceptions.Exit(1)
             return
         while not stop.is_asked:
             try:

@@ -82,9 +82,7 @@ def _parse_size(text: str) -> int:
 )
 @click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
 @as_json_option
-@click.pass_context
 def transfer(
-    context: click.Context,
     sources: tuple[TransferSource, ...],
     lists: tuple[Path, ...],
     known_hosts: Path | None,
@@ -160,7 +158,8 @@ def transfer(
             report = asyncio.run(run.run((*sources, *listed)))
     if report is not None:
         _print(report, as_json=as_json)
-        context.exit(0 if report.is_success else 1)
+        if not report.is_success:
+            raise click.exceptions.Exit(1)
     elif as_json:
         print_json({"running": True})
     else:

@@ -40,8 +40,7 @@ from ops.wiring.adapters import make_store, open_database, utc_now
     "--out", type=FOLDER, help="Write each transcript (.json .srt .vtt .txt) into this folder."
 )
 @as_json_option
-@click.pass_context
-def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_json: bool) -> None:
+def try_(archive: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Transcribe ARCHIVE on this machine, without any setup.
 
     Starts the whole pipeline on this machine (an object store, a queue, a database
@@ -78,7 +77,7 @@ def try_(context: click.Context, archive: Path | None, out: Path | None, *, as_j
     if unwritten is not None:
         print_error(unwritten)
     if progress.state != "complete" or unwritten is not None:
-        context.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 _Result = tuple[BatchProgress, list[Recording], PermanentError | None]

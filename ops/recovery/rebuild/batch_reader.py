@@ -54,6 +54,12 @@ def describe_stored(store: Store, key: str) -> Archive | None:
     return describe(store, parsed, stored)
 
 
+def has_content(store: Store, key: str | None, etag: str | None) -> bool:
+    """Whether there is an object with this key and ETag."""
+    stored = store.head(key) if key else None
+    return stored is not None and stored.etag == etag
+
+
 class BatchReader:
     """Reads batches from a bucket, by way of scratch files."""
 

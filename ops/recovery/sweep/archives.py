@@ -10,7 +10,7 @@ from consumers.documents.manifest import Archive
 from consumers.stages.stored_archive import retire
 from consumers.store import ListedObject
 from events.keys import ARCHIVES, BatchId
-from ops.recovery.rebuild.batch_reader import describe_stored
+from ops.recovery.rebuild.batch_reader import describe_stored, has_content
 from ops.recovery.sweep.report import Discrepancy
 from ops.recovery.sweep.run import SweepRun
 
@@ -94,15 +94,10 @@ def _repair_second(run: SweepRun, archive: Archive, row: Batch) -> None:
     """Repair an archive whose batch has a row with another key or other content."""
     if archive.etag != row.etag:
         run.report.add(Discrepancy.ARCHIVE_OVERWRITTEN, archive.key)
-    elif row.sealed_at is not None or _is_there(run, row):
+    elif row.sealed_at is not None or has_content(run.tools.store, row.archive_key, row.etag):
         run.report.add(Discrepancy.ARCHIVE_COPY, archive.key)
     else:
         run.repair(Discrepancy.ARCHIVE_UNTOLD, archive.key, lambda: _tell_moved(run, archive))
-
-
-def _is_there(run: SweepRun, row: Batch) -> bool:
-    stored = run.tools.store.head(row.archive_key) if row.archive_key else None
-    return stored is not None and stored.etag == row.etag
 
 
 def _tell_moved(run: SweepRun, archive: Archive) -> None:
@@ -131,8 +126,7 @@ def _look_for(run: SweepRun, finding: ArchiveFinding) -> None:
     if row is None or row.archive_key != finding.key:
         # The archive was found under another key meanwhile.
         return
-    stored = run.tools.store.head(finding.key)
-    if stored is not None and stored.etag == finding.etag:
+    if has_content(run.tools.store, finding.key, finding.etag):
         # The archive was stored after its page was listed.
         return
     _lost(run, batch, finding.key, finding.stalled)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from consumers.database.sweep import BatchFinding, RecordingFinding
 from events.keys import PROCESSED, AudioId, BatchId
+from ops.recovery.rebuild.batch_reader import has_content
 from ops.recovery.sweep.listing import ListingChunk, ListingParser, SeenBatch, SeenRecording
 from ops.recovery.sweep.report import Discrepancy
 from ops.recovery.sweep.run import SweepRun
@@ -158,18 +159,13 @@ def _repair_batch(run: SweepRun, finding: BatchFinding, seen: SeenBatch | None) 
         if finding.is_older or not finding.has_row:
             run.report.add(Discrepancy.MANIFEST_GONE, str(batch))
     elif not finding.is_sealed:
-        if seen.manifest <= run.cutoff and not _has_archive(run, finding):
+        # Where its archive is there, unpack will seal the batch.
+        if seen.manifest <= run.cutoff and not has_content(
+            run.tools.store, finding.archive_key, finding.etag
+        ):
             run.rebuild(batch)
     elif finding.is_older and run.tools.store.head(batch.complete_key) is None:
         run.repair(Discrepancy.ANNOUNCEMENT_GONE, str(batch), lambda: _announce_again(run, batch))
-
-
-def _has_archive(run: SweepRun, finding: BatchFinding) -> bool:
-    """Whether an unsealed batch's archive is there: then unpack will seal the batch."""
-    if finding.archive_key is None:
-        return False
-    stored = run.tools.store.head(finding.archive_key)
-    return stored is not None and stored.etag == finding.etag
 
 
 def _announce_again(run: SweepRun, batch: BatchId) -> None:
