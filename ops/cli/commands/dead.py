@@ -116,11 +116,9 @@ def list_command(chosen: _Choice, limit: int, *, as_json: bool) -> None:
         more = next(letters, None) is not None
     if as_json:
         print_json({"letters": rows, "more": more})
-    elif rows:
-        Console().print(letters_table(rows))
-    else:
-        click.echo("no dead letters")
-    if more and not as_json:
+        return
+    Console().print(letters_table(rows) if rows else "no dead letters")
+    if more:
         print_more(limit)
 
 

@@ -104,11 +104,9 @@ def list_command(
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         print_json({"items": [row.to_document() for row in rows], "more": more})
-    elif rows:
-        click.echo("\n".join(items_in_lines(rows)))
-    else:
-        click.echo("nothing to review")
-    if more and not as_json:
+        return
+    click.echo("\n".join(items_in_lines(rows)) if rows else "nothing to review")
+    if more:
         print_more(limit)
 
 

@@ -34,7 +34,7 @@ from ops.ingest.drop import drop_archive
 from ops.wiring.adapters import make_store, open_database, utc_now
 
 
-@click.command("try", cls=SettingsCommand, settings=(*STACK_SETTINGS,))
+@click.command("try", cls=SettingsCommand, settings=STACK_SETTINGS)
 @click.argument("archive", required=False, type=FILE)
 @click.option(
     "--out", type=FOLDER, help="Write each transcript (.json .srt .vtt .txt) into this folder."

@@ -16,7 +16,7 @@ from ops.cli.settings import SettingsCommand
 from ops.embedded.stack import STACK_SETTINGS, run_stack
 
 
-@click.command(cls=SettingsCommand, settings=(*STACK_SETTINGS,))
+@click.command(cls=SettingsCommand, settings=STACK_SETTINGS)
 @as_json_option
 def up(*, as_json: bool) -> None:
     """Run the embedded stack until Ctrl-C.

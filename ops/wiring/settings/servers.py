@@ -217,13 +217,8 @@ class DatabaseSettings(LibpqSettings, CleartextSettings):
                 "DATABASE_URL is invalid: / % @ : in its password must be percent-encoded "
                 "(%2F %25 %40 %3A)"
             )
-        libpq = {
-            "host": self.pg_host,
-            "hostaddr": self.pg_hostaddr,
-            "service": self.pg_service,
-            "sslmode": self.pg_sslmode,
-            "sslrootcert": self.pg_sslrootcert,
-        }
+        options = ("host", "hostaddr", "service", "sslmode", "sslrootcert")
+        libpq = {option: getattr(self, f"pg_{option}") for option in options}
         check_database_url(self.url, libpq, allow=self.allow_cleartext)
         return self
 
