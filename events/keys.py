@@ -263,12 +263,18 @@ def parse_key(key: str) -> ArchiveKey | ProcessedKey:
     return parsed
 
 
-def batch_of(key: str) -> BatchId | None:
-    """Return the batch that an object's key names, if any."""
+def known_key(key: str) -> ArchiveKey | ProcessedKey | None:
+    """Parse an object's key; None for what `parse_key` refuses."""
     try:
-        return batch_in(parse_key(key))
+        return parse_key(key)
     except MalformedKeyError:
         return None
+
+
+def batch_of(key: str) -> BatchId | None:
+    """Return the batch that an object's key names, if any."""
+    parsed = known_key(key)
+    return None if parsed is None else batch_in(parsed)
 
 
 def batch_in(key: ArchiveKey | ProcessedKey) -> BatchId | None:

@@ -11,16 +11,7 @@ from typing import Protocol
 from consumers.broker.dead_letters import DeadLetterQueues, HeldDeadLetter, StoredDeadLetter
 from consumers.broker.errors import skip_missing
 from consumers.broker.sender import Sender
-from consumers.database.batches import BatchRepository
-from events.keys import (
-    ArchiveKey,
-    AudioId,
-    BatchId,
-    BatchKey,
-    MalformedKeyError,
-    RecordingKey,
-    parse_key,
-)
+from events.keys import ArchiveKey, AudioId, BatchId, BatchKey, RecordingKey, known_key
 from events.routes import ROUTES, Route
 
 #: How often to look for dead letters by their IDs: while another operator reads the queue,
@@ -66,12 +57,6 @@ class DeadLetterFilter:
 
     def _is_of_batch(self, letter: StoredDeadLetter) -> bool:
         return self.batch in letter.batches or self.archive_key in letter.keys
-
-
-def archive_of(database: BatchRepository, batch: BatchId) -> str | None:
-    """Return the key of a batch's archive; None if it is unknown."""
-    row = database.batch(batch)
-    return None if row is None else row.archive_key
 
 
 def find(
@@ -148,10 +133,7 @@ def _walked(
 def _unstall(rows: StatusRows, letter: StoredDeadLetter) -> None:
     """Have ``status`` show the dead letter's objects as going on."""
     for key in letter.keys:
-        try:
-            parsed = parse_key(key)
-        except MalformedKeyError:
-            continue
+        parsed = known_key(key)
         if isinstance(parsed, RecordingKey):
             rows.unstall_recording(parsed.audio)
         elif isinstance(parsed, ArchiveKey):

@@ -19,7 +19,7 @@ from ops.cli.options import as_json_option, gathered, limit_option, of_batch_opt
 from ops.cli.output import confirm, print_error, print_json, print_more, printable, waiting_for
 from ops.cli.render.dead_letters import letter_as_json, letter_in_full, letters_table
 from ops.cli.settings import SettingsCommand, read_environment
-from ops.recovery.dead_letters import DeadLetterFilter, archive_of, discard, find, replay
+from ops.recovery.dead_letters import DeadLetterFilter, discard, find, replay
 from ops.wiring.adapters import open_database
 from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
@@ -40,7 +40,8 @@ class _Choice:
         archive_key = None
         if self.batch is not None:
             with open_database(environment) as database:
-                archive_key = archive_of(database, self.batch)
+                row = database.batch(self.batch)
+            archive_key = row.archive_key if row else None
         return DeadLetterFilter(
             routes=PIPELINE.routes if self.route is None else (PIPELINE[self.route].route,),
             reason=self.reason,
@@ -186,17 +187,14 @@ def discard_command(chosen: _Choice, *, yes: bool, as_json: bool) -> None:
     chosen.check()
     selection = chosen.filter(environment)
     letters = _queues(environment)
-    confirm(lambda: _question(letters, selection), yes=yes)
+    confirm(
+        lambda: f"Delete {sum(1 for _ in find(letters, selection))} dead letters for good?", yes=yes
+    )
     _report("discarded", discard(letters, selection), chosen.ids, as_json=as_json)
 
 
 def _queues(environment: Environment) -> DeadLetterQueues:
     return make_dead_letter_queues(read_broker_address(environment))
-
-
-def _question(letters: DeadLetterQueues, selection: DeadLetterFilter) -> str:
-    number = sum(1 for _ in find(letters, selection))
-    return f"Delete {number} dead letters for good?"
 
 
 def _report(

@@ -27,10 +27,9 @@ from events.keys import (
     AudioId,
     BatchId,
     DecisionKey,
-    MalformedKeyError,
     RecordingKey,
     batch_of,
-    parse_key,
+    known_key,
 )
 
 
@@ -44,14 +43,11 @@ class Announcement:
 
 def describe_stored(store: Store, key: str) -> Archive | None:
     """Describe the archive under a key; None where there is none."""
-    try:
-        parsed = parse_key(key)
-    except MalformedKeyError:
+    parsed = known_key(key)
+    if not isinstance(parsed, ArchiveKey):
         return None
     stored = store.head(key)
-    if stored is None or not isinstance(parsed, ArchiveKey):
-        return None
-    return describe(store, parsed, stored)
+    return None if stored is None else describe(store, parsed, stored)
 
 
 def has_content(store: Store, key: str | None, etag: str | None) -> bool:
@@ -134,10 +130,7 @@ class BatchReader:
         """List the recordings that have an object, or one with the suffix, in order."""
         last = None
         for key in self._store.keys(f"{batch.prefix}-"):
-            try:
-                parsed = parse_key(key)
-            except MalformedKeyError:
-                continue
+            parsed = known_key(key)
             if not isinstance(parsed, RecordingKey) or parsed.audio == last:
                 continue
             if suffix in {None, parsed.suffix}:
@@ -147,11 +140,7 @@ class BatchReader:
     def decision_keys(self, batch: BatchId) -> Iterator[str]:
         """List the keys of the reviewers' decisions."""
         for key in self._store.keys(f"{batch.prefix}."):
-            try:
-                parsed = parse_key(key)
-            except MalformedKeyError:
-                continue
-            if isinstance(parsed, DecisionKey):
+            if isinstance(known_key(key), DecisionKey):
                 yield key
 
     def recording(self, audio: AudioId) -> Recording | None:

@@ -133,10 +133,6 @@ class SweepReport:
         if len(tally.names) < _NAMES:
             tally.names.append(name)
 
-    def found(self, kind: Discrepancy) -> int:
-        """Return the number of one discrepancy."""
-        return self.tallies[kind].found if kind in self.tallies else 0
-
     @property
     def is_lossless(self) -> bool:
         """Whether nothing is lost."""
