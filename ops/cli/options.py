@@ -112,6 +112,7 @@ def gathered(
 
     The command gets what ``make`` makes of their values, as its parameter ``chosen``.
     """
+    names = inspect.signature(make).parameters.keys()
 
     def decorate(command: _Command) -> _Command:
         @functools.wraps(command)
@@ -119,7 +120,6 @@ def gathered(
             own = {name: values.pop(name) for name in names & values.keys()}
             return command(*args, chosen=make(**own), **values)
 
-        names = inspect.signature(make).parameters.keys()
         gathering = cast("_Command", gather)
         for parameter in reversed(added):
             gathering = parameter(gathering)
