@@ -133,7 +133,7 @@ class Bystander:
         self._url = deployed.direct["BROKER_URL"]
         self._prefix = read_broker_address(deployed.environment).prefix
         self._is_over = threading.Event()
-        self._heard: list[tuple[float, str]] = []
+        self._arrivals: list[tuple[float, str]] = []
 
     @contextmanager
     def listening(self) -> Iterator[Callable[[str], float | None]]:
@@ -153,7 +153,7 @@ class Bystander:
             queue = channel.queue_declare(exclusive=True).queue
             binding = rule_id(self._prefix, route_named("unpack"))
             channel.queue_bind(queue, exchange_name(self._prefix), binding)
-            channel.basic_consume(queue, no_ack=True, callback=self._hear)
+            channel.basic_consume(queue, no_ack=True, callback=self._record)
             ready.set()
             while not self._is_over.is_set():
                 try:
@@ -161,12 +161,12 @@ class Bystander:
                 except TimeoutError:
                     continue
 
-    def _hear(self, message: Any) -> None:
+    def _record(self, message: Any) -> None:
         body = message.body if isinstance(message.body, str) else message.body.decode()
-        self._heard.append((time.monotonic(), body))
+        self._arrivals.append((time.monotonic(), body))
 
     def _when(self, key: str) -> float | None:
-        return next((at for at, body in tuple(self._heard) if key in body), None)
+        return next((at for at, body in tuple(self._arrivals) if key in body), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class _Drop:
     """The times of a finished batch, in seconds."""
 
     answered: float
-    heard: float
+    announced: float
     handed: float
     verdict_stored: float
     complete_sent: float
@@ -187,7 +187,7 @@ class _Site:
 
     store: Store
     folder: Path
-    when_heard: Callable[[str], float | None]
+    when_announced: Callable[[str], float | None]
     unpack: WorkerProcess
     moderate: WorkerProcess
 
@@ -196,11 +196,11 @@ class _Site:
         batch = drop_recording(self.store, self.folder, Random())
         answered = time.monotonic()
         moderated = self._await(batch)
-        heard = self.when_heard(batch.archive_key)
+        announced = self.when_announced(batch.archive_key)
         handed = _when(self.unpack.do(batch.archive_key).result, "handed", "")
-        if heard is None or handed is None:
+        if announced is None or handed is None:
             raise TransientError(f"no consumer received the event of {batch.archive_key}")
-        return _Drop(answered, heard, handed, *moderated)
+        return _Drop(answered, announced, handed, *moderated)
 
     def _await(self, batch: BatchId) -> tuple[float, float, float]:
         deadline = time.monotonic() + _PATIENCE
@@ -239,8 +239,8 @@ def _case(
 def _delivery(drop: _Drop) -> Mapping[str, float]:
     return {
         "all": drop.handed - drop.answered,
-        "of it the store's, ms": drop.heard - drop.answered,
-        "ours, ms": drop.handed - drop.heard,
+        "of it the store's, ms": drop.announced - drop.answered,
+        "ours, ms": drop.handed - drop.announced,
     }
 
 

@@ -1,6 +1,6 @@
 """`speech-short`, `speech-long`, `speech-limit`: from decoded sound to words.
 
-Everyone hears the same samples with the same weights (Whisper tiny.en, which a
+Everyone recognises the same samples with the same weights (Whisper tiny.en, which a
 package carries), beam, batch size and threads. Nobody aligns: no alignment model
 comes in a package. easytranscriber is not here for that reason: it can't do without.
 """
@@ -179,8 +179,8 @@ def compare_words(
     return told
 
 
-def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
+def word_error_rate(said: Sequence[str], recognised: Sequence[str]) -> float:
     """Give the word error rate over all clips, capitals and punctuation aside."""
     jiwer: Any = import_module("jiwer")
     plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.Strip()])
-    return float(jiwer.wer(plain(list(said)), plain(list(heard))))
+    return float(jiwer.wer(plain(list(said)), plain(list(recognised))))

@@ -50,7 +50,7 @@ class JudgeContract:
         assert high > 0.9
         assert low < 0.1
 
-    def test_the_counts_leave_room_for_what_they_allow(self, judge: Judge) -> None:
+    def test_the_counts_leave_room_for_the_allowed_content(self, judge: Judge) -> None:
         """A content that fills the context to the last allowed token is judged."""
         room = judge.context - judge.prompt_tokens(POLICY)
         words = ["forbidden"]

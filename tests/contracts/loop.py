@@ -268,7 +268,7 @@ class LoopContract:
         with pytest.raises(ValueError, match="zip"):
             loop.run(Stop())
 
-    def test_asked_to_stop_it_finishes_what_it_has_in_hand(self, queues: Queues) -> None:
+    def test_asked_to_stop_it_finishes_deliveries_in_hand(self, queues: Queues) -> None:
         begun, go_on = threading.Event(), threading.Event()
 
         def work(_: ObjectCreated) -> None:

@@ -113,7 +113,7 @@ def reviewable(place: Place, batch: BatchId) -> list[ReviewedItem]:
 class ModeratedContract:
     """Inherit it, and give a fixture ``place`` whose one policy, ``length``, is `POLICY`."""
 
-    def test_two_recordings_that_say_what_is_forbidden_end_in_review(
+    def test_two_recordings_with_forbidden_words_end_in_review(
         self, place: Place, tmp_path: Path
     ) -> None:
         progress = place.wait(place.drop(archive(tmp_path, tar_of(SPOKEN))))
@@ -145,13 +145,13 @@ class ModeratedContract:
 
         # From three seconds before the passage on, as far as there is something.
         assert (long.clip_start, short.clip_start) == (57.0, 0.0)
-        heard = played(place.store.read(long.clip_key))
-        assert len(heard) / RATE == pytest.approx(95.0 - 57.0, abs=0.05)
-        before, passage = pitches(heard)[:30], pitches(heard)[30:]
+        sound = played(place.store.read(long.clip_key))
+        assert len(sound) / RATE == pytest.approx(95.0 - 57.0, abs=0.05)
+        before, passage = pitches(sound)[:30], pitches(sound)[30:]
         assert (set(before), set(passage)) == ({LOW}, {HIGH})
-        heard = played(place.store.read(short.clip_key))
-        assert len(heard) / RATE == pytest.approx(35.0, abs=0.05)
-        assert set(pitches(heard)) == {LOW}
+        sound = played(place.store.read(short.clip_key))
+        assert len(sound) / RATE == pytest.approx(35.0, abs=0.05)
+        assert set(pitches(sound)) == {LOW}
 
     def test_the_keys_tell_the_whole_story(self, place: Place, tmp_path: Path) -> None:
         batch = place.drop(archive(tmp_path, tar_of(SPOKEN)))

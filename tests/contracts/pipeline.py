@@ -86,7 +86,7 @@ class PipelineContract:
         assert progress.row is not None
         assert progress.row.original_name == f"calls.{name}"
 
-    def test_an_archive_is_what_it_holds_and_not_what_it_is_called(
+    def test_an_archive_is_read_by_its_content_and_not_by_its_name(
         self, place: Place, tmp_path: Path
     ) -> None:
         batch = place.drop(archive(tmp_path, tar_of(RECORDINGS), "misnamed.zip"))
@@ -104,7 +104,7 @@ class PipelineContract:
         assert keys(place, batch) == sorted(expected)
         assert place.store.tags(batch.archive_key) == {STATE_TAG: COMPLETE, BATCH_TAG: str(batch)}
 
-    def test_each_object_says_what_its_row_says(self, place: Place, tmp_path: Path) -> None:
+    def test_each_object_agrees_with_its_row(self, place: Place, tmp_path: Path) -> None:
         batch = place.drop(archive(tmp_path, tar_of({"Zoë/ü.flac": FLAC})))
         place.wait(batch)
         (recording,) = place.database.recordings(batch)

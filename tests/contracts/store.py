@@ -243,7 +243,7 @@ class StoreContract:
             store.write(name, b"x", content_type="audio/ogg")
         assert list(store.keys(prefix, per_request=2)) == sorted(names, key=str.encode)
 
-    def test_a_listing_says_what_head_says(self, store: Store) -> None:
+    def test_a_listing_agrees_with_head(self, store: Store) -> None:
         found = stored(store, "listed/Zoë a+b.tar")
         ((listed,),) = store.pages("listed/")
         assert (listed.key, listed.size, listed.etag) == (found.key, found.size, found.etag)

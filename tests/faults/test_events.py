@@ -62,7 +62,7 @@ def lost(here: Cluster, batch: BatchId, number: int, route: str) -> None:
         here.messages.put(queue, body)
 
 
-def heard(here: Cluster, batch: BatchId) -> int:
+def transcribed_in(here: Cluster, batch: BatchId) -> int:
     """Count the recordings that end with a transcript."""
     return sum(state != "rejected" for state in here.plans[batch].states.values())
 
@@ -94,7 +94,9 @@ def test_shuffled_and_duplicate_events_without_consumers(here: Cluster, route: s
     here.fleet.stop()
     start(here, *EARLIER[route])
     batches = [here.drop(Random(60 + number), recordings=3) for number in range(3)]
-    number = len(batches) if route == "review" else sum(heard(here, each) for each in batches)
+    number = (
+        len(batches) if route == "review" else sum(transcribed_in(here, each) for each in batches)
+    )
     queued(here, number, route)
     for batch in batches:
         tell(here, batch, 2)
@@ -124,7 +126,7 @@ def test_the_sweep_resends_a_lost_event_of_a_later_stage(
     here.fleet.stop()
     start(here, *EARLIER[route])
     batch = here.drop(Random(63), recordings=3)
-    lost(here, batch, 1 if route == "review" else heard(here, batch), route)
+    lost(here, batch, 1 if route == "review" else transcribed_in(here, batch), route)
     # The store sends an object's event before the consumer has written the row.
     at_rest = {"moderating", "complete"}
     eventually(here, lambda: here.look(batch).state in at_rest, tend=False)

@@ -260,7 +260,7 @@ def test_a_database_comes_back_from_its_dump_and_from_the_bucket(single: Single)
     assert single.wrong() == []
 
 
-def test_a_check_says_what_was_altered_by_hand(single: Single) -> None:
+def test_a_check_names_manual_changes(single: Single) -> None:
     altered = {
         "/etc/rabbitmq/rabbitmq.conf": "s/^heartbeat = .*/heartbeat = 7/",
         "/etc/dropscribe/operator.env": "s/^S3_BUCKET=.*/S3_BUCKET='another'/",

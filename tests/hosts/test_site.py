@@ -143,7 +143,7 @@ def test_health_finds_nothing_wrong(site: HostDeployment) -> None:
     assert 'dropscribe_queue_consumers{route="transcribe"} 1.0' in figures
 
 
-def test_each_host_looks_at_what_it_has_of_its_own(site: HostDeployment) -> None:
+def test_each_host_checks_its_own_parts(site: HostDeployment) -> None:
     weights = "/srv/dropscribe/models/tiny.en/model.bin"
     units = ("dropscribe-host-health", "dropscribe-models-health")
 

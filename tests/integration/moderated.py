@@ -36,7 +36,7 @@ def write_policies(root: Path, **texts: str) -> Path:
     return root
 
 
-def heard(pipeline: Pipeline, tmp_path: Path) -> BatchId:
+def transcribed_batch(pipeline: Pipeline, tmp_path: Path) -> BatchId:
     """Drop, unpack and transcribe a batch, and lose the events of its transcripts."""
     batch = unpacked(pipeline, tmp_path, tar_of(SPOKEN))
     transcribed(pipeline, batch, range(len(SPOKEN)))
@@ -45,7 +45,7 @@ def heard(pipeline: Pipeline, tmp_path: Path) -> BatchId:
 
 def reviewed(pipeline: Pipeline, tmp_path: Path) -> BatchId:
     """Drop one and do all of it: some recordings are flagged, and all others are sampled."""
-    batch = heard(pipeline, tmp_path)
+    batch = transcribed_batch(pipeline, tmp_path)
     assert judged(pipeline, batch) == [None] * len(SPOKEN)
     itemised(pipeline, batch, REVIEW_SAMPLE="1")
     return batch

@@ -61,9 +61,7 @@ def test_a_second_bootstrap_changes_nothing(variables: dict[str, str]) -> None:
     assert changes(variables) == []
 
 
-def test_a_dry_run_tells_what_would_change_and_changes_nothing(
-    variables: dict[str, str], sqs: Any
-) -> None:
+def test_a_dry_run_lists_changes_and_makes_none(variables: dict[str, str], sqs: Any) -> None:
     foreseen = changes(variables, dry_run=True)
     assert changes(variables, dry_run=True) == foreseen
     assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=variables["BROKER_PREFIX"])
@@ -366,7 +364,7 @@ def test_conflicting_settings_are_reported(
         changes({**given, "STORE_KIND": store})
 
 
-def test_a_store_that_does_not_say_what_it_is_has_to_be_named(variables: dict[str, str]) -> None:
+def test_a_store_of_unknown_kind_has_to_be_named(variables: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="do not show which store it is: set --store"):
         changes({**variables, "BROKER_URL": "amqp://127.0.0.1"})
 

@@ -35,7 +35,7 @@ def test_help_names_every_command(run: Run) -> None:
     assert "\n    dropscribe try my-recordings.tar.gz\n" in result.stdout
 
 
-def test_bootstrap_says_what_it_did(run: Run, variables: dict[str, str]) -> None:
+def test_bootstrap_lists_its_changes(run: Run, variables: dict[str, str]) -> None:
     first, second = printed(run("bootstrap", "--json")), printed(run("bootstrap", "--json"))
     bucket = variables["S3_BUCKET"]
     assert {"what": f"bucket {bucket}", "changed": True} in first["steps"]
@@ -136,7 +136,7 @@ def test_watching_is_for_people(run: Run) -> None:
     assert run("status", "--watch", "--json").exit_code == 2
 
 
-def test_search_finds_what_was_said(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_search_finds_spoken_words(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.start()
     pipeline.run(archive(tmp_path, tar_of({"calls/a.mp3": MP3})))
     (hit,) = printed(run("search", '"seconds of" -minutes', "--json"))["hits"]
@@ -175,7 +175,7 @@ def test_a_setting_that_is_wrong_is_named(run: Run, name: str, value: str) -> No
     assert name in result.stderr
 
 
-def test_without_a_schema_it_says_what_to_do(run: Run, embedded: dict[str, str]) -> None:
+def test_without_a_schema_it_names_the_remedy(run: Run, embedded: dict[str, str]) -> None:
     result = run("status", DATABASE_URL=embedded["DATABASE_URL"])
     assert result.exit_code == 1
     assert "dropscribe bootstrap" in result.stderr

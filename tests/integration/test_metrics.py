@@ -166,7 +166,7 @@ def start(
             process.wait()
 
 
-def test_after_a_batch_the_figures_say_what_was_done(
+def test_after_a_batch_the_figures_count_its_work(
     start: Start, pipeline: Pipeline, variables: dict[str, str], tmp_path: Path
 ) -> None:
     names = [route.name for route in ROUTES]

@@ -246,7 +246,7 @@ def test_a_batch_that_completes_while_it_is_rebuilt_completes_once(
     assert found(swept(pipeline)) == {}
 
 
-def test_a_crash_after_the_first_step_leaves_what_a_sweep_finds(
+def test_a_sweep_finds_the_remains_of_a_crash_after_the_first_step(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = finished(pipeline, tmp_path)

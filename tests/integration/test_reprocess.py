@@ -66,7 +66,7 @@ def use_another_model(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(pipeline: Pipeline, audio: AudioId) -> str | None:
-    """Read by which model a recording was heard, in the bucket and on record."""
+    """Read by which model a recording was transcribed, in the bucket and on record."""
     stored = Transcript.from_json(pipeline.store.read(audio.transcript_key)).model
     (row,) = [
         row
@@ -166,7 +166,7 @@ def test_a_batch_is_reprocessed_from_its_archive(
 def test_a_note_of_before_does_not_stay(
     pipeline: Pipeline, reprocessor: Reprocessor, tmp_path: Path
 ) -> None:
-    """A recording that the model could not bear may be heard by the next."""
+    """A recording that crashes one model may suit the next."""
     batch = unpacked(pipeline, tmp_path)
     audio = AudioId(batch, 0)
     refused = Transcript(str(audio), "rejected", "too loud", 2.0, None, None, None, None, ())

@@ -132,7 +132,7 @@ def test_clips_play_and_start_where_they_should(batch: ReviewBatch) -> None:
     assert len(decoded(batch.store.read(item.clip_key))) / 16_000 == pytest.approx(8.0, abs=0.02)
 
 
-def test_a_sample_of_what_no_policy_flags_is_reviewed_too(batch: ReviewBatch) -> None:
+def test_a_sample_of_unflagged_recordings_is_reviewed_too(batch: ReviewBatch) -> None:
     batch.add(0, GOOD, GOOD)
     batch.add(1, GOOD, BAD)
     batch.review(batch.complete(), sample=1.0)

@@ -94,13 +94,13 @@ def declared(name: str) -> set[str]:
         ("sweep", ("--dry-run",)),
     ],
 )
-def test_a_command_reads_what_its_help_lists(
+def test_a_command_reads_the_settings_of_its_help(
     read: Read, name: str, arguments: Sequence[str]
 ) -> None:
     assert read(*name.split(), *map(str, arguments)) == declared(name)
 
 
-def test_bootstrap_and_health_read_what_their_help_lists(read: Read) -> None:
+def test_bootstrap_and_health_read_the_settings_of_their_help(read: Read) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         # Only a RabbitMQ has queues for delays.
@@ -110,19 +110,21 @@ def test_bootstrap_and_health_read_what_their_help_lists(read: Read) -> None:
             assert seen == declared(name)
 
 
-def test_drop_reads_what_its_help_lists(read: Read, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_drop_reads_the_settings_of_its_help(
+    read: Read, pipeline: Pipeline, tmp_path: Path
+) -> None:
     pipeline.start(transcribers=0, reviewers=0)
     assert read("drop", "--wait", str(archive(tmp_path, b"no archive"))) == declared("drop")
 
 
-def test_transfer_reads_what_its_help_lists(read: Read) -> None:
+def test_transfer_reads_the_settings_of_its_help(read: Read) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         source = f"ssh://rec@127.0.0.1:{closed.getsockname()[1]}/srv/*.tar"
         assert read("transfer", "--dry-run", source) == declared("transfer")
 
 
-def test_reviewers_read_what_their_help_lists(
+def test_reviewers_read_the_settings_of_their_help(
     read: Read,
     environment: Environment,
     store: Store,
@@ -152,7 +154,9 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("environment", "handlers")
-def test_consumers_read_what_their_help_lists(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consumers_read_the_settings_of_their_help(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each stage is put together, and then nothing is consumed."""
     adapters = Adapters(
         recogniser=lambda *_: LengthRecogniser(), judge=lambda *_: nullcontext(WordJudge())

@@ -116,7 +116,7 @@ def test_a_stages_metrics_have_their_labels_from_the_start(metrics: ConsumerMetr
     assert value("dropscribe_deliveries_total", route="wordcount", verdict="ack") == 0
 
 
-def test_its_database_role_has_what_it_declares_and_no_more(login: str) -> None:
+def test_its_database_role_has_the_declared_rights_and_no_more(login: str) -> None:
     with psycopg.connect(login, autocommit=True) as connection:
         connection.execute("SELECT FROM recordings")
         connection.execute("SELECT FROM schema_migrations")
@@ -125,7 +125,7 @@ def test_its_database_role_has_what_it_declares_and_no_more(login: str) -> None:
                 connection.execute(statement)
 
 
-def test_its_bucket_rights_are_what_it_declares_and_no_more(store: Store) -> None:
+def test_its_bucket_rights_are_the_declared_ones_and_no_more(store: Store) -> None:
     client, bucket = store._client, store.bucket
     rights = bucket_roles(TABLE)
     principals = {ROW.name: (WHO,)}

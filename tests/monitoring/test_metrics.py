@@ -100,12 +100,12 @@ def test_figures_are_found_in_questions() -> None:
     assert metrics_in(question) == {"a_total", "b_total"}
 
 
-def test_alerts_ask_for_what_is_served(served: set[str]) -> None:
+def test_alerts_ask_for_served_metrics(served: set[str]) -> None:
     asked = {alert.name: metrics_in(alert.expression) - served for alert in read_alerts().values()}
     assert {name: unknown for name, unknown in asked.items() if unknown} == {}
 
 
-def test_the_dashboard_asks_for_what_is_served(served: set[str]) -> None:
+def test_the_dashboard_asks_for_served_metrics(served: set[str]) -> None:
     asked = {expression: metrics_in(expression) - served for expression in expressions()}
     assert {name: unknown for name, unknown in asked.items() if unknown} == {}
 

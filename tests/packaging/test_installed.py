@@ -107,7 +107,7 @@ def test_the_wheel_holds_the_modules_of_the_checkout(installed: Any) -> None:
         assert (site / path.relative_to(ROOT)).read_bytes() == path.read_bytes(), path
 
 
-def test_the_wheel_holds_what_is_not_code(installed: Any) -> None:
+def test_the_wheel_holds_files_other_than_code(installed: Any) -> None:
     needed = [
         ROOT / "ops/sample/sample.tar",
         ROOT / "ops/policies/thresholds.toml",

@@ -49,7 +49,7 @@ def requirements(extras: set[str]) -> Iterator[Requirement]:
 
 
 @pytest.mark.parametrize("lock", EXTRAS)
-def test_a_lock_file_satisfies_what_setup_cfg_asks_for(lock: str) -> None:
+def test_a_lock_file_satisfies_the_requirements_of_setup_cfg(lock: str) -> None:
     locked = pins(lock)
     wrong = [
         f"{requirement}, but {locked.get(canonicalize_name(requirement.name))} is locked"

@@ -183,7 +183,7 @@ def test_a_wrong_setting_is_named(server: str, change: dict[str, object], messag
 
 
 @pytest.mark.parametrize("fault", [500, 400, 401, "cut", "garbled", "page", "elsewhere"])
-def test_neither_what_was_said_nor_the_key_is_in_errors_or_logs(
+def test_neither_the_transcript_nor_the_key_is_in_errors_or_logs(
     judge: EndpointJudge, server: str, fault: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not in a traceback either, though this server quotes the prompt when it refuses."""

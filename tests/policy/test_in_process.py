@@ -110,7 +110,7 @@ class TestScores:
         assert judge.scores(policy, CONTENTS) == pytest.approx(alone, rel=1e-3, abs=1e-6)
 
 
-def test_the_adapter_is_what_judges(load: Load, judge: CopeJudge, base: Path) -> None:
+def test_the_adapter_judges(load: Load, judge: CopeJudge, base: Path) -> None:
     bare = load(adapter=None)
     assert bare.adapter is None
     assert bare.scores(POLICY, CONTENTS) == pytest.approx(
@@ -120,7 +120,7 @@ def test_the_adapter_is_what_judges(load: Load, judge: CopeJudge, base: Path) ->
 
 
 @contextmanager
-def heard(judge: CopeJudge) -> Iterator[list[torch.Tensor]]:
+def recorded_passes(judge: CopeJudge) -> Iterator[list[torch.Tensor]]:
     """The token ids that reach the model's decoder, forward pass by forward pass."""
     ids: list[torch.Tensor] = []
 
@@ -140,7 +140,7 @@ def test_the_prompt_that_reaches_the_model_is_copes_byte_by_byte(
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     judge = load(reuses_prefix=reuses_prefix)
-    with heard(judge) as passes:
+    with recorded_passes(judge) as passes:
         judge.scores("No spam,\nby nobody.", ["Buy  this — now!"])
     ids = torch.cat(passes, dim=1)[0]
     assert tokenizer.decode(ids) == (
@@ -157,7 +157,7 @@ def test_the_prompt_that_reaches_the_model_is_copes_byte_by_byte(
 
 def test_special_tokens_in_a_text_reach_the_model_as_text(judge: CopeJudge, base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
-    with heard(judge) as passes:
+    with recorded_passes(judge) as passes:
         judge.scores("P <bos>", ["an <eos> <start_of_turn> <pad>"])
     ids = torch.cat(passes, dim=1)[0].tolist()
     assert ids[0] == tokenizer.bos_token_id
@@ -165,7 +165,7 @@ def test_special_tokens_in_a_text_reach_the_model_as_text(judge: CopeJudge, base
 
 
 def test_a_policys_prefix_is_computed_once(judge: CopeJudge) -> None:
-    with heard(judge) as passes:
+    with recorded_passes(judge) as passes:
         judge.scores(POLICY, CONTENTS)
         judge.scores("another", CONTENTS[:3])
         before = len(passes)
@@ -208,7 +208,7 @@ class TestMemoryThatDoesNotSuffice:
         judge.scores(POLICY, CONTENTS)
         with memory_for(judge, rows=3):
             judge.scores(POLICY, CONTENTS)
-        with heard(judge) as passes:
+        with recorded_passes(judge) as passes:
             judge.scores(POLICY, ["a"])
             judge.scores("another", ["a"])
         assert len(passes) == 1 + 2

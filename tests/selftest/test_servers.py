@@ -115,7 +115,7 @@ class TestRabbitMQ:
             time.sleep(0.05)
         raise AssertionError("no message came")
 
-    def test_ctl_reports_what_failed(self, node: RabbitNode) -> None:
+    def test_ctl_reports_failures(self, node: RabbitNode) -> None:
         with pytest.raises(ServerError, match="Virtual host 'nowhere' does not exist"):
             node.ctl("delete_vhost", "nowhere")
 

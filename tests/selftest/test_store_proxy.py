@@ -249,7 +249,7 @@ class TestConnections:
 
 
 class TestRules:
-    def test_only_what_fits_fails(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
+    def test_only_matching_requests_fail(self, s3: Any, bucket: str, proxy: StoreProxy) -> None:
         proxy.fail(Misbehaviour.SLOW_DOWN, method="PUT", key=r"\.opus$", times=None)
 
         s3.put_object(Bucket=bucket, Key="a.json", Body=b"{}")

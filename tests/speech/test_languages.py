@@ -51,15 +51,15 @@ def group(sample: dict[str, Waveform]) -> list[Waveform]:
 
 
 @pytest.fixture(scope="module")
-def heard(multilingual: WhisperXRecogniser, group: list[Waveform]) -> list[Transcript]:
+def recognised(multilingual: WhisperXRecogniser, group: list[Waveform]) -> list[Transcript]:
     outcomes = multilingual.transcribe(group)
     assert all(isinstance(outcome, Transcript) for outcome in outcomes), outcomes
     return [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
 
 
-def test_each_recording_has_its_language_with_a_probability(heard: list[Transcript]) -> None:
-    assert [one.language for one in heard] == ["de", "fr", None, "de", "fr", "fr"]
-    for one in heard:
+def test_each_recording_has_its_language_with_a_probability(recognised: list[Transcript]) -> None:
+    assert [one.language for one in recognised] == ["de", "fr", None, "de", "fr", "fr"]
+    for one in recognised:
         if one.language is None:
             assert one.language_probability is None
         else:
@@ -67,25 +67,27 @@ def test_each_recording_has_its_language_with_a_probability(heard: list[Transcri
             assert 0.3 < one.language_probability <= 1
 
 
-def test_each_recording_has_its_own_words(heard: list[Transcript], group: list[Waveform]) -> None:
-    assert [one.audio_id for one in heard] == [one.audio_id for one in group]
+def test_each_recording_has_its_own_words(
+    recognised: list[Transcript], group: list[Waveform]
+) -> None:
+    assert [one.audio_id for one in recognised] == [one.audio_id for one in group]
     for one, expected in zip(
-        heard, ["railway", "river", "", "railway", "coffee", "river"], strict=True
+        recognised, ["railway", "river", "", "railway", "coffee", "river"], strict=True
     ):
         assert expected in one.text
 
 
 def test_a_group_of_several_languages_is_heard_as_each_of_it_alone(
-    multilingual: WhisperXRecogniser, heard: list[Transcript], group: list[Waveform]
+    multilingual: WhisperXRecogniser, recognised: list[Transcript], group: list[Waveform]
 ) -> None:
-    for waveform, together in zip(group[:3], heard[:3], strict=True):
+    for waveform, together in zip(group[:3], recognised[:3], strict=True):
         (alone,) = multilingual.transcribe([waveform])
         assert isinstance(alone, Transcript)
         assert (alone.language, alone.text) == (together.language, together.text)
 
 
-def test_a_language_without_an_alignment_model_is_named(heard: list[Transcript]) -> None:
-    assert [one.reason for one in heard[:3]] == [
+def test_a_language_without_an_alignment_model_is_named(recognised: list[Transcript]) -> None:
+    assert [one.reason for one in recognised[:3]] == [
         "no alignment model for 'de': segment times only",
         "no alignment model for 'fr': segment times only",
         "no speech found",

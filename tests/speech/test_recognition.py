@@ -1,4 +1,4 @@
-"""Whisper tiny.en hears what was said, whoever else is in the group."""
+"""Whisper tiny.en recognises what was said, whoever else is in the group."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
 
 
-def word_errors(said: str, heard: str) -> float:
+def word_errors(said: str, recognised: str) -> float:
     """Word error rate: the fewest insertions, deletions and changes, per word that was said."""
-    row = list(range(len(words(heard)) + 1))
+    row = list(range(len(words(recognised)) + 1))
     for i, expected in enumerate(words(said), 1):
         diagonal, row[0] = row[0], i
-        for j, found in enumerate(words(heard), 1):
+        for j, found in enumerate(words(recognised), 1):
             cost = min(row[j] + 1, row[j - 1] + 1, diagonal + (expected != found))
             diagonal, row[j] = row[j], cost
     return row[-1] / len(words(said))
@@ -67,19 +67,19 @@ def test_word_errors_are_counted() -> None:
 def test_the_samples_words_are_recognised(
     recogniser: Recogniser, sample: dict[str, Waveform], script: dict[str, str]
 ) -> None:
-    heard = transcripts(recogniser.transcribe([sample[path] for path in script]))
+    recognised = transcripts(recogniser.transcribe([sample[path] for path in script]))
 
-    errors = word_errors(" ".join(script.values()), " ".join(one.text for one in heard))
-    assert errors <= WORD_ERRORS, [one.text for one in heard]
+    errors = word_errors(" ".join(script.values()), " ".join(one.text for one in recognised))
+    assert errors <= WORD_ERRORS, [one.text for one in recognised]
 
 
 def test_a_window_is_transcribed_completely(recogniser: Recogniser) -> None:
     # Of its five sentences, tiny.en by itself leaves out three, and is sure of the others.
     spoken = opus_recording(27.0)
 
-    (heard,) = transcripts(recogniser.transcribe([Waveform("a", spoken.samples)]))
+    (recognised,) = transcripts(recogniser.transcribe([Waveform("a", spoken.samples)]))
 
-    assert word_errors(spoken.words, heard.text) <= WORD_ERRORS, heard.text
+    assert word_errors(spoken.words, recognised.text) <= WORD_ERRORS, recognised.text
 
 
 def test_a_transcript_says_where_it_comes_from(
@@ -87,18 +87,18 @@ def test_a_transcript_says_where_it_comes_from(
 ) -> None:
     waveform = sample["interviews/01 river.mp3"]
 
-    (heard,) = transcripts(recogniser.transcribe([waveform]))
+    (recognised,) = transcripts(recogniser.transcribe([waveform]))
 
-    assert heard.audio_id == waveform.audio_id
-    assert heard.state == "transcribed"
-    assert heard.duration == pytest.approx(4.9, abs=0.1)
-    assert heard.model == recogniser.name == "packaged:tiny.en"
+    assert recognised.audio_id == waveform.audio_id
+    assert recognised.state == "transcribed"
+    assert recognised.duration == pytest.approx(4.9, abs=0.1)
+    assert recognised.model == recogniser.name == "packaged:tiny.en"
     # The model knows English only: the language was not detected, and has no probability.
-    assert (heard.language, heard.language_probability) == ("en", None)
-    assert all(0 <= s.start < s.end <= heard.duration for s in heard.segments)
-    assert all(s.avg_logprob is not None and -2 < s.avg_logprob < 0 for s in heard.segments)
-    assert all(s.text == s.text.strip() for s in heard.segments)
-    assert Transcript.from_json(heard.to_json()) == heard
+    assert (recognised.language, recognised.language_probability) == ("en", None)
+    assert all(0 <= s.start < s.end <= recognised.duration for s in recognised.segments)
+    assert all(s.avg_logprob is not None and -2 < s.avg_logprob < 0 for s in recognised.segments)
+    assert all(s.text == s.text.strip() for s in recognised.segments)
+    assert Transcript.from_json(recognised.to_json()) == recognised
 
 
 def test_a_group_is_heard_as_each_of_it_alone(
@@ -142,12 +142,12 @@ def test_batches_of_one_give_the_same_words(
         PACKAGED, tmp_path, device="cpu", batch_size=1, on_batch=ratios.append
     )
 
-    heard = transcripts(one_at_a_time.transcribe(group))
+    recognised = transcripts(one_at_a_time.transcribe(group))
 
-    assert [one.text for one in heard] == [
+    assert [one.text for one in recognised] == [
         one.text for one in transcripts(recogniser.transcribe(group))
     ]
-    assert ratios == [1.0] * sum(len(one.segments) for one in heard)
+    assert ratios == [1.0] * sum(len(one.segments) for one in recognised)
 
 
 def test_a_long_recording_is_heard_to_its_end(
@@ -157,13 +157,13 @@ def test_a_long_recording_is_heard_to_its_end(
     long = Waveform("long", np.concatenate([*parts, *parts]))
     said = " ".join([*script.values(), *script.values()])
 
-    (heard,) = transcripts(recogniser.transcribe([long]))
+    (recognised,) = transcripts(recogniser.transcribe([long]))
 
-    assert len(heard.segments) > 1
-    edges = [edge for segment in heard.segments for edge in (segment.start, segment.end)]
+    assert len(recognised.segments) > 1
+    edges = [edge for segment in recognised.segments for edge in (segment.start, segment.end)]
     assert edges == sorted(edges)
-    assert all(segment.end - segment.start <= 30.1 for segment in heard.segments)
-    assert word_errors(said, heard.text) <= 2 * WORD_ERRORS, heard.text
+    assert all(segment.end - segment.start <= 30.1 for segment in recognised.segments)
+    assert word_errors(said, recognised.text) <= 2 * WORD_ERRORS, recognised.text
 
 
 @pytest.fixture(scope="module")
@@ -251,10 +251,10 @@ def seconds_with(stretches: list[tuple[float, float]]) -> set[int]:
 def test_silence_has_no_words(
     recogniser: Recogniser, samples: np.ndarray[Any, np.dtype[np.float32]]
 ) -> None:
-    (heard,) = transcripts(recogniser.transcribe([Waveform("quiet", samples)]))
+    (recognised,) = transcripts(recogniser.transcribe([Waveform("quiet", samples)]))
 
-    assert heard.segments == ()
-    assert (heard.state, heard.reason) == ("transcribed", "no speech found")
+    assert recognised.segments == ()
+    assert (recognised.state, recognised.reason) == ("transcribed", "no speech found")
 
 
 def test_bad_recordings_do_not_cost_their_group(
@@ -272,10 +272,10 @@ def test_bad_recordings_do_not_cost_their_group(
         Waveform("stereo", np.zeros((2, SAMPLE_RATE), np.float32)),
     ]
 
-    empty, with_nan, heard, short, infinite, stereo = recogniser.transcribe(group)
+    empty, with_nan, recognised, short, infinite, stereo = recogniser.transcribe(group)
 
-    assert isinstance(heard, Transcript)
-    assert word_errors(script[good.audio_id], heard.text) <= WORD_ERRORS
+    assert isinstance(recognised, Transcript)
+    assert word_errors(script[good.audio_id], recognised.text) <= WORD_ERRORS
     assert isinstance(short, Transcript)
     for error, name in [(empty, "empty"), (with_nan, "holed"), (infinite, "inf"), (stereo, "ster")]:
         assert isinstance(error, BadAudioError)
@@ -324,9 +324,9 @@ def test_a_failure_in_voice_detection_costs_one_recording(
     bad = torn(good, OSError("stale file handle"))
     bad.samples[:0]  # Was read: the next time fails.
 
-    heard, error = recogniser.transcribe([good, bad])
+    recognised, error = recogniser.transcribe([good, bad])
 
-    assert isinstance(heard, Transcript)
+    assert isinstance(recognised, Transcript)
     assert isinstance(error, PermanentError)
     assert str(error) == "torn cannot be recognised: OSError: stale file handle"
 
@@ -393,7 +393,7 @@ def test_a_fresh_process_stays_quiet_and_off_the_network() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_without_whisperx_it_says_what_to_install() -> None:
+def test_without_whisperx_it_names_the_package() -> None:
     done = run(MISSING)
 
     assert "pip install '.[speech]'" in done.stdout

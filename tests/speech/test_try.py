@@ -27,8 +27,8 @@ def test_the_sample_is_transcribed(script: dict[str, str], tmp_path: Path, tempo
     assert answer["state"] == "complete"
     assert answer["counts"] == {"transcribed": 5, "silent": 1, "rejected": 1, "ignored": 1}
     recordings = {each["path"]: each for each in answer["recordings"]}
-    heard = " ".join(recordings[path]["text"] for path in script)
-    assert word_errors(" ".join(script.values()), heard) <= WORD_ERRORS
+    recognised = " ".join(recordings[path]["text"] for path in script)
+    assert word_errors(" ".join(script.values()), recognised) <= WORD_ERRORS
     for path, recording in recordings.items():
         assert set(recording) == {
             "audio_id",

@@ -111,11 +111,11 @@ def test_a_model_under_the_models_root_recognises(
     (tmp_path / "ours").symlink_to(tiny_en)
     recogniser = WhisperXRecogniser("ours", tmp_path, device="cpu")
 
-    (heard,) = recogniser.transcribe([sample["voicemail/café.wav"]])
+    (recognised,) = recogniser.transcribe([sample["voicemail/café.wav"]])
 
-    assert isinstance(heard, Transcript)
-    assert heard.model == "ours"
-    assert "coffee" in heard.text
+    assert isinstance(recognised, Transcript)
+    assert recognised.model == "ours"
+    assert "coffee" in recognised.text
 
 
 @pytest.mark.parametrize(

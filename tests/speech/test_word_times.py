@@ -75,7 +75,7 @@ def aligning(models_root: Path) -> WhisperXRecogniser:
     return WhisperXRecogniser(PACKAGED, models_root, device="cpu")
 
 
-def heard(recogniser: Recogniser, waveform: Waveform) -> Transcript:
+def recognise(recogniser: Recogniser, waveform: Waveform) -> Transcript:
     (outcome,) = recogniser.transcribe([waveform])
     assert isinstance(outcome, Transcript), outcome
     return outcome
@@ -83,7 +83,7 @@ def heard(recogniser: Recogniser, waveform: Waveform) -> Transcript:
 
 @pytest.fixture(scope="module")
 def without_punkt(aligning: WhisperXRecogniser, sample: dict[str, Waveform]) -> Transcript:
-    return heard(aligning, sample["voicemail/appointment.mp3"])
+    return recognise(aligning, sample["voicemail/appointment.mp3"])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def aligned(
     """The same recording, after the sentence data was put in place."""
     assert not without_punkt.alignment
     save_punkt(models_root)
-    return heard(aligning, sample["voicemail/appointment.mp3"])
+    return recognise(aligning, sample["voicemail/appointment.mp3"])
 
 
 def test_without_sentence_data_the_segments_keep_their_times(without_punkt: Transcript) -> None:
@@ -141,7 +141,7 @@ def test_an_aligned_transcript_can_be_stored_and_shown(aligned: Transcript) -> N
 def test_a_language_without_a_model_says_so(
     recogniser: Recogniser, sample: dict[str, Waveform]
 ) -> None:
-    transcript = heard(recogniser, sample["voicemail/café.wav"])
+    transcript = recognise(recogniser, sample["voicemail/café.wav"])
 
     assert transcript.alignment is None
     assert transcript.reason == "no alignment model for 'en': segment times only"
@@ -155,8 +155,8 @@ def test_a_broken_alignment_model_costs_the_word_times_only(
     (tmp_path / "align" / "en" / "config.json").write_text("{}")
     recogniser = WhisperXRecogniser(PACKAGED, tmp_path, device="cpu")
 
-    first = heard(recogniser, sample["voicemail/café.wav"])
-    again = heard(recogniser, sample["voicemail/café.wav"])
+    first = recognise(recogniser, sample["voicemail/café.wav"])
+    again = recognise(recogniser, sample["voicemail/café.wav"])
 
     assert "coffee" in first.text
     assert first.alignment is None

@@ -34,7 +34,7 @@ from tests.harness.samples.archives import (
         (b"\xed\xa0\x80.wav", r"\xed\xa0\x80.wav"),
     ],
 )
-def test_a_name_is_shown_without_what_could_deceive(raw: bytes, shown: str) -> None:
+def test_a_name_is_shown_without_deceptive_characters(raw: bytes, shown: str) -> None:
     assert shown_path(raw) == shown
 
 
@@ -65,7 +65,7 @@ def texts(notes: Iterable[Note]) -> list[str]:
     return [note.text for note in notes]
 
 
-def test_notes_say_what_is_unusual_about_a_name() -> None:
+def test_notes_name_the_oddities_of_a_name() -> None:
     assert path_notes(b"a.wav") == ()
     assert path_notes(b"") == (Note(NoteCode.NAME, "its name is empty"),)
     assert texts(path_notes(b"\xff.wav")) == ["its name is not UTF-8"]

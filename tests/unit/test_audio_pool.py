@@ -136,7 +136,7 @@ def test_a_child_that_crashes_costs_its_recording(
 
 
 @pytest.mark.parametrize("signal_number", SHUTDOWN_SIGNALS)
-def test_a_signal_to_the_whole_service_does_not_end_what_is_under_way(
+def test_a_signal_to_the_whole_service_does_not_end_work_under_way(
     pool: TranscoderPool, signal_number: signal.Signals
 ) -> None:
     with busy(pool, wav(silence(300, 8_000), 8_000)) as (child, future):
@@ -267,7 +267,7 @@ def test_four_threads_share_two_children() -> None:
     assert [facts.size for facts, _ in results] == [len(opus) for _, opus in results]
 
 
-def test_closing_ends_what_is_under_way_and_what_waits() -> None:
+def test_closing_ends_running_and_waiting_work() -> None:
     pool = TranscoderPool(1, OpusSettings(), LIMITS)
     with busy(pool) as (child, future), ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(transcoded, pool, SHORT)
@@ -321,7 +321,7 @@ def test_a_child_gets_no_secret_and_no_terminal(
     assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
 
 
-def test_a_child_is_what_a_machine_short_of_memory_ends_first(pool: TranscoderPool) -> None:
+def test_a_machine_short_of_memory_ends_a_child_first(pool: TranscoderPool) -> None:
     transcoded(pool, SHORT)
     (child,) = pool.pids()
     assert Path(f"/proc/{child}/oom_score_adj").read_text() == "1000\n"

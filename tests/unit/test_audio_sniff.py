@@ -76,7 +76,7 @@ def test_sound_is_recognised(media: bytes, demuxer: str, label: str) -> None:
         (b"\xff\xfb\x90\x64" + bytes(5000), "unknown", "a file of an unknown kind"),
     ],
 )
-def test_everything_else_is_named_for_what_it_is(media: bytes, kind: str, label: str) -> None:
+def test_everything_else_is_named_by_its_kind(media: bytes, kind: str, label: str) -> None:
     found = sniffed(media)
     assert (found.kind, found.demuxer, found.label) == (kind, None, label)
 

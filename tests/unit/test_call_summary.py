@@ -123,7 +123,7 @@ def test_each_delivery_of_a_group_reports_its_own_share() -> None:
         (ValueError("a bug"), 3, {"verdict": "dead", "reason": "unexpected"}),
     ],
 )
-def test_a_failed_delivery_reports_why_and_what_follows(
+def test_a_failed_delivery_reports_its_reason_and_its_verdict(
     error: Exception, attempt: int, words: dict[str, Any]
 ) -> None:
     (line,) = lines_of(lambda _: [error], delivery(ONE.opus_key, attempt=attempt))

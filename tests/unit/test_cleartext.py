@@ -99,7 +99,7 @@ def test_encrypted_and_loopback_connections_are_accepted(variables: dict[str, st
         ({"DATABASE_URL": "postgresql://db/d"}, "sslmode=verify-full"),
     ],
 )
-def test_the_error_says_what_to_do(variables: dict[str, str], advice: str) -> None:
+def test_the_error_names_the_remedy(variables: dict[str, str], advice: str) -> None:
     with pytest.raises(SettingError, match=advice):
         read(variables)
 

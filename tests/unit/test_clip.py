@@ -45,7 +45,7 @@ def speech() -> Signal:
     """Some twenty seconds of speech: the sample's sentences, one after the other."""
     with tarfile.open(REPOSITORY / "ops" / "sample" / "sample.tar") as archive:
         files = [archive.extractfile(m) for m in archive if m.name.endswith(SPOKEN)]
-        return np.concatenate([heard(file.read()) for file in files if file is not None])
+        return np.concatenate([played(file.read()) for file in files if file is not None])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def packets(opus: bytes) -> list[tuple[bytes, int]]:
         return [(bytes(p), p.duration or 0) for p in container.demux(audio=0) if p.size]
 
 
-def heard(media: bytes) -> Signal:
+def played(media: bytes) -> Signal:
     resampler = av.AudioResampler("flt", "mono", RATE)
     with av.open(io.BytesIO(media), "r") as container:
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]

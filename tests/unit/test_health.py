@@ -204,7 +204,7 @@ def printed(findings: list[CheckResult]) -> str:
     return stream.getvalue()
 
 
-def test_the_table_says_what_to_do_below_what_was_found() -> None:
+def test_the_table_shows_the_remedy_below_the_finding() -> None:
     lines = [line.rstrip() for line in printed(FINDINGS).splitlines()]
     assert lines[1].split()[:2] == ["store", "ok"]
     assert "unpack: 2 dead letters | of [bold]many[/bold]" in lines[2]

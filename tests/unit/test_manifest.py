@@ -97,7 +97,7 @@ def test_metadata_gives_back_the_same_properties(known: AudioProperties, path: s
 
 
 @given(facts, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1000, max_size=5000))
-def test_metadata_stays_within_what_s3_takes(known: AudioProperties, path: str) -> None:
+def test_metadata_stays_within_the_limit_of_s3(known: AudioProperties, path: str) -> None:
     encoded = encoded_metadata(known.to_metadata(path))
     assert sum(len(name) + len(value) for name, value in encoded.items()) < 2048
 

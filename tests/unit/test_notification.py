@@ -53,7 +53,7 @@ def test_bytes_and_text_say_the_same(name: str) -> None:
     assert decode(sample(name).encode()) == decode(sample(name))
 
 
-def test_an_event_has_what_its_record_says() -> None:
+def test_an_event_has_the_facts_of_its_record() -> None:
     event = decode(sample("aws"))[0]
     assert event.size == 10
     assert event.etag == "336311a016184326ddbdd61edd4eeb52"

@@ -94,7 +94,7 @@ def test_the_examples_are_as_the_model_knows_them(name: str) -> None:
         ("# Policy\n", "Policy\n", 1, "begins with the heading `# Policy`"),
     ],
 )
-def test_an_error_names_the_line_and_what_to_do(
+def test_an_error_names_the_line_and_the_remedy(
     old: str, new: str, line: int, message: str
 ) -> None:
     assert GOOD.count(old) == 1 or old.startswith("#")

@@ -52,7 +52,7 @@ def test_no_two_rules_overlap_as_stores_refuse_that() -> None:
         assert not (share_prefix and share_suffix)
 
 
-def test_queue_names_are_distinct_and_what_sqs_allows() -> None:
+def test_queue_names_are_distinct_and_allowed_by_sqs() -> None:
     names = [
         name("dropscribe", route)
         for route in ROUTES

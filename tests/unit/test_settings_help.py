@@ -113,7 +113,7 @@ def test_values_can_be_handed_to_another_process_by_their_variables() -> None:
     assert DatabaseSettings.read(Environment(variables)).url == "postgresql:///d"
 
 
-def test_an_error_names_every_variable_that_is_wrong_and_says_what_it_must_be() -> None:
+def test_an_error_names_every_invalid_variable_and_its_valid_form() -> None:
     variables = {"HEALTH_TIMEOUT": "soon", "HEALTH_FREE": "0.1,0.2", "HEALTH_VOLUME": ""}
     with pytest.raises(SettingError) as caught:
         HealthSettings.read(Environment(variables))

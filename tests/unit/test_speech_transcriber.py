@@ -78,14 +78,14 @@ def test_sparse_text_is_transcribed_again_in_halves_split_at_a_pause() -> None:
 
 
 def test_others_are_heard_once() -> None:
-    heard = []
+    recognised = []
 
     def says(seconds: float) -> WindowText:
-        heard.append(round(seconds, 1))
+        recognised.append(round(seconds, 1))
         return WindowText(SAID if seconds > 10 else "Yes.", -0.1)
 
     write([sound(pause_at=12.0, seconds=seconds) for seconds in (25.0, 20.0, 8.0)], says)
-    assert sorted(heard) == [8.0, 20.0, 25.0]
+    assert sorted(recognised) == [8.0, 20.0, 25.0]
 
 
 def test_halves_that_say_too_little_are_halved() -> None:
@@ -115,13 +115,13 @@ def test_repetitions_count_for_nothing() -> None:
 
 @given(st.floats(8.0, 20.0), st.floats(28.0, 30.0))
 def test_no_sound_is_lost_between_halves(pause_at: float, seconds: float) -> None:
-    heard: list[float] = []
+    recognised: list[float] = []
 
     def says(length: float) -> WindowText:
-        heard.append(length)
+        recognised.append(length)
         return WindowText("Yes." if length > 25 else SAID, -0.1)
 
     write([sound(pause_at=pause_at, seconds=seconds)], says)
-    whole, *halves = heard
+    whole, *halves = recognised
     assert abs(sum(halves) - whole) < 1e-6
     assert min(abs(half - pause_at) for half in halves) < 0.4

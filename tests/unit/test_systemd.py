@@ -155,7 +155,7 @@ def test_one_that_stops_before_it_was_ready_never_says_that_it_is(supervised: Su
     assert "READY=1" not in supervised.after(60)
 
 
-def test_the_status_says_what_it_is_at_and_not_too_often(supervised: Supervised) -> None:
+def test_the_status_names_the_current_work_and_not_too_often(supervised: Supervised) -> None:
     supervised.loop.is_connected = True
     supervised.after(10)
     heard: list[str] = []

@@ -62,7 +62,7 @@ def test_cleared_deliveries_are_given_to_nobody() -> None:
     assert arrivals.clear() == []
 
 
-def test_many_threads_share_what_arrives_until_it_is_closed() -> None:
+def test_many_threads_share_arrivals_until_it_is_closed() -> None:
     arrivals = Arrivals()
     sent = deliveries(200)
     taken: list[Delivery] = []

@@ -102,7 +102,7 @@ class Cluster:
     def _prefix(self) -> str:
         return read_broker_address(self.deployment.environment).prefix
 
-    def _hear(self) -> None:
+    def _take_announcements(self) -> None:
         """Take all messages from the review queue, as another system does."""
         for body in self.messages.take_all(review_queue_name(self._prefix)):
             document = json.loads(body)
@@ -136,7 +136,7 @@ class Cluster:
 
     def audit(self, plans: Mapping[BatchId, Plan] | None = None) -> Audit:
         """Compare the results with the dropped archives."""
-        self._hear()
+        self._take_announcements()
         return audit(
             self.store,
             self.deployment.url,

@@ -1,7 +1,7 @@
 """Consumers as ``dropscribe consume`` runs them, but for two things.
 
-``python -m tests.harness.deployment.consumer ROUTE...``: they hear with the recogniser and judge
-with the judge that have no model, and they die where they are told to
+``python -m tests.harness.deployment.consumer ROUTE...``: their recogniser and judge
+have no model, and they die where they are told to
 (`tests.harness.faults.death`), or of a message that names `POISON`.
 """
 
