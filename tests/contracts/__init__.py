@@ -1,1 +1,1 @@
-"""What several implementations of one Protocol have to keep, fake and real alike."""
+"""Contracts that every implementation of a Protocol keeps, fake and real alike."""

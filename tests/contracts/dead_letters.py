@@ -37,7 +37,7 @@ class MailedQueues(SenderQueues, Protocol):
 
 
 class UnstalledRows:
-    """Records the archives and recordings that go on again."""
+    """Records the archives and recordings that are no longer stalled."""
 
     def __init__(self) -> None:
         self.unstalled: list[ArchiveKey | AudioId] = []

@@ -1,8 +1,8 @@
 """The contract of the pipeline with a policy: a flagged recording reaches a reviewer.
 
-Through real notifications, queues and rows, whichever servers they are of. Models
-there are none: the recogniser says of each minute of a recording how many seconds
-it has, and of the rest, and the judge flags what holds the policy's last word.
+Through real notifications, queues and rows, whichever servers they are of. There
+are no models: the recogniser says how many seconds each minute of a recording has, and the
+rest, and the judge flags text with the policy's last word.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def pitches(sound: Signal) -> list[int]:
 
 
 def reviewable(place: Place, batch: BatchId) -> list[ReviewedItem]:
-    """Wait until a batch is ready for review, and give its flagged items as people get them."""
+    """Wait until a batch is ready for review, and give its flagged items as reviewers get them."""
 
     def is_ready() -> bool:
         row = place.database.batch(batch)

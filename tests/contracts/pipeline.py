@@ -157,7 +157,7 @@ class PipelineContract:
 
     @pytest.mark.parametrize("name", ["tapes/1978 a+b%2B.tar", "Zoë & Ümit = 100 %.tar"])
     def test_an_archive_under_any_name_is_a_batch(self, place: Place, name: str) -> None:
-        """Each way to encode a key in a notification turns these into others."""
+        """Every encoding of keys in notifications changes these."""
         key = f"archives/{name}"
         place.store.write(key, tar_of(RECORDINGS), content_type="application/x-tar")
         stored = place.store.head(key)

@@ -32,7 +32,7 @@ KEYS = [
 
 
 def new_bucket(settings: Mapping[str, str]) -> Store:
-    """Make a bucket in the store that these settings lead to."""
+    """Make a bucket in the store of these settings."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     store = make_store(Environment({**settings, "S3_BUCKET": name}))
     store._client.create_bucket(Bucket=name)
@@ -61,7 +61,7 @@ class StoreContract:
 
     @pytest.fixture
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Take up downloads again at once."""
+        """Resume downloads at once."""
         monkeypatch.setattr("consumers.store.download._RESUME_PAUSE", 0.01)
 
     def test_a_written_object_can_be_read(self, store: Store) -> None:

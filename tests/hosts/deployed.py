@@ -39,7 +39,7 @@ _EPMD_PORT = 24370
 
 @dataclass(frozen=True, slots=True)
 class HostDeployment:
-    """What ``site.yml`` made.
+    """The hosts that ``site.yml`` made.
 
     Attributes:
         control: From where.

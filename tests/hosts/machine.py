@@ -122,7 +122,7 @@ class Machine:
         self._process.stop()
 
     def kill(self) -> None:
-        """Pull its plug."""
+        """Kill it, as a power cut does."""
         self._process.kill()
 
     def reboot(self) -> None:
@@ -334,7 +334,7 @@ def _introduce(tree: Path, name: str, address: str, known_hosts: Path) -> None:
 
 
 def _mirror() -> str:
-    """Find from where this machine gets Debian's packages."""
+    """Find the archive that this machine gets Debian's packages from."""
     for path in (*sorted(_SOURCES.glob("debian*.sources")), _LISTS):
         with suppress(OSError):
             for line in path.read_text().splitlines():

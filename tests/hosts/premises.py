@@ -47,7 +47,7 @@ class ExistingStore:
 
 @contextmanager
 def store(folder: Path, broker_authority: Path) -> Iterator[ExistingStore]:
-    """Run the store that exists; ``broker_authority`` may come to be later."""
+    """Run the existing store; the file ``broker_authority`` may be written later."""
     certificate, key = certify(folder, "store")
     with ceph(tls=Tls(certificate, key, broker_authority)) as gateway:
         pairs = {name: gateway.make_user(name) for name in USERS}

@@ -1,4 +1,4 @@
-"""What the other tests here take for granted of their hosts."""
+"""Properties of hosts on which the other tests here rely."""
 
 from __future__ import annotations
 

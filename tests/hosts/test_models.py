@@ -38,14 +38,14 @@ class Source:
     folder: Path
 
     def write(self, name: str, files: Mapping[str, bytes]) -> None:
-        """Have a model, with a download's leavings beside it."""
+        """Write a model, with remains of a download beside it."""
         for path, content in {**files, ".cache/part.incomplete": b"half"}.items():
             file = self.folder / name / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
 
     def write_large(self, name: str, size: int) -> None:
-        """Have a model whose bytes nothing can be guessed of, for rsync's comparison is honest."""
+        """Write a model of random bytes, so that rsync finds no block that it knows."""
         self.write(name, {"config.json": b"{}"})
         block = os.urandom(1 << 20)
         with (self.folder / name / "model.bin").open("wb") as file:
@@ -86,7 +86,7 @@ def operator(tmp_path: Path, host: Machine) -> Iterator[Control]:
 
 
 def given(source: Source, *names: str, **more: object) -> Mapping[str, object]:
-    """Say what the inventory says."""
+    """Give the inventory's variables."""
     return {
         "gpu_worker_volume_device": "none",
         "gpu_worker_models_source": str(source.folder),
@@ -271,7 +271,7 @@ def test_a_model_that_differs_from_its_makers_sums_is_not_sent(
 
 
 def _sent(outcome: Played) -> int:
-    """Read from rsync's figures how many bytes went over the network."""
+    """Read the number of sent bytes from rsync's figures."""
     said = str(outcome.results["Send missing files"]["msg"])
     found = re.search(r"Total bytes sent: ([\d,]+)", said)
     assert found, said
@@ -302,7 +302,7 @@ def _kill_rsync_of(operator: Control) -> None:
 
 
 def _pretend_it_was_so(host: Machine) -> None:
-    """Note a damaged file's size and times as those that were verified."""
+    """Record the size and times of a damaged file as verified."""
     host.run(
         "python3 - <<'END'\n"
         "import json, pathlib\n"

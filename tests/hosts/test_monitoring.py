@@ -1,4 +1,4 @@
-"""The role monitoring on two hosts: one reads both, and tells the operator what is wrong."""
+"""The role monitoring on two hosts: one scrapes both, and alerts the operator."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Site:
 
 @contextmanager
 def _operator() -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Take what Alertmanager posts; gives its URL, and all that came."""
+    """Receive Alertmanager's posts; yields the receiver's URL, and the posts."""
     told: list[Mapping[str, Any]] = []
 
     class Taker(BaseHTTPRequestHandler):
@@ -203,7 +203,7 @@ def test_secrets_are_in_files_of_their_own(site: Site) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_operator_is_told(site: Site) -> None:
-    """Nobody runs `dropscribe health` here, so everything is blind, and that is said."""
+    """Nobody runs `dropscribe health` here, so alerts say that its figures are missing."""
 
     def alerts() -> dict[str, Any]:
         posted = [alert for post in site.told for alert in post["alerts"]]

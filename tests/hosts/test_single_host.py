@@ -1,4 +1,4 @@
-"""One fresh host from the inventory as it ships, changed by what an operator fills in."""
+"""One fresh host from the shipped inventory, with the values that an operator fills in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """The host, and who sets it up.
+    """The host, and the operator who sets it up.
 
     Attributes:
         host: All of dropscribe, but for the store.
@@ -69,13 +69,13 @@ class Single:
         return self.control.play("site.yml", with_vault, *arguments)
 
     def drop(self) -> dict[str, Any]:
-        """Drop the sample on the host, wait until it is done, and say how it ended."""
+        """Drop the sample on the host, wait for its batch, and return the outcome."""
         said = self.host.run("dropscribe drop --wait --json /root/sample.tar", timeout=300)
         (batch,) = json.loads(said.out)["batches"]
         return dict(batch)
 
     def wrong(self) -> list[dict[str, Any]]:
-        """Ask for the host's health, and give what is not as it should be."""
+        """Ask for the host's health, and return the findings that are not ok."""
         said = self.host.run("dropscribe health --json", check=False)
         findings = json.loads(said.out)["findings"]
         wrong = [each for each in findings if each["level"] not in {"ok", "skipped"}]
@@ -85,7 +85,7 @@ class Single:
 
 @pytest.fixture
 def timed(capsys: pytest.CaptureFixture[str]) -> Timed:
-    """Show how long a step takes, as the README promises minutes."""
+    """Print the duration of a step, as the README promises minutes."""
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
@@ -118,7 +118,7 @@ def single(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def fill_in(
     control: Control, host: Machine, bucket: ExistingStore, password_file: Path
 ) -> list[str]:
-    """Do what the README says to do with an editor, and encrypt the vault; gives its secrets."""
+    """Edit the inventory as the README says, and encrypt the vault; returns its secrets."""
     edit(control.inventory / "hosts.yml", {"192.0.2.10": host.address})
     everyone = control.inventory / "group_vars" / "all"
     edit(
@@ -162,7 +162,7 @@ def fill_in(
 
 
 def edit(path: Path, changes: Mapping[str, str]) -> None:
-    """Change a file as an operator does; what is to be changed has to be there."""
+    """Replace text in a file as an operator does; the text has to be there."""
     text = path.read_text()
     for old, new in changes.items():
         assert old in text
@@ -171,12 +171,12 @@ def edit(path: Path, changes: Mapping[str, str]) -> None:
 
 
 def kept(host: Machine) -> set[str]:
-    """List all that a host keeps."""
+    """List the files that a host keeps."""
     return set(host.run(_KEPT).out.splitlines())
 
 
 def restoring() -> list[str]:
-    """Give the commands that restore the database in docs/operations/restore.md, by block."""
+    """Read the commands of docs/operations/restore.md that restore the database, by block."""
     text = (PLAYBOOKS.parents[1] / "docs/operations/restore.md").read_text()
     chapter = text.partition("To restore the database")[2].partition("## Disasters")[0]
     return re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)

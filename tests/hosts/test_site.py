@@ -1,4 +1,4 @@
-"""Two fresh hosts, site.yml, and archives that they complete, whatever happens meanwhile."""
+"""Two fresh hosts, site.yml, and archives that they complete through failures and upgrades."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def site(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hos
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """An archive whose recordings take longer than what happens to the hosts meanwhile."""
+    """An archive that takes longer than the events on the hosts meanwhile."""
     with tarfile.open(_SAMPLE) as sample:
         spoken = [
             (member.name, sample.extractfile(member).read())  # type: ignore[union-attr]
@@ -71,7 +71,7 @@ def half_done(site: HostDeployment, archive: Path) -> str:
 
 
 def release(site: HostDeployment) -> dict[str, str]:
-    """Tell which release runs on each host."""
+    """Read the release that runs on each host."""
     return {
         host.name: host.run("readlink -f /opt/dropscribe/current").out.strip()
         for host in site.hosts

@@ -1,4 +1,4 @@
-"""The alert rules, as far as tests read them themselves."""
+"""The parts of the alert rules that tests read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard, as far as tests read it."""
+"""The parts of the dashboard that tests read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def read_dashboard() -> Mapping[str, Any]:
 
 
 def panels() -> Sequence[Mapping[str, Any]]:
-    """List the panels that show something."""
+    """List the panels with data."""
     return [panel for panel in read_dashboard()["panels"] if panel["type"] != "row"]
 
 
 def expressions() -> Sequence[str]:
-    """List the questions to Prometheus, with Grafana's variables filled in."""
+    """List the queries of Prometheus, with Grafana's variables filled in."""
     asked = [target["expr"] for panel in panels() for target in panel["targets"]]
     asked += [note["expr"] for note in read_dashboard()["annotations"]["list"]]
     for name, value in _VARIABLES.items():

@@ -17,7 +17,7 @@ JOBS = ("node", "consumers", "rabbitmq", "postgresql")
 
 
 def addresses(configuration: Path) -> Iterable[str]:
-    """List where Prometheus reads each job of each host, by its own word."""
+    """List the targets of each job and host, as Prometheus reports them."""
     for job in JOBS:
         found = promtool("check", "service-discovery", "--timeout=1s", configuration, job)
         assert found.returncode == 0, found.stdout

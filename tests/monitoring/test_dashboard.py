@@ -1,4 +1,4 @@
-"""The dashboard is one that Grafana shows."""
+"""Grafana can show the dashboard."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def of_scripts() -> set[str]:
 
 
 def metrics_in(expression: str) -> set[str]:
-    """Name the figures that a question is about."""
+    """List the metrics of a query."""
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", "", expression)
     bare = re.sub(r"\b(by|without|on)\s*\([^)]*\)", "", bare)
     bare = re.sub(r"\boffset\s+\w+", "", bare)

@@ -1,4 +1,4 @@
-"""The tools that come with Prometheus and Alertmanager, and where the role's files are."""
+"""The tools that come with Prometheus and Alertmanager, and the folder of the role's files."""
 
 from __future__ import annotations
 
