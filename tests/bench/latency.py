@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from consumers.errors import TransientError
 from consumers.runtime.handler import Handler
@@ -60,16 +60,9 @@ class _NotingStore(Store):
         vars(self).update(vars(store))
         self._note = note
 
-    def write(
-        self,
-        key: str,
-        content: bytes | BinaryIO,
-        *,
-        content_type: str,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
+    def write(self, key: str, *content: Any, **properties: Any) -> None:
         self._note(Milestone("sent", key, time.monotonic()))
-        super().write(key, content, content_type=content_type, metadata=metadata)
+        super().write(key, *content, **properties)
         self._note(Milestone("stored", key, time.monotonic()))
 
 

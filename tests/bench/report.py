@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.markdown import Markdown
 from rich.text import Text
 
 from tests.bench.benchmark import Benchmark, Findings, Ratio, Spread
@@ -54,13 +54,7 @@ class BenchmarkReport:
 
     def for_people(self) -> RenderableType:
         """Lay it out for a terminal."""
-        lines: list[RenderableType] = [
-            Text(f"{self.benchmark.name}: {self.benchmark.about}", style="bold"),
-            _table(self._headings(), self._rows()),
-        ]
-        if self.findings.ratios:
-            lines.append(_table(_RATIO_HEADINGS, self._ratio_rows()))
-        return Group(*lines, Text(self._conditions()), Text(""))
+        return Group(Markdown(self.as_markdown()), Text(""))
 
     def as_markdown(self) -> str:
         """Write it as a section of ``RESULTS.md``."""
@@ -120,15 +114,6 @@ def _number(value: float) -> str:
 
 def _range(spread: Spread) -> str:
     return f"{_number(spread.low)} to {_number(spread.high)}"
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", justify="left" if not table.columns else "right")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

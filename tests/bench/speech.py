@@ -28,7 +28,7 @@ from tests.bench.benchmark import (
     PreparedBenchmark,
     benchmark,
 )
-from tests.bench.opus_clips import SpeechSample, opus_clips, opus_recording
+from tests.bench.clips import SpeechSample, opus_clips, opus_recording
 from tests.bench.speech_peers import BATCH, Limit, Peers, Texts
 from tests.bench.timing import timed_case
 

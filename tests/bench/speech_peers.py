@@ -25,7 +25,7 @@ from consumers.speech.pipeline import Engine, load_pipeline
 from consumers.speech.recogniser import SAMPLE_RATE
 from consumers.speech.weights import PACKAGED, find_whisper
 from tests.bench.benchmark import Conditions
-from tests.bench.opus_clips import SpeechSample
+from tests.bench.clips import SpeechSample
 from tests.harness.servers.process import require
 
 #: What is said in each clip.

@@ -22,7 +22,7 @@ from tests.bench.benchmark import (
     Sample,
     benchmark,
 )
-from tests.bench.mp3_clips import mp3_clips, mp3_recording
+from tests.bench.clips import mp3_clips, mp3_recording
 from tests.bench.unpack_peers import (
     PREFIX,
     codec_alone,

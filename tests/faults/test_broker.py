@@ -18,7 +18,7 @@ from tests.harness.deployment.cluster import Cluster
 def test_the_broker_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(10), recordings=40)
     in_work(here, batch)
-    here.deployment.node.restart()
+    here.deployment.servers.node.restart()
     after = here.drop(Random(11), recordings=2)
     whole(here, after)
     swept(here)
@@ -28,8 +28,8 @@ def test_the_broker_is_restarted(here: Cluster) -> None:
 def test_the_broker_is_killed(here: Cluster) -> None:
     batch = here.drop(Random(12), recordings=40)
     in_work(here, batch)
-    here.deployment.node.kill()
-    here.deployment.node.start()
+    here.deployment.servers.node.kill()
+    here.deployment.servers.node.start()
     after = here.drop(Random(13), recordings=2)
     whole(here, after)
     swept(here)

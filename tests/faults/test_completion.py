@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 @pytest.fixture
 def url(deployed: Deployment) -> str:
     """A database of this test's own."""
-    url = deployed.postgres.database()
+    url = deployed.servers.postgres.database()
     migrate(url)
     record_ends(url)
     return url

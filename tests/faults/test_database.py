@@ -14,16 +14,16 @@ from tests.harness.faults.database_relay import Moment
 def test_the_database_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(20), recordings=40)
     in_work(here, batch)
-    here.deployment.postgres.stop()
-    here.deployment.postgres.start()
+    here.deployment.servers.postgres.stop()
+    here.deployment.servers.postgres.start()
     whole(here, batch)
 
 
 def test_the_database_is_killed(here: Cluster) -> None:
     batch = here.drop(Random(21), recordings=40)
     in_work(here, batch)
-    here.deployment.postgres.kill()
-    here.deployment.postgres.start()
+    here.deployment.servers.postgres.kill()
+    here.deployment.servers.postgres.start()
     whole(here, batch)
 
 

@@ -18,7 +18,7 @@ def test_the_broker_is_lost_with_all_that_was_in_its_queues(here: Cluster) -> No
     # The earlier announcements of the review queue have arrived.
     here.audit()
     waiting = here.drop(Random(42), recordings=4)
-    broker = here.deployment.node
+    broker = here.deployment.servers.node
     vhost = urlsplit(here.deployment.direct["BROKER_URL"]).path.lstrip("/")
     broker.ctl("delete_vhost", vhost)
     broker.ctl("add_vhost", vhost)

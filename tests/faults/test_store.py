@@ -29,8 +29,8 @@ def test_the_store_misbehaves(here: Cluster, misbehaviour: Misbehaviour) -> None
 
 def test_the_store_is_restarted(here: Cluster) -> None:
     batch = here.drop(Random(31), recordings=30)
-    here.deployment.store.kill()
-    here.deployment.store.start()
+    here.deployment.servers.store.kill()
+    here.deployment.servers.store.start()
 
     def is_over() -> bool:
         # A Ceph gateway sends the events of a dead one only after 90 seconds.

@@ -189,18 +189,18 @@ FAULTS: tuple[Fault, ...] = (
         1,
         lambda c, chance: _tell(c, chance.choice(c.deployment.routes).name, POISON),
     ),
-    Fault("broker restarted", 2, _restart(lambda deployed: deployed.node)),
+    Fault("broker restarted", 2, _restart(lambda deployed: deployed.servers.node)),
     Fault("broker cut off, up to 10 s", 2, _cut_broker(1.0, 10.0)),
     Fault("broker cut off, 30 s", 1, _cut_broker(30.0, 30.0)),
     Fault("broker's connections reset", 4, lambda c, _: c.deployment.to_broker.reset()),
-    Fault("database restarted", 3, _restart(lambda deployed: deployed.postgres)),
+    Fault("database restarted", 3, _restart(lambda deployed: deployed.servers.postgres)),
     Fault("database's connections reset", 4, lambda c, _: c.deployment.to_database.reset()),
     *(
         Fault(f"{statement} cut {moment}", 5, _cut_statement(pattern, moment), is_armed=True)
         for moment in Moment
         for statement, pattern in (("COMMIT", "^COMMIT"), ("completion", "UPDATE batches"))
     ),
-    Fault("store restarted", 2, _restart(lambda deployed: deployed.store, may_stop=False)),
+    Fault("store restarted", 2, _restart(lambda deployed: deployed.servers.store, may_stop=False)),
     _store_fault("500", 8, Misbehaviour.INTERNAL_ERROR),
     _store_fault("503", 8, Misbehaviour.SLOW_DOWN),
     _store_fault("no answer", 3, Misbehaviour.HANG),

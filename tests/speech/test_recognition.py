@@ -23,7 +23,7 @@ from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Wa
 from consumers.speech.voice import VAD_OFFSET, VAD_ONSET, VoiceDetector
 from consumers.speech.weights import PACKAGED
 from consumers.speech.whisper import WhisperXRecogniser
-from tests.bench.opus_clips import opus_recording
+from tests.bench.clips import opus_recording
 
 # Words wrong of words said: one slip in all of the sample.
 WORD_ERRORS = 0.05

@@ -111,7 +111,7 @@ class Cluster:
     def left_in_queues(self) -> dict[str, int]:
         """Count the messages of each queue for consumers that is not empty."""
         virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
-        listed = self.deployment.node.ctl(
+        listed = self.deployment.servers.node.ctl(
             "list_queues", "--no-table-headers", "-p", virtual_host, "name"
         )
         others = review_queue_name(self._prefix)

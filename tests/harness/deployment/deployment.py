@@ -134,20 +134,6 @@ class Deployment:
     consuming: Mapping[str, str]
 
     @property
-    def node(self) -> RabbitNode:
-        """The broker."""
-        return self.servers.node
-
-    @property
-    def store(self) -> StoreServer:
-        return self.servers.store
-
-    @property
-    def postgres(self) -> PostgresServer:
-        """The database server."""
-        return self.servers.postgres
-
-    @property
     def environment(self) -> Environment:
         """The operator's settings."""
         return Environment(self.direct)

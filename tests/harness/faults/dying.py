@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import IO, BinaryIO
+from collections.abc import Sequence
+from typing import IO, Any, BinaryIO
 
 from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
@@ -76,15 +76,8 @@ class DyingStore(Store):
         if key.endswith(OPUS):
             self._deaths.reach(DeathPoint.OPUS_FETCHED)
 
-    def write(
-        self,
-        key: str,
-        content: bytes | BinaryIO,
-        *,
-        content_type: str,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        super().write(key, content, content_type=content_type, metadata=metadata)
+    def write(self, key: str, *content: Any, **properties: Any) -> None:
+        super().write(key, *content, **properties)
         for suffix, point in _STORED.items():
             if key.endswith(suffix):
                 self._deaths.reach(point)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from consumers.speech.recogniser import SAMPLE_RATE
-from tests.bench.opus_clips import opus_clips, opus_recording
+from tests.bench.clips import opus_clips, opus_recording
 
 
 def test_clips_are_short_and_each_says_something_else() -> None:
