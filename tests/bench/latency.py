@@ -12,7 +12,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -119,47 +119,39 @@ _PATIENCE = 90.0
 _MILLISECONDS = 1000.0
 
 
-class Bystander:
-    """A RabbitMQ consumer that records when the store tells ``unpack`` of an archive."""
+@contextmanager
+def announcements(deployed: Deployment) -> Iterator[Callable[[str], float | None]]:
+    """Record when the store tells ``unpack`` of archives; yields a function from a key to the time.
 
-    def __init__(self, deployed: Deployment) -> None:
-        self._url = deployed.direct["BROKER_URL"]
-        self._prefix = read_broker_address(deployed.environment).prefix
-        self._is_over = threading.Event()
-        self._arrivals: list[tuple[float, str]] = []
+    The block begins when a RabbitMQ consumer listens.
+    """
+    arrivals: list[tuple[float, str]] = []
+    ready, is_over = threading.Event(), threading.Event()
+    prefix = read_broker_address(deployed.environment).prefix
 
-    @contextmanager
-    def listening(self) -> Iterator[Callable[[str], float | None]]:
-        """Listen while the block runs; yields a function from a key to its time of arrival."""
-        ready = threading.Event()
-        thread = threading.Thread(target=self._listen, args=(ready,))
-        thread.start()
-        ready.wait(_PATIENCE)
-        try:
-            yield self._when
-        finally:
-            self._is_over.set()
-            thread.join()
-
-    def _listen(self, ready: threading.Event) -> None:
-        with open_channel(self._url) as channel:
-            queue = channel.queue_declare(exclusive=True).queue
-            binding = rule_id(self._prefix, route_named("unpack"))
-            channel.queue_bind(queue, exchange_name(self._prefix), binding)
-            channel.basic_consume(queue, no_ack=True, callback=self._record)
-            ready.set()
-            while not self._is_over.is_set():
-                try:
-                    channel.connection.drain_events(timeout=0.2)
-                except TimeoutError:
-                    continue
-
-    def _record(self, message: Any) -> None:
+    def record(message: Any) -> None:
         body = message.body if isinstance(message.body, str) else message.body.decode()
-        self._arrivals.append((time.monotonic(), body))
+        arrivals.append((time.monotonic(), body))
 
-    def _when(self, key: str) -> float | None:
-        return next((at for at, body in tuple(self._arrivals) if key in body), None)
+    def listen() -> None:
+        with open_channel(deployed.direct["BROKER_URL"]) as channel:
+            queue = channel.queue_declare(exclusive=True).queue
+            binding = rule_id(prefix, route_named("unpack"))
+            channel.queue_bind(queue, exchange_name(prefix), binding)
+            channel.basic_consume(queue, no_ack=True, callback=record)
+            ready.set()
+            while not is_over.is_set():
+                with suppress(TimeoutError):
+                    channel.connection.drain_events(timeout=0.2)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    ready.wait(_PATIENCE)
+    try:
+        yield lambda key: next((at for at, body in tuple(arrivals) if key in body), None)
+    finally:
+        is_over.set()
+        thread.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +256,7 @@ def latency(conditions: Conditions) -> Iterator[PreparedBenchmark]:
         site = _Site(
             make_store(deployed.environment),
             conditions.folder,
-            stack.enter_context(Bystander(deployed).listening()),
+            stack.enter_context(announcements(deployed)),
             consumers["unpack"],
             consumers["moderate"],
         )

@@ -6,17 +6,18 @@ import io
 import math
 import random
 import secrets
-import struct
 import tarfile
-import wave
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from consumers.database.rows import RecordingState
 from consumers.store import Store
 from events.keys import BatchId
 from ops.wiring.adapters import utc_now
+from tests.harness.samples.sounds import Signal, silence, wav
 
 _RATE = 8000
 
@@ -100,28 +101,18 @@ def _content(kind: str, chance: random.Random) -> bytes:
         case "empty":
             return b""
         case "silence":
-            return _wav([0] * _RATE)
+            return wav(silence(1.0, _RATE), _RATE)
         case "long":
-            return _wav(_voice(chance, 1.7, 2.3))
+            return wav(_voice(chance, 1.7, 2.3), _RATE)
         case _:
-            return _wav(_voice(chance, 0.5, 1.0))
+            return wav(_voice(chance, 0.5, 1.0), _RATE)
 
 
-def _voice(chance: random.Random, least: float, most: float) -> list[int]:
+def _voice(chance: random.Random, least: float, most: float) -> Signal:
     """Make some seconds of a tone, whose pitch is its own."""
     pitch = chance.uniform(150, 900) * 2 * math.pi / _RATE
     samples = chance.randrange(round(least * _RATE), round(most * _RATE))
-    return [round(9000 * math.sin(pitch * n)) for n in range(samples)]
-
-
-def _wav(samples: list[int]) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(_RATE)
-        sound.writeframes(struct.pack(f"<{len(samples)}h", *samples))
-    return file.getvalue()
+    return np.asarray(0.27 * np.sin(pitch * np.arange(samples)), np.float32)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.servers.grounds import Grounds
@@ -35,27 +35,25 @@ class FleetConsumer:
         return self.process.exit_code is None
 
 
+@dataclass(slots=True)
 class Fleet:
     """The consumers of a deployment.
 
-    Args:
+    Attributes:
+        folder: For logs.
+        scratch: For the consumers' scratch.
         births: The thread that starts them: they end with it.
+        variables: Their settings.
+        consumers: Those under supervision.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        scratch: Path,
-        births: ThreadPoolExecutor,
-        variables: Mapping[str, str],
-    ) -> None:
-        self._folder = folder
-        self._scratch = scratch
-        self._births = births
-        self._variables = variables
-        self._born = 0
-        self.consumers: list[FleetConsumer] = []
-        self.restarts = 0
+    folder: Path
+    scratch: Path
+    births: ThreadPoolExecutor
+    variables: Mapping[str, str] = field(repr=False)
+    consumers: list[FleetConsumer] = field(default_factory=list)
+    restarts: int = 0
+    _born: int = 0
 
     def add(self, *routes: str, **settings: str) -> FleetConsumer:
         """Start a consumer of these routes under supervision."""
@@ -67,7 +65,7 @@ class Fleet:
         """Start a consumer without supervision."""
         self._born += 1
         name = f"{'-'.join(routes)}-{self._born}"
-        folder, scratch = self._folder / name, self._scratch / name
+        folder, scratch = self.folder / name, self.scratch / name
         for each in (folder, scratch):
             each.mkdir(parents=True)
         variables = {
@@ -75,11 +73,11 @@ class Fleet:
             "PYTHONPATH": str(_ROOT),
             "SCRATCH_ROOT": str(scratch),
             "UNPACK_PROCESSES": "1",
-            **self._variables,
+            **self.variables,
             **settings,
         }
         process = Process(
-            Grounds(folder, (), self._births),
+            Grounds(folder, (), self.births),
             [sys.executable, "-m", "tests.harness.deployment.consumer", *routes],
             variables,
         )
