@@ -1,6 +1,6 @@
 """``python -m tests.bench``: dropscribe's speed beside that of its alternatives.
 
-`benchmark` says what a benchmark is, `rounds` runs one, `report` tells what was
-found, and each other module has a few of them. ``RESULTS.md`` keeps the figures of
-record.
+`benchmark` defines a benchmark and runs it, `timing` and `worker_process` measure, `report`
+writes the results, and the other modules hold the benchmarks. ``RESULTS.md`` keeps the figures
+of record.
 """
