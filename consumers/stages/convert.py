@@ -16,8 +16,8 @@ from consumers.audio.sniff import sniff
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
-from consumers.runtime.observer import SILENT, Observer, step
-from consumers.store import Store
+from consumers.runtime.observer import step
+from consumers.stages.stage_handler import StageContext
 from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
 
@@ -39,16 +39,12 @@ class Converter:
     """Makes manifest entries of members, and stores an Opus object for each recording."""
 
     def __init__(
-        self,
-        store: Store,
-        transcoders: TranscoderPool,
-        scratch: Scratch,
-        observer: Observer = SILENT,
+        self, context: StageContext, transcoders: TranscoderPool, scratch: Scratch
     ) -> None:
-        self._store = store
+        self._store = context.store
+        self._observer = context.observer
         self._transcoders = transcoders
         self._scratch = scratch
-        self._observer = observer
 
     def prepare(
         self, batch: BatchId, member: Member, done: Set[int]

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from consumers.database.batches import BatchRepository, Locks
-from consumers.errors import BusyError, PermanentError, TransientError
-from consumers.runtime.observer import Observer, step
-from consumers.stages.completion import Completion
-from consumers.stages.created_object import audio_id, check_bucket, check_deleted
-from consumers.stages.outcome import Outcome, outcome_of
-from consumers.store import Store
+from consumers.database.batches import Locks
+from consumers.errors import PermanentError, TransientError
+from consumers.runtime.observer import step
+from consumers.stages.created_object import audio_id
+from consumers.stages.stage_handler import Outcome, StageContext, StageHandler, outcome_of
 from events.event import ObjectCreated
 from events.keys import AudioId
 
@@ -38,15 +36,11 @@ class RecordingTask(Generic[DocumentT]):
 TaskT = TypeVar("TaskT", bound=RecordingTask[Any])
 
 
-class GroupedStage(ABC, Generic[TaskT, DocumentT]):
-    """A handler for groups of deliveries (`consumers.runtime.handler.Handler`).
+class GroupedStage(StageHandler, ABC, Generic[TaskT, DocumentT]):
+    """A handler for groups of deliveries.
 
     Each recording has an outcome of its own: one that fails does not fail the others.
     """
-
-    #: The stage's name, and the work that it is busy with, for messages.
-    _name: ClassVar[str]
-    _activity: ClassVar[str]
 
     #: The suffix of the objects that it takes.
     _suffix: ClassVar[str]
@@ -54,22 +48,9 @@ class GroupedStage(ABC, Generic[TaskT, DocumentT]):
     #: The most that is worked on together, by `_weight`; a crash loses no more work.
     _most: ClassVar[float]
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        completion: Completion,
-        group: int,
-        log: Any,
-        observer: Observer,
-    ) -> None:
+    def __init__(self, context: StageContext, group: int) -> None:
+        super().__init__(context)
         self.group = group
-        self._store = store
-        self._database = database
-        self._completion = completion
-        self._log = log.bind(route=self._name)
-        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Work on the recordings of the events."""
@@ -117,18 +98,10 @@ class GroupedStage(ABC, Generic[TaskT, DocumentT]):
 
     def _task(self, event: ObjectCreated, locks: Locks) -> TaskT | Outcome:
         try:
-            check_bucket(event, self._store.bucket)
+            self._check_bucket(event)
             return self._begin(event, audio_id(event, self._suffix), locks)
         except (PermanentError, TransientError) as exc:
             return exc
-
-    def _lock(self, locks: Locks, audio: AudioId) -> None:
-        if not locks.acquire(f"{self._name} {audio}"):
-            raise BusyError(f"another worker is {self._activity} {audio}")
-
-    def _skip_deleted(self, event: ObjectCreated, audio: AudioId, what: str) -> None:
-        check_deleted(event, self._store.now())
-        self._log.info(f"{what} is gone, nothing to do", key=event.key, batch=str(audio.batch))
 
     def _outcomes(self, tasks: Iterable[TaskT]) -> dict[AudioId, Outcome]:
         outcomes: dict[AudioId, Outcome] = {}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from consumers.database.batches import BatchRepository, Locks
+from consumers.database.batches import Locks
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.transcript import Transcript
@@ -19,13 +18,13 @@ from consumers.policy.cope import clean
 from consumers.policy.judge import Judge
 from consumers.policy.policy import Policy
 from consumers.policy.windows import LEAST_ROOM, Passage, windows
-from consumers.runtime.observer import SILENT, Observer, step
-from consumers.stages.completion import COMPLETION_TABLES, Completion
+from consumers.runtime.observer import step
+from consumers.stages.completion import COMPLETION_TABLES
 from consumers.stages.grouped import GroupedStage, RecordingTask
-from consumers.stages.outcome import Outcome
 from consumers.stages.spec import StageSpec
+from consumers.stages.stage_handler import Outcome, StageContext
 from consumers.stages.stored_archive import ARCHIVES_GRANT
-from consumers.store import ObjectGoneError, Store
+from consumers.store import ObjectGoneError
 from consumers.store.grants import BucketGrant
 from events.event import ObjectCreated
 from events.keys import COMPLETE, POLICIES, TRANSCRIPT, VERDICT, AudioId
@@ -80,31 +79,16 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
 
     _name = "moderate"
     _activity = "judging"
+    _absence = "transcript is gone"
     _suffix = TRANSCRIPT
 
     # Windows.
     _most = 256
 
     def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        completion: Completion,
-        judge: Judge,
-        criteria: ModerationCriteria,
-        group: int,
-        log: Any,
-        observer: Observer = SILENT,
+        self, context: StageContext, *, judge: Judge, criteria: ModerationCriteria, group: int
     ) -> None:
-        super().__init__(
-            store=store,
-            database=database,
-            completion=completion,
-            group=group,
-            log=log,
-            observer=observer,
-        )
+        super().__init__(context, group)
         self._judge = judge
         self._criteria = criteria
         self._policies: Sequence[Policy] = ()
@@ -153,7 +137,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             with step(self._observer, "read"):
                 transcript = Transcript.from_json(self._store.read(key), key)
         except ObjectGoneError:
-            self._skip_deleted(event, audio, "transcript")
+            self._skip_deleted(event)
             return None
         # In any other state, `transcribe` has finished the recording.
         return self._known(audio, transcript) if transcript.state == "transcribed" else None

@@ -12,33 +12,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
-from consumers.audio.clip import Clip
-from consumers.database.batches import BatchRepository
+from consumers.audio.clip import cut_clip
+from consumers.broker.sender import Sender
 from consumers.database.review_items import ReviewItemRepository
 from consumers.database.roles import READ
 from consumers.documents.review.item import ReviewItem
 from consumers.documents.review.item_list import ItemListWriter, read_items
 from consumers.documents.transcript.doubt import DoubtLimits, doubts
-from consumers.errors import BusyError, PermanentError, TransientError
+from consumers.errors import PermanentError, TransientError
 from consumers.portions import portions
-from consumers.runtime.observer import SILENT, Observer, step
-from consumers.stages.created_object import batch_id, check_bucket, check_deleted
-from consumers.stages.outcome import Outcome, outcome_of
+from consumers.runtime.observer import step
+from consumers.stages.created_object import batch_id
 from consumers.stages.selection import Selection, select
 from consumers.stages.spec import StageSpec
-from consumers.store import ObjectGoneError, Store
+from consumers.stages.stage_handler import Outcome, StageContext, StageHandler, outcome_of
+from consumers.store import ObjectGoneError
 from consumers.store.errors import DamagedObjectError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
-from events.keys import (
-    CLIP,
-    COMPLETE,
-    REVIEW,
-    AudioId,
-    BatchId,
-)
+from events.keys import CLIP, COMPLETE, REVIEW, AudioId, BatchId
 
 SPEC = StageSpec(
     writes=(CLIP, REVIEW),
@@ -56,22 +50,6 @@ SPEC = StageSpec(
 _TOGETHER = 100
 
 
-class Cutter(Protocol):
-    """Cuts clips (`consumers.audio.clip.cut_clip`)."""
-
-    def __call__(self, opus: BinaryIO, *, start: float, end: float, margin: float) -> Clip:
-        """Cut a passage, with a margin before and after it; all times are in seconds."""
-        ...
-
-
-class Announcer(Protocol):
-    """Puts messages into a queue (`consumers.broker.sender.Sender`)."""
-
-    def announce(self, queue: str, body: str) -> None:
-        """Put one message into the queue of that name."""
-        ...
-
-
 @dataclass(slots=True)
 class _Findings:
     """A batch's items.
@@ -87,55 +65,38 @@ class _Findings:
     damaged: TransientError | None
 
 
-class Review:
-    """The stage's handler.
+class Review(StageHandler):
+    """Stores the review items of complete batches."""
 
-    Args:
-        store: The bucket.
-        database: For its locks.
-        itemising: The tables of items.
-        announcer: Announces each item to other systems.
-        queue: The name of the queue for these messages.
-        scratch: Space for the recordings that are cut, and for the list of items.
-        cut: Cuts clips.
-        selection: What is to be reviewed besides flagged passages.
-        limits: From when on a transcript is doubtful.
-        log: A structlog logger.
-        observer: Receives reports of the work.
-    """
+    _name = "review"
+    _activity = "making the review items of"
+    _absence = "batch is not complete any more"
 
     #: One batch is enough work for a call.
     group = 1
 
     def __init__(
         self,
+        context: StageContext,
         *,
-        store: Store,
-        database: BatchRepository,
         itemising: ReviewItemRepository,
-        announcer: Announcer,
+        sender: Sender,
         queue: str,
         scratch: Scratch,
-        cut: Cutter,
         selection: Selection,
         limits: DoubtLimits,
-        log: Any,
-        observer: Observer = SILENT,
     ) -> None:
-        self._store = store
-        self._database = database
+        """Use the tables of items, and the queue that announces each item to other systems."""
+        super().__init__(context)
         self._itemising = itemising
-        self._announcer = announcer
+        self._sender = sender
         self._queue = queue
         self._scratch = scratch
-        self._cut = cut
         self._selection = selection
         self._limits = limits
-        self._log = log.bind(route="review")
-        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
-        """Make the items of each event's batch. See `consumers.runtime.handler.Handler`."""
+        """Make the items of each event's batch."""
         return [outcome_of(partial(self._review, event)) for event in events]
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
@@ -147,17 +108,13 @@ class Review:
         self._itemising.stall(batch, error)
 
     def _review(self, event: ObjectCreated) -> None:
-        check_bucket(event, self._store.bucket)
+        self._check_bucket(event)
         batch = batch_id(event, COMPLETE)
         if self._store.head(batch.complete_key) is None:
-            check_deleted(event, self._store.now())
-            self._log.info(
-                "batch is not complete any more, nothing to do", key=event.key, batch=str(batch)
-            )
+            self._skip_deleted(event)
             return
         with self._database.locks() as locks:
-            if not locks.acquire(f"review {batch}"):
-                raise BusyError(f"another worker is making the review items of {batch}")
+            self._lock(locks, batch)
             self._make_items(batch)
 
     def _make_items(self, batch: BatchId) -> None:
@@ -224,9 +181,7 @@ class Review:
         opus.seek(0)
         try:
             with step(self._observer, "clip"):
-                clip = self._cut(
-                    opus, start=item.start, end=item.end, margin=self._selection.margin
-                )
+                clip = cut_clip(opus, start=item.start, end=item.end, margin=self._selection.margin)
         except PermanentError as exc:
             raise DamagedObjectError(item.audio.opus_key, str(exc)) from exc
         with step(self._observer, "store"):
@@ -247,7 +202,7 @@ class Review:
         with step(self._observer, "announce"):
             for items in self._portions(findings):
                 for item in items:
-                    self._announcer.announce(self._queue, message(item))
+                    self._sender.announce(self._queue, message(item))
         if findings.damaged is not None:
             raise findings.damaged
         self._itemising.itemised(batch, completed_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from consumers.database.review_queue import ReviewQueueRepository
@@ -11,27 +12,13 @@ from consumers.documents.review.decision import Answer, Decision
 from consumers.store import Store
 
 
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """Stores the decisions of reviewers.
+    """Stores the decisions of reviewers in the bucket, and in the tables of the review queue."""
 
-    Args:
-        store: The bucket, which keeps the decisions.
-        reviewing: The tables of the review queue.
-        now: Gives the current time.
-        token: Gives three random bytes.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        reviewing: ReviewQueueRepository,
-        now: Callable[[], datetime],
-        token: Callable[[], bytes] = lambda: secrets.token_bytes(3),
-    ) -> None:
-        self._store = store
-        self._reviewing = reviewing
-        self._now = now
-        self._token = token
+    store: Store
+    reviewing: ReviewQueueRepository
+    now: Callable[[], datetime]
 
     def decide(
         self,
@@ -52,17 +39,17 @@ class Desk:
             WrongWordError: A corrected word is not in the item.
         """
         # Read first, so that an item that cannot be decided is not held.
-        item = self._reviewing.item(item_id).item
+        item = self.reviewing.item(item_id).item
         decision = Decision.new(
             item,
             answer,
             reviewer=reviewer,
-            now=self._now(),
-            token=self._token(),
+            now=self.now(),
+            token=secrets.token_bytes(3),
             note=note,
             words=words,
         )
-        self._reviewing.hold(item_id, reviewer)
-        self._store.write(decision.key, decision.to_json(), content_type="application/json")
-        self._reviewing.put_decision(decision)
+        self.reviewing.hold(item_id, reviewer)
+        self.store.write(decision.key, decision.to_json(), content_type="application/json")
+        self.reviewing.put_decision(decision)
         return decision

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from consumers.audio.decode import decode_opus
-from consumers.database.batches import BatchRepository, Locks
+from consumers.database.batches import Locks
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, PermanentError, TransientError
-from consumers.runtime.observer import SILENT, Observer, step
+from consumers.runtime.observer import step
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
-from consumers.stages.completion import COMPLETION_TABLES, Completion
+from consumers.stages.completion import COMPLETION_TABLES
 from consumers.stages.grouped import GroupedStage, RecordingTask
-from consumers.stages.outcome import Outcome
 from consumers.stages.spec import StageSpec
+from consumers.stages.stage_handler import Outcome, StageContext
 from consumers.stages.stored_archive import ARCHIVES_GRANT
-from consumers.store import Store
 from consumers.store.errors import DamagedObjectError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
@@ -58,40 +57,25 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
 
     _name = "transcribe"
     _activity = "transcribing"
+    _absence = "recording is gone"
     _suffix = OPUS
 
     # Seconds of sound: an hour of samples takes 230 MB.
     _most = 3600.0
 
     def __init__(
-        self,
-        *,
-        store: Store,
-        database: BatchRepository,
-        completion: Completion,
-        recogniser: Recogniser,
-        scratch: Scratch,
-        group: int,
-        log: Any,
-        observer: Observer = SILENT,
+        self, context: StageContext, *, recogniser: Recogniser, scratch: Scratch, group: int
     ) -> None:
-        super().__init__(
-            store=store,
-            database=database,
-            completion=completion,
-            group=group,
-            log=log,
-            observer=observer,
-        )
-        self._recogniser = recogniser
+        super().__init__(context, group)
         self._scratch = scratch
+        self._recogniser = recogniser
 
     def _begin(
         self, event: ObjectCreated, audio: AudioId, locks: Locks
     ) -> TranscriptionTask | None:
         stored = self._store.head(audio.opus_key)
         if stored is None:
-            self._skip_deleted(event, audio, "recording")
+            self._skip_deleted(event)
             return None
         self._lock(locks, audio)
         task = TranscriptionTask(

@@ -7,16 +7,17 @@ the archive is read, and neither memory nor scratch space grows with the archive
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, Member, read_archive
-from consumers.database.batches import ArchiveOverwrittenError, BatchRepository
+from consumers.audio.pool import TranscoderPool
+from consumers.database.batches import ArchiveOverwrittenError
 from consumers.database.rows import Recording
 from consumers.documents.manifest import (
     Archive,
@@ -25,19 +26,15 @@ from consumers.documents.manifest import (
     ManifestWriter,
     read_manifest,
 )
-from consumers.errors import BadArchiveError, BusyError, PermanentError
-from consumers.runtime.observer import SILENT, Observer, step
-from consumers.stages.completion import COMPLETION_TABLES, Completion
+from consumers.errors import BadArchiveError, PermanentError
+from consumers.runtime.observer import step
+from consumers.stages.completion import COMPLETION_TABLES
 from consumers.stages.convert import Converter
-from consumers.stages.created_object import archive_key, check_bucket, check_deleted
-from consumers.stages.outcome import Outcome, outcome_of
+from consumers.stages.created_object import archive_key
 from consumers.stages.spec import StageSpec
-from consumers.stages.stored_archive import (
-    ARCHIVES_GRANT,
-    StoredArchive,
-    describe,
-)
-from consumers.store import Store, StoredObject
+from consumers.stages.stage_handler import Outcome, StageContext, StageHandler, outcome_of
+from consumers.stages.stored_archive import ARCHIVES_GRANT, StoredArchive, describe
+from consumers.store import StoredObject
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import (
@@ -48,7 +45,6 @@ from events.keys import (
     BatchId,
     MalformedKeyError,
     RecordingKey,
-    batch_of,
     parse_key,
 )
 
@@ -71,52 +67,33 @@ class PendingEntry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class MemberJob:
-    """A member whose content was copied from the archive.
-
-    Attributes:
-        convert: Does the rest of the work, in any thread.
-        size: Bytes of it in scratch space.
-        is_new: Whether no earlier attempt converted it.
-    """
-
-    convert: Callable[[], ManifestEntry]
-    size: int
-    is_new: bool
-
-
-class Unpack:
+class Unpack(StageHandler):
     """Stores an Opus object per recording of an archive, and then the manifest."""
+
+    _name = "unpack"
+    _activity = "unpacking"
+    _absence = "archive is gone"
 
     #: One archive is enough work for a call.
     group = 1
 
     def __init__(
         self,
+        context: StageContext,
         *,
-        store: Store,
-        database: BatchRepository,
-        completion: Completion,
-        converter: Converter,
+        transcoders: TranscoderPool,
         scratch: Scratch,
         limits: ArchiveLimits,
         threads: int,
-        log: Any,
-        observer: Observer = SILENT,
     ) -> None:
-        self._store = store
-        self._database = database
-        self._completion = completion
-        self._converter = converter
+        super().__init__(context)
+        self._converter = Converter(context, transcoders, scratch)
         self._scratch = scratch
         self._limits = limits
         self._threads = threads
-        self._log = log.bind(route="unpack")
-        self._observer = observer
 
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
-        """Unpack each event's archive. See `consumers.runtime.handler.Handler`."""
+        """Unpack each event's archive."""
         return [outcome_of(partial(self._unpack, event)) for event in events]
 
     def give_up(self, event: ObjectCreated, error: str) -> None:
@@ -148,14 +125,14 @@ class Unpack:
         return archive if begun is None else replace(archive, batch=begun)
 
     def _unpack(self, event: ObjectCreated) -> None:
-        check_bucket(event, self._store.bucket)
+        self._check_bucket(event)
         if event.key.endswith("/"):
             # S3 consoles store such an object for "create folder".
             return
         key = archive_key(event)
         stored = self._store.head(key.key)
         if stored is None:
-            self._gone(event)
+            self._skip_deleted(event)
             return
         archive = self._described(key, stored)
         self._observer.batch_known(archive.batch)
@@ -165,8 +142,7 @@ class Unpack:
             self._completion.complete_if_done(archive.batch)
             return
         with self._database.locks() as locks:
-            if not locks.acquire(f"unpack {archive.batch}"):
-                raise BusyError(f"another worker is unpacking {archive.batch}")
+            self._lock(locks, archive.batch)
             moderated = row is not None and row.is_moderated
             head = self._manifest(archive) or self._write_objects(
                 archive, stored, moderated=moderated
@@ -174,15 +150,6 @@ class Unpack:
             self._seal(head)
         if head.failure is not None:
             raise BadArchiveError(head.failure)
-
-    def _gone(self, event: ObjectCreated) -> None:
-        check_deleted(event, self._store.now())
-        batch = batch_of(event.key)
-        self._log.info(
-            "archive is gone, nothing to do",
-            key=event.key,
-            batch=None if batch is None else str(batch),
-        )
 
     def _manifest(self, archive: Archive) -> ManifestHead | None:
         """Write the rows of an archive whose manifest is stored; None if there is none."""
@@ -195,7 +162,7 @@ class Unpack:
             if head.archive.etag != archive.etag:
                 raise ArchiveOverwrittenError(archive)
             for entry in entries:
-                self._put_row(archive.batch, entry)
+                self._put_row(Recording.of_entry(archive.batch, entry))
         return head
 
     def _write_objects(
@@ -226,15 +193,14 @@ class Unpack:
             BadArchiveError: The archive is damaged. The entries of all readable members come
                 before.
         """
-        done = self._stored_before(batch)
         pending: deque[PendingEntry] = deque()
         with ExitStack() as stack:
             executor = stack.enter_context(ThreadPoolExecutor(self._threads, "convert"))
             stack.callback(_cancel, pending)
             failure: BadArchiveError | None = None
             try:
-                for job in self._jobs(batch, stored, done):
-                    pending.append(self._submit(executor, batch, job))
+                for each in self._started(executor, batch, stored):
+                    pending.append(each)
                     while pending and (self._is_far_ahead(pending) or pending[0].entry.done()):
                         yield pending.popleft().entry.result()
             except BadArchiveError as exc:
@@ -260,8 +226,11 @@ class Unpack:
         if is_empty:
             raise BadArchiveError("the archive is empty: there is nothing in it")
 
-    def _jobs(self, batch: BatchId, stored: StoredObject, done: Set[int]) -> Iterator[MemberJob]:
-        """Copy the members' contents from the archive, one after the other."""
+    def _started(
+        self, executor: Executor, batch: BatchId, stored: StoredObject
+    ) -> Iterator[PendingEntry]:
+        """Copy the members' contents one after the other, and start to convert each."""
+        done = self._stored_before(batch)
         members = self._members(stored)
         while True:
             with step(self._observer, "read"):
@@ -269,34 +238,28 @@ class Unpack:
                 if member is None:
                     return
                 convert = self._converter.prepare(batch, member, done)
-            yield MemberJob(convert, member.size, is_new=member.ordinal not in done)
-
-    def _submit(self, executor: ThreadPoolExecutor, batch: BatchId, job: MemberJob) -> PendingEntry:
-        # The observer assigns reports to this call by a context variable.
-        run = copy_context().run
-        return PendingEntry(executor.submit(run, self._finish, batch, job), job.size)
+            finish = partial(self._finish, batch, convert, is_new=member.ordinal not in done)
+            # The observer assigns reports to this call by a context variable.
+            yield PendingEntry(executor.submit(copy_context().run, finish), member.size)
 
     def _is_far_ahead(self, pending: Sequence[PendingEntry]) -> bool:
         """Return whether scratch space holds enough, in members or in bytes."""
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
-    def _finish(self, batch: BatchId, job: MemberJob) -> ManifestEntry:
-        entry = job.convert()
-        if job.is_new:
-            self._report(batch, entry)
-        with step(self._observer, "record"):
-            self._put_row(batch, entry)
-        return entry
-
-    def _report(self, batch: BatchId, entry: ManifestEntry) -> None:
+    def _finish(
+        self, batch: BatchId, convert: Callable[[], ManifestEntry], *, is_new: bool
+    ) -> ManifestEntry:
+        entry = convert()
         recording = Recording.of_entry(batch, entry)
-        if recording is not None:
+        if is_new and recording is not None:
             self._observer.recording_ended(
                 recording.audio, recording.state, recording.duration or 0.0
             )
+        with step(self._observer, "record"):
+            self._put_row(recording)
+        return entry
 
-    def _put_row(self, batch: BatchId, entry: ManifestEntry) -> None:
-        recording = Recording.of_entry(batch, entry)
+    def _put_row(self, recording: Recording | None) -> None:
         if recording is not None:
             self._database.put_recording(recording)
 

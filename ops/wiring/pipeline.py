@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from consumers.archive import ArchiveLimits
-from consumers.audio.clip import cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.broker.connect import open_sender
@@ -21,11 +20,10 @@ from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop
 from consumers.runtime.observer import SILENT, Observer
 from consumers.stages import moderate, review, transcribe, unpack
-from consumers.stages.completion import Completion
-from consumers.stages.convert import Converter
 from consumers.stages.moderate import Moderate, ModerationCriteria
 from consumers.stages.review import Review
 from consumers.stages.selection import Selection
+from consumers.stages.stage_handler import StageContext
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
 from consumers.store.scratch import Scratch
@@ -51,8 +49,6 @@ def open_unpack(
 ) -> Iterator[Handler]:
     """Start the transcoding processes, and put the handler together."""
     settings = UnpackSettings.read(environment)
-    store = adapters.store(environment, observer)
-    scratch = Scratch(settings.scratch_root)
     # While a transcoder works on one member, the one before it is uploaded.
     threads = settings.processes * 2
     pool = TranscoderPool(
@@ -61,17 +57,14 @@ def open_unpack(
         MediaLimits(),
         settings.silence_dbfs,
     )
+    store = adapters.store(environment, observer)
     with adapters.database(environment, connections=threads + 2) as database, pool:
         yield Unpack(
-            store=store,
-            database=database,
-            completion=Completion(store, database, log, observer),
-            converter=Converter(store, adapters.transcoders(pool), scratch, observer),
-            scratch=scratch,
+            StageContext(store, database, log, observer),
+            transcoders=adapters.transcoders(pool),
+            scratch=Scratch(settings.scratch_root),
             limits=ArchiveLimits(),
             threads=threads,
-            log=log,
-            observer=observer,
         )
 
 
@@ -85,14 +78,10 @@ def open_transcribe(
     recogniser = adapters.recogniser(environment, observer)
     with adapters.database(environment, connections=4) as database:
         yield Transcribe(
-            store=store,
-            database=database,
-            completion=Completion(store, database, log, observer),
+            StageContext(store, database, log, observer),
             recogniser=recogniser,
             scratch=Scratch(settings.scratch_root),
             group=settings.group,
-            log=log,
-            observer=observer,
         )
 
 
@@ -114,14 +103,10 @@ def open_moderate(
         adapters.database(environment, connections=4) as database,
     ):
         handler = Moderate(
-            store=store,
-            database=database,
-            completion=Completion(store, database, log, observer),
+            StageContext(store, database, log, observer),
             judge=judge,
             criteria=ModerationCriteria(policies, settings.languages, settings.window_seconds),
             group=settings.group,
-            log=log,
-            observer=observer,
         )
         try:
             # A policy that is too long is an error before there is work.
@@ -145,17 +130,13 @@ def open_review(
         open_sender(address, make_topology(environment)) as sender,
     ):
         yield Review(
-            store=store,
-            database=database,
+            StageContext(store, database, log, observer),
             itemising=ReviewItemRepository(pool),
-            announcer=sender,
+            sender=sender,
             queue=review_queue_name(address.prefix),
             scratch=Scratch(settings.scratch_root),
-            cut=cut_clip,
             selection=Selection(sample=settings.sample, margin=settings.margin_seconds),
             limits=DoubtLimits(logprob=settings.logprob, silence_dbfs=settings.silence_dbfs),
-            log=log,
-            observer=observer,
         )
 
 

@@ -29,8 +29,8 @@ from consumers.policy.policy import read_policies
 from consumers.runtime.handler import Handler
 from consumers.runtime.loop import Loop, Stop
 from consumers.stages.completion import Completion
-from consumers.stages.convert import Converter
 from consumers.stages.moderate import Moderate, ModerationCriteria
+from consumers.stages.stage_handler import StageContext
 from consumers.stages.transcribe import Transcribe
 from consumers.stages.unpack import Unpack
 from consumers.store import Store
@@ -173,33 +173,30 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
 
     @property
+    def context(self) -> StageContext:
+        return StageContext(self.store, self.database, self.log)
+
+    @property
     def completion(self) -> Completion:
         return Completion(self.store, self.database, self.log)
 
     def unpack(self) -> Unpack:
         """Make the route's handler."""
-        scratch = Scratch(self.scratch_root)
         return Unpack(
-            store=self.store,
-            database=self.database,
-            completion=self.completion,
-            converter=Converter(self.store, self.transcoders, scratch),
-            scratch=scratch,
+            self.context,
+            transcoders=self.transcoders,
+            scratch=Scratch(self.scratch_root),
             limits=self.limits,
             threads=2,
-            log=self.log,
         )
 
     def transcribe(self, group: int = 8) -> Transcribe:
         """Make the route's handler."""
         return Transcribe(
-            store=self.store,
-            database=self.database,
-            completion=self.completion,
+            self.context,
             recogniser=self.recogniser,
             scratch=Scratch(self.scratch_root),
             group=group,
-            log=self.log,
         )
 
     def moderate(self, group: int = 8) -> Moderate:
@@ -207,13 +204,10 @@ class Pipeline:
         root = ModerationSettings.read(self.environment).policies_root
         assert root is not None
         return Moderate(
-            store=self.store,
-            database=self.database,
-            completion=self.completion,
+            self.context,
             judge=self.judge,
             criteria=ModerationCriteria(partial(read_policies, root), ("en",), window=60.0),
             group=group,
-            log=self.log,
         )
 
     def review(self, **settings: str) -> Handler:

@@ -12,8 +12,8 @@ from typing import Any, cast
 import psycopg
 import structlog
 
-from consumers.audio.clip import cut_clip
 from consumers.broker.connect import open_sender
+from consumers.broker.sender import Sender
 from consumers.broker.topology import Topology
 from consumers.database.batches import BatchRepository
 from consumers.database.pool import open_pool
@@ -23,8 +23,9 @@ from consumers.documents.transcript import Segment, Transcript, Word
 from consumers.documents.transcript.doubt import DoubtLimits
 from consumers.documents.verdict import JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.stages.completion import Completion
-from consumers.stages.review import Announcer, Review
+from consumers.stages.review import Review
 from consumers.stages.selection import Selection
+from consumers.stages.stage_handler import StageContext
 from consumers.store import Store
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
@@ -132,20 +133,18 @@ class ReviewBatch:
             open_pool(self.url, size=2, name="review") as pool,
             open_sender(self._address, Topology(self._address.prefix, delays=())) as sender,
         ):
+            store = cast("Store", _Steps(self.store, step, "write"))
             yield Review(
-                store=cast("Store", _Steps(self.store, step, "write")),
-                database=self.database,
+                StageContext(store, self.database, self.log),
                 itemising=cast(
                     "ReviewItemRepository",
                     _Steps(ReviewItemRepository(pool), step, "put_items", "supersede", "itemised"),
                 ),
-                announcer=cast("Announcer", _Steps(sender, step, "announce")),
+                sender=cast("Sender", _Steps(sender, step, "announce")),
                 queue=review_queue_name(self._address.prefix),
                 scratch=self._scratch,
-                cut=cut_clip,
                 selection=Selection(sample, 3.0),
                 limits=DoubtLimits(),
-                log=self.log,
             )
 
     def announced(self) -> list[str]:

@@ -14,8 +14,7 @@ import psutil
 import pytest
 
 from consumers.database.batches import BatchRepository
-from consumers.stages.completion import Completion
-from consumers.stages.convert import Converter
+from consumers.stages.stage_handler import StageContext
 from consumers.stages.unpack import Unpack
 from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
@@ -121,16 +120,12 @@ def test_a_4_gib_archive_of_small_files_takes_no_more_than_its_largest(
 ) -> None:
     content = Watched(scratch_root)
     generated = GeneratedStore(store, content)
-    scratch = Scratch(scratch_root)
     unpack = Unpack(
-        store=generated,
-        database=database,
-        completion=Completion(generated, database, pipeline.log),
-        converter=Converter(generated, pipeline.transcoders, scratch),
-        scratch=scratch,
+        StageContext(generated, database, pipeline.log),
+        transcoders=pipeline.transcoders,
+        scratch=Scratch(scratch_root),
         limits=pipeline.limits,
         threads=2,
-        log=pipeline.log,
     )
     assert unpack.handle([event_for(pipeline, BATCH.archive_key)]) == [None]
     recordings = database.recordings(BATCH)
