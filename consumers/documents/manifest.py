@@ -10,20 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, ClassVar, Literal, Self, get_args
+from typing import BinaryIO, ClassVar, Literal, get_args
 
 import msgspec
 
 from consumers.documents.audio_properties import AudioProperties
-from consumers.documents.codec import (
-    BatchIdText,
-    Count,
-    Document,
-    Time,
-    decode,
-    encode,
-    read_lines,
-)
+from consumers.documents.codec import BatchIdText, Count, Document, Time, decode, encode, read_lines
 from events.keys import BatchId
 
 MemberOutcome = Literal["accepted", "rejected", "ignored"]
@@ -102,28 +94,6 @@ class ManifestHead(Document, frozen=True):
     def __post_init__(self) -> None:
         BatchId(self.batch_id)
 
-    @classmethod
-    def of(
-        cls,
-        archive: Archive,
-        totals: dict[MemberOutcome, int],
-        failure: str | None,
-        *,
-        moderated: bool,
-    ) -> Self:
-        """Describe an archive that was read."""
-        return cls(
-            batch_id=str(archive.batch),
-            archive_key=archive.key,
-            etag=archive.etag,
-            size=archive.size,
-            original_name=archive.original_name,
-            dropped_at=archive.dropped_at,
-            totals=totals,
-            failure=failure,
-            moderated=moderated,
-        )
-
     @property
     def archive(self) -> Archive:
         """The archive that was read."""
@@ -159,14 +129,21 @@ class ManifestWriter:
 
         Args:
             archive: The batch's archive.
-            failure: Why the archive could not be read, or not to its end; None if it was read.
+            failure: As in `ManifestHead`.
             whole: An empty file.
-            moderated: Whether its recordings are checked against policies.
-
-        Returns:
-            The head, which counts the entries by outcome.
+            moderated: As in `ManifestHead`.
         """
-        head = ManifestHead.of(archive, dict(self._totals), failure, moderated=moderated)
+        head = ManifestHead(
+            batch_id=str(archive.batch),
+            archive_key=archive.key,
+            etag=archive.etag,
+            size=archive.size,
+            original_name=archive.original_name,
+            dropped_at=archive.dropped_at,
+            totals=dict(self._totals),
+            failure=failure,
+            moderated=moderated,
+        )
         whole.write(head.to_json())
         self._lines.seek(0)
         while chunk := self._lines.read(1 << 20):

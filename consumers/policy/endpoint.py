@@ -66,9 +66,11 @@ class EndpointJudge:
         """
         self._openai = _import_openai()
         self._url = url
-        self._model = model
+        self.model = model
+        # The API does not report adapters.
+        self.adapter = None
+        self.context = context
         self._batch_size = batch_size
-        self._context = context
         self._on_batch = on_batch
         self._client = self._openai.OpenAI(
             base_url=url,
@@ -89,21 +91,6 @@ class EndpointJudge:
     def close(self) -> None:
         """Close the HTTP client's connections; the server keeps the model loaded."""
         self._client.close()
-
-    @property
-    def model(self) -> str:
-        """The name under which the server serves it."""
-        return self._model
-
-    @property
-    def adapter(self) -> None:
-        """None: the API does not report adapters."""
-        return
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a prompt."""
-        return self._context
 
     def prompt_tokens(self, policy: str) -> int:
         """Have the server count the prompt's tokens without content, once per policy."""
@@ -133,7 +120,7 @@ class EndpointJudge:
     def _complete(self, prompts: list[str]) -> Any:
         with self._translated():
             return self._client.completions.create(
-                model=self._model,
+                model=self.model,
                 prompt=prompts,
                 max_tokens=1,
                 temperature=0,
@@ -196,12 +183,12 @@ class EndpointJudge:
             return ConfigurationError(f"{server} refuses the key (POLICY_ENDPOINT_KEY): {status}")
         if status == _UNKNOWN:
             return ConfigurationError(
-                f"{server} serves no model {self._model!r} (POLICY_ENDPOINT_MODEL), or is not an "
+                f"{server} serves no model {self.model!r} (POLICY_ENDPOINT_MODEL), or is not an "
                 f"API: it answers {status}; the address usually ends in /v1"
             )
         return PermanentError(
             f"{server} refuses the request: it answers {status} (does POLICY_CONTEXT, "
-            f"{self._context}, exceed the server's limit?)"
+            f"{self.context}, exceed the server's limit?)"
         )
 
 

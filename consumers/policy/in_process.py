@@ -59,28 +59,13 @@ class CopeJudge:
             )
         self._scorer = scorer
         self._tokens = tokens
-        self._model = model
-        self._adapter = adapter
+        self.model = model
+        self.adapter = adapter
         self._batch_size = batch_size
-        self._context = context
+        self.context = context
         self._reuses_prefix = reuses_prefix
         self._on_batch = on_batch
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
-
-    @property
-    def model(self) -> str:
-        """The name of the base model's folder."""
-        return self._model
-
-    @property
-    def adapter(self) -> str | None:
-        """The name of the adapter's folder."""
-        return self._adapter
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a prompt."""
-        return self._context
 
     def prompt_tokens(self, policy: str) -> int:
         """Count the prompt's tokens without content."""
@@ -96,9 +81,9 @@ class CopeJudge:
         if not prompts:
             return []
         longest = max(map(len, prompts))
-        if longest > self._context:
+        if longest > self.context:
             raise PermanentError(
-                f"a prompt has {longest} tokens, but POLICY_CONTEXT allows {self._context}"
+                f"a prompt has {longest} tokens, but POLICY_CONTEXT allows {self.context}"
             )
         prefix = self._prefix(policy, prompts) if self._reuses_prefix else None
         start = len(prefix.ids) if prefix else 0

@@ -15,17 +15,14 @@ class Judge(Protocol):
     @property
     def model(self) -> str:
         """The model's name, stored with each verdict."""
-        ...
 
     @property
     def adapter(self) -> str | None:
         """The adapter's name; None if there is none or it is unknown."""
-        ...
 
     @property
     def context(self) -> int:
         """The most tokens of a prompt."""
-        ...
 
     def prompt_tokens(self, policy: str) -> int:
         """Count the tokens of the prompt with this policy and without content.
@@ -33,11 +30,9 @@ class Judge(Protocol):
         Raises:
             TransientError: The model is unreachable.
         """
-        ...
 
     def content_tokens(self, content: str) -> int:
         """Return the most tokens that a content can add to a prompt."""
-        ...
 
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
         """Score contents against a policy.
@@ -54,4 +49,3 @@ class Judge(Protocol):
             PermanentError: The model refuses the prompt.
             ConfigurationError: The model is of another kind, or the key is wrong.
         """
-        ...

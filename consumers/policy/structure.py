@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
-
-from consumers.policy.headings import MarkdownSection, parse
 
 TITLE = "Policy"
 SECTIONS = (
@@ -31,6 +29,9 @@ SECTIONS = (
 )
 LISTS = ("Includes", "Excludes")
 
+# A Markdown parser would add a dependency, and the line numbers and exact forms matter here.
+_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*")
+_ITEM = re.compile(r"\s*([-*+]|\d{1,3}[.)])[ \t]+\S.*")
 _LABEL = re.compile(r"\(([A-Z][A-Z0-9]{1,3})\): (\S.*)")
 
 #: The prompt's own headings: one of these words over such a line.
@@ -39,6 +40,32 @@ _UNDERLINE = re.compile(r"\s*={3,}\s*")
 
 #: Possible special tokens of a tokenizer: `<eos>`, `<start_of_turn>`, `<|end|>`, `</s>`.
 _TOKEN = re.compile(r"</?[a-z]+(_[a-z]+)*\d*>|<\|[^<>|\s]+\|>|\[@\w+@\]")
+
+
+@dataclass(slots=True)
+class MarkdownSection:
+    """A heading with its lines and subheadings; level 0 is the whole text."""
+
+    level: int
+    title: str
+    line: int
+    body: list[str] = field(default_factory=list)
+    children: list[MarkdownSection] = field(default_factory=list)
+
+    @property
+    def heading(self) -> str:
+        """The heading as written."""
+        return f"`{'#' * self.level} {self.title}`"
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any of its own lines is not blank."""
+        return any(line.strip() for line in self.body)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether any of its own lines is a list item."""
+        return any(_ITEM.fullmatch(line) for line in self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +95,7 @@ def check_structure(text: str) -> list[Problem]:
     """Return the problems of a policy, in the order of its lines."""
     if not text.strip():
         return [Problem(1, "error", "the policy is empty")]
-    problems = [*_prompt_problems(text), *_title_problems(parse(text))]
+    problems = [*_prompt_problems(text), *_title_problems(_parse(text))]
     return sorted(problems, key=lambda problem: problem.line)
 
 
@@ -76,7 +103,7 @@ def read_labels(text: str) -> tuple[Label, ...]:
     """Read the labels of a policy, in order; invalid ones are skipped."""
     matches = (
         _LABEL.fullmatch(part.title)
-        for title in parse(text).children
+        for title in _parse(text).children
         for section in title.children
         if section.title == SECTIONS[-1]
         for part in section.children
@@ -182,3 +209,19 @@ def _order_problems(parent: MarkdownSection, expected: Sequence[str]) -> Iterato
             yield Problem(
                 later.line, "error", f"{later.heading} has to come before {earlier.heading}"
             )
+
+
+def _parse(text: str) -> MarkdownSection:
+    """Parse a text whose lines end in line feeds."""
+    path = [MarkdownSection(0, "", 1)]
+    for number, line in enumerate(text.split("\n"), start=1):
+        match = _HEADING.fullmatch(line)
+        if match is None:
+            path[-1].body.append(line)
+            continue
+        part = MarkdownSection(len(match[1]), match[2], number)
+        while path[-1].level >= part.level:
+            path.pop()
+        path[-1].children.append(part)
+        path.append(part)
+    return path[0]

@@ -89,7 +89,7 @@ class WhisperXRecogniser:
         self._libraries = import_libraries()
         engine = Engine.chosen(device, compute_type, threads, self._libraries)
         pipeline = load_pipeline(self._libraries, weights, models_root, engine)
-        self._name = weights.name
+        self.name = weights.name
         self._batch_size = batch_size
         self._threads = threads
         self._on_batch = on_batch
@@ -111,11 +111,6 @@ class WhisperXRecogniser:
             portions=engine.workers,
         )
         self._aligner = Aligner(self._libraries, models_root, engine.device)
-
-    @property
-    def name(self) -> str:
-        """The model's name, stored with each transcript."""
-        return self._name
 
     def transcribe(self, group: Sequence[Waveform]) -> Sequence[Recognition]:
         """Return one result per recording, in order; errors are returned, not raised."""
@@ -229,7 +224,7 @@ class WhisperXRecogniser:
             duration=waveform.duration,
             language=heard.language if heard else None,
             language_probability=heard.probability if heard else None,
-            model=self._name,
+            model=self.name,
             alignment=alignment,
             segments=segments,
         )

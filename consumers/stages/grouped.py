@@ -52,10 +52,13 @@ class GroupedStage(StageHandler, ABC, Generic[TaskT, DocumentT]):
         super().__init__(context)
         self.group = group
 
+    def check(self) -> None:
+        """Get ready for a group. Its errors are those of each event."""
+
     def handle(self, events: Sequence[ObjectCreated]) -> Sequence[Outcome]:
         """Work on the recordings of the events."""
         try:
-            self._prepare()
+            self.check()
         except (PermanentError, TransientError) as exc:
             return [exc] * len(events)
         with self._database.locks() as locks:
@@ -72,9 +75,6 @@ class GroupedStage(StageHandler, ABC, Generic[TaskT, DocumentT]):
         except PermanentError:
             return
         self._database.stall_recording(audio, error)
-
-    def _prepare(self) -> None:
-        """Get ready for a group. Its errors are those of each event."""
 
     @abstractmethod
     def _begin(self, event: ObjectCreated, audio: AudioId, locks: Locks) -> TaskT | None:

@@ -5,7 +5,7 @@ No verdict is ever made up: while the model is unreachable, the recording waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from consumers.database.batches import Locks
@@ -73,6 +73,24 @@ class ModerationTask(RecordingTask[PolicyVerdict]):
     transcript: Transcript
     passages: Sequence[Passage] = ()
 
+    def verdict(
+        self,
+        *,
+        reason: str | None = None,
+        judge: Judge | None = None,
+        findings: Iterable[PolicyFinding] = (),
+    ) -> PolicyVerdict:
+        """Make the verdict; without a judge, no model was asked, for the given reason."""
+        return PolicyVerdict(
+            audio_id=str(self.audio),
+            state="judged" if judge else "unjudged",
+            reason=reason,
+            language=self.transcript.language,
+            model=judge.model if judge else None,
+            adapter=judge.adapter if judge else None,
+            findings=tuple(findings),
+        )
+
 
 class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
     """Stores the policies' verdict on each transcript."""
@@ -124,9 +142,6 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             rooms.append(context - tokens)
         return min(rooms)
 
-    def _prepare(self) -> None:
-        self.check()
-
     def _begin(self, event: ObjectCreated, audio: AudioId, locks: Locks) -> ModerationTask | None:
         row = self._database.batch(audio.batch)
         if row is not None and not row.is_moderated:
@@ -150,7 +165,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
             return replace(task, document=verdict, is_stored=True)
         reason = self._unjudged(transcript)
         if reason is not None:
-            return replace(task, document=_unjudged(task, reason))
+            return replace(task, document=task.verdict(reason=reason))
         return replace(task, passages=self._passages(transcript))
 
     def _unjudged(self, transcript: Transcript) -> str | None:
@@ -188,7 +203,7 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         except TransientError as exc:
             return dict.fromkeys((task.audio for task in tasks), exc)
         return {
-            task.audio: self._finish(task, self._verdict(task, findings))
+            task.audio: self._finish(task, task.verdict(judge=self._judge, findings=findings))
             for task, findings in zip(tasks, found, strict=True)
         }
 
@@ -202,17 +217,6 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
                 windows_ = [_window(policy, each, next(scores)) for each in task.passages]
                 findings.append(_finding(policy, windows_))
         return found
-
-    def _verdict(self, task: ModerationTask, findings: Sequence[PolicyFinding]) -> PolicyVerdict:
-        return PolicyVerdict(
-            audio_id=str(task.audio),
-            state="judged",
-            reason=None,
-            language=task.transcript.language,
-            model=self._judge.model,
-            adapter=self._judge.adapter,
-            findings=tuple(findings),
-        )
 
     def _put(self, task: ModerationTask, verdict: PolicyVerdict) -> None:
         key = task.audio.verdict_key
@@ -268,16 +272,4 @@ def _finding(policy: Policy, windows_: Sequence[JudgedWindow]) -> PolicyFinding:
         flagged=any(window.flagged for window in windows_),
         score=max(window.score for window in windows_),
         windows=tuple(windows_),
-    )
-
-
-def _unjudged(task: ModerationTask, reason: str) -> PolicyVerdict:
-    return PolicyVerdict(
-        audio_id=str(task.audio),
-        state="unjudged",
-        reason=reason,
-        language=task.transcript.language,
-        model=None,
-        adapter=None,
-        findings=(),
     )

@@ -11,7 +11,7 @@ from consumers.documents.review.item import ItemKind, ReviewItem, make_item_id
 from consumers.documents.review.reviewable import Reviewable
 from consumers.documents.transcript.doubt import Doubt
 from consumers.documents.transcript.timing import text_between
-from consumers.documents.verdict import JudgedWindow, PolicyFinding
+from consumers.documents.verdict import PolicyFinding
 
 #: Doubtful passages are one item if at most this far apart, and together at most this long.
 _GAP = 5.0
@@ -54,14 +54,11 @@ def select(
     follow each other closely are one item. Of a random sample of the recordings without a
     flag, one random window is an item.
 
-    Args:
-        recording: The recording.
-        doubts: The transcript's doubtful passages, in any order.
-        selection: What else is to be reviewed.
+    The doubts about its transcript may be in any order.
     """
     items = [
         *_flagged(recording, selection.margin),
-        *_doubtful(recording, doubts, selection.margin),
+        *(_item(recording, "doubtful", each, selection.margin) for each in _joined(doubts)),
         *_sampled(recording, selection),
     ]
     return list({item.item_id: item for item in items}.values())
@@ -79,17 +76,10 @@ def _flagged(recording: Reviewable, margin: float) -> Iterator[ReviewItem]:
                 yield _item(recording, "flagged", passage, margin, finding, window.score)
 
 
-def _doubtful(
-    recording: Reviewable, doubts: Iterable[Doubt], margin: float
-) -> Iterator[ReviewItem]:
-    for passage in _joined(sorted(doubts, key=lambda each: (each.start, each.end, each.kind))):
-        yield _item(recording, "doubtful", passage, margin)
-
-
-def _joined(doubts: Sequence[Doubt]) -> Iterator[_Passage]:
+def _joined(doubts: Iterable[Doubt]) -> Iterator[_Passage]:
     """Join passages that overlap, or that are close and together short enough."""
     passage: _Passage | None = None
-    for doubt in doubts:
+    for doubt in sorted(doubts, key=lambda each: (each.start, each.end, each.kind)):
         if passage is not None and _is_one(passage, doubt):
             reasons = tuple(dict.fromkeys((*passage.reasons, doubt.reason)))
             passage = _Passage(passage.start, max(passage.end, doubt.end), reasons)
@@ -114,7 +104,7 @@ def _named(reasons: Sequence[str]) -> str:
 
 
 def _sampled(recording: Reviewable, selection: Selection) -> Iterator[ReviewItem]:
-    windows = _windows(recording.findings)
+    windows = recording.findings[0].windows if recording.findings else ()
     # Not False: None is one of which no policy was asked.
     if recording.flagged is not False or not windows:
         return
@@ -125,10 +115,6 @@ def _sampled(recording: Reviewable, selection: Selection) -> Iterator[ReviewItem
         reason = "a random sample of what no policy flags"
         passage = _Passage(window.start, window.end, (reason,))
         yield _item(recording, "sample", passage, selection.margin)
-
-
-def _windows(findings: Sequence[PolicyFinding]) -> Sequence[JudgedWindow]:
-    return findings[0].windows if findings else ()
 
 
 def _item(

@@ -26,12 +26,7 @@ BATCH_TAG = "dropscribe-batch"
 #: The right to read an archive, and to tag it once its batch is over.
 ARCHIVES_GRANT = BucketGrant(
     "Archives",
-    (
-        "s3:GetObject",
-        "s3:GetObjectTagging",
-        "s3:PutObjectTagging",
-        "s3:DeleteObjectTagging",
-    ),
+    ("s3:GetObject", "s3:GetObjectTagging", "s3:PutObjectTagging", "s3:DeleteObjectTagging"),
     (f"{ARCHIVES}*",),
 )
 
@@ -57,7 +52,7 @@ class StoredArchive:
         return self.store.read_range(self.stored, start, length)
 
 
-def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
+def _identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
     """Return the id of an archive's batch: from its name, its tag, or the answer to HEAD.
 
     An archive without a batch id in its name is tagged with the id when its batch is
@@ -75,7 +70,7 @@ def identify(store: Store, key: ArchiveKey, stored: StoredObject) -> BatchId:
 def describe(store: Store, key: ArchiveKey, stored: StoredObject) -> Archive:
     """Describe an archive by the answer to HEAD."""
     return Archive(
-        batch=identify(store, key, stored),
+        batch=_identify(store, key, stored),
         key=stored.key,
         etag=stored.etag,
         size=stored.size,

@@ -83,7 +83,7 @@ class Decision(Document, frozen=True):
             item: The item that it is about.
             decision: Whether the machine's finding is right.
             reviewer: Who decides.
-            now: When (aware).
+            now: The time of the decision (aware).
             token: Three random bytes, for two decisions in the same microsecond.
             note: The reviewer's remark.
             words: The right words by the numbers of the item's, from 1.

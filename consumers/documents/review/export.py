@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal, get_args
 
-from consumers.documents.review.decision import Correction, Decision
+from consumers.documents.review.decision import Decision
 from consumers.documents.review.reviewed_item import ReviewedItem
 
 ExportFormat = Literal["csv", "jsonl"]
@@ -18,7 +18,7 @@ EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 #: "CSV Injection".
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
-_OF_ITEM = (
+COLUMNS = (
     "item_id",
     "audio_id",
     "path",
@@ -32,9 +32,6 @@ _OF_ITEM = (
     "text",
     "clip_key",
     "clip_start",
-)
-COLUMNS = (
-    *_OF_ITEM,
     "state",
     "review_id",
     "decision",
@@ -68,29 +65,19 @@ def write_jsonl(reviewed: Iterable[ReviewedItem], file: IO[str]) -> None:
 
 
 def _cells(reviewed: ReviewedItem) -> Iterator[list[str]]:
-    document = reviewed.item.to_document()
-    of_item = [*(document[name] for name in _OF_ITEM), reviewed.state]
-    for decision in reviewed.decisions or (None,):
-        of_decision = [None] * (len(COLUMNS) - len(of_item))
-        yield [_cell(value) for value in (*of_item, *(_columns(decision) or of_decision))]
+    of_item = {**reviewed.item.to_document(), "state": reviewed.state}
+    for of_decision in map(_columns, reviewed.decisions) if reviewed.decisions else ({},):
+        row = of_item | of_decision
+        yield [_cell(row.get(name)) for name in COLUMNS]
 
 
-def _columns(decision: Decision | None) -> list[str | None]:
-    if decision is None:
-        return []
-    return [
-        decision.review_id,
-        decision.decision,
-        decision.reviewer,
-        decision.decided_at.isoformat(),
-        decision.note,
-        "; ".join(map(_shown, decision.corrections)),
-        decision.corrected_text,
-    ]
-
-
-def _shown(correction: Correction) -> str:
-    return f"{correction.word}: {correction.was} -> {correction.right}"
+def _columns(decision: Decision) -> dict[str, str | None]:
+    corrections = (f"{each.word}: {each.was} -> {each.right}" for each in decision.corrections)
+    return {
+        **decision.to_document(),
+        "corrections": "; ".join(corrections),
+        "corrected_text": decision.corrected_text,
+    }
 
 
 def _cell(value: Any) -> str:

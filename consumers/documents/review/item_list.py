@@ -8,13 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, ClassVar
 
-from consumers.documents.codec import (
-    Document,
-    MalformedDocumentError,
-    decode,
-    encode,
-    read_lines,
-)
+from consumers.documents.codec import Document, MalformedDocumentError, decode, encode, read_lines
 from consumers.documents.review.item import ReviewItem
 from events.keys import BatchId
 
@@ -33,12 +27,7 @@ class ItemList(Document, frozen=True):
 
 
 class ItemListWriter:
-    """Writes a batch's items into a file.
-
-    Args:
-        file: An empty one.
-        batch: The items' batch.
-    """
+    """Writes a batch's items into an empty file."""
 
     def __init__(self, file: BinaryIO, batch: BatchId) -> None:
         self._file = file
@@ -57,11 +46,7 @@ class ItemListWriter:
 
 
 def read_items(file: BinaryIO, key: str | None = None) -> Iterator[ReviewItem]:
-    """Read what `ItemListWriter` wrote.
-
-    Args:
-        file: The list.
-        key: Under which key it is stored, for the error.
+    """Read what `ItemListWriter` wrote; the error names the ``key`` under which it is stored.
 
     Raises:
         MalformedDocumentError: It is not such a list.

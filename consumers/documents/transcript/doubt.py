@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -71,14 +71,6 @@ class Doubt:
     start: float
     end: float
     reason: str
-
-
-class _Timed(Protocol):
-    @property
-    def start(self) -> float: ...
-
-    @property
-    def end(self) -> float: ...
 
 
 _Sign = TypeVar("_Sign", Segment, RepeatedWords, Redundancy, RepeatedWords | Redundancy)
@@ -174,7 +166,7 @@ def _joined(signs: Iterable[_Sign], duration: float, gap: float) -> Iterator[lis
         yield group
 
 
-def _passage(kind: DoubtKind, signs: Sequence[_Timed], reason: str, limits: DoubtLimits) -> Doubt:
+def _passage(kind: DoubtKind, signs: Sequence[_Sign], reason: str, limits: DoubtLimits) -> Doubt:
     start, end = signs[0].start, max(sign.end for sign in signs)
     if end - start <= limits.passage:
         return Doubt(kind, start, end, reason)
