@@ -101,7 +101,7 @@ def _answer(
         return {"bad": f"it takes more than {job.limits.memory_bytes >> 20} MiB of memory"}
     finally:
         start_cpu_budget(0)
-    return {"transcoded": dataclasses.asdict(transcoded)}
+    return {"transcoded": transcoded.to_message()}
 
 
 class _Progress:

@@ -159,12 +159,10 @@ def _pcm(frames: Iterator[AudioFrame], samples: int) -> bytearray:
 
 def _encoded(sound: AudioSegment) -> bytes:
     samples = np.frombuffer(sound.raw_data, np.int16)
-    frame = AudioFrame.from_ndarray(samples[np.newaxis], "s16", "mono")
-    frame.sample_rate = SAMPLE_RATE
     with os.fdopen(os.memfd_create("clip"), "rb") as file:
         writer = OpusWriter(file.fileno(), _SETTINGS)
         try:
-            writer.write(frame)
+            writer.write(samples[np.newaxis])
             writer.finish()
         except BaseException:
             writer.abandon()

@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from consumers.audio.fileview import FileView, whole
 from consumers.errors import BadAudioError
 
 _TOLERANT_PYAV = 19
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
-def open_media(source: int, demuxer: str) -> InputContainer:
+def open_media(
+    source: int | FileView, demuxer: str, options: Mapping[str, str] = _NO_OPTIONS
+) -> InputContainer:
     """Open a file for its sound.
 
     Args:
-        source: Descriptor to read and seek in; it stays open.
+        source: What to read and seek in; a descriptor stays open.
         demuxer: FFmpeg's name of the only demuxer that may read it.
+        options: The demuxer's own.
 
     Raises:
         av.FFmpegError: The demuxer cannot read it.
     """
+    if isinstance(source, int):
+        source = FileView(source, whole(source))
     container: InputContainer = av.open(
-        io.FileIO(source, closefd=False),
+        cast("Any", source),
         "r",
         format=demuxer,
         # Not options=, which PyAV also applies to the streams found first: PyAV 15.0
         # crashes where more appear later.
-        container_options={"protocol_whitelist": "pipe", "codec_whitelist": _audio_decoders()},
+        container_options={
+            **options,
+            "protocol_whitelist": "pipe",
+            "codec_whitelist": _audio_decoders(),
+        },
         io_open=_refuse,
         **_tolerance(),
     )
     return container
 
 
-def best_stream(container: InputContainer) -> AudioStream:
-    """Choose the audio stream that FFmpeg would play.
+def audio_streams(container: InputContainer) -> list[AudioStream]:
+    """Return the streams of sound, also those whose codec is not supported.
 
     Raises:
-        BadAudioError: There is none, or its codec is not supported.
+        BadAudioError: There is none.
     """
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
+    streams = list(container.streams.audio)
+    if not streams:
         raise BadAudioError("it has no audio stream")
-    if stream.codec_context is None:
-        raise BadAudioError("its audio codec is not supported")
-    # Decoder threads cost memory, and the child may start none.
-    stream.codec_context.thread_count = 1
-    return stream
+    return streams
+
+
+def is_decodable(stream: AudioStream) -> bool:
+    """Whether there is a decoder for its codec."""
+    context: object = stream.codec_context
+    return context is not None
 
 
 def _tolerance() -> dict[str, Any]:

@@ -1,21 +1,26 @@
-"""Turns decoded frames of any kind into mono frames of one sample rate and format."""
+"""Turns decoded frames of any kind into frames of one sample rate and format."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 from av.filter.context import FilterContext
+from numpy.typing import NDArray
 
 # FFmpeg's name for a layout of which it knows only the number of channels.
 _UNLABELLED = re.compile(r"(\d+) channels")
 _STEREO = 2
 
+Planes = NDArray[np.int16]
+"""Sound of one or more channels, shape ``(channels, samples)``."""
 
-class Downmix:
-    """Resamples and mixes; the format may change within a stream."""
+
+class Resampler:
+    """Resamples each channel on its own; the frames' format may change within a stream."""
 
     def __init__(self, sample_rate: int, sample_format: str) -> None:
         self._sample_rate = sample_rate
@@ -28,7 +33,7 @@ class Downmix:
         """Convert one frame; None flushes the rest.
 
         Yields:
-            Mono frames of one second; shorter before a change of format and at the end.
+            Frames of one second; shorter before a change of format and at the end.
         """
         shape = _shape(frame) if frame is not None else None
         if self._graph is not None and shape != self._shape:
@@ -46,6 +51,10 @@ class Downmix:
         if self._pushed >= frame.sample_rate:
             self._pushed = 0
             yield from self._finished()
+
+    def forget(self) -> None:
+        """Begin anew, without what was not yet yielded."""
+        self._graph = None
 
     def _finished(self) -> Iterator[AudioFrame]:
         while self._graph is not None:
@@ -68,16 +77,43 @@ class Downmix:
             channel_layout=frame.layout.name,
             time_base=f"1/{frame.sample_rate}",
         )
+        nodes = [source, *self._nodes(graph, frame), graph.add("abuffersink")]
+        graph.link_nodes(*nodes).configure()
+        graph.set_audio_frame_size(self._sample_rate)
+        return graph
+
+    def _nodes(self, graph: Graph, frame: AudioFrame) -> list[FilterContext]:
+        """Return the filters between the source and the sink."""
+        del frame
+        # Given no layout, FFmpeg keeps the source's, whatever it is, and mixes nothing.
+        target = graph.add(
+            "aformat", sample_rates=str(self._sample_rate), sample_fmts=self._sample_format
+        )
+        return [target]
+
+
+class Downmix(Resampler):
+    """Also mixes all channels into one."""
+
+    def _nodes(self, graph: Graph, frame: AudioFrame) -> list[FilterContext]:
         target = graph.add(
             "aformat",
             sample_rates=str(self._sample_rate),
             sample_fmts=self._sample_format,
             channel_layouts="mono",
         )
-        nodes = [source, *_even_mix(graph, frame), target, graph.add("abuffersink")]
-        graph.link_nodes(*nodes).configure()
-        graph.set_audio_frame_size(self._sample_rate)
-        return graph
+        return [*_even_mix(graph, frame), target]
+
+
+def planes(frame: AudioFrame) -> Planes:
+    """Return a packed frame of 16 bits as an array, which shares its memory.
+
+    PyAV counts the planes of a planar frame wrongly where it has eight.
+    """
+    channels = frame.layout.nb_channels
+    packed = memoryview(frame.planes[0])
+    samples: NDArray[np.int16] = np.frombuffer(packed, np.int16)[: frame.samples * channels]
+    return samples.reshape(-1, channels).T
 
 
 def _shape(frame: AudioFrame) -> tuple[str, str, int]:

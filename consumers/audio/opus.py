@@ -1,4 +1,4 @@
-"""Writes mono 16-bit sound as Ogg Opus; the same sound always gives the same bytes."""
+"""Writes 16-bit sound as Ogg Opus; the same sound always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import os
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
+from consumers.audio.downmix import Planes
 from consumers.audio.media import OpusSettings
+
+_STEREO = 2
+# RFC 7845, 5.1.1.3: channels without a place in a room, each coded on its own.
+_DISCRETE = "255"
 
 
 def encoder_options(settings: OpusSettings) -> dict[str, str]:
@@ -25,24 +31,45 @@ def encoder_options(settings: OpusSettings) -> dict[str, str]:
 class OpusWriter:
     """Encodes into an open file descriptor, from its current offset on."""
 
-    def __init__(self, output: int, settings: OpusSettings) -> None:
+    def __init__(self, output: int, settings: OpusSettings, channels: int = 1) -> None:
+        """Begin a file.
+
+        Args:
+            output: The descriptor; it stays open.
+            settings: The bit rate is that of each channel.
+            channels: 1, 2 (as stereo, since most players know no other), or up to 255.
+        """
         self.samples = 0
+        self._layout = {1: "mono", _STEREO: "stereo"}.get(channels, f"{channels} channels")
+        self._rate = settings.sample_rate
         self._time_base = Fraction(1, settings.sample_rate)
         # Bit-exact: no random serial number, no library version in the tags.
         self._output = _Output(output)
         self._container = av.open(self._output, "w", format="ogg", options={"fflags": "+bitexact"})
-        stream = self._container.add_stream(
-            "libopus", rate=settings.sample_rate, options=encoder_options(settings)
-        )
+        options = encoder_options(settings)
+        if channels == _STEREO:
+            # Each channel is a voice of its own: what one codes must not be heard in the other.
+            options["apply_phase_inv"] = "0"
+        elif channels > _STEREO:
+            options["mapping_family"] = _DISCRETE
+        stream = self._container.add_stream("libopus", rate=settings.sample_rate, options=options)
         if not isinstance(stream, AudioStream):
             raise TypeError(f"libopus gave {stream}")
-        stream.codec_context.bit_rate = settings.bit_rate
-        stream.codec_context.layout = "mono"
+        stream.codec_context.bit_rate = settings.bit_rate * channels
+        stream.codec_context.layout = self._layout
         stream.codec_context.format = "s16"
         self._stream = stream
 
-    def write(self, frame: AudioFrame) -> None:
-        """Append one mono frame of s16 samples at the settings' rate."""
+    @property
+    def size(self) -> int:
+        """Bytes written so far; all of them once it is finished."""
+        return self._output.size
+
+    def write(self, block: Planes) -> None:
+        """Append sound at the settings' rate."""
+        packed = np.ascontiguousarray(block.T).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(packed, "s16", self._layout)
+        frame.sample_rate = self._rate
         frame.pts = self.samples
         frame.time_base = self._time_base
         self.samples += frame.samples
@@ -65,6 +92,8 @@ class _Output:
 
     def __init__(self, descriptor: int) -> None:
         self.closed = False
+        self.size = 0
+        """Bytes written so far."""
         self._descriptor = descriptor
         self._failure: OSError | None = None
 
@@ -75,7 +104,9 @@ class _Output:
         rest = memoryview(data)
         try:
             while rest and not self.closed:
-                rest = rest[os.write(self._descriptor, rest) :]
+                written = os.write(self._descriptor, rest)
+                self.size += written
+                rest = rest[written:]
         except OSError as exc:
             self._failure = exc
             raise

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.audio.media import MediaLimits, OpusSettings, Transcoded, printable
 from consumers.audio.messages import MessageSocket, PeerGoneError
 from consumers.errors import BadAudioError, TransientError
 
@@ -99,11 +99,14 @@ class TranscoderProcess:
         except (OSError, ValueError) as exc:
             raise TransientError(f"a recording cannot be handed to a decoder: {exc}") from exc
         try:
-            return self._result(self._answer(), os.fstat(output.fileno()).st_size)
+            transcoded = self._result(self._answer(), os.fstat(output.fileno()).st_size)
+            # A first version that was written and given up may have been longer.
+            output.truncate(transcoded.size)
         except PeerGoneError as exc:
             raise self._fate() from exc
         except ValueError as exc:
             raise BadAudioError("the decoder sent an invalid answer") from exc
+        return transcoded
 
     def _hand_over(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> None:
         source.flush()
@@ -133,14 +136,14 @@ class TranscoderProcess:
                 return message
 
     @staticmethod
-    def _result(answer: Mapping[str, object], size: int) -> Transcoded:
+    def _result(answer: Mapping[str, object], written: int) -> Transcoded:
         match answer:
             case {"transcoded": dict(facts)}:
-                return Transcoded.from_message(facts, size)
+                return Transcoded.from_message(facts, written)
             case {"bad": str(reason)}:
-                raise BadAudioError(_printable(reason))
+                raise BadAudioError(printable(reason, _REASON_CHARACTERS))
             case {"transient": str(reason)}:
-                raise TransientError(_printable(reason))
+                raise TransientError(printable(reason, _REASON_CHARACTERS))
         raise ValueError(f"unexpected answer: {answer!r:.80}")
 
     def _fate(self) -> BadAudioError | TransientError:
@@ -198,7 +201,13 @@ def _shutdown_signals_blocked() -> Iterator[None]:
 
 def _environment() -> dict[str, str]:
     """Return the child's environment, which holds no secret of ours."""
-    environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": str(_IMPORT_ROOT)}
+    environment = {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(_IMPORT_ROOT),
+        # numpy's library would start a thread per processor.
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     # Some Pythons need it to find their libpython.
     if libraries := os.environ.get("LD_LIBRARY_PATH"):
         environment["LD_LIBRARY_PATH"] = libraries
@@ -213,8 +222,3 @@ def _reopened(file: BinaryIO, mode: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _printable(reason: str) -> str:
-    """Make a child's text safe for a log and a terminal."""
-    return "".join(c if c.isprintable() else " " for c in reason[:_REASON_CHARACTERS])

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 import av
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.packet import Packet
 
-from consumers.audio.container import best_stream, open_media
-from consumers.audio.downmix import Downmix
-from consumers.audio.loudness import LoudnessMeter
+from consumers.audio.channels import ONE_CHANNEL, ChannelJudge, ChannelPlan
+from consumers.audio.downmix import Planes
+from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.opus import OpusWriter
+from consumers.audio.recording import MoreChannelsError, RecordingReader
 from consumers.errors import BadAudioError, TransientError
 
 MINIMUM_SECONDS = 0.05
 """A shorter result is the remains of a broken file, not a recording."""
-DAMAGED_IN_A_ROW = 1000
-"""Consecutive packets without sound after which decoding ends."""
 
-_SAMPLE_BYTES = 2
+# Sound by which the channels are judged before the first of it is encoded. The samples are of 16
+# bits, and bound the memory where there are many channels.
+_JUDGED_SECONDS = 60
+_HELD_SAMPLES = 32 << 20
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -51,7 +50,7 @@ def transcode(
         progress: Called at every packet with the seconds of sound decoded so far.
 
     Returns:
-        The properties; ``size`` is 0, as the parent counts it.
+        The properties; of the output, the first ``size`` bytes count.
 
     Raises:
         BadAudioError: The media is at fault, or exceeds a limit.
@@ -59,8 +58,7 @@ def transcode(
         MemoryError: The memory limit is reached.
     """
     try:
-        with open_media(source, job.demuxer) as container:
-            return _Transcoding(container, output, job, progress).run()
+        return _Transcoding(source, output, job, progress).run()
     except (BadAudioError, MemoryError):
         raise
     except Exception as exc:
@@ -68,94 +66,188 @@ def transcode(
 
 
 class _Transcoding:
-    """The path of one file through decoder, downmix, meter and encoder."""
+    """The path of one file through decoders, meters, channel judge and encoder."""
 
     def __init__(
-        self,
-        container: InputContainer,
-        output: int,
-        job: TranscodeOptions,
-        progress: Callable[[float], None],
+        self, source: int, output: int, job: TranscodeOptions, progress: Callable[[float], None]
     ) -> None:
+        self._source = source
+        self._output = output
+        self._begin = os.lseek(output, 0, os.SEEK_CUR)
         self._job = job
         self._progress = progress
-        self._container = container
-        self._stream = best_stream(container)
-        self._downmix = Downmix(job.opus.sample_rate, "s16")
-        self._meter = LoudnessMeter(job.opus.sample_rate)
-        self._writer = OpusWriter(output, job.opus)
-        self._first: AudioFrame | None = None
-        self._damaged = 0
+        self._samples = 0
 
     def run(self) -> Transcoded:
-        try:
-            for frame in self._frames():
-                if self._first is None:
-                    self._first = frame
-                self._write(frame)
-            self._write(None)
-            return self._finished()
-        except BaseException:
-            self._writer.abandon()
-            raise
+        """Transcode in one pass; in another one where only the whole shows how to do it."""
+        channels, plan = 0, None
+        while True:
+            try:
+                transcoded, right_plan = self._pass(channels, plan)
+            except MoreChannelsError as exc:
+                channels, plan = exc.channels, None
+                continue
+            if plan is not None or right_plan is None:
+                return transcoded
+            plan = right_plan
 
-    def _finished(self) -> Transcoded:
-        if self._first is None or self._seconds < MINIMUM_SECONDS:
-            raise BadAudioError("no sound in it can be decoded")
-        self._writer.finish()
-        loudness = self._meter.result()
+    def _pass(
+        self, channels: int, plan: ChannelPlan | None
+    ) -> tuple[Transcoded, ChannelPlan | None]:
+        """Transcode once.
+
+        Args:
+            channels: How many to expect at least.
+            plan: How to mix them; None: as the sound's beginning shows.
+
+        Returns:
+            The result; and the plan with which to do it again, if the end shows another one.
+        """
+        os.lseek(self._output, self._begin, os.SEEK_SET)
+        self._samples = 0
+        job = self._job
+        reader = RecordingReader(
+            self._source, job.demuxer, job.opus.sample_rate, self._report_progress
+        )
+        sound: _Sound | None = None
+        try:
+            for block in reader.blocks(channels):
+                if sound is None:
+                    sound = _Sound(len(block), self._output, job, plan)
+                sound.add(block)
+                self._count(block)
+            if sound is None or reader.decoded < MINIMUM_SECONDS:
+                _refuse_empty()
+            right_plan = sound.finish()
+        except BaseException:
+            if sound is not None:
+                sound.abandon()
+            raise
+        return self._transcoded(reader, sound), right_plan
+
+    def _transcoded(self, reader: RecordingReader, sound: _Sound) -> Transcoded:
+        first = reader.properties[0]
         return Transcoded(
             duration=self._seconds,
-            codec=self._stream.codec_context.codec.canonical_name,
-            sample_rate=self._first.sample_rate,
-            channels=self._first.layout.nb_channels,
-            loudness_dbfs=loudness.overall,
-            peak_dbfs=loudness.peak,
-            loudest_dbfs=loudness.loudest,
-            silent=loudness.is_silent(self._job.silence_dbfs),
-            damaged=self._damaged,
-            size=0,
+            codec=first.codec,
+            sample_rate=first.sample_rate,
+            channels=sum(track.channels for track in reader.properties),
+            loudness_dbfs=sound.loudest(lambda level: level.overall),
+            peak_dbfs=sound.loudest(lambda level: level.peak),
+            loudest_dbfs=sound.loudest(lambda level: level.loudest),
+            silent=all(level.is_silent(self._job.silence_dbfs) for level in sound.levels),
+            damaged=reader.damaged,
+            size=sound.size,
+            output_channels=len(sound.plan.outputs),
+            layout=" + ".join(track.layout for track in reader.properties),
+            notes=(*reader.log.result(), *sound.plan.notes),
+            tags=reader.tags.values,
+            chapters=reader.tags.chapters,
         )
 
     @property
     def _seconds(self) -> float:
-        return self._writer.samples / self._job.opus.sample_rate
+        return self._samples / self._job.opus.sample_rate
 
-    def _write(self, frame: AudioFrame | None) -> None:
-        for block in self._downmix.convert(frame):
-            self._meter.add(bytes(block.planes[0])[: block.samples * _SAMPLE_BYTES])
-            self._writer.write(block)
+    def _report_progress(self) -> None:
+        self._progress(self._seconds)
+
+    def _count(self, block: Planes) -> None:
+        self._samples += block.shape[1]
+        self._report_progress()
         limit = self._job.limits.duration_seconds
         if self._seconds > limit:
             raise BadAudioError(f"it is longer than {limit / 3600:g} hours")
 
-    def _frames(self) -> Iterator[AudioFrame]:
-        """Decode all packets, skipping damaged ones."""
-        in_a_row = 0
-        for packet in self._packets():
-            self._progress(self._seconds)
-            try:
-                frames = self._stream.decode(packet)
-            except MemoryError:
-                raise
-            except av.FFmpegError:
-                self._damaged += 1
-                in_a_row += 1
-                if in_a_row == DAMAGED_IN_A_ROW:
-                    return
-            else:
-                in_a_row = 0
-                yield from frames
 
-    def _packets(self) -> Iterator[Packet[AudioStream] | None]:
-        """Read all packets, then None to flush the decoder, also where the file breaks off."""
-        try:
-            yield from self._container.demux(self._stream)
-        except MemoryError:
-            raise
-        except av.FFmpegError:
-            self._damaged += 1
-            yield None
+class _Sound:
+    """Measures sound, mixes it by a plan, and encodes it.
+
+    Without a plan it holds the sound's beginning until it can judge the channels by it.
+    """
+
+    def __init__(
+        self, channels: int, output: int, job: TranscodeOptions, plan: ChannelPlan | None
+    ) -> None:
+        self.levels: list[Loudness] = []
+        self._output = output
+        self._job = job
+        rate = job.opus.sample_rate
+        self._meters = [LoudnessMeter(rate) for _ in range(channels)]
+        if channels == 1:
+            plan = ONE_CHANNEL
+        self._plan = plan
+        self._judge: ChannelJudge | None = None
+        if plan is None:
+            self._judge = ChannelJudge(channels, rate, job.silence_dbfs, job.opus.channels)
+        self._held: list[Planes] = []
+        self._left = min(_JUDGED_SECONDS * rate, _HELD_SAMPLES // channels)
+        self._writer: OpusWriter | None = None
+
+    @property
+    def plan(self) -> ChannelPlan:
+        """The plan in use, from the first block that is written on."""
+        return self._plan or ONE_CHANNEL
+
+    @property
+    def size(self) -> int:
+        """Bytes of Opus written."""
+        return self._writer.size if self._writer is not None else 0
+
+    def loudest(self, level: Callable[[Loudness], float | None]) -> float | None:
+        """Return the highest of the channels' levels."""
+        levels = [value for value in map(level, self.levels) if value is not None]
+        return max(levels, default=None)
+
+    def add(self, block: Planes) -> None:
+        """Add the next sound."""
+        for meter, channel in zip(self._meters, block, strict=True):
+            meter.add(channel.tobytes())
+        if self._judge is not None:
+            self._judge.add(block)
+        if self._plan is not None:
+            self._write(block)
+            return
+        self._held.append(block)
+        self._left -= block.shape[1]
+        if self._left <= 0:
+            self._decide()
+
+    def finish(self) -> ChannelPlan | None:
+        """Write the rest; return the plan of all sound if it mixes otherwise than the one used."""
+        if self._plan is None:
+            self._decide()
+        if self._writer is not None:
+            self._writer.finish()
+        self.levels = [meter.result() for meter in self._meters]
+        if self._judge is None or self._plan is None:
+            return None
+        right = self._judge.plan()
+        if right.outputs != self._plan.outputs:
+            return right
+        self._plan = right
+        return None
+
+    def abandon(self) -> None:
+        """Write nothing any more."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _decide(self) -> None:
+        if self._judge is not None:
+            self._plan = self._judge.plan()
+        held, self._held = self._held, []
+        for block in held:
+            self._write(block)
+
+    def _write(self, block: Planes) -> None:
+        if self._writer is None:
+            self._writer = OpusWriter(self._output, self._job.opus, len(self.plan.outputs))
+        self._writer.write(self.plan.apply(block))
+
+
+def _refuse_empty() -> NoReturn:
+    raise BadAudioError("no sound in it can be decoded")
 
 
 def _explain(exc: Exception, limits: MediaLimits) -> NoReturn:

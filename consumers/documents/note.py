@@ -28,6 +28,8 @@ class NoteCode(StrEnum):
     GAP = "gap"
     #: The sound begins later than the container.
     LATE_START = "late_start"
+    #: The file's timestamps contradict themselves; the sound is counted on instead.
+    TIMESTAMPS = "timestamps"
     #: Channels or tracks without audible sound were left out.
     SILENT_CHANNEL = "silent_channel"
     #: Channels or tracks that repeat another one were left out.

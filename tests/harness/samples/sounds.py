@@ -20,10 +20,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from consumers.audio.channels import ChannelSetting
 from consumers.audio.decode import decode_opus
-from consumers.audio.media import Transcoded
+from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.sniff import sniff
+from consumers.audio.transcode import TranscodeOptions, transcode
 
 Signal = NDArray[np.float32]
 """Mono, within [-1, 1]."""
@@ -200,6 +202,21 @@ def transcoded(pool: TranscoderPool, media: bytes) -> tuple[Transcoded, bytes]:
         assert sniffed.demuxer is not None, sniffed
         facts = pool.transcode(source, sniffed.demuxer, output)
         return facts, output.read()
+
+
+def transcoded_here(
+    media: bytes, channels: ChannelSetting = "auto", demuxer: str | None = None
+) -> tuple[Transcoded, bytes]:
+    """Sniff and transcode a file in this process: the facts, and the Opus."""
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(media)
+        source.flush()
+        demuxer = demuxer or sniff(source).demuxer
+        assert demuxer is not None
+        options = TranscodeOptions(demuxer, OpusSettings(channels=channels), MediaLimits(), -60.0)
+        facts = transcode(source.fileno(), output.fileno(), options, lambda _: None)
+        output.seek(0)
+        return facts, output.read(facts.size)
 
 
 def decoded(opus: bytes) -> Signal:

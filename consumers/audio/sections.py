@@ -1,0 +1,132 @@
+"""Splits a file into the complete files that somebody joined to it; usually it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from consumers.audio.chunks import CHUNKED, chunked_sections
+from consumers.audio.fileview import FileView, Span, whole
+from consumers.audio.section import Section
+
+_BLOCK = 1 << 20
+
+_OGG_HEADER = 27
+_OGG_SEGMENTS = 255
+_OGG_BEGIN = 0x02
+
+_EBML_HEADER = b"\x1aE\xdf\xa3"
+_EBML_SEGMENT = b"\x18S\x80g"
+
+_BOX_HEADER = 16
+_BOX_LONG = 1
+
+
+def sections(source: int, demuxer: str) -> Iterator[Section]:
+    """Yield the sections of a file of one format, from its start to its end."""
+    view = FileView(source, whole(source))
+    if demuxer in CHUNKED:
+        yield from chunked_sections(view, demuxer)
+        return
+    begin = 0
+    if demuxer in _JOINTS:
+        for start in _JOINTS[demuxer](view):
+            yield Section((Span(begin, start),))
+            begin = start
+    yield Section((Span(begin, view.size),))
+
+
+def _ogg_joints(view: FileView) -> Iterator[int]:
+    """Find where a chained stream begins (RFC 3533, 4 and 6)."""
+    position, has_begun = 0, False
+    while True:
+        header = view.peek(position, _OGG_HEADER + _OGG_SEGMENTS)
+        if not header.startswith(b"OggS") or len(header) < _OGG_HEADER:
+            found = _found(view, b"OggS", position + 1) if header else None
+            if found is None:
+                return
+            position = found
+            continue
+        is_first = bool(header[5] & _OGG_BEGIN)
+        if is_first and has_begun:
+            yield position
+        has_begun = not is_first
+        segments = header[26]
+        position += _OGG_HEADER + segments + sum(header[_OGG_HEADER : _OGG_HEADER + segments])
+
+
+def _flac_joints(view: FileView) -> Iterator[int]:
+    return _repeated(view, b"fLaC\x00\x00\x00\x22")
+
+
+def _amr_joints(view: FileView) -> Iterator[int]:
+    return _repeated(view, b"#!AMR")
+
+
+def _repeated(view: FileView, magic: bytes) -> Iterator[int]:
+    """Find all occurrences but the first one."""
+    position = _found(view, magic, 0)
+    while position is not None:
+        position = _found(view, magic, position + 1)
+        if position is not None:
+            yield position
+
+
+def _mov_joints(view: FileView) -> Iterator[int]:
+    """Find further file type boxes behind a movie box (ISO/IEC 14496-12, 4.2)."""
+    position, has_movie = 0, False
+    while len(header := view.peek(position, _BOX_HEADER)) >= _BOX_HEADER // 2:
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if size == _BOX_LONG:
+            size = int.from_bytes(header[8:], "big")
+        if kind == b"ftyp" and has_movie:
+            yield position
+            has_movie = False
+        has_movie |= kind == b"moov"
+        if size < _BOX_HEADER // 2:  # to the end of the file, or nonsense
+            return
+        position += size
+
+
+def _matroska_joints(view: FileView) -> Iterator[int]:
+    """Find EBML headers behind a segment (RFC 8794, 8 and RFC 9559, 4.5)."""
+    position = 0
+    while (header := view.peek(position, 12))[:4] in (_EBML_HEADER, _EBML_SEGMENT):
+        if position and header.startswith(_EBML_HEADER):
+            yield position
+        size = _ebml_size(header[4:])
+        if size is None:
+            return
+        position += size
+
+
+def _ebml_size(field: bytes) -> int | None:
+    """Return the bytes of a header of four bytes, this field and the body; None: unknown."""
+    if not field or not field[0]:
+        return None
+    width = 9 - field[0].bit_length()
+    if len(field) < width:
+        return None
+    unknown = (1 << 7 * width) - 1
+    size = int.from_bytes(field[:width], "big") & unknown
+    return None if size == unknown else 4 + width + size
+
+
+_JOINTS: dict[str, Callable[[FileView], Iterator[int]]] = {
+    "ogg": _ogg_joints,
+    "flac": _flac_joints,
+    "amr": _amr_joints,
+    "mov": _mov_joints,
+    "matroska": _matroska_joints,
+}
+
+
+def _found(view: FileView, magic: bytes, start: int) -> int | None:
+    """Search for bytes from an offset on."""
+    tail, position = b"", start
+    while block := view.peek(position, _BLOCK):
+        at = (tail + block).find(magic)
+        if at >= 0:
+            return position - len(tail) + at
+        position += len(block)
+        tail = (tail + block)[1 - len(magic) :]
+    return None

@@ -1,0 +1,158 @@
+"""One stream of sound of a container, read and decoded to its end, whatever is broken in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+
+from consumers.audio.byteclock import byte_clock, is_tag
+from consumers.audio.downmix import Planes
+from consumers.audio.fileview import FileView
+from consumers.audio.notelog import NoteLog
+from consumers.audio.timeline import Interruption, TimeLine
+from consumers.documents.note import Note, NoteCode
+
+# Errors in a row without a byte read in between, after which reading ends.
+_STUCK = 100
+
+# The first byte of an AMR frame holds its mode; from these modes on it is a pause.
+_AMR_PAUSES = {"amr_nb": 8, "amr_wb": 9}
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What the first frame of a track says about it."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+    layout: str
+
+
+class Track:
+    """One stream of a container that is read for it alone."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        view: FileView,
+        demuxer: str,
+        stream: AudioStream,
+        timeline: TimeLine,
+        log: NoteLog,
+        progress: Callable[[], None],
+    ) -> None:
+        self.timeline = timeline
+        self.properties: Properties | None = None
+        """None before the first frame."""
+        self.packets = 0
+        self.damaged = 0
+        """Packets that could not be decoded."""
+        self.reached = 0.0
+        """Where the last packet of any stream ends, in the container's seconds."""
+        self.duration: float | None = None
+        """Seconds of the whole container by its header or FFmpeg's guess."""
+        if container.duration is not None:
+            self.duration = container.duration / av.time_base
+        self._container = container
+        self._view = view
+        self._stream = stream
+        self._log = log
+        self._progress = progress
+        self._since = Interruption()
+        self._clock = byte_clock(demuxer, view)
+        # Fractions are too slow for every packet.
+        self._ticks = [float(each.time_base or 0) for each in container.streams]
+        self._pause_mode = _AMR_PAUSES.get(self.codec)
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of its codec."""
+        return self._stream.codec_context.codec.canonical_name
+
+    def blocks(self) -> Iterator[Planes]:
+        """Yield the sound from the container's start on, in blocks of about a second."""
+        for packet in self._packets():
+            self._progress()
+            if self._clock is not None:
+                self._clock.correct(packet, self._since)
+            try:
+                frames = self._stream.decode(packet)
+            except MemoryError:
+                raise
+            except av.FFmpegError:
+                self._lost(packet)
+                continue
+            for frame in frames:
+                try:
+                    yield from self._placed(frame)
+                except (av.FFmpegError, ValueError):
+                    # Its format is none that can be resampled.
+                    self.timeline.forget()
+                    self._lost(packet)
+        yield from self.timeline.finish(self._since)
+
+    def _placed(self, frame: AudioFrame) -> Iterator[Planes]:
+        if self.properties is None:
+            self.properties = Properties(
+                self.codec,
+                frame.sample_rate,
+                frame.layout.nb_channels,
+                frame.layout.name,
+            )
+        since, self._since = self._since, Interruption()
+        yield from self.timeline.add(frame, frame.time, since)
+
+    def _lost(self, packet: Packet[AudioStream] | None) -> None:
+        if packet is None or not packet.size or is_tag(bytes(packet)[:8]):
+            return
+        seconds = float((packet.duration or 0) * packet.time_base)
+        if self._clock is not None:
+            seconds += self._clock.excess(packet, seconds)
+        if self._pause_mode is not None and (bytes(packet)[0] >> 3 & 15) >= self._pause_mode:
+            self._since.pause += seconds
+            return
+        self.damaged += 1
+        self._since.packets += 1
+        self._since.lost += seconds
+
+    def _packets(self) -> Iterator[Packet[AudioStream]]:
+        """Read to the end of the file, then flush the decoder."""
+        stuck, position = 0, -1
+        while True:
+            try:
+                yield from self._demuxed()
+            except MemoryError:
+                raise
+            except BlockingIOError:
+                pass
+            except av.FFmpegError:
+                self._since.damaged = True
+            else:
+                return
+            stuck = stuck + 1 if self._view.tell() == position else 0
+            position = self._view.tell()
+            if stuck == _STUCK:
+                self._log.add(Note(NoteCode.UNREAD, "the rest of the file cannot be read"))
+                return
+
+    def _demuxed(self) -> Iterator[Packet[AudioStream]]:
+        for packet in self._container.demux():
+            index = packet.stream.index
+            is_own = index == self._stream.index
+            if self._clock is not None and packet.size:
+                self._clock.see(packet, is_own=is_own)
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
+                self.reached = max(self.reached, end)
+            if is_own:
+                self.packets += 1
+                self._since.damaged |= packet.is_corrupt
+                yield cast("Packet[AudioStream]", packet)
