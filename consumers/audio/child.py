@@ -120,9 +120,16 @@ class _Progress:
 
 
 def _known_sound() -> bytes:
-    """Return half a second of a square wave as a WAV file: 8 kHz, 16 bits."""
-    pcm = struct.pack("<16h", *[3000] * 8, *[-3000] * 8) * 250
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16)
+    """Return half a second of sound as a WAV file: 8 kHz, 16 bits.
+
+    Two square waves on two channels, so that what judges channels is tried, too.
+    """
+    left, right = [3000] * 8 + [-3000] * 8, [2000, 2000, -2000, -2000] * 4
+    pcm = struct.pack(
+        "<32h", *(sample for pair in zip(left, right, strict=True) for sample in pair)
+    )
+    pcm *= 250
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 2, 8000, 32000, 4, 16)
     data = struct.pack("<4sI", b"data", len(pcm)) + pcm
     return struct.pack("<4sI4s", b"RIFF", 4 + len(form) + len(data), b"WAVE") + form + data
 

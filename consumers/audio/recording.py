@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from consumers.audio.byteclock import COUNTED
+from consumers.audio.channels import ChannelLabel
 from consumers.audio.container import audio_streams, is_decodable, open_media
 from consumers.audio.downmix import Planes
 from consumers.audio.fileview import FileView
@@ -65,6 +66,8 @@ class RecordingReader:
         self.log = NoteLog()
         self.properties: list[Properties] = []
         """Of each track of the first section with sound."""
+        self.labels: list[ChannelLabel] = []
+        """Where the channels of the blocks come from; complete with the first block."""
         self.tags = Tags()
         self.damaged = 0
         self.decoded = 0.0
@@ -95,6 +98,7 @@ class RecordingReader:
                         if len(block) > channels > 0 and self._samples:
                             raise MoreChannelsError(len(block))
                         channels = max(channels, len(block))
+                        self._label(channels)
                         self._samples += block.shape[1]
                         yield spread(block, channels)
             except MemoryError:
@@ -109,9 +113,22 @@ class RecordingReader:
         if problem is not None and not self.decoded:
             raise problem
 
+    def _label(self, channels: int) -> None:
+        """Name channels that only a later part of the file has."""
+        missing = range(len(self.labels) + 1, channels + 1)
+        self.labels += [ChannelLabel(1, number) for number in missing]
+
     def _section(self, section: Section, stack: ExitStack) -> Iterator[Planes]:
         tracks = self._tracks(section, stack)
-        yield from side_by_side(tracks, self._sample_rate)
+        queues = _queues(tracks, self._sample_rate)
+        labels = [
+            ChannelLabel(track, channel)
+            for track, queue in enumerate(queues, 1)
+            for channel in range(1, queue.channels + 1)
+        ]
+        if len(labels) > len(self.labels):
+            self.labels = labels
+        yield from _side_by_side(queues)
         sounding = [track.properties for track in tracks if track.properties is not None]
         for number, track in enumerate(tracks, 1):
             self.damaged += track.damaged
@@ -263,13 +280,17 @@ class _Queue:
         return taken[0] if len(taken) == 1 else np.concatenate(taken, axis=1)
 
 
-def side_by_side(tracks: Sequence[Track], sample_rate: int) -> Iterator[Planes]:
-    """Yield the channels of all tracks as those of one sound, as long as the longest track."""
+def _queues(tracks: Sequence[Track], sample_rate: int) -> list[_Queue]:
+    """Read from each track until it is known how many channels it has, but a second at most."""
     queues = [_Queue(track) for track in tracks]
     for queue in queues:
-        # How many channels a track has is known with its first frame.
         while not queue.channels and not queue.ended and queue.samples < sample_rate:
             queue.read()
+    return queues
+
+
+def _side_by_side(queues: Sequence[_Queue]) -> Iterator[Planes]:
+    """Yield the channels of all tracks as those of one sound, as long as the longest track."""
     while True:
         for queue in queues:
             if not queue.samples and not queue.ended:

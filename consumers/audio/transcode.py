@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
-from consumers.audio.channels import ONE_CHANNEL, ChannelJudge, ChannelPlan
+from consumers.audio.channels import ChannelJudge, ChannelLabel, ChannelPlan
 from consumers.audio.downmix import Planes
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
@@ -25,6 +27,8 @@ MINIMUM_SECONDS = 0.05
 # bits, and bound the memory where there are many channels.
 _JUDGED_SECONDS = 60
 _HELD_SAMPLES = 32 << 20
+_ONE_CHANNEL = ChannelPlan((((0, 1.0),),))
+_FULL_SCALE = 32768
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -113,7 +117,7 @@ class _Transcoding:
         try:
             for block in reader.blocks(channels):
                 if sound is None:
-                    sound = _Sound(len(block), self._output, job, plan)
+                    sound = _Sound(reader.labels, self._output, job, plan)
                 sound.add(block)
                 self._count(block)
             if sound is None or reader.decoded < MINIMUM_SECONDS:
@@ -167,27 +171,31 @@ class _Sound:
     """
 
     def __init__(
-        self, channels: int, output: int, job: TranscodeOptions, plan: ChannelPlan | None
+        self,
+        labels: Sequence[ChannelLabel],
+        output: int,
+        job: TranscodeOptions,
+        plan: ChannelPlan | None,
     ) -> None:
         self.levels: list[Loudness] = []
         self._output = output
         self._job = job
         rate = job.opus.sample_rate
-        self._meters = [LoudnessMeter(rate) for _ in range(channels)]
-        if channels == 1:
-            plan = ONE_CHANNEL
+        self._meters = [LoudnessMeter(rate) for _ in labels]
+        if len(labels) == 1:
+            plan = _ONE_CHANNEL
         self._plan = plan
         self._judge: ChannelJudge | None = None
         if plan is None:
-            self._judge = ChannelJudge(channels, rate, job.silence_dbfs, job.opus.channels)
+            self._judge = ChannelJudge(labels, rate, job.silence_dbfs, job.opus.channels)
         self._held: list[Planes] = []
-        self._left = min(_JUDGED_SECONDS * rate, _HELD_SAMPLES // channels)
+        self._left = min(_JUDGED_SECONDS * rate, _HELD_SAMPLES // len(labels))
         self._writer: OpusWriter | None = None
 
     @property
     def plan(self) -> ChannelPlan:
         """The plan in use, from the first block that is written on."""
-        return self._plan or ONE_CHANNEL
+        return self._plan or _ONE_CHANNEL
 
     @property
     def size(self) -> int:
@@ -204,7 +212,7 @@ class _Sound:
         for meter, channel in zip(self._meters, block, strict=True):
             meter.add(channel.tobytes())
         if self._judge is not None:
-            self._judge.add(block)
+            self._judge.add(_floats(block))
         if self._plan is not None:
             self._write(block)
             return
@@ -243,7 +251,15 @@ class _Sound:
     def _write(self, block: Planes) -> None:
         if self._writer is None:
             self._writer = OpusWriter(self._output, self._job.opus, len(self.plan.outputs))
-        self._writer.write(self.plan.apply(block))
+        if len(block) > 1:
+            mixed = self.plan.apply(_floats(block)) * _FULL_SCALE
+            np.rint(mixed, out=mixed)
+            block = np.clip(mixed, -_FULL_SCALE, _FULL_SCALE - 1, out=mixed).astype(np.int16)
+        self._writer.write(block)
+
+
+def _floats(block: Planes) -> NDArray[np.float32]:
+    return block.astype(np.float32) / np.float32(_FULL_SCALE)
 
 
 def _refuse_empty() -> NoReturn:

@@ -173,7 +173,14 @@ def test_the_parents_secrets_are_not_inherited(child: TranscoderProcess) -> None
     )
     assert SECRET not in str(answers)
     names = set(json.loads(answers["environment"].removeprefix("done: ").replace("'", '"')))
-    assert names <= {"PATH", "LANG", "LC_CTYPE", "PYTHONPATH", "LD_LIBRARY_PATH"}
+    assert names <= {
+        "PATH",
+        "LANG",
+        "LC_CTYPE",
+        "PYTHONPATH",
+        "OPENBLAS_NUM_THREADS",
+        "LD_LIBRARY_PATH",
+    }
 
 
 def test_the_parents_files_are_not_inherited(
