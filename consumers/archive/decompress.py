@@ -65,45 +65,59 @@ def _following(
     return following
 
 
-class _Decompressor(Protocol):
+class BoundedDecompressor(Protocol):
     """The interface of ``bz2`` and ``lzma``, which keep unread input and bound their output."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Whether more data is needed before more comes out."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What was given behind the stream's end."""
+
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
+        """Unpack about ``max_length`` bytes, and keep what was not needed for them."""
 
 
-class _Gunzip:
-    """The same interface over ``zlib``, for one gzip member."""
+class Inflate:
+    """The same interface over ``zlib``, for one stream; ``window_bits`` choose its wrapping."""
 
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    def __init__(self, window_bits: int) -> None:
+        self._inflate = zlib.decompressobj(window_bits)
         self.needs_input = True
 
     @property
     def eof(self) -> bool:
+        """Whether the stream has ended."""
         return self._inflate.eof
 
     @property
     def unused_data(self) -> bytes:
+        """What was given behind the stream's end."""
         return self._inflate.unused_data
 
-    def decompress(self, data: bytes, max_length: int = PIECE_BYTES) -> bytes:
+    def decompress(self, data: bytes, max_length: int = PIECE_BYTES, /) -> bytes:
+        """Unpack at most ``max_length`` bytes."""
         piece = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
         self.needs_input = not self._inflate.unconsumed_tail
         return piece
 
 
-def _unxz() -> _Decompressor:
+def _gunzip() -> BoundedDecompressor:
+    return Inflate(16 + zlib.MAX_WBITS)
+
+
+def _unxz() -> BoundedDecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
-_DECOMPRESSORS: dict[ArchiveFormat, Callable[[], _Decompressor]] = {
-    ArchiveFormat.GZIP: _Gunzip,
+_DECOMPRESSORS: dict[ArchiveFormat, Callable[[], BoundedDecompressor]] = {
+    ArchiveFormat.GZIP: _gunzip,
     ArchiveFormat.BZIP2: bz2.BZ2Decompressor,
     ArchiveFormat.XZ: _unxz,
 }
@@ -115,7 +129,7 @@ def _as_stored(data: StoredReader) -> Iterator[bytes]:
 
 
 def _decompressed(
-    data: StoredReader, name: str, new: Callable[[], _Decompressor]
+    data: StoredReader, name: str, new: Callable[[], BoundedDecompressor]
 ) -> Iterator[bytes]:
     decompressor = new()
     while not decompressor.eof:
@@ -128,7 +142,7 @@ def _decompressed(
     data.push_back(decompressor.unused_data)
 
 
-def _decompress(decompressor: _Decompressor, data: bytes, name: str) -> bytes:
+def _decompress(decompressor: BoundedDecompressor, data: bytes, name: str) -> bytes:
     # Around this call alone: an OSError of the store must not pass for one of bz2's.
     try:
         return decompressor.decompress(data, PIECE_BYTES)

@@ -45,7 +45,7 @@ class ArchiveReader:
     def _read(self, source: ArchiveSource) -> Generator[Member, None, None]:
         found = recognise_source(source)
         if found is ArchiveFormat.ZIP:
-            yield from read_zip(source, self._allowance)
+            yield from read_zip(source, self._allowance, self.notes, is_outermost=True)
         else:
             yield from read_tar(source, found, self._allowance, self.notes, is_outermost=True)
 

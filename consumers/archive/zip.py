@@ -1,148 +1,198 @@
-"""The members of a zip archive, in the order of its directory."""
+"""The members of a zip archive."""
 
 from __future__ import annotations
 
-import io
-import stat
-import zipfile
+from array import array
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, TYPE_CHECKING
+from dataclasses import replace
 
-from consumers.archive.members import (
-    Allowance,
-    ArchiveLimits,
-    ArchiveSource,
-    Member,
-    MemberError,
-    content_file,
-    size_refusal,
+from consumers.archive.formats import HEAD_BYTES, described
+from consumers.archive.members import Allowance, ArchiveSource, Member
+from consumers.archive.ranged_file import RangedFile
+from consumers.archive.streams import PADDING
+from consumers.archive.zip_content import PackedMember, zip_member
+from consumers.archive.zip_directory import ZipDirectory, ZipDirectoryError, ZipEnd, find_end
+from consumers.archive.zip_headers import (
+    HAS_DESCRIPTOR,
+    LOCAL,
+    LOCAL_MAGIC,
+    RECORD_START,
+    CentralEntry,
+    LocalHeader,
+    local_header,
+    local_length,
 )
-from consumers.archive.names import path_notes, path_refusal, shown_path
-from consumers.archive.zip_directory import ZIP_FAULTS, DirectoryFile, open_zip
+from consumers.archive.zip_methods import METHODS_READ
+from consumers.archive.zip_names import best_name
+from consumers.archive.zip_sequence import ZipSequence
+from consumers.documents.note import Note, NoteCode
+from consumers.errors import BadArchiveError
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-_ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE 4.4.4: classic, strong, masked headers
-_PATCHED = 0x20
-_UTF_8 = 0x800
-# zipfile does not bound the output or memory of the other methods.
-_METHODS_READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_METHOD_NAMES = {
-    9: "Deflate64",
-    zipfile.ZIP_BZIP2: "bzip2",
-    zipfile.ZIP_LZMA: "LZMA",
-    93: "Zstandard",
-    95: "XZ",
-    98: "PPMd",
-}
-_REFUSED_MODES = {
-    stat.S_IFLNK: "is a symbolic link: pack the file it points to",
-    stat.S_IFCHR: "is a character device",
-    stat.S_IFBLK: "is a block device",
-    stat.S_IFIFO: "is a named pipe",
-    stat.S_IFSOCK: "is a socket",
-}
+_MOST_JOINED = 64
+"""Zips in one file whose directories are used; more are read by their members' headers."""
+_UNLISTED = Note(NoteCode.ARCHIVE, "the archive's directory does not list it")
+_DAMAGED_HEADER = Note(NoteCode.ARCHIVE, "its own header is damaged")
+_CONTRADICTION = Note(NoteCode.ARCHIVE, "its own header contradicts the directory")
+_ENTRIES_OF_NARROW_ZIP = 1 << 16
 
 
-def read_zip(source: ArchiveSource, allowance: Allowance) -> Iterator[Member]:
+def read_zip(
+    source: ArchiveSource, allowance: Allowance, notes: list[Note], *, is_outermost: bool
+) -> Iterator[Member]:
     """Yield the members in the order of the central directory.
 
-    ``zipfile`` keeps an object per member, about 600 bytes and its name (measured): 60 MB for
-    100,000. For very many members tar is the better format.
+    Then those that it does not list, by their own headers. If there is no directory, or it
+    contradicts itself, all are read that way.
 
     Raises:
-        BadArchiveError: the archive as a whole is damaged or exceeds a limit; only before the
-            first member. The fault of one member is the ``MemberError`` of its content.
+        ArchiveLimitError: the archive exceeds a limit.
+        BadArchiveError: the archive is damaged; all members that are readable have been yielded.
+            The fault of one member is the ``MemberError`` of its content.
     """
-    limits = allowance.limits
-    with DirectoryFile(source, limits) as file, open_zip(file, limits) as archive:
-        for entry in archive.infolist():
-            member = _member(allowance.add_member(), entry, archive, file, limits)
+    if is_outermost:
+        allowance.stored += source.size
+    yield from _ZipReader(source, allowance, notes).read()
+
+
+class _ZipReader:
+    """Reads one file, in which several zips may be joined."""
+
+    def __init__(self, source: ArchiveSource, allowance: Allowance, notes: list[Note]) -> None:
+        self._size = source.size
+        self._allowance = allowance
+        self._notes = notes
+        # Headers and contents in turn, without fetching either again.
+        self._look = RangedFile(source)
+        self._file = RangedFile(source)
+
+    def read(self) -> Iterator[Member]:
+        end = find_end(self._look, self._size)
+        try:
+            directories = self._directories(end)
+        except ZipDirectoryError as exc:
+            yield from self._read_all(exc, end)
+            return
+        position = 0
+        for directory in directories:
+            yield from self._read_directory(directory)
+            yield from self._read_before(position, directory.first)
+            position = directory.end.end
+        yield from self._read_rest(position, self._size, "behind its end")
+
+    def _directories(self, end: ZipEnd | None) -> list[ZipDirectory]:
+        """Return the directories of the zips that are joined, in the file's order.
+
+        Raises:
+            ZipDirectoryError: One is damaged, or a zip has none.
+        """
+        if end is None:
+            raise ZipDirectoryError(
+                "the zip archive is cut off or damaged: its directory cannot be read"
+            )
+        directories = [ZipDirectory(self._look, end, self._allowance)]
+        while directories[0].begin > 0 and len(directories) < _MOST_JOINED:
+            before = find_end(self._look, directories[0].begin)
+            if before is None or before.end < directories[0].begin - HEAD_BYTES:
+                break
+            directories.insert(0, ZipDirectory(self._look, before, self._allowance))
+        if directories[0].first > 0 and self._read(0, len(LOCAL_MAGIC)) == LOCAL_MAGIC:
+            raise ZipDirectoryError(
+                "the zip archive is cut off or damaged: its directory is not where the archive says"
+            )
+        self._allowance.check_members(sum(map(len, directories)))
+        return directories
+
+    def _read(self, position: int, length: int) -> bytes:
+        self._look.seek(position)
+        return self._look.read(length)
+
+    def _read_directory(self, directory: ZipDirectory) -> Iterator[Member]:
+        data_starts = array("Q")
+        for entry in directory.entries():
+            position = directory.begin + entry.offset
+            header = self._local_header(position)
+            length = LOCAL.size + len(entry.name.raw) if header is None else header.length
+            data_starts.append(position + length)
+            packed = self._packed(entry, header, position + length)
+            member = zip_member(packed, self._file, self._allowance)
             with closing(member.content):
                 yield member
+        for start, end in directory.gaps(data_starts):
+            yield from self._read_rest(start, end, "between its members")
 
+    def _local_header(self, position: int) -> LocalHeader | None:
+        # By the file for contents: the data follows.
+        self._file.seek(position)
+        fixed = self._file.read(LOCAL.size)
+        if len(fixed) < LOCAL.size or not fixed.startswith(LOCAL_MAGIC):
+            return None
+        return local_header(fixed + self._file.read(local_length(fixed) - LOCAL.size))
 
-def _member(
-    ordinal: int,
-    entry: zipfile.ZipInfo,
-    archive: zipfile.ZipFile,
-    file: DirectoryFile,
-    limits: ArchiveLimits,
-) -> Member:
-    name = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF_8 else "latin-1")
-    path = shown_path(name)
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    is_directory = name.endswith(b"/") or kind == stat.S_IFDIR
-    refusal = _REFUSED_MODES.get(kind) or path_refusal(name)
-    if refusal is None and not is_directory:
-        refusal = _content_refusal(entry, limits)
-    has_content = refusal is None and not is_directory
-    content = _Data(archive, entry, file, path)
-    return Member(
-        ordinal=ordinal,
-        path=path.rstrip("/") if is_directory else path,
-        size=entry.file_size,
-        refusal=refusal,
-        is_directory=is_directory,
-        notes=path_notes(name) if refusal is None else (),
-        content=content_file(content, entry.file_size) if has_content else io.BytesIO(),
-    )
+    def _packed(self, entry: CentralEntry, header: LocalHeader | None, start: int) -> PackedMember:
+        name, notes = best_name(entry.name, None if header is None else header.name, entry.host)
+        packed = PackedMember(
+            name=name,
+            notes=notes,
+            mode=entry.mode,
+            flags=entry.flags,
+            method=entry.method,
+            crcs=(entry.crc,),
+            size=entry.size,
+            disk=entry.disk,
+            start=start,
+            end=start + entry.packed,
+        )
+        if header is None:
+            return replace(packed, notes=(*notes, _DAMAGED_HEADER))
+        if header.flags & HAS_DESCRIPTOR or header.agrees_with(entry):
+            return packed
+        return self._weighed(packed, header)
 
+    def _weighed(self, packed: PackedMember, header: LocalHeader) -> PackedMember:
+        """Choose between a member's own header and the directory, which differ."""
+        packed = replace(
+            packed, notes=(*packed.notes, _CONTRADICTION), crcs=(*packed.crcs, header.crc)
+        )
+        if packed.method not in METHODS_READ:
+            packed = replace(packed, method=header.method)
+        end = packed.start + header.packed
+        is_own = self._read(packed.end, 2) != RECORD_START and self._read(end, 2) == RECORD_START
+        return replace(packed, end=end, size=header.size) if is_own else packed
 
-def _content_refusal(entry: zipfile.ZipInfo, limits: ArchiveLimits) -> str | None:
-    if entry.flag_bits & _ENCRYPTED:
-        return "is encrypted: pack it without a password"
-    if entry.compress_type not in _METHODS_READ or entry.flag_bits & _PATCHED:
-        method = _METHOD_NAMES.get(entry.compress_type, f"method {entry.compress_type}")
-        return f"uses an unsupported compression ({method}): pack it with Deflate or stored"
-    if entry.volume:
-        return "lies in another part of a split archive: pack the archive in one piece"
-    if entry.file_size > max(limits.ratio_floor, limits.ratio * entry.compress_size):
-        return f"unpacks to more than {limits.ratio} times its size, as if made to do harm"
-    return size_refusal(entry.file_size, limits)
+    def _read_before(self, start: int, end: int) -> Iterator[Member]:
+        """Read what stands before a zip: a marker, a program that unpacks it, members."""
+        if start > 0:
+            yield from self._read_rest(start, end, "between its zips")
+        elif end > 0:
+            what = described(self._read(0, min(HEAD_BYTES, end)))
+            text = f"the zip begins behind {end} other bytes: {what}"
+            self._notes.append(Note(NoteCode.ARCHIVE, text))
+            sequence = ZipSequence(self._look, self._file, self._allowance, notes=(_UNLISTED,))
+            yield from sequence.read(0, end)
 
-
-class _Data(io.RawIOBase):
-    """One member's content, opened at the first read, so that its faults concern it alone."""
-
-    def __init__(
-        self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, file: DirectoryFile, path: str
-    ) -> None:
-        super().__init__()
-        self._archive = archive
-        self._entry = entry
-        self._file = file
-        self._path = path
-        self._data: IO[bytes] | None = None
-        self._left = entry.file_size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer)
-        try:
-            piece = self._read(len(view))
-        except ZIP_FAULTS as exc:
-            if self._file.failure is not None:
-                raise self._file.failure from exc
-            raise MemberError(f"the member '{self._path}' is damaged ({exc})") from exc
-        self._left -= len(piece)
-        if not piece and self._left:
-            raise MemberError(
-                f"the member '{self._path}' is damaged: {self._left} bytes are missing"
+    def _read_rest(self, start: int, end: int, place: str) -> Iterator[Member]:
+        """Read the members that are in a part of the file that no directory lists."""
+        head = self._read(start, min(HEAD_BYTES, end - start)) if start < end else b""
+        if not head:
+            return
+        sequence = ZipSequence(self._look, self._file, self._allowance, notes=(_UNLISTED,))
+        yield from sequence.read(start, end)
+        if sequence.unread:
+            text = (
+                f"{sequence.unread} bytes of the archive {place} were not read: "
+                f"{described(head.lstrip(PADDING) or head)}"
             )
-        view[: len(piece)] = piece
-        return len(piece)
+            self._notes.append(Note(NoteCode.UNREAD, text))
 
-    def close(self) -> None:
-        if self._data is not None:
-            self._data.close()
-        super().close()
-
-    def _read(self, most: int) -> bytes:
-        if self._data is None:
-            self._data = self._archive.open(self._entry)
-        return self._data.read(most)
+    def _read_all(self, why: ZipDirectoryError, end: ZipEnd | None) -> Iterator[Member]:
+        """Read all members by their own headers."""
+        sequence = ZipSequence(self._look, self._file, self._allowance)
+        yield from sequence.read(0, self._size)
+        if end is not None and end.is_wrapped and not sequence.unread:
+            count = sequence.count % _ENTRIES_OF_NARROW_ZIP
+            if count == end.count:
+                text = "the zip is larger than its format allows: read by its members' own headers"
+                self._notes.append(Note(NoteCode.ARCHIVE, text))
+                return
+        raise BadArchiveError(f"{why}; members read: {sequence.count}") from why

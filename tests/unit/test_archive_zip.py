@@ -51,7 +51,8 @@ def patched(archive: bytes, *, local: tuple[int, bytes], central: tuple[int, byt
     ],
 )
 def test_members_that_are_no_regular_files_are_refused(kind: int, words: str) -> None:
-    archive = zip_of_entries([(zip_entry("a.wav", kind | 0o777), b"/etc/passwd")])
+    content = b"/etc/passwd" if kind == stat.S_IFLNK else b""
+    archive = zip_of_entries([(zip_entry("a.wav", kind | 0o777), content)])
 
     assert only_member(archive).refusal == words
 
@@ -69,7 +70,7 @@ def test_an_encrypted_member_is_refused_and_the_others_are_read(flag: int) -> No
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [(9, "Deflate64"), (12, "bzip2"), (14, "LZMA"), (93, "Zstandard"), (77, "77")],
+    [(1, "Shrink"), (6, "Implode"), (98, "PPMd"), (77, "77")],
 )
 def test_an_unusual_compression_is_refused_by_its_name(method: int, name: str) -> None:
     value = struct.pack("<H", method)
@@ -89,7 +90,9 @@ def test_a_member_in_another_part_of_a_split_archive_is_refused() -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_wrong_checksum_is_the_fault_of_one_member(compression: int) -> None:
-    archive = patched(zip_of(compression=compression), local=(0, b""), central=(16, b"\xde\xad"))
+    archive = patched(
+        zip_of(compression=compression), local=(14, b"\xde\xad"), central=(16, b"\xde\xad")
+    )
     members = read_archive(MemorySource(archive), ArchiveLimits())
 
     with pytest.raises(MemberError, match=r"the member 'a\.wav' is damaged \(Bad CRC-32"):
@@ -109,29 +112,41 @@ def test_damaged_deflate_data_are_the_fault_of_one_member() -> None:
     members.close()
 
 
-def test_a_local_header_that_says_otherwise_is_the_fault_of_one_member() -> None:
-    archive = bytearray(zip_of())
-    archive[archive.index(b"a.wav")] = ord("b")
-
-    with pytest.raises(MemberError, match="differ"):
-        as_read(bytes(archive))
-    assert len(listed(bytes(archive))) == 4
-
-
 def test_a_member_shorter_than_declared_is_damaged() -> None:
     size = struct.pack("<I", 5000)
     archive = patched(zip_of(), local=(22, size), central=(24, size))
+    archive = patched(archive, local=(14, b"\xde\xad"), central=(16, b"\xde\xad"))
 
     with pytest.raises(MemberError, match="3716 bytes are missing"):
         as_read(archive)
 
 
-def test_a_member_longer_than_declared_gives_no_more_than_that() -> None:
+def test_a_member_longer_than_declared_is_damaged_if_its_checksum_is_another() -> None:
     size = struct.pack("<I", 100)
     archive = patched(zip_of(), local=(22, size), central=(24, size))
+    archive = patched(archive, local=(14, b"\xde\xad"), central=(16, b"\xde\xad"))
 
     with pytest.raises(MemberError, match="CRC"):
         as_read(archive)
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_the_checksum_says_more_than_the_size(size: int) -> None:
+    declared = struct.pack("<I", size)
+    archive = patched(zip_of(), local=(22, declared), central=(24, declared))
+
+    assert as_read(archive) == list(RECORDINGS.items())
+
+
+def test_a_member_that_goes_on_as_if_made_to_do_harm_is_damaged() -> None:
+    size = struct.pack("<I", 100)
+    bomb = zip_of({"bomb.wav": bytes(MIB), "a.wav": b"sound"})
+    archive = patched(bomb, local=(22, size), central=(24, size))
+    members = read_archive(MemorySource(archive), ArchiveLimits(ratio=250, ratio_floor=64 * KIB))
+
+    with pytest.raises(MemberError, match="unpacks to more than"):
+        next(members).content.read()
+    members.close()
 
 
 def test_members_that_share_their_bytes_are_taken_for_a_bomb() -> None:
@@ -202,20 +217,12 @@ def test_a_cut_archive_is_not_taken_for_the_zip_inside_it() -> None:
 def test_an_end_record_in_a_comment_does_not_empty_the_archive() -> None:
     archive = zip_of()[:-2] + struct.pack("<H", 22) + b"PK\x05\x06" + bytes(18)
 
-    with pytest.raises(BadArchiveError, match="cut off or damaged"):
-        listed(archive)
+    assert as_read(archive) == list(RECORDINGS.items())
 
 
 def test_an_archive_without_its_directory_is_cut_off() -> None:
     with pytest.raises(BadArchiveError, match="cut off or damaged: its directory cannot be read"):
         listed(zip_of()[:-40])
-
-
-def test_a_name_marked_as_utf8_that_is_not_makes_the_archive_bad() -> None:
-    archive = zip_of({"Zoë.wav": b""})
-
-    with pytest.raises(BadArchiveError, match="directory cannot be read"):
-        listed(archive.replace("ë".encode(), b"\xff\xfe"))
 
 
 def test_a_member_that_unpacks_to_much_is_read_in_small_pieces() -> None:
