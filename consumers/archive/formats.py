@@ -71,6 +71,13 @@ _OTHER_ARCHIVES = (
     (7, b"**ACE**", "an ACE archive"),
 )
 
+_ZIP_NAME_OFFSET = 30
+_FIRST_OF_DOCUMENT = (
+    *(b"[Content_Types].xml", b"mimetype", b"_rels/", b"docProps/", b"word/", b"xl/", b"ppt/"),
+    *(b"META-INF/", b"customXml/", b"Index/"),
+)
+"""First names in the zips that are Office's, OpenDocument's, EPUB's, Java's and Apple's."""
+
 _IMAGE_START = 16 * 2048
 _IMAGE_MARKS = (b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM")
 """Of ISO 9660, UDF and High Sierra, near the start of their first volume descriptor."""
@@ -132,6 +139,11 @@ def recognise_source(source: ArchiveSource) -> ArchiveFormat:
     if found is ArchiveFormat.TAR and not any(head) and _is_image(source):
         raise unsupported("an ISO image")
     return found
+
+
+def begins_document(head: bytes) -> bool:
+    """Whether ``head`` begins a zip that is an office document, a book or a program."""
+    return head.startswith(_FIRST_OF_DOCUMENT, _ZIP_NAME_OFFSET) and head.startswith(b"PK\x03\x04")
 
 
 def ends_zip(source: ArchiveSource) -> bool:

@@ -81,23 +81,25 @@ class Allowance:
         self.members = 0
         self.stored = 0
         self._unpacked = 0
+        self._failure: ArchiveLimitError | None = None
 
     def add_member(self) -> int:
         """Count one more member, and return its ordinal.
 
         Raises:
-            ArchiveLimitError: There are too many.
+            ArchiveLimitError: There are too many, or a limit was exceeded before.
         """
-        self.check_members(1)
+        if self._failure is not None:
+            raise self._failure
+        if self.members >= self.limits.members:
+            raise self._exceeded(self._too_many())
         self.members += 1
         return self.members - 1
 
     def check_members(self, more: int) -> None:
         """Raise `ArchiveLimitError` if so many ``more`` members are too many."""
         if self.members + more > self.limits.members:
-            raise ArchiveLimitError(
-                f"the archive has more than the {self.limits.members} members allowed"
-            )
+            raise ArchiveLimitError(self._too_many())
 
     def add_unpacked(self, length: int) -> None:
         """Count decompressed bytes.
@@ -108,11 +110,18 @@ class Allowance:
         self._unpacked += length
         limits = self.limits
         if self._unpacked > limits.total_bytes:
-            raise ArchiveLimitError(
+            raise self._exceeded(
                 f"the archive unpacks to more than the {in_units(limits.total_bytes)} allowed"
             )
         if self._unpacked > max(limits.ratio_floor, limits.ratio * self.stored):
-            raise ratio_exceeded(limits)
+            raise self._exceeded(ratio_text(limits))
+
+    def _too_many(self) -> str:
+        return f"the archive has more than the {self.limits.members} members allowed"
+
+    def _exceeded(self, text: str) -> ArchiveLimitError:
+        self._failure = ArchiveLimitError(text)
+        return self._failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,7 @@ class Member:
         content: forward only, and closed when the next member is read; empty for refused
             members and directories. Reading can raise ``BadArchiveError`` or ``MemberError``.
         depth: 0 for a member of the archive itself, 1 for a member of an archive within it.
+        is_part: it is a part of a document, of which only recordings matter.
     """
 
     ordinal: int
@@ -140,6 +150,7 @@ class Member:
     notes: tuple[Note, ...]
     content: BinaryIO
     depth: int = 0
+    is_part: bool = False
 
 
 def content_file(raw: io.RawIOBase, size: int) -> BinaryIO:
@@ -162,9 +173,9 @@ def size_refusal(size: int, limits: ArchiveLimits) -> str | None:
     return f"is too large: {in_units(size)}, and the limit is {in_units(limits.member_bytes)}"
 
 
-def ratio_exceeded(limits: ArchiveLimits) -> ArchiveLimitError:
-    """Make the error of an archive that packs too well."""
-    return ArchiveLimitError(
+def ratio_text(limits: ArchiveLimits) -> str:
+    """Say that an archive packs too well."""
+    return (
         f"the archive unpacks to more than {limits.ratio} times its size, "
         "which suggests a decompression bomb"
     )

@@ -17,7 +17,7 @@ from consumers.archive.members import (
     ArchiveLimitError,
     ArchiveLimits,
     in_units,
-    ratio_exceeded,
+    ratio_text,
 )
 from consumers.archive.ranged_file import RangedFile
 from consumers.archive.zip_headers import (
@@ -277,4 +277,4 @@ def _check_total(total: int, size: int, limits: ArchiveLimits) -> None:
             f"at most {in_units(limits.total_bytes)} are allowed"
         )
     if total > max(limits.ratio_floor, limits.ratio * size):
-        raise ratio_exceeded(limits)
+        raise ArchiveLimitError(ratio_text(limits))

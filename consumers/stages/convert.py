@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections.abc import Callable, Set
 from contextlib import ExitStack
+from dataclasses import replace
+from io import SEEK_END
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
-from consumers.archive import Member, MemberError
+from consumers.archive import ArchiveReader, Member, MemberError, NotAnArchiveError
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
@@ -47,7 +49,7 @@ class Converter:
         self._scratch = scratch
 
     def prepare(
-        self, batch: BatchId, member: Member, done: Set[int]
+        self, batch: BatchId, member: Member, done: Set[int], archive: ArchiveReader
     ) -> Callable[[], ManifestEntry]:
         """Copy a member's content, which is readable only until the next member.
 
@@ -55,6 +57,7 @@ class Converter:
             batch: The member's batch.
             member: The current member of the archive.
             done: Ordinals of the recordings that are stored already.
+            archive: What the member is read from; it enters a member that is an archive.
 
         Returns:
             The rest of the work; it may run later, in another thread.
@@ -65,15 +68,21 @@ class Converter:
             return lambda: by_name
         with ExitStack() as stack:
             file = cast("BinaryIO", stack.enter_context(self._scratch.file()))
+            damage = None
             try:
                 sha256 = _copy(member.content, file)
             except (MemberError, BadArchiveError) as exc:
                 # If the archive ends here, reading its next member raises again.
-                entry = _entry(member, "rejected", str(exc))
-                return lambda: entry
+                damage = str(exc)
+            size = file.seek(0, SEEK_END)
+            member = replace(member, size=member.size or size)
             sniffed = sniff(file)
-            if (by_content := _decided_by_content(member, sniffed)) is not None:
-                return lambda: by_content
+            entered = None if sniffed.kind == "audio" else _entered(archive, member, file, stack)
+            if damage is not None:
+                rejected = _entry(member, "rejected", damage)
+                return lambda: rejected
+            if (decided := entered or _decided_by_content(member, sniffed)) is not None:
+                return lambda: decided
             owned = stack.pop_all()
         return lambda: self._convert(batch, member, file, sniffed, sha256, owned)
 
@@ -152,12 +161,26 @@ def _decided_by_name(member: Member) -> ManifestEntry | None:
     return None
 
 
+def _entered(
+    archive: ArchiveReader, member: Member, file: BinaryIO, stack: ExitStack
+) -> ManifestEntry | None:
+    """Enter a member that is an archive; ``stack`` keeps its file open."""
+    try:
+        inner = archive.enter(member, file)
+    except NotAnArchiveError:
+        return None
+    except BadArchiveError as exc:
+        return _entry(member, "rejected", str(exc))
+    inner.push(stack.pop_all())
+    return _entry(member, "ignored", "an archive: its members follow")
+
+
 def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | None:
     if sniffed.kind == "audio":
         return None
     if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):
         return _entry(member, "rejected", f"not a recording, despite its name: {sniffed.label}")
-    if sniffed.kind == "unknown":
+    if sniffed.kind == "unknown" and not member.is_part:
         return _entry(member, "rejected", "not a known audio format")
     return _entry(member, "ignored", sniffed.label)
 

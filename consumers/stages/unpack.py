@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, cast
 
-from consumers.archive import ArchiveLimits, Member, read_archive
+from consumers.archive import (
+    ArchiveLimits,
+    ArchiveReader,
+    Member,
+    NotAnArchiveError,
+    read_archive,
+)
 from consumers.audio.pool import TranscoderPool
 from consumers.database.batches import ArchiveOverwrittenError
 from consumers.database.rows import Recording
@@ -55,7 +61,8 @@ SPEC = StageSpec(
     states=("converted", "rejected"),
 )
 
-#: Bytes of members that scratch space may hold, besides one member of any size.
+#: Bytes of members that scratch space may hold, besides one member of any size, and the archives
+#: within the archive that it lies in.
 _AHEAD = 1 << 30
 
 
@@ -173,7 +180,7 @@ class Unpack(StageHandler):
             manifest = ManifestWriter(cast("BinaryIO", lines))
             failure = None
             try:
-                for entry in self._entries(archive.batch, stored):
+                for entry in self._entries(archive, stored):
                     manifest.add(entry)
             except BadArchiveError as exc:
                 failure = str(exc)
@@ -186,7 +193,7 @@ class Unpack(StageHandler):
             )
         return head
 
-    def _entries(self, batch: BatchId, stored: StoredObject) -> Iterator[ManifestEntry]:
+    def _entries(self, archive: Archive, stored: StoredObject) -> Iterator[ManifestEntry]:
         """Yield each member's entry in order, once its object is stored and its row written.
 
         Raises:
@@ -198,46 +205,57 @@ class Unpack(StageHandler):
             executor = stack.enter_context(ThreadPoolExecutor(self._threads, "convert"))
             stack.callback(_cancel, pending)
             failure: BadArchiveError | None = None
+            entry: ManifestEntry | None = None
             try:
-                for each in self._started(executor, batch, stored):
+                for each in self._started(executor, archive, stored):
                     pending.append(each)
                     while pending and (self._is_far_ahead(pending) or pending[0].entry.done()):
-                        yield pending.popleft().entry.result()
+                        yield (entry := pending.popleft().entry.result())
             except BadArchiveError as exc:
                 failure = exc
             while pending:
-                yield pending.popleft().entry.result()
+                yield (entry := pending.popleft().entry.result())
+        if isinstance(failure, NotAnArchiveError) and _is_accepted(entry):
+            failure = None
         if failure is not None:
             raise failure
 
-    def _members(self, stored: StoredObject) -> Iterator[Member]:
+    def _members(self, reader: ArchiveReader, name: str) -> Iterator[Member]:
         """Read the archive's members, and require at least one.
 
         Raises:
+            NotAnArchiveError: The file itself was its only member.
             BadArchiveError: The archive is empty, damaged, or holds parts that were not read.
         """
         is_empty = True
-        with closing(read_archive(StoredArchive(self._store, stored), self._limits)) as members:
-            for member in members:
-                is_empty = False
-                yield member
-        if unread := [note.text for note in members.notes if note.is_loss]:
+        with closing(reader):
+            try:
+                for member in reader:
+                    is_empty = False
+                    yield member
+            except NotAnArchiveError:
+                with closing((lone := reader.lone_member(name)).content):
+                    yield lone
+                raise
+        if unread := [note.text for note in reader.notes if note.is_loss]:
             raise BadArchiveError("; ".join(unread))
         if is_empty:
             raise BadArchiveError("the archive is empty: there is nothing in it")
 
     def _started(
-        self, executor: Executor, batch: BatchId, stored: StoredObject
+        self, executor: Executor, archive: Archive, stored: StoredObject
     ) -> Iterator[PendingEntry]:
         """Copy the members' contents one after the other, and start to convert each."""
+        batch = archive.batch
         done = self._stored_before(batch)
-        members = self._members(stored)
+        reader = read_archive(StoredArchive(self._store, stored), self._limits)
+        members = self._members(reader, archive.original_name or archive.key)
         while True:
             with step(self._observer, "read"):
                 member = next(members, None)
                 if member is None:
                     return
-                convert = self._converter.prepare(batch, member, done)
+                convert = self._converter.prepare(batch, member, done, reader)
             finish = partial(self._finish, batch, convert, is_new=member.ordinal not in done)
             # The observer assigns reports to this call by a context variable.
             yield PendingEntry(executor.submit(copy_context().run, finish), member.size)
@@ -287,6 +305,10 @@ def _ordinals(keys: Iterable[str]) -> Iterator[int]:
             continue
         if isinstance(parsed, RecordingKey):
             yield parsed.audio.ordinal
+
+
+def _is_accepted(entry: ManifestEntry | None) -> bool:
+    return entry is not None and entry.outcome == "accepted"
 
 
 def _cancel(pending: Iterable[PendingEntry]) -> None:

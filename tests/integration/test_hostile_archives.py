@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import tarfile
 from collections.abc import Callable
@@ -90,12 +91,11 @@ def sevenzip() -> bytes:
         (b"", "empty"),
         (bytes(10240), "empty"),
         (zip_of({}), "empty"),
-        (WAV, "archive"),
         (b"Dear archive, please find attached ...", "archive"),
         (sevenzip(), "7z"),
         (EVERY_FORMAT["tar.gz"](RECORDINGS)[:20], "cut off"),
     ],
-    ids=["0 bytes", "an empty tar", "an empty zip", "a recording", "text", "7z", "a cut header"],
+    ids=["0 bytes", "an empty tar", "an empty zip", "text", "7z", "a cut header"],
 )
 def test_an_unreadable_archive_is_a_failed_batch_with_the_reason(
     pipeline: Pipeline, tmp_path: Path, data: bytes, words: str
@@ -107,6 +107,48 @@ def test_an_unreadable_archive_is_a_failed_batch_with_the_reason(
     assert progress.row.failure
     assert words in progress.row.failure
     assert progress.counts == {}
+
+
+@pytest.mark.parametrize("data", [WAV, gzip.compress(WAV)], ids=["plain", "compressed"])
+def test_a_lone_recording_is_a_batch_of_one(
+    pipeline: Pipeline, tmp_path: Path, data: bytes
+) -> None:
+    pipeline.start()
+    name = "call.wav" if data == WAV else "call.wav.gz"
+    progress = pipeline.run(archive(tmp_path, data, name))
+    assert progress.state == "complete"
+    assert states(pipeline.database, progress.batch) == {"call.wav": "transcribed"}
+
+
+def test_an_archive_within_an_archive_is_read_one_level_deep(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    deepest = EVERY_FORMAT["tar.gz"]({"deep.wav": WAV})
+    inner = zip_of({"two.mp3": MP3, "deep.tar.gz": deepest})
+    pipeline.start()
+    progress = pipeline.run(
+        archive(tmp_path, tar_of({"one.wav": WAV, "inner.zip": inner, "three.wav": WAV}))
+    )
+    assert progress.state == "complete"
+    assert states(pipeline.database, progress.batch) == {
+        "one.wav": "transcribed",
+        "inner.zip/two.mp3": "transcribed",
+        "inner.zip/deep.tar.gz": "rejected",
+        "three.wav": "transcribed",
+    }
+    assert list(pipeline.scratch_root.iterdir()) == []
+
+
+def test_a_part_that_cannot_be_read_fails_the_batch_and_names_it(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    inner = EVERY_FORMAT["tar.gz"](RECORDINGS)[:2000]
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of({"inner.tar.gz": inner, "one.wav": WAV})))
+    assert progress.state == "failed"
+    assert progress.row is not None
+    assert "inner.tar.gz: the archive is cut off" in (progress.row.failure or "")
+    assert states(pipeline.database, progress.batch)["one.wav"] == "transcribed"
 
 
 @pytest.mark.parametrize("name", ["tar", "tar.gz", "tar.xz"])

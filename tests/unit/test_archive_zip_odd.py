@@ -61,13 +61,15 @@ def test_rarer_compressions_are_read(method: int, data: bytes) -> None:
 @pytest.mark.parametrize("method", [DEFLATE64, BZIP2, LZMA, ZSTANDARD, XZ])
 def test_rarer_compressions_are_unpacked_in_small_pieces(method: int) -> None:
     archive = raw_zip([RawZipMember(b"a.wav", bytes(16 * MIB), method)])
-    member = next(reader_of(archive))
+    reader = reader_of(archive)
+    member = next(reader)
 
     with peak_memory() as peak:
         while member.content.read(64 * KIB):
             pass
 
     assert peak.value < 12 * MIB
+    reader.close()
 
 
 @pytest.mark.parametrize("method", [STORED, 8, DEFLATE64, BZIP2, LZMA, ZSTANDARD, XZ])
@@ -87,15 +89,18 @@ def test_an_lzma_dictionary_of_gigabytes_is_not_given() -> None:
     archive = raw_zip([RawZipMember(b"a.wav", SPEECH, LZMA, size=2 * GIB)])
     archive = archive.replace((1 << 18).to_bytes(4, "little"), (0xFFFFFFFF).to_bytes(4, "little"))
 
-    member = next(read_archive(MemorySource(archive), ArchiveLimits(ratio_floor=4 * GIB)))
+    reader = read_archive(MemorySource(archive), ArchiveLimits(ratio_floor=4 * GIB))
+    member = next(reader)
 
     with pytest.raises(MemberError, match="Memory usage limit"):
         member.content.read()
+    reader.close()
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
 def test_a_device_that_has_content_is_a_recording(kind: int) -> None:
-    member = next(reader_of(raw_zip([RawZipMember(b"a.wav", SPEECH, mode=kind | 0o644)])))
+    reader = reader_of(raw_zip([RawZipMember(b"a.wav", SPEECH, mode=kind | 0o644)]))
+    member = next(reader)
 
     assert member.content.read() == SPEECH
     ((code, text),) = notes_of(member)
@@ -104,14 +109,16 @@ def test_a_device_that_has_content_is_a_recording(kind: int) -> None:
 
 
 def test_a_link_longer_than_any_path_is_a_recording() -> None:
-    member = next(reader_of(raw_zip([RawZipMember(b"a.wav", SPEECH, mode=stat.S_IFLNK | 0o777)])))
+    reader = reader_of(raw_zip([RawZipMember(b"a.wav", SPEECH, mode=stat.S_IFLNK | 0o777)]))
+    member = next(reader)
 
     assert member.content.read() == SPEECH
 
 
 @pytest.mark.parametrize("name", [b"a.wav", b"a.wav/"])
 def test_a_folder_that_has_content_is_a_recording(name: bytes) -> None:
-    member = next(reader_of(raw_zip([RawZipMember(name, SPEECH, mode=stat.S_IFDIR | 0o755)])))
+    reader = reader_of(raw_zip([RawZipMember(name, SPEECH, mode=stat.S_IFDIR | 0o755)]))
+    member = next(reader)
 
     assert not member.is_directory
     assert member.content.read() == SPEECH
