@@ -23,10 +23,10 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 _AVI_FILLERS = (b"JUNK", b"LIST", b"RIFF", b"idx1", b"ix", b"rec ")
 
 
-def byte_clock(demuxer: str, view: FileView) -> ByteClock | None:
-    """Return a clock for this format, if it helps."""
+def byte_clock(demuxer: str, view: FileView, tick: float) -> ByteClock | None:
+    """Return a clock for a stream with this time base, if it helps with its format."""
     if demuxer in COUNTED | _CONTIGUOUS:
-        return ByteClock(view, counted=demuxer in COUNTED, paged=demuxer == _PAGED)
+        return ByteClock(view, tick, counted=demuxer in COUNTED, paged=demuxer == _PAGED)
     return None
 
 
@@ -38,14 +38,16 @@ def is_tag(head: bytes) -> bool:
 class ByteClock:
     """Compares where packets are in the file with their sizes."""
 
-    def __init__(self, view: FileView, *, counted: bool, paged: bool) -> None:
+    def __init__(self, view: FileView, tick: float, *, counted: bool, paged: bool) -> None:
         self._view = view
+        # Seconds; fractions are too slow for every packet.
+        self._tick = tick
         self._counted = counted
         self._paged = paged
         self._bytes = 0
-        self._seconds = 0.0
+        self._ticks = 0.0
         self._packets = 0
-        self._end: int | None = None
+        self._end = -1
         self._page = 0
         self._hole = 0
         # Seconds of holes so far, by which FFmpeg's count is late.
@@ -53,31 +55,32 @@ class ByteClock:
 
     def see(self, packet: Packet[Any], *, is_own: bool) -> None:
         """Look at a packet of any stream, in the order of the file."""
-        position = packet.pos
+        position, size = packet.pos, packet.size
         if position is not None and position >= 0:
-            if self._end is not None and position > self._end:
+            if position > self._end >= 0:
                 self._hole += self._unexplained(self._end, position)
-            if self._paged:
+            if position >= self._end:
+                self._end = position + size
+            elif self._paged:
                 # All packets of a page have its position.
-                self._end = max(self._end or 0, position) + packet.size
-            else:
-                self._end = max(self._end or 0, position + packet.size)
-        self._bytes += packet.size
+                self._end += size
+        self._bytes += size
         if is_own:
             self._packets += 1
-            self._seconds += float((packet.duration or 0) * (packet.time_base or 0))
+            self._ticks += packet.duration or 0
 
     def correct(self, packet: Packet[Any], since: Interruption) -> None:
         """Correct the time of a packet that is next to be decoded; tell what is missing."""
-        seconds, self._hole = self._length(self._hole), 0
-        if seconds >= _LEAST_SECONDS:
-            if self._counted:
-                self._late += seconds
-                since.damaged = True
-            else:
-                since.skipped += seconds
-        if self._late and packet.pts is not None and packet.time_base:
-            packet.pts += round(self._late / packet.time_base)
+        if self._hole:
+            seconds, self._hole = self._length(self._hole), 0
+            if seconds >= _LEAST_SECONDS:
+                if self._counted:
+                    self._late += seconds
+                    since.damaged = True
+                else:
+                    since.skipped += seconds
+        if self._late and packet.pts is not None and self._tick:
+            packet.pts += round(self._late / self._tick)
 
     def excess(self, packet: Packet[Any], seconds: float) -> float:
         """Return how much longer a broken packet is by its bytes than FFmpeg counts."""
@@ -85,7 +88,7 @@ class ByteClock:
             return 0.0
         # It is part of no average.
         self._bytes -= packet.size
-        self._seconds -= seconds
+        self._ticks -= packet.duration or 0
         excess = self._length(packet.size) - seconds
         if excess < seconds:
             return 0.0
@@ -96,7 +99,7 @@ class ByteClock:
         """Estimate how many seconds of sound take so many bytes."""
         if self._packets < _LEAST_PACKETS or self._bytes <= 0:
             return 0.0
-        return size * self._seconds / self._bytes
+        return size * self._ticks * self._tick / self._bytes
 
     def _unexplained(self, start: int, end: int) -> int:
         head = self._view.peek(start, _PEEKED)

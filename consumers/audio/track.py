@@ -67,9 +67,9 @@ class Track:
         self._log = log
         self._progress = progress
         self._since = Interruption()
-        self._clock = byte_clock(demuxer, view)
         # Fractions are too slow for every packet.
         self._ticks = [float(each.time_base or 0) for each in container.streams]
+        self._clock = byte_clock(demuxer, view, self._ticks[stream.index])
         self._pause_mode = _AMR_PAUSES.get(self.codec)
 
     @property

@@ -223,12 +223,13 @@ class _Sound:
 
     def finish(self) -> ChannelPlan | None:
         """Write the rest; return the plan of all sound if it mixes otherwise than the one used."""
-        if self._plan is None:
+        is_judged = self._plan is None
+        if is_judged:
             self._decide()
         if self._writer is not None:
             self._writer.finish()
         self.levels = [meter.result() for meter in self._meters]
-        if self._judge is None or self._plan is None:
+        if is_judged or self._judge is None or self._plan is None:
             return None
         right = self._judge.plan()
         if right.outputs != self._plan.outputs:
@@ -251,11 +252,17 @@ class _Sound:
     def _write(self, block: Planes) -> None:
         if self._writer is None:
             self._writer = OpusWriter(self._output, self._job.opus, len(self.plan.outputs))
-        if len(block) > 1:
-            mixed = self.plan.apply(_floats(block)) * _FULL_SCALE
-            np.rint(mixed, out=mixed)
-            block = np.clip(mixed, -_FULL_SCALE, _FULL_SCALE - 1, out=mixed).astype(np.int16)
-        self._writer.write(block)
+        self._writer.write(_mixed(block, self.plan))
+
+
+def _mixed(block: Planes, plan: ChannelPlan) -> Planes:
+    """Mix by a plan."""
+    sources = [source for sources in plan.outputs for source in sources]
+    if len(sources) == len(plan.outputs) and all(gain == 1.0 for _, gain in sources):
+        return block[[channel for channel, _ in sources]]
+    mixed = plan.apply(_floats(block)) * _FULL_SCALE
+    np.rint(mixed, out=mixed)
+    return np.clip(mixed, -_FULL_SCALE, _FULL_SCALE - 1, out=mixed).astype(np.int16)
 
 
 def _floats(block: Planes) -> NDArray[np.float32]:

@@ -1,0 +1,208 @@
+"""Every track and every channel of a recording is heard."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from consumers.audio.clip import cut_clip
+from consumers.audio.decode import decode_channels, decode_opus
+from consumers.documents.note import NoteCode
+from tests.harness.samples.containers import SoundTrack, muxed
+from tests.harness.samples.sounds import (
+    LEVEL_DBFS,
+    Signal,
+    dbfs,
+    decoded,
+    silence,
+    transcoded_here,
+    voice,
+    wav,
+)
+
+NOTHING = 1e-9
+
+
+def turns(channels: int, seconds: float, rate: int = 16_000) -> list[Signal]:
+    """Voices of which one speaks at a time, for two seconds each, in turn."""
+    sounds = []
+    for channel in range(channels):
+        time = np.arange(round(seconds * rate)) / rate
+        speaks = (time // 2).astype(int) % channels == channel
+        pitch = 1 + 0.13 * channel
+        sound = voice(seconds * pitch, rate)[::1][: len(time)]
+        warped = np.interp(time * pitch, np.arange(len(sound)) / rate, sound)
+        sounds.append(np.asarray(warped * speaks, np.float32))
+    return sounds
+
+
+def recorded(channels: list[Signal], mask: int = 0) -> bytes:
+    """A WAV file of several channels at 16 kHz."""
+    header = wav(channels[0], channels=len(channels), mask=mask)
+    data = (np.stack(channels, axis=1) * 32767).astype("<i2").tobytes()
+    return header[: -len(data)] + data
+
+
+def level(sound: Signal) -> float:
+    return dbfs(sound + NOTHING)
+
+
+def test_the_second_track_is_heard() -> None:
+    tracks = [
+        SoundTrack("aac", silence(4, 48_000)),
+        SoundTrack("aac", voice(4, 44_100), 44_100, "stereo"),
+    ]
+
+    facts, opus = transcoded_here(muxed("matroska", tracks, video=4))
+
+    assert level(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.8)
+    assert (facts.channels, facts.output_channels, facts.silent) == (3, 1, False)
+    assert facts.layout == "mono + stereo"
+    assert {note.code for note in facts.notes} == {NoteCode.SILENT_CHANNEL}
+
+
+def test_tracks_of_two_people_are_kept_apart() -> None:
+    first, second = turns(2, 12, 48_000)
+    file = muxed("mp4", [SoundTrack("aac", first), SoundTrack("aac", second)])
+
+    facts, opus = transcoded_here(file)
+
+    assert facts.output_channels == 2
+    sound = decode_channels(io.BytesIO(opus))
+    assert sound.shape == (2, pytest.approx(12 * 16_000, abs=1600))
+    assert level(sound[0, 4_000:28_000]) > -25
+    assert level(sound[1, 4_000:28_000]) < level(sound[0, 4_000:28_000]) - 25
+    assert level(sound[1, 36_000:60_000]) > level(sound[0, 36_000:60_000]) + 25
+
+
+def test_tracks_keep_their_own_times() -> None:
+    first, second = turns(2, 8, 48_000)
+    late = SoundTrack("aac", second, times=lambda time: time + 5)
+
+    facts, opus = transcoded_here(muxed("mp4", [SoundTrack("aac", first), late]), "split")
+
+    sound = decode_channels(io.BytesIO(opus))
+    assert facts.duration == pytest.approx(13, abs=0.2)
+    assert level(sound[1, : 6 * 16_000]) < -60
+    assert level(sound[1, round(7.2 * 16_000) : round(8.8 * 16_000)]) > -25
+    (note,) = (note for note in facts.notes if note.code == NoteCode.LATE_START)
+    assert note.text.startswith("track 2: ")
+
+
+def test_a_track_that_cannot_be_decoded_costs_itself_only() -> None:
+    tracks = [SoundTrack("aac", voice(4, 48_000)), SoundTrack("flac", voice(4, 48_000))]
+    file = muxed("matroska", tracks).replace(b"A_FLAC", b"A_FLAP")
+
+    facts, opus = transcoded_here(file)
+
+    assert level(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.8)
+    (note,) = facts.notes
+    assert note.code == NoteCode.UNDECODABLE_TRACK
+    assert note.text.startswith("track 2 cannot be decoded")
+
+
+@pytest.mark.parametrize("channels", [2, 3, 5, 8])
+def test_channels_kept_apart_are_those_of_the_source(channels: int) -> None:
+    sounds = turns(channels, 2 * channels)
+
+    facts, opus = transcoded_here(recorded(sounds), "split")
+
+    kept = decode_channels(io.BytesIO(opus))
+    assert (facts.output_channels, len(kept)) == (channels, channels)
+    for channel, sound in enumerate(sounds):
+        start = channel * 2 * 16_000 + 4_000
+        assert level(kept[channel, start : start + 24_000]) == pytest.approx(
+            level(sound[start : start + 24_000]), abs=1.5
+        )
+        others = [other for other in range(channels) if other != channel]
+        assert all(level(kept[other, start : start + 24_000]) < -45 for other in others)
+
+
+def test_more_voices_than_channels_are_all_heard() -> None:
+    sounds = turns(11, 22)
+
+    facts, opus = transcoded_here(recorded(sounds), "split")
+
+    kept = decode_channels(io.BytesIO(opus))
+    assert len(kept) == facts.output_channels == 8
+    assert NoteCode.CHANNELS_MIXED in {note.code for note in facts.notes}
+    for turn in range(11):
+        start = turn * 2 * 16_000 + 4_000
+        assert max(level(channel[start : start + 24_000]) for channel in kept) > -45
+
+
+@pytest.mark.parametrize("channels", [2, 3, 8])
+def test_several_channels_become_one_for_callers_that_need_one(channels: int) -> None:
+    sounds = turns(channels, 2 * channels)
+    _, opus = transcoded_here(recorded(sounds), "split")
+
+    mono = decode_opus(io.BytesIO(opus))
+
+    assert mono.shape == (2 * channels * 16_000,)
+    expected = level(sounds[0][4_000:28_000]) - 20 * np.log10(channels)
+    assert level(mono[4_000:28_000]) == pytest.approx(expected, abs=1.5)
+
+
+def test_a_clip_of_several_channels_is_their_mix() -> None:
+    _, opus = transcoded_here(recorded(turns(3, 6)), "split")
+
+    clip = cut_clip(io.BytesIO(opus), start=2.2, end=3.8, margin=0)
+
+    sound = decode_opus(io.BytesIO(clip.data))
+    assert len(sound) == pytest.approx(1.6 * 16_000, abs=100)
+    assert level(sound[4_000:20_000]) > -40
+
+
+@pytest.mark.parametrize("mask", [0x3F, 0x63F, 0x0F, 0x08])
+def test_no_loudspeaker_is_dropped(mask: int) -> None:
+    channels = mask.bit_count()
+    for sounding in range(channels):
+        sounds = [silence(2)] * channels
+        sounds[sounding] = voice(2)
+        facts, opus = transcoded_here(recorded(sounds, mask))
+        assert level(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.7)
+        assert facts.loudness_dbfs == pytest.approx(LEVEL_DBFS, abs=0.2)
+
+
+def test_opposite_phase_does_not_cancel() -> None:
+    facts, opus = transcoded_here(recorded([voice(2), -voice(2)]))
+
+    assert level(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.7)
+    assert NoteCode.OPPOSITE_PHASE in {note.code for note in facts.notes}
+    assert not facts.silent
+
+
+def test_one_quiet_microphone_of_eight_is_heard() -> None:
+    quiet = voice(3, level_dbfs=-54)
+    facts, opus = transcoded_here(recorded([silence(3)] * 7 + [quiet]))
+
+    assert level(decoded(opus)) == pytest.approx(-54, abs=2)
+    assert not facts.silent
+
+
+def test_channels_that_differ_only_late_are_judged_by_all_of_it() -> None:
+    alone = np.concatenate([voice(70), silence(40)])
+    other = np.concatenate([voice(70), silence(4), *[voice(2), silence(2)] * 9])
+    mine = np.concatenate([voice(70), silence(4), *[silence(2), voice(2)] * 9])
+    assert len(alone) == len(other)
+
+    facts, opus = transcoded_here(recorded([other, mine]), "split")
+
+    assert facts.output_channels == 2
+    assert facts.size == len(opus)
+    sound = decode_channels(io.BytesIO(opus))
+    assert facts.duration == sound.shape[1] / 16_000 == 110
+    assert level(sound[0, 75 * 16_000 : 76 * 16_000 - 4_000]) > -25
+    assert level(sound[1, 75 * 16_000 : 76 * 16_000 - 4_000]) < -45
+
+
+def test_mono_becomes_stereo_in_the_middle() -> None:
+    first, second = turns(2, 12)
+    file = wav(voice(3)) + recorded([first, second])
+
+    facts, opus = transcoded_here(file, "split")
+
+    assert (facts.output_channels, facts.duration) == (2, 15)
+    assert len(decode_channels(io.BytesIO(opus))) == 2
