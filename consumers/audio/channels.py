@@ -240,9 +240,12 @@ class ChannelJudge:
         return np.pad(self._pending, ((0, 0), (0, missing)))
 
     def _is_same(self, louder: _Channel, other: _Channel, pair: _Pair) -> bool:
+        # Few windows are compared, so that voices after a long common beginning show in the
+        # levels only; those of a copy without lag never differ.
+        is_copy = pair.is_copy and (abs(pair.lag) >= _ECHO or min(_turns(louder, other)) < _TURNS)
         if self._setting == "split":
-            return pair.height >= _EXACT and pair.is_copy
-        if pair.is_copy:
+            return pair.height >= _EXACT and is_copy
+        if is_copy:
             return True
         if other.is_steady and other.loud < louder.loud - _STEADY:
             return True  # Background noise, which nobody would transcribe.

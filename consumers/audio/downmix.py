@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,10 +9,6 @@ from av.audio.frame import AudioFrame
 from av.filter import Graph
 from av.filter.context import FilterContext
 from numpy.typing import NDArray
-
-# FFmpeg's name for a layout of which it knows only the number of channels.
-_UNLABELLED = re.compile(r"(\d+) channels")
-_STEREO = 2
 
 Planes = NDArray[np.int16]
 """Sound of one or more channels, shape ``(channels, samples)``."""
@@ -93,7 +88,7 @@ class Resampler:
 
 
 class Downmix(Resampler):
-    """Also mixes all channels into one."""
+    """Also mixes all channels into one, evenly."""
 
     def _nodes(self, graph: Graph, frame: AudioFrame) -> list[FilterContext]:
         target = graph.add(
@@ -102,7 +97,12 @@ class Downmix(Resampler):
             sample_fmts=self._sample_format,
             channel_layouts="mono",
         )
-        return [*_even_mix(graph, frame), target]
+        channels = frame.layout.nb_channels
+        if channels == 1:
+            return [target]
+        # FFmpeg would mix by the places of loudspeakers, and leave some of them out.
+        mix = "+".join(f"c{index}" for index in range(channels))
+        return [graph.add("pan", f"mono|c0<{mix}"), target]
 
 
 def planes(frame: AudioFrame) -> Planes:
@@ -118,16 +118,3 @@ def planes(frame: AudioFrame) -> Planes:
 
 def _shape(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
-
-
-def _even_mix(graph: Graph, frame: AudioFrame) -> list[FilterContext]:
-    """Mix unlabelled channels evenly.
-
-    FFmpeg would take three of them for 2.1 and drop the third as a subwoofer, where it is a
-    recorder's third microphone.
-    """
-    unlabelled = _UNLABELLED.fullmatch(frame.layout.name)
-    if unlabelled is None or int(unlabelled[1]) <= _STEREO:
-        return []
-    channels = "+".join(f"c{index}" for index in range(int(unlabelled[1])))
-    return [graph.add("pan", f"mono|c0<{channels}")]
