@@ -6,7 +6,8 @@ from typing import BinaryIO, cast
 
 from consumers.archive import ArchiveLimits, read_archive
 from consumers.archive.members import MIB
-from tests.harness.samples.archives import entry, peak_memory, raw_entry
+from tests.harness.samples.archives import MemorySource, entry, peak_memory, raw_entry
+from tests.harness.samples.zips import STORED, RawZipMember, raw_zip
 
 MEMBERS = 60_000
 MEMBER_BYTES = 5_000
@@ -57,3 +58,14 @@ def test_sixty_thousand_members_are_read_in_two_mebibytes() -> None:
 
     assert (count, total) == (MEMBERS, MEMBERS * MEMBER_BYTES)
     assert peak.value < 2 * MIB
+
+
+def test_a_zip_s_directory_takes_little_memory() -> None:
+    names = (b"recordings/2026-05-04/call-%05d.wav" % number for number in range(20_000))
+    archive = raw_zip([RawZipMember(name, b"", STORED) for name in names])
+
+    with peak_memory() as peak:
+        count = sum(1 for _ in read_archive(MemorySource(archive), ArchiveLimits()))
+
+    assert count == 20_000
+    assert peak.value < 5 * MIB
