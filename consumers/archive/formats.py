@@ -5,15 +5,13 @@ from __future__ import annotations
 import tarfile
 from enum import Enum
 
-from consumers.archive.members import KIB, ArchiveSource, NotAnArchiveError
-from consumers.archive.ranged_file import read_range
+from consumers.archive.members import ArchiveSource, NotAnArchiveError
+from consumers.archive.ranged_file import RangedFile, read_range
+from consumers.archive.zip_directory import find_end
 from consumers.errors import BadArchiveError
 
 HEAD_BYTES = 512
 """Bytes that recognition needs: one tar block."""
-
-ZIP_END_BYTES = 22 + 64 * KIB + 4 * KIB
-"""The end record of a zip, its longest comment, and some padding."""
 
 _ADVICE = "pack the recordings as tar or zip"
 
@@ -113,7 +111,12 @@ def recognise(head: bytes) -> ArchiveFormat:
         return found
     if (words := _other_archive(head)) is not None:
         raise unsupported(words)
-    raise NotAnArchiveError(f"this is {described(head)}, not an archive: {_ADVICE}")
+    raise not_an_archive(head)
+
+
+def not_an_archive(head: bytes) -> NotAnArchiveError:
+    """Make the error of a file that begins with ``head``."""
+    return NotAnArchiveError(f"this is {described(head)}, not an archive: {_ADVICE}")
 
 
 def unsupported(words: str) -> BadArchiveError:
@@ -133,7 +136,7 @@ def recognise_source(source: ArchiveSource) -> ArchiveFormat:
     except NotAnArchiveError:
         if _is_image(source):
             raise unsupported("an ISO image") from None
-        if _recording(head) is None and ends_zip(source):
+        if _recording(head) is None and find_end(RangedFile(source), source.size) is not None:
             return ArchiveFormat.ZIP
         raise
     if found is ArchiveFormat.TAR and not any(head) and _is_image(source):
@@ -144,12 +147,6 @@ def recognise_source(source: ArchiveSource) -> ArchiveFormat:
 def begins_document(head: bytes) -> bool:
     """Whether ``head`` begins a zip that is an office document, a book or a program."""
     return head.startswith(_FIRST_OF_DOCUMENT, _ZIP_NAME_OFFSET) and head.startswith(b"PK\x03\x04")
-
-
-def ends_zip(source: ArchiveSource) -> bool:
-    """Whether the end record of a zip is near the end."""
-    length = min(source.size, ZIP_END_BYTES)
-    return b"PK\x05\x06" in read_range(source, source.size - length, length)
 
 
 def stream_format(head: bytes) -> ArchiveFormat | None:

@@ -156,8 +156,12 @@ class ArchiveReader:
         try:
             first = next(members, None)
         except NotAnArchiveError:
+            if found is ArchiveFormat.TAR:
+                raise
             name = PurePosixPath(outer.path).name
             first = lone_member(source, name, self._allowance, notes, is_outermost=False)
+        if first is None and found is ArchiveFormat.TAR:
+            raise NotAnArchiveError("there are only zeros in it")
         return _chained(first, members)
 
     def _next_inner(self, inner: _InnerArchive) -> Member | None:

@@ -9,7 +9,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from consumers.archive.decompress import decompressed
-from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, described, require_tar
+from consumers.archive.formats import (
+    HEAD_BYTES,
+    ArchiveFormat,
+    described,
+    not_an_archive,
+    require_tar,
+)
 from consumers.archive.members import (
     Allowance,
     ArchiveLimitError,
@@ -125,6 +131,9 @@ class _TarMembers:
     def _find_header(self, boundary: int) -> bool:
         """Move on to the next header, and note what was passed over."""
         passed = find_header(self._archive, boundary)
+        if passed.length and self._count == 0 and not passed.is_found and self._failure is None:
+            # It begins with zeros, as an empty tar does.
+            raise not_an_archive(passed.head)
         if passed.length and self._failure is None:
             place = "between its members" if passed.is_found else "behind its last member"
             self._notes.append(

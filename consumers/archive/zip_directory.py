@@ -60,6 +60,7 @@ class ZipEnd:
         directory: Where the directory begins.
         size: Bytes of the directory.
         end: Behind the end record.
+        offset: Where the record says that it begins, counted from ``begin``.
         count: Members; modulo 65536 without zip64.
         is_wide: Whether it is a zip64, in which no number is cut off.
     """
@@ -68,8 +69,14 @@ class ZipEnd:
     directory: int
     size: int
     end: int
+    offset: int
     count: int
     is_wide: bool
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether directory and offsets agree on the file's start, whatever is there."""
+        return self.directory == self.offset
 
     @property
     def is_wrapped(self) -> bool:
@@ -112,7 +119,7 @@ def _end_at(file: RangedFile, tail: bytes, position: int, start: int) -> ZipEnd 
             is_directory = directory >= 0 and _magic_at(file, directory) == CENTRAL_MAGIC
         if is_directory and directory <= before:
             begin = max(0, directory - offset)
-            return ZipEnd(begin, directory, size, end, count, wide is not None)
+            return ZipEnd(begin, directory, size, end, offset, count, wide is not None)
     return None
 
 
@@ -240,6 +247,8 @@ class ZipDirectory:
         if not self._offsets:
             return self.end.begin
         lowest = min(self._offsets)
+        if self.end.is_exact:
+            return 0
         for begin in (self.end.begin, 0):
             if _magic_at(self._file, begin + lowest) == LOCAL_MAGIC and not (
                 begin == 0 and self.end.is_wrapped

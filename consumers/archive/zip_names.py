@@ -27,11 +27,12 @@ def best_name(
     """
     unicode = central.unicode or (local.unicode if local is not None else None)
     if unicode is not None and _is_utf8(unicode):
-        return unicode, (*_if_other(unicode, central.raw, "its name is of its Unicode Path field"),)
-    if _is_utf8(central.raw):
+        return unicode, _if_other(unicode, central.raw, "its name is of its Unicode Path field")
+    if _is_utf8(central.raw) and (central.raw or local is None):
         return _checked(central.raw, local, host)
     if local is not None and _is_utf8(local.raw):
-        text = "its name is of its own header, as the directory's is not UTF-8"
+        what = "not UTF-8" if central.raw else "empty"
+        text = f"its name is of its own header, as the directory's is {what}"
         return local.raw, (Note(NoteCode.NAME, text), *path_notes(local.raw))
     notes = path_notes(central.raw)
     if central.is_marked:

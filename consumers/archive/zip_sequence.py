@@ -18,6 +18,7 @@ from consumers.archive.zip_headers import (
     CENTRAL_MAGIC,
     DESCRIPTOR_MAGIC,
     END,
+    END64,
     END64_MAGIC,
     END_MAGIC,
     HAS_DESCRIPTOR,
@@ -43,7 +44,6 @@ _METHODS = {STORED, 8, *METHOD_NAMES}
 # Without and with its magic bytes, with sizes of 4 and of 8 bytes (APPNOTE 4.3.9).
 _DESCRIPTOR_BYTES = (0, 12, 16, 20, 24)
 _LOOK_BYTES = 24 + _MAGIC_BYTES
-_END64_START = struct.Struct("<4sQ")
 _UNIX = 3
 
 
@@ -229,8 +229,8 @@ def _record_length(data: bytes) -> int | None:
         return CENTRAL.size + int(sum(struct.unpack_from("<3H", data, 28)))
     if data.startswith(END_MAGIC) and len(data) >= END.size:
         return END.size + int(struct.unpack_from("<H", data, 20)[0])
-    if data.startswith(END64_MAGIC) and len(data) >= _END64_START.size:
-        return _END64_START.size + int(_END64_START.unpack_from(data)[1])
+    if data.startswith(END64_MAGIC):
+        return END64.size
     if data.startswith(LOCATOR_MAGIC):
         return LOCATOR.size
     return None

@@ -255,3 +255,22 @@ def test_what_is_not_read_is_named(data: bytes, words: str) -> None:
         listed(data)
 
     assert not isinstance(caught.value, NotAnArchiveError)
+
+
+@pytest.mark.parametrize("data", [bytes(20_000), bytes(20_000) + LONE[1]])
+def test_a_recording_that_begins_with_zeros_is_no_tar(data: bytes) -> None:
+    read = read_with_inner(tar_of({"zeros.mp3": data, "b.wav": b"b"}))
+
+    assert (read.paths, read.refused) == (["zeros.mp3", "b.wav"], {})
+
+
+def test_a_lone_recording_that_begins_with_zeros_is_no_tar() -> None:
+    with pytest.raises(NotAnArchiveError, match="an MP3 recording"):
+        listed(bytes(20_000) + LONE[1])
+
+
+def test_an_image_that_mentions_zips_is_no_archive() -> None:
+    image = b"\xff\xd8\xff" + b"PK\x05\x06" * 100 + bytes(1000)
+    read = read_with_inner(tar_of({"a.jpg": image, "b.wav": b"b"}))
+
+    assert (read.paths, read.refused) == (["a.jpg", "b.wav"], {})
