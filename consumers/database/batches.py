@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -10,8 +10,17 @@ from psycopg.types.json import Jsonb
 
 from consumers.database.pool import Connection, TextTooLongError, translated
 from consumers.database.repository import Repository
-from consumers.database.rows import Batch, Recording, SearchHit, archive_columns, storable
+from consumers.database.rows import (
+    Batch,
+    Conversion,
+    Recording,
+    SearchHit,
+    archive_columns,
+    note_values,
+    storable,
+)
 from consumers.documents.manifest import Archive
+from consumers.documents.note import LOSSES, Note
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyFinding, PolicyVerdict
 from consumers.errors import PermanentError, TransientError
@@ -140,13 +149,40 @@ class BatchRepository(Repository):
 
     def _put_recording(self, connection: Connection, recording: Recording) -> None:
         row = recording.to_row()
+        row |= {name: Jsonb(row[name]) for name in ("notes", "transcript_notes")}
+        row["tags"] = None if recording.tags is None else Jsonb(row["tags"])
         connection.execute(self._sql["ensure_batch"], row)
         connection.execute(self._sql["put_recording"], row)
+        if recording.tags is not None:
+            connection.execute(self._sql["put_conversion"], row)
 
-    def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
+    def recorded_conversions(self, batch: BatchId) -> frozenset[int]:
+        """The ordinals of the recordings whose rows hold all that their conversion found."""
+        rows = self._rows("recorded_conversions", batch_id=str(batch))
+        return frozenset(row["ordinal"] for row in rows)
+
+    def conversion(self, audio: AudioId) -> Conversion | None:
+        """Read what a recording's conversion found; None where it is not recorded."""
+        rows = self._values(Conversion, "conversion", **_id_parameters(audio))
+        return rows[0] if rows else None
+
+    def seal(
+        self,
+        batch: BatchId,
+        *,
+        rejected: int,
+        ignored: int,
+        failure: str | None,
+        notes: Sequence[Note] = (),
+    ) -> None:
         """Record that the batch has all of its recordings."""
         self._execute(
-            "seal_batch", batch_id=str(batch), rejected=rejected, ignored=ignored, failure=failure
+            "seal_batch",
+            batch_id=str(batch),
+            rejected=rejected,
+            ignored=ignored,
+            failure=failure,
+            notes=Jsonb(note_values(notes)),
         )
 
     def complete(self, batch: BatchId) -> bool:
@@ -205,6 +241,16 @@ class BatchRepository(Repository):
     def flagged(self, batch: BatchId) -> int:
         """Count the batch's recordings that at least one policy flags."""
         return int(self._rows("count_flagged", batch_id=str(batch))[0]["number"])
+
+    def note_counts(self, batch: BatchId) -> dict[str, int]:
+        """Count the notes about the batch's recordings by code."""
+        rows = self._rows("count_notes", batch_id=str(batch))
+        return {row["code"]: row["number"] for row in rows}
+
+    def with_losses(self, batch: BatchId) -> int:
+        """Count the batch's recordings of which sound is missing."""
+        rows = self._rows("count_losses", batch_id=str(batch), losses=list(LOSSES))
+        return int(rows[0]["number"])
 
     def unfinished(self, batch: BatchId) -> tuple[int, int]:
         """Count the recordings that are not done, and the stuck ones among them."""

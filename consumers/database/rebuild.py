@@ -10,8 +10,9 @@ from psycopg.types.json import Jsonb
 
 from consumers.database.pool import Connection
 from consumers.database.repository import Repository
-from consumers.database.rows import Recording, archive_columns
+from consumers.database.rows import Recording, archive_columns, note_values
 from consumers.documents.manifest import Archive
+from consumers.documents.note import Note
 from consumers.portions import portions
 from events.keys import BatchId
 
@@ -33,6 +34,7 @@ class StoredBatch:
     rejected: int | None = None
     ignored: int | None = None
     failure: str | None = None
+    notes: tuple[Note, ...] = ()
     completed_at: datetime | None = None
     announced_at: datetime | None = None
     counts: Mapping[str, int] | None = None
@@ -44,6 +46,7 @@ class StoredBatch:
             **{field.name: getattr(self, field.name) for field in fields(self)},
             **archive_columns(self.archive),
             "batch_id": str(self.batch),
+            "notes": Jsonb(note_values(self.notes)),
             "counts": None if self.counts is None else Jsonb(dict(self.counts)),
         }
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
 
+import msgspec
+
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import Archive, ManifestEntry
+from consumers.documents.note import Note
+from consumers.documents.transcript import Transcript
 from events.keys import AudioId, BatchId
 
 T = TypeVar("T")
+
+#: Columns that hold notes.
+_NOTES = frozenset({"notes", "transcript_notes"})
 
 RecordingState = Literal["converted", "transcribed", "moderated", "silent", "rejected"]
 BatchState = Literal["waiting", "unpacking", "transcribing", "complete", "failed"]
@@ -25,10 +32,14 @@ class Recording:
 
     Attributes:
         path: The member's path in the archive, safe to show.
-        reason: Why it was rejected, or a note about it.
+        reason: Why it was rejected, or why there is no text.
         flagged: Whether a policy flags it; None where none was asked.
         verdict_reason: Why none was.
         stalled: Why it is stuck: its event is a dead letter.
+        notes: Of the conversion: what is lost, guessed or doubtful.
+        tags: What the recording says about itself. None where a stage wrote the row that knows
+            neither them nor more notes than the Opus object's metadata holds.
+        transcript_notes: Notes of the transcription.
     """
 
     audio: AudioId
@@ -49,6 +60,14 @@ class Recording:
     stalled: str | None = None
     language: str | None = None
     text: str | None = None
+    notes: tuple[Note, ...] = ()
+    tags: dict[str, str] | None = None
+    transcript_notes: tuple[Note, ...] = ()
+
+    @property
+    def all_notes(self) -> tuple[Note, ...]:
+        """The notes of all stages."""
+        return (*self.notes, *self.transcript_notes)
 
     def to_row(self) -> dict[str, object]:
         """Values by column; `values_of` reads them back."""
@@ -59,18 +78,20 @@ class Recording:
             "batch_id": str(self.audio.batch),
             "ordinal": self.audio.ordinal,
             "reason": storable(self.reason),
+            "notes": note_values(self.notes),
+            "tags": storable(self.tags),
+            "transcript_notes": note_values(self.transcript_notes),
         }
 
     @classmethod
     def converted(
-        cls, audio: AudioId, path: str, properties: AudioProperties, note: str | None = None
+        cls, audio: AudioId, path: str, properties: AudioProperties, notes: tuple[Note, ...] = ()
     ) -> Self:
         """Make the row of a recording whose Opus object is stored."""
         return cls(
             audio=audio,
             state="converted",
             path=path,
-            reason=note,
             duration=properties.duration,
             codec=properties.codec,
             sample_rate=properties.sample_rate,
@@ -78,6 +99,17 @@ class Recording:
             loudness_dbfs=properties.loudness_dbfs,
             source_sha256=properties.source_sha256,
             opus_key=audio.opus_key,
+            notes=notes,
+        )
+
+    def transcribed(self, transcript: Transcript) -> Self:
+        """Add what the transcript, whose object is stored, says about the recording."""
+        return replace(
+            self,
+            state=transcript.state,
+            reason=transcript.reason,
+            transcript_key=self.audio.transcript_key,
+            transcript_notes=tuple(note for note in transcript.notes if note not in self.notes),
         )
 
     @classmethod
@@ -87,8 +119,18 @@ class Recording:
         if entry.outcome == "ignored":
             return None
         if entry.facts is None:
-            return cls(audio, "rejected", entry.path, entry.reason)
-        return cls.converted(audio, entry.path, entry.facts, entry.reason)
+            row = cls(audio, "rejected", entry.path)
+        else:
+            row = cls.converted(audio, entry.path, entry.facts)
+        return replace(row, reason=entry.reason, notes=entry.notes, tags=entry.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What the conversion of a recording found beside its sound, as `Recording` has it."""
+
+    notes: tuple[Note, ...]
+    tags: dict[str, str]
 
 
 def archive_columns(archive: Archive | None) -> dict[str, object]:
@@ -110,6 +152,7 @@ class Batch:
 
     Times are None until what they are named after happened; ``itemised_at`` is when the
     batch's review items were made. ``stalled`` says why it is stuck: its event is a dead letter.
+    The notes are about the archive as a whole.
     """
 
     batch: BatchId
@@ -126,6 +169,7 @@ class Batch:
     stalled: str | None
     is_moderated: bool
     itemised_at: datetime | None
+    notes: tuple[Note, ...]
 
     @property
     def state(self) -> BatchState:
@@ -164,18 +208,26 @@ def storable(value: Any) -> Any:
             return value
 
 
+def note_values(notes: Iterable[Note]) -> list[Any]:
+    """The form of notes in a column."""
+    values: list[Any] = storable(msgspec.to_builtins(tuple(notes)))
+    return values
+
+
 def values_of(kind: type[T], rows: Iterable[dict[str, Any]]) -> list[T]:
     """Make values of a dataclass, whose fields are named after columns.
 
     A field ``batch`` or ``audio`` takes the ids in ``batch_id`` and ``ordinal``. Columns that
-    are not fields are left out.
+    are not fields are left out. Columns of notes become tuples of `Note`.
     """
-    names = kind.__annotations__
+    names = kind.__annotations__.keys()
     values = []
     for row in rows:
         if "audio" in names:
             row["audio"] = AudioId(BatchId(row["batch_id"]), row["ordinal"])
         if "batch" in names:
             row["batch"] = BatchId(row["batch_id"])
+        for name in names & _NOTES:
+            row[name] = msgspec.convert(row[name], tuple[Note, ...])
         values.append(kind(**{name: row[name] for name in names}))
     return values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import msgspec
+
 from consumers.documents.codec import BatchIdText, Count, Document, Time
 
 
@@ -19,6 +21,8 @@ class BatchCompletion(Document, frozen=True):
         moderated: Whether they were checked against policies; None in documents from before
             there were any.
         flagged: Recordings that a policy flags; None as for ``moderated``.
+        with_losses: Recordings with a note of missing sound; None in early documents.
+        notes: Notes about recordings, by code.
     """
 
     NOUN: ClassVar[str] = "the announcement of completion"
@@ -30,3 +34,5 @@ class BatchCompletion(Document, frozen=True):
     counts: dict[str, Count]
     moderated: bool | None = None
     flagged: Count | None = None
+    with_losses: Count | None = None
+    notes: dict[str, Count] = msgspec.field(default_factory=dict)

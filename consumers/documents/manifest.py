@@ -7,7 +7,7 @@ batch: before it is stored, nobody knows how many recordings there are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, ClassVar, Literal, get_args
@@ -16,6 +16,7 @@ import msgspec
 
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.codec import BatchIdText, Count, Document, Time, decode, encode, read_lines
+from consumers.documents.note import Note
 from events.keys import BatchId
 
 MemberOutcome = Literal["accepted", "rejected", "ignored"]
@@ -52,8 +53,12 @@ class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         path: Its name, safe to show.
         size: Bytes, as the archive declares.
         outcome: ``accepted`` (its Opus object is stored), ``rejected`` or ``ignored``.
-        reason: Why, for people; for an accepted member a note about it, or None.
+        reason: Why it was rejected or ignored, for people. Early manifests have notes about
+            accepted members here.
         facts: The properties of an accepted member's sound.
+        notes: What is lost, guessed or doubtful.
+        tags: What the recording says about itself, by FFmpeg's names. Values can hold any
+            character but NUL.
     """
 
     ordinal: Count = msgspec.field(name="n")
@@ -62,6 +67,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: MemberOutcome
     reason: str | None = None
     facts: AudioProperties | None = None
+    notes: tuple[Note, ...] = ()
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ManifestHead(Document, frozen=True):
@@ -77,6 +84,7 @@ class ManifestHead(Document, frozen=True):
         totals: Members by outcome.
         failure: Why the archive could not be read, or not to its end.
         moderated: Whether its recordings are checked against policies.
+        notes: About the archive as a whole: parts that were not read, and how it was repaired.
     """
 
     NOUN: ClassVar[str] = _NOUN
@@ -90,6 +98,7 @@ class ManifestHead(Document, frozen=True):
     totals: dict[MemberOutcome, Count]
     failure: str | None
     moderated: bool = False
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         BatchId(self.batch_id)
@@ -123,7 +132,13 @@ class ManifestWriter:
         self._lines.write(encode(entry) + b"\n")
 
     def finish(
-        self, archive: Archive, failure: str | None, whole: BinaryIO, *, moderated: bool = False
+        self,
+        archive: Archive,
+        failure: str | None,
+        whole: BinaryIO,
+        *,
+        moderated: bool = False,
+        notes: Sequence[Note] = (),
     ) -> ManifestHead:
         """Write the complete manifest to ``whole`` and rewind it.
 
@@ -132,6 +147,7 @@ class ManifestWriter:
             failure: As in `ManifestHead`.
             whole: An empty file.
             moderated: As in `ManifestHead`.
+            notes: As in `ManifestHead`.
         """
         head = ManifestHead(
             batch_id=str(archive.batch),
@@ -143,6 +159,7 @@ class ManifestWriter:
             totals=dict(self._totals),
             failure=failure,
             moderated=moderated,
+            notes=tuple(notes),
         )
         whole.write(head.to_json())
         self._lines.seek(0)

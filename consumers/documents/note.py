@@ -6,7 +6,9 @@ rejected.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from urllib.parse import quote
 
 import msgspec
 
@@ -48,6 +50,10 @@ class NoteCode(StrEnum):
     ARCHIVE = "archive"
     #: The same bytes are in another recording.
     DUPLICATE = "duplicate"
+    #: Words of the transcript, or all of them, have no times of their own.
+    NO_WORD_TIMES = "no_word_times"
+    #: There are more notes than the metadata of an object holds; the manifest has them all.
+    NOTES_LEFT_OUT = "notes_left_out"
 
 
 LOSSES = frozenset(
@@ -80,3 +86,65 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_loss(self) -> bool:
         """Whether sound is missing from the result."""
         return self.code in LOSSES
+
+
+#: What ends a note, and a field of it, in `packed_notes`.
+_END, _FIELD_END = "|", ";"
+
+#: The most characters of a text; it becomes shorter until all notes fit.
+_TEXT_LENGTHS = (300, 150, 80, 40, 20, 0)
+
+_MORE = "+"
+
+
+def packed_notes(notes: Sequence[Note], room: int) -> str:
+    """Write notes compactly, within ``room`` bytes of percent-encoded text.
+
+    Texts are cut first. Where even codes and times do not fit, the last notes are left out, those
+    about missing sound after all others, and their number is written.
+    """
+    kept = sorted(notes, key=lambda note: not note.is_loss)
+    for longest in _TEXT_LENGTHS:
+        text = _END.join(_packed(note, longest) for note in kept)
+        if _size(text) <= room:
+            return text
+    while kept:
+        kept.pop()
+        more = f"{_MORE}{len(notes) - len(kept)}"
+        text = _END.join([*(_packed(note, 0) for note in kept), more])
+        if _size(text) <= room:
+            return text
+    return ""
+
+
+def unpacked_notes(text: str) -> tuple[Note, ...]:
+    """Read what `packed_notes` wrote; notes of kinds that are unknown here are skipped."""
+    return tuple(_unpacked(text))
+
+
+def _size(text: str) -> int:
+    return len(quote(text, safe=" /:;,.=+()'|"))
+
+
+def _packed(note: Note, longest: int) -> str:
+    text = note.text.replace(_END, "/")
+    if len(text) > longest:
+        text = text[:longest].rstrip() + "..."
+    return _FIELD_END.join([note.code.value, _seconds(note.start), _seconds(note.end), text])
+
+
+def _seconds(time: float | None) -> str:
+    return "" if time is None else f"{time:.3f}".rstrip("0").rstrip(".")
+
+
+def _unpacked(text: str) -> Iterator[Note]:
+    for each in text.split(_END) if text else ():
+        if each.startswith(_MORE):
+            more = f"{each[1:]} more notes are in the manifest"
+            yield Note(NoteCode.NOTES_LEFT_OUT, more)
+            continue
+        try:
+            code, start, end, words = each.split(_FIELD_END, 3)
+            yield Note(NoteCode(code), words, *(float(t) if t else None for t in (start, end)))
+        except ValueError:
+            continue

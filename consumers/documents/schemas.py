@@ -41,7 +41,8 @@ def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     structs = {each.__name__: each for each in _structs(msgspec.Struct)}
     for name, part in parts.items():
-        _describe(part, structs[name])
+        if name in structs:
+            _describe(part, structs[name])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": parts}
 
 

@@ -6,11 +6,12 @@ Alignment is a refinement: without it a transcript keeps its segments' times, wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import Segment, Word
 from consumers.errors import is_device_fault
 from consumers.speech.libraries import SpeechLibraries
@@ -23,11 +24,11 @@ AlignModel: TypeAlias = tuple[Any, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Segments after alignment; ``model`` is None if there was none, for the ``reason``."""
+    """Segments after alignment; ``model`` is None if there was none, for the reason in a note."""
 
     segments: tuple[Segment, ...]
     model: str | None
-    reason: str | None
+    notes: tuple[Note, ...] = ()
 
 
 class CannotAlignError(Exception):
@@ -46,7 +47,7 @@ class Aligner:
     def align(
         self, samples: SampleArray, language: str, segments: tuple[Segment, ...]
     ) -> Alignment:
-        """Find the words of one recording's segments, or the reason why there are none.
+        """Find the words of one recording's segments, or note why there are none.
 
         Aligned segments are sentences: a segment of several is split.
 
@@ -58,10 +59,9 @@ class Aligner:
             self._check_sentence_data(language)
             aligned = self._aligned(samples, model, segments)
         except CannotAlignError as exc:
-            return Alignment(segments, None, f"{exc}: segment times only")
-        without = sum(not segment.words for segment in aligned)
-        reason = f"{without} of {len(aligned)} segments could not be aligned" if without else None
-        return Alignment(aligned, f"align/{language}", reason)
+            why = f"{exc}: segment times only"
+            return Alignment(segments, None, (Note(NoteCode.NO_WORD_TIMES, why),))
+        return Alignment(aligned, f"align/{language}", tuple(_unaligned(aligned)))
 
     def _model(self, language: str) -> AlignModel:
         folder = find_alignment(language, self._models_root)
@@ -143,6 +143,13 @@ def _word(item: Mapping[str, Any]) -> Word:
 def _number(value: float | None) -> float | None:
     """Convert a NumPy number; NaN is pandas' missing value."""
     return None if value is None or math.isnan(value) else float(value)
+
+
+def _unaligned(segments: Sequence[Segment]) -> Iterator[Note]:
+    without = [segment for segment in segments if not segment.words]
+    if without:
+        why = f"{len(without)} of {len(segments)} segments could not be aligned"
+        yield Note(NoteCode.NO_WORD_TIMES, why, without[0].start, without[-1].end)
 
 
 def _letters(segments: Sequence[Segment]) -> str:

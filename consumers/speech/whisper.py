@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from consumers.documents.note import Note
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
 from consumers.speech.alignment import Aligner
@@ -205,7 +206,7 @@ class WhisperXRecogniser:
         except Exception as exc:
             return recognition_error(exc, waveform.audio_id)
         return self._transcript(
-            waveform, heard, aligned.segments, alignment=aligned.model, reason=aligned.reason
+            waveform, heard, aligned.segments, alignment=aligned.model, notes=aligned.notes
         )
 
     def _transcript(
@@ -216,6 +217,7 @@ class WhisperXRecogniser:
         *,
         alignment: str | None = None,
         reason: str | None = None,
+        notes: tuple[Note, ...] = (),
     ) -> Transcript:
         return Transcript(
             audio_id=waveform.audio_id,
@@ -227,6 +229,7 @@ class WhisperXRecogniser:
             model=self.name,
             alignment=alignment,
             segments=segments,
+            notes=notes,
         )
 
 

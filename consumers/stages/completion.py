@@ -60,6 +60,8 @@ class Completion:
             counts=counts,
             moderated=row.is_moderated,
             flagged=flagged,
+            with_losses=self._database.with_losses(batch),
+            notes=self._database.note_counts(batch),
         )
         self._store.write(
             batch.complete_key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import replace
 from io import SEEK_END
@@ -12,11 +12,13 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
 from consumers.archive import ArchiveReader, Member, MemberError, NotAnArchiveError
+from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
+from consumers.documents.note import Note
 from consumers.errors import BadArchiveError, BadAudioError, TransientError
 from consumers.runtime.observer import step
 from consumers.stages.stage_handler import StageContext
@@ -44,6 +46,7 @@ class Converter:
         self, context: StageContext, transcoders: TranscoderPool, scratch: Scratch
     ) -> None:
         self._store = context.store
+        self._database = context.database
         self._observer = context.observer
         self._transcoders = transcoders
         self._scratch = scratch
@@ -56,7 +59,7 @@ class Converter:
         Args:
             batch: The member's batch.
             member: The current member of the archive.
-            done: Ordinals of the recordings that are stored already.
+            done: Ordinals of the recordings whose objects and rows are stored already.
             archive: What the member is read from; it enters a member that is an archive.
 
         Returns:
@@ -98,45 +101,37 @@ class Converter:
         audio = AudioId(batch, member.ordinal)
         with owned, self._scratch.file() as opus:
             try:
-                facts = self._transcode(file, sniffed, cast("BinaryIO", opus), sha256)
+                transcoded = self._transcode(file, sniffed, cast("BinaryIO", opus))
             except BadAudioError as exc:
                 return _entry(member, "rejected", str(exc))
+            facts = _properties(transcoded, sha256)
+            notes = (*member.notes, *transcoded.notes)
             with step(self._observer, "store"):
                 self._store.write(
                     audio.opus_key,
                     cast("BinaryIO", opus),
                     content_type="audio/ogg",
-                    metadata=facts.to_metadata(member.path),
+                    metadata=facts.to_metadata(member.path, notes),
                 )
-        return _entry(member, "accepted", _note(member, facts), facts)
+        return _accepted(member, facts, notes, transcoded.tags)
 
-    def _transcode(
-        self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO, sha256: str
-    ) -> AudioProperties:
+    def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO) -> Transcoded:
         if sniffed.demuxer is None:
             raise BadAudioError(f"{sniffed.label} holds no sound")
         file.seek(0)
         with step(self._observer, "transcode"):
             transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
         opus.seek(0)
-        return AudioProperties(
-            duration=transcoded.duration,
-            codec=transcoded.codec,
-            sample_rate=transcoded.sample_rate,
-            channels=transcoded.channels,
-            loudness_dbfs=transcoded.loudness_dbfs,
-            silent=transcoded.silent,
-            damaged=transcoded.damaged,
-            source_sha256=sha256,
-        )
+        return transcoded
 
     def _found(self, audio: AudioId, member: Member) -> ManifestEntry:
-        """Make the entry of an object that an earlier attempt stored."""
-        stored = self._store.head(audio.opus_key)
-        if stored is None:
+        """Make the entry of an object that an earlier attempt stored, with its row."""
+        found = self._database.conversion(audio)
+        stored = self._store.head(audio.opus_key) if found else None
+        if stored is None or found is None:
             raise TransientError(f"{audio.opus_key} was deleted while its archive was read")
         facts = AudioProperties.from_metadata(stored.metadata)
-        return _entry(member, "accepted", _note(member, facts), facts)
+        return _accepted(member, facts, found.notes, found.tags)
 
 
 def _copy(content: BinaryIO, file: BinaryIO) -> str:
@@ -185,17 +180,36 @@ def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | Non
     return _entry(member, "ignored", sniffed.label)
 
 
-def _note(member: Member, facts: AudioProperties) -> str | None:
-    notes = [note.text for note in member.notes]
-    if facts.damaged:
-        notes.append(f"{facts.damaged} damaged packets were left out")
-    return "; ".join(notes) or None
+def _properties(transcoded: Transcoded, sha256: str) -> AudioProperties:
+    return AudioProperties(
+        duration=transcoded.duration,
+        codec=transcoded.codec,
+        sample_rate=transcoded.sample_rate,
+        channels=transcoded.channels,
+        loudness_dbfs=transcoded.loudness_dbfs,
+        silent=transcoded.silent,
+        damaged=transcoded.damaged,
+        source_sha256=sha256,
+        output_channels=transcoded.output_channels,
+        layout=transcoded.layout,
+    )
 
 
-def _entry(
-    member: Member,
-    outcome: MemberOutcome,
-    reason: str | None = None,
-    facts: AudioProperties | None = None,
+def _accepted(
+    member: Member, facts: AudioProperties, notes: Sequence[Note], tags: Mapping[str, str]
 ) -> ManifestEntry:
-    return ManifestEntry(member.ordinal, member.path, member.size, outcome, reason, facts)
+    return ManifestEntry(
+        member.ordinal,
+        member.path,
+        member.size,
+        "accepted",
+        facts=facts,
+        notes=tuple(notes),
+        tags=dict(tags),
+    )
+
+
+def _entry(member: Member, outcome: MemberOutcome, reason: str) -> ManifestEntry:
+    return ManifestEntry(
+        member.ordinal, member.path, member.size, outcome, reason, notes=member.notes
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from consumers.database.batches import Locks
 from consumers.database.rows import Recording
-from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import DIGITS, JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import ConfigurationError, PermanentError, TransientError
@@ -240,13 +240,13 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
                 "unpack' makes it again"
             )
         path = stored.metadata.get("path", str(task.audio))
-        properties = AudioProperties.from_metadata(stored.metadata)
-        recording = replace(
-            Recording.converted(task.audio, path, properties, task.transcript.reason),
-            state="transcribed",
-            transcript_key=task.audio.transcript_key,
+        recording = Recording.converted(
+            task.audio,
+            path,
+            AudioProperties.from_metadata(stored.metadata),
+            notes_of_metadata(stored.metadata),
         )
-        self._database.put_transcript(recording, task.transcript)
+        self._database.put_transcript(recording.transcribed(task.transcript), task.transcript)
 
     def _keep_policies(self, verdict: PolicyVerdict) -> None:
         """Store the texts of the policies whose versions a verdict names."""

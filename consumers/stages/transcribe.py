@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
+from msgspec import structs
+
 from consumers.audio.decode import decode_opus
 from consumers.database.batches import Locks
 from consumers.database.rows import Recording
-from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
+from consumers.documents.note import Note
 from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
 from consumers.errors import BadAudioError, PermanentError, TransientError
 from consumers.runtime.observer import step
@@ -46,10 +49,12 @@ class TranscriptionTask(RecordingTask[Transcript]):
     Attributes:
         path: The member's path in the archive.
         properties: The properties of its sound.
+        notes: Those of its conversion, as the Opus object's metadata has them.
     """
 
     path: str
     properties: AudioProperties
+    notes: tuple[Note, ...] = ()
 
 
 class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
@@ -82,6 +87,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
             audio=audio,
             path=stored.metadata.get("path", str(audio)),
             properties=AudioProperties.from_metadata(stored.metadata),
+            notes=notes_of_metadata(stored.metadata),
         )
         key = audio.transcript_key
         if self._store.head(key) is not None:
@@ -126,7 +132,9 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
     def _finish_recognised(self, task: TranscriptionTask, result: Recognition) -> Outcome:
         match result:
             case Transcript():
-                return self._finish(task, result)
+                return self._finish(
+                    task, structs.replace(result, notes=(*task.notes, *result.notes))
+                )
             case PermanentError():
                 # Another attempt cannot help: the recording ends so, and its batch does not
                 # wait for it.
@@ -144,11 +152,8 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
         )
 
     def _record(self, task: TranscriptionTask, transcript: Transcript) -> None:
-        recording = Recording.converted(task.audio, task.path, task.properties, transcript.reason)
-        self._database.put_transcript(
-            replace(recording, state=transcript.state, transcript_key=task.audio.transcript_key),
-            transcript,
-        )
+        recording = Recording.converted(task.audio, task.path, task.properties, task.notes)
+        self._database.put_transcript(recording.transcribed(transcript), transcript)
 
 
 def _check_whole(task: TranscriptionTask, seconds: float) -> None:
@@ -182,4 +187,5 @@ def _without_words(task: TranscriptionTask, state: TranscriptState, reason: str)
         model=None,
         alignment=None,
         segments=(),
+        notes=task.notes,
     )

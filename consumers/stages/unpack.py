@@ -179,13 +179,20 @@ class Unpack(StageHandler):
         with self._scratch.file() as lines, self._scratch.file() as whole:
             manifest = ManifestWriter(cast("BinaryIO", lines))
             failure = None
+            reader = read_archive(StoredArchive(self._store, stored), self._limits)
             try:
-                for entry in self._entries(archive, stored):
+                for entry in self._entries(archive, reader):
                     manifest.add(entry)
             except BadArchiveError as exc:
                 failure = str(exc)
                 self._log.warning("archive failed", batch=str(archive.batch), error=failure)
-            head = manifest.finish(archive, failure, cast("BinaryIO", whole), moderated=moderated)
+            head = manifest.finish(
+                archive,
+                failure,
+                cast("BinaryIO", whole),
+                moderated=moderated,
+                notes=reader.notes,
+            )
             self._store.write(
                 archive.batch.manifest_key,
                 cast("BinaryIO", whole),
@@ -193,7 +200,7 @@ class Unpack(StageHandler):
             )
         return head
 
-    def _entries(self, archive: Archive, stored: StoredObject) -> Iterator[ManifestEntry]:
+    def _entries(self, archive: Archive, reader: ArchiveReader) -> Iterator[ManifestEntry]:
         """Yield each member's entry in order, once its object is stored and its row written.
 
         Raises:
@@ -207,7 +214,7 @@ class Unpack(StageHandler):
             failure: BadArchiveError | None = None
             entry: ManifestEntry | None = None
             try:
-                for each in self._started(executor, archive, stored):
+                for each in self._started(executor, archive, reader):
                     pending.append(each)
                     while pending and (self._is_far_ahead(pending) or pending[0].entry.done()):
                         yield (entry := pending.popleft().entry.result())
@@ -243,12 +250,11 @@ class Unpack(StageHandler):
             raise BadArchiveError("the archive is empty: there is nothing in it")
 
     def _started(
-        self, executor: Executor, archive: Archive, stored: StoredObject
+        self, executor: Executor, archive: Archive, reader: ArchiveReader
     ) -> Iterator[PendingEntry]:
         """Copy the members' contents one after the other, and start to convert each."""
         batch = archive.batch
         done = self._stored_before(batch)
-        reader = read_archive(StoredArchive(self._store, stored), self._limits)
         members = self._members(reader, archive.original_name or archive.key)
         while True:
             with step(self._observer, "read"):
@@ -282,9 +288,13 @@ class Unpack(StageHandler):
             self._database.put_recording(recording)
 
     def _stored_before(self, batch: BatchId) -> frozenset[int]:
-        """List the members that an earlier attempt at this batch converted."""
+        """List the members that an earlier attempt at this batch converted and recorded.
+
+        Notes and tags that are in no row would be lost: those members are converted again.
+        """
         keys = self._store.keys(f"{batch.prefix}-")
-        return frozenset(_ordinals(key for key in keys if key.endswith(OPUS)))
+        stored = frozenset(_ordinals(key for key in keys if key.endswith(OPUS)))
+        return stored & self._database.recorded_conversions(batch) if stored else stored
 
     def _seal(self, head: ManifestHead) -> None:
         self._database.seal(
@@ -292,6 +302,7 @@ class Unpack(StageHandler):
             rejected=head.totals["rejected"],
             ignored=head.totals["ignored"],
             failure=head.failure,
+            notes=head.notes,
         )
         self._completion.complete_if_done(head.archive.batch)
 

@@ -114,6 +114,8 @@ def test_recordings_of_an_unsealed_batch_are_rebuilt(
     for row in before:
         row["duration"] = pytest.approx(row["duration"], abs=0.001)
         row["loudness_dbfs"] = pytest.approx(row["loudness_dbfs"], abs=0.1)
+        # Tags are in the manifest only.
+        row["tags"] = None
     assert after == before
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import Transcript
 from consumers.speech.recogniser import Waveform
 from consumers.speech.whisper import WhisperXRecogniser
@@ -87,8 +88,8 @@ def test_a_group_of_several_languages_is_heard_as_each_of_it_alone(
 
 
 def test_a_language_without_an_alignment_model_is_named(recognised: list[Transcript]) -> None:
-    assert [one.reason for one in recognised[:3]] == [
-        "no alignment model for 'de': segment times only",
-        "no alignment model for 'fr': segment times only",
-        "no speech found",
+    assert [(one.reason, one.notes) for one in recognised[:3]] == [
+        (None, (Note(NoteCode.NO_WORD_TIMES, "no alignment model for 'de': segment times only"),)),
+        (None, (Note(NoteCode.NO_WORD_TIMES, "no alignment model for 'fr': segment times only"),)),
+        ("no speech found", ()),
     ]

@@ -101,14 +101,15 @@ def aligned(
 
 def test_without_sentence_data_the_segments_keep_their_times(without_punkt: Transcript) -> None:
     assert without_punkt.alignment is None
-    assert without_punkt.reason is not None
-    assert "punkt_tab" in without_punkt.reason
-    assert without_punkt.reason.endswith("segment times only")
+    assert without_punkt.reason is None
+    (note,) = without_punkt.notes
+    assert "punkt_tab" in note.text
+    assert note.text.endswith("segment times only")
     assert [segment.words for segment in without_punkt.segments] == [()]
 
 
 def test_words_get_times_in_order(aligned: Transcript) -> None:
-    assert (aligned.alignment, aligned.reason) == ("align/en", None)
+    assert (aligned.alignment, aligned.reason, aligned.notes) == ("align/en", None, ())
     words = [word for segment in aligned.segments for word in segment.words]
     times = [(word.start, word.end) for word in words]
     assert times == sorted(times)
@@ -144,7 +145,10 @@ def test_a_language_without_a_model_says_so(
     transcript = recognise(recogniser, sample["voicemail/café.wav"])
 
     assert transcript.alignment is None
-    assert transcript.reason == "no alignment model for 'en': segment times only"
+    assert transcript.reason is None
+    assert [(note.code, note.text) for note in transcript.notes] == [
+        ("no_word_times", "no alignment model for 'en': segment times only")
+    ]
     assert transcript.segments[0].words == ()
 
 
@@ -160,7 +164,6 @@ def test_a_broken_alignment_model_costs_the_word_times_only(
 
     assert "coffee" in first.text
     assert first.alignment is None
-    assert first.reason is not None
-    assert str(tmp_path / "align" / "en") in first.reason
-    assert again.reason == first.reason
+    assert str(tmp_path / "align" / "en") in first.notes[0].text
+    assert again.notes == first.notes
     assert capfd.readouterr() == ("", "")

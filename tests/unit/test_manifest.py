@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
 from consumers.documents.manifest import Archive, ManifestEntry, ManifestWriter, read_manifest
+from consumers.documents.note import Note, NoteCode
 from consumers.errors import PermanentError
 from consumers.store import encoded_metadata
 from events.keys import BatchId
@@ -20,6 +21,16 @@ ARCHIVE = Archive(
     BATCH, BATCH.archive_key, "336311a0", 10, "Tonbänder.tar", datetime(2025, 6, 22, tzinfo=UTC)
 )
 
+notes = st.lists(
+    st.builds(
+        Note,
+        code=st.sampled_from([code for code in NoteCode if code != NoteCode.NOTES_LEFT_OUT]),
+        text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=400),
+        start=st.none() | st.floats(0, 86400).map(lambda seconds: round(seconds, 3)),
+        end=st.none() | st.floats(0, 86400).map(lambda seconds: round(seconds, 3)),
+    ),
+    max_size=60,
+).map(tuple)
 paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 facts = st.builds(
     AudioProperties,
@@ -31,6 +42,8 @@ facts = st.builds(
     silent=st.booleans(),
     damaged=st.integers(0, 99),
     source_sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    output_channels=st.integers(1, 8),
+    layout=st.sampled_from(["", "stereo", "mono + 5.1(side)"]),
 )
 entries = st.one_of(
     st.builds(
@@ -39,8 +52,9 @@ entries = st.one_of(
         path=paths,
         size=st.integers(0),
         outcome=st.just("accepted"),
-        reason=st.none() | paths,
         facts=facts,
+        notes=notes,
+        tags=st.dictionaries(paths, paths, max_size=3),
     ),
     st.builds(
         ManifestEntry,
@@ -96,10 +110,53 @@ def test_metadata_gives_back_the_same_properties(known: AudioProperties, path: s
     assert path.startswith(metadata["path"])
 
 
-@given(facts, st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1000, max_size=5000))
-def test_metadata_stays_within_the_limit_of_s3(known: AudioProperties, path: str) -> None:
-    encoded = encoded_metadata(known.to_metadata(path))
-    assert sum(len(name) + len(value) for name, value in encoded.items()) < 2048
+@given(
+    facts,
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1000, max_size=5000),
+    notes,
+)
+def test_metadata_stays_within_the_limit_of_s3(
+    known: AudioProperties, path: str, told: tuple[Note, ...]
+) -> None:
+    encoded = encoded_metadata(known.to_metadata(path, told))
+    assert sum(len("x-amz-meta-" + name + value) for name, value in encoded.items()) < 2048
+
+
+@given(facts, notes)
+def test_metadata_keeps_codes_and_times_of_notes_longer_than_texts(
+    known: AudioProperties, told: tuple[Note, ...]
+) -> None:
+    """A loss that is left out would be a recording that looks whole."""
+    kept = list(notes_of_metadata(known.to_metadata("a.wav", told)))
+    left_out = sum(
+        int(note.text.split()[0]) for note in kept if note.code == NoteCode.NOTES_LEFT_OUT
+    )
+    kept = [note for note in kept if note.code != NoteCode.NOTES_LEFT_OUT]
+    expected = sorted(told, key=lambda note: not note.is_loss)[: len(kept)]
+    assert [(note.code, note.start, note.end) for note in kept] == [
+        (note.code, note.start, note.end) for note in expected
+    ]
+    assert len(kept) + left_out == len(told)
+
+
+def test_short_notes_are_kept_whole() -> None:
+    told = (
+        Note(NoteCode.GAP, "no sound; for 10 s", 4.25, 14.25),
+        Note(NoteCode.NAME, "Zoë's name is not UTF-8"),
+    )
+    known = AudioProperties(1.0, "mp3", 8000, 1, None, silent=False, damaged=0, source_sha256="")
+    assert notes_of_metadata(known.to_metadata("a.wav", told)) == told
+
+
+def test_early_entries_have_the_note_in_the_reason() -> None:
+    head, entries = read_manifest(
+        io.BytesIO(
+            written([]).getvalue()
+            + b'{"n":0,"path":"a.wav","size":9,"outcome":"accepted","reason":"its name is empty"}'
+        )
+    )
+    (entry,) = entries
+    assert (entry.reason, entry.notes, head.notes) == ("its name is empty", (), ())
 
 
 @pytest.mark.parametrize("metadata", [{}, {"duration": "long"}])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import Segment, Transcript, Word, render
 from consumers.errors import PermanentError
 
@@ -72,6 +73,9 @@ transcripts = st.builds(
     model=st.none() | st.text(),
     alignment=st.none() | st.text(),
     segments=st.lists(segments(), max_size=4).map(tuple),
+    notes=st.lists(
+        st.builds(Note, code=st.sampled_from(NoteCode), text=st.text(), start=st.floats(0, 1e6))
+    ).map(tuple),
 )
 
 

@@ -32,6 +32,7 @@ SET sealed_at = coalesce(sealed_at, now()),
     rejected = %(rejected)s,
     ignored = %(ignored)s,
     failure = %(failure)s,
+    notes = %(notes)s,
     stalled = NULL
 WHERE batch_id = %(batch_id)s
 
@@ -106,6 +107,21 @@ GROUP BY state
 
 -- name: count_flagged
 SELECT count(*) AS number FROM recordings WHERE batch_id = %(batch_id)s AND flagged
+
+-- name: count_notes
+SELECT note->>'code' AS code, count(*) AS number
+FROM recordings, jsonb_array_elements(notes || transcript_notes) AS note
+WHERE batch_id = %(batch_id)s
+GROUP BY 1
+
+-- name: count_losses
+SELECT count(*) AS number
+FROM recordings
+WHERE batch_id = %(batch_id)s
+  AND EXISTS (
+      SELECT FROM jsonb_array_elements(notes || transcript_notes) AS note
+      WHERE note->>'code' = ANY(%(losses)s)
+  )
 
 -- name: count_unfinished
 SELECT count(*) AS unfinished,

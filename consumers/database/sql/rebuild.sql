@@ -5,14 +5,15 @@ DELETE FROM recordings WHERE batch_id = %(batch_id)s
 -- A row that a consumer wrote first has the same content.
 INSERT INTO recordings (
     batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
-    loudness_dbfs, source_sha256, opus_key, finished_at
+    loudness_dbfs, source_sha256, opus_key, notes, tags, transcript_notes, finished_at
 )
 SELECT %(batch_id)s, ordinal, state, path, reason, duration, codec, sample_rate, channels,
-       loudness_dbfs, source_sha256, opus_key, CASE WHEN state = 'rejected' THEN now() END
+       loudness_dbfs, source_sha256, opus_key, notes, tags, transcript_notes,
+       CASE WHEN state = 'rejected' THEN now() END
 FROM jsonb_to_recordset(%(rows)s) AS given (
     ordinal integer, state text, path text, reason text, duration double precision, codec text,
     sample_rate integer, channels integer, loudness_dbfs double precision, source_sha256 text,
-    opus_key text
+    opus_key text, notes jsonb, tags jsonb, transcript_notes jsonb
 )
 ON CONFLICT (batch_id, ordinal) DO NOTHING
 
@@ -31,6 +32,7 @@ SET archive_key = %(archive_key)s,
     announced_at = %(announced_at)s,
     counts = %(counts)s,
     failure = %(failure)s,
+    notes = %(notes)s,
     stalled = NULL,
     retold_at = NULL,
     is_unmarked = false,

@@ -9,11 +9,12 @@ ON CONFLICT DO NOTHING
 -- finished, unless its batch is moderated.
 INSERT INTO recordings (
     batch_id, ordinal, state, path, reason, duration, codec, sample_rate, channels,
-    loudness_dbfs, source_sha256, opus_key, transcript_key, finished_at
+    loudness_dbfs, source_sha256, opus_key, transcript_key, notes, tags, transcript_notes,
+    finished_at
 )
 SELECT %(batch_id)s, %(ordinal)s, %(state)s, %(path)s, %(reason)s, %(duration)s, %(codec)s,
        %(sample_rate)s, %(channels)s, %(loudness_dbfs)s, %(source_sha256)s, %(opus_key)s,
-       %(transcript_key)s,
+       %(transcript_key)s, %(notes)s, %(tags)s, %(transcript_notes)s,
        CASE
            WHEN %(state)s IN ('silent', 'rejected') THEN now()
            WHEN %(state)s = 'transcribed' AND NOT is_moderated THEN now()
@@ -36,12 +37,33 @@ ON CONFLICT (batch_id, ordinal) DO UPDATE
         source_sha256 = excluded.source_sha256,
         opus_key = excluded.opus_key,
         transcript_key = excluded.transcript_key,
+        -- Without tags, the notes are those that fit in the object's metadata.
+        notes = CASE
+            WHEN excluded.tags IS NULL AND recordings.tags IS NOT NULL THEN recordings.notes
+            ELSE excluded.notes
+        END,
+        tags = coalesce(excluded.tags, recordings.tags),
+        transcript_notes = excluded.transcript_notes,
         -- Both are about the step before.
         stalled = CASE WHEN excluded.state = recordings.state THEN recordings.stalled END,
         retold_at = CASE WHEN excluded.state = recordings.state THEN recordings.retold_at END,
         finished_at = excluded.finished_at
     WHERE recordings.finished_at IS NULL
       AND (recordings.state, excluded.state) <> ('transcribed', 'converted')
+
+-- name: put_conversion
+-- The next stage can be first to write the row.
+UPDATE recordings
+SET path = %(path)s, notes = %(notes)s, tags = %(tags)s
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND tags IS NULL
+
+-- name: recorded_conversions
+SELECT ordinal FROM recordings WHERE batch_id = %(batch_id)s AND tags IS NOT NULL
+
+-- name: conversion
+SELECT notes, tags
+FROM recordings
+WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND tags IS NOT NULL
 
 -- name: put_transcript
 -- 'simple' does not stem, as archives hold many languages.

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from consumers.documents.codec import Document
+from consumers.documents.note import Note
 
 TranscriptState = Literal["transcribed", "silent", "rejected"]
 
@@ -55,14 +56,17 @@ class Transcript(Document, frozen=True):
     Attributes:
         audio_id: The recording's id.
         state: ``silent`` and ``rejected`` recordings have no segments.
-        reason: Why there is no text (silent, rejected, no speech found), or what is missing
-            from it (word times).
+        reason: Why there is no text (silent, rejected, no speech found). In early transcripts
+            also why words have no times.
         duration: Seconds.
         language: As a code of Whisper's.
         language_probability: None where the language was not detected but configured.
         model: The speech model.
         alignment: The model that placed the words; None where none did.
         segments: By time.
+        notes: What is lost, guessed or doubtful: of the conversion first, then of the
+            transcription. Where they exceed an object's metadata, those of the conversion are
+            cut, and the manifest has them whole.
     """
 
     NOUN: ClassVar[str] = "the transcript"
@@ -76,6 +80,7 @@ class Transcript(Document, frozen=True):
     model: str | None
     alignment: str | None
     segments: tuple[Segment, ...]
+    notes: tuple[Note, ...] = ()
 
     @property
     def text(self) -> str:

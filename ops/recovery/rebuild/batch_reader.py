@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, cast
 
 from consumers.database.rows import Recording
-from consumers.documents.audio_properties import AudioProperties
+from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
 from consumers.documents.completion import BatchCompletion
 from consumers.documents.manifest import Archive, ManifestHead, read_manifest
 from consumers.documents.review.item import ReviewItem
@@ -155,7 +155,8 @@ class BatchReader:
             facts = AudioProperties.from_metadata(stored.metadata)
         except PermanentError:
             return None
-        return Recording.converted(audio, stored.metadata.get("path", str(audio)), facts)
+        path = stored.metadata.get("path", str(audio))
+        return Recording.converted(audio, path, facts, notes_of_metadata(stored.metadata))
 
     def transcribed(self, audio: AudioId) -> tuple[Recording, Transcript] | None:
         """Read a transcript and the row of its recording; None as for `recording`."""
@@ -168,13 +169,7 @@ class BatchReader:
             )
         except (PermanentError, ObjectGoneError):
             return None
-        finished = replace(
-            recording,
-            state=transcript.state,
-            reason=transcript.reason,
-            transcript_key=audio.transcript_key,
-        )
-        return finished, transcript
+        return recording.transcribed(transcript), transcript
 
     def moderation(self, audio: AudioId) -> PolicyVerdict | None:
         """Read a recording's verdict; None where it cannot be read."""

@@ -143,6 +143,7 @@ class Rebuilder:
                 rejected=head.totals["rejected"],
                 ignored=head.totals["ignored"],
                 failure=head.failure,
+                notes=head.notes,
                 completed_at=announcement.completion.completed_at if announcement else None,
                 announced_at=announcement.announced_at if announcement else None,
                 counts=announcement.completion.counts if announcement else None,

@@ -12,6 +12,7 @@ from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.database.batches import BatchRepository
 from consumers.database.rows import Recording
+from consumers.documents.note import Note
 from consumers.documents.transcript import Transcript
 from consumers.documents.verdict import PolicyVerdict
 from consumers.policy.judge import Judge
@@ -102,8 +103,16 @@ class DyingDatabase(BatchRepository):
         super().put_moderation(audio, moderation)
         self._deaths.reach(DeathPoint.VERDICT_WRITTEN)
 
-    def seal(self, batch: BatchId, *, rejected: int, ignored: int, failure: str | None) -> None:
-        super().seal(batch, rejected=rejected, ignored=ignored, failure=failure)
+    def seal(
+        self,
+        batch: BatchId,
+        *,
+        rejected: int,
+        ignored: int,
+        failure: str | None,
+        notes: Sequence[Note] = (),
+    ) -> None:
+        super().seal(batch, rejected=rejected, ignored=ignored, failure=failure, notes=notes)
         self._deaths.reach(DeathPoint.SEALED)
 
     def complete(self, batch: BatchId) -> bool:

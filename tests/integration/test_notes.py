@@ -1,0 +1,149 @@
+"""What one stage notes about a recording is never lost by the next one, or by a crash."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from consumers.database.rows import Recording
+from consumers.documents.completion import BatchCompletion
+from consumers.documents.manifest import ManifestEntry, ManifestHead, read_manifest
+from consumers.documents.note import Note, NoteCode
+from consumers.documents.transcript import Transcript
+from consumers.speech.recogniser import Recognition, Waveform
+from events.keys import AudioId, BatchId
+from ops.wiring.log import quiet_log
+from ops.wiring.recovery import open_rebuilder
+from tests.harness.deployment.stand_ins import LengthRecogniser
+from tests.harness.samples.archives import tar_of
+from tests.harness.samples.sounds import Recipe, made
+from tests.integration.conftest import Pipeline
+from tests.integration.damage import execute, rows, transcribed, unpacked
+from tests.integration.test_pipeline import event_for
+from tests.samples import WAV
+
+TAGGED = made(Recipe("mp3", "libmp3lame", tags={"title": "Interview", "artist": "Zoë"}))
+
+#: A recording that breaks off, one with tags, and one with nothing to note.
+MEMBERS = {"cut.wav": WAV[: len(WAV) // 2], "tagged.mp3": TAGGED, "whole.wav": WAV}
+
+
+class NotingRecogniser(LengthRecogniser):
+    """Its transcripts carry a note of their own."""
+
+    NOTE = Note(NoteCode.NO_WORD_TIMES, "segment times only")
+
+    def _outcome(self, waveform: Waveform) -> Recognition:
+        outcome = super()._outcome(waveform)
+        assert isinstance(outcome, Transcript)
+        return msgspec.structs.replace(outcome, notes=(self.NOTE,))
+
+
+@pytest.fixture
+def batch(pipeline: Pipeline, tmp_path: Path) -> BatchId:
+    pipeline.recogniser = NotingRecogniser()
+    return unpacked(pipeline, tmp_path, tar_of(MEMBERS))
+
+
+def manifest(pipeline: Pipeline, batch: BatchId) -> tuple[ManifestHead, list[ManifestEntry]]:
+    head, entries = read_manifest(io.BytesIO(pipeline.store.read(batch.manifest_key)))
+    return head, list(entries)
+
+
+def recordings(pipeline: Pipeline, batch: BatchId) -> list[Recording]:
+    return pipeline.database.recordings(batch)
+
+
+def codes(notes: tuple[Note, ...]) -> list[NoteCode]:
+    return [note.code for note in notes]
+
+
+def test_notes_and_tags_go_from_the_archive_to_the_batchs_end(
+    pipeline: Pipeline, batch: BatchId
+) -> None:
+    transcribed(pipeline, batch, range(3))
+    _, (cut, tagged, whole) = manifest(pipeline, batch)
+    assert codes(cut.notes) == [NoteCode.BREAKS_OFF]
+    assert (cut.reason, tagged.reason, whole.reason) == (None, None, None)
+    assert (tagged.tags["title"], tagged.tags["artist"]) == ("Interview", "Zoë")
+    for row, entry in zip(recordings(pipeline, batch), (cut, tagged, whole), strict=True):
+        assert (row.notes, row.tags, row.reason) == (entry.notes, entry.tags, None)
+        assert row.all_notes == (*entry.notes, NotingRecogniser.NOTE)
+    key = AudioId(batch, 0).transcript_key
+    transcript = Transcript.from_json(pipeline.store.read(key))
+    assert codes(transcript.notes) == [NoteCode.BREAKS_OFF, NoteCode.NO_WORD_TIMES]
+    completion = BatchCompletion.from_json(pipeline.store.read(batch.complete_key))
+    assert (completion.with_losses, completion.notes) == (1, {"breaks_off": 1, "no_word_times": 3})
+
+
+def test_a_transcript_that_comes_before_the_conversions_row_costs_no_notes(
+    pipeline: Pipeline, batch: BatchId
+) -> None:
+    """The object is announced before its row is written."""
+    before = rows(pipeline.database)["recordings"]
+    execute(pipeline.database, "UPDATE batches SET sealed_at = NULL")
+    execute(pipeline.database, "DELETE FROM recordings")
+    pipeline.store.delete(batch.manifest_key)
+    transcribed(pipeline, batch, [1])
+    assert recordings(pipeline, batch)[0].tags is None
+    assert pipeline.unpack().handle([event_for(pipeline, batch.archive_key)]) == [None]
+    after = rows(pipeline.database)["recordings"]
+    for row in (*before, *after):
+        for name in ("state", "transcript_key", "transcript_notes", "duration", "loudness_dbfs"):
+            del row[name]
+    assert after == before
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the rows"])
+def test_an_interrupted_unpack_loses_neither_notes_nor_tags(
+    pipeline: Pipeline, batch: BatchId, lost: str
+) -> None:
+    head, entries = manifest(pipeline, batch)
+    stored = pipeline.store.head(AudioId(batch, 1).opus_key)
+    assert stored is not None
+    pipeline.store.delete(batch.manifest_key)
+    execute(pipeline.database, "UPDATE batches SET sealed_at = NULL")
+    if lost == "the rows":
+        execute(pipeline.database, "DELETE FROM recordings WHERE ordinal < 2")
+    assert pipeline.unpack().handle([event_for(pipeline, batch.archive_key)]) == [None]
+    again, found = manifest(pipeline, batch)
+    assert [(each.notes, each.tags) for each in found] == [
+        (each.notes, each.tags) for each in entries
+    ]
+    assert again.totals == head.totals
+    if lost == "nothing":
+        assert pipeline.store.head(AudioId(batch, 1).opus_key) == stored
+
+
+def test_rebuild_restores_notes_and_tags(pipeline: Pipeline, batch: BatchId) -> None:
+    transcribed(pipeline, batch, range(3))
+    before = rows(pipeline.database)
+    execute(pipeline.database, "DELETE FROM batches")
+    with open_rebuilder(pipeline.environment, quiet_log()) as rebuilder:
+        rebuilder.rebuild(batch)
+    assert rows(pipeline.database) == before
+
+
+def test_documents_from_before_there_were_notes_are_still_read(
+    pipeline: Pipeline, batch: BatchId
+) -> None:
+    transcribed(pipeline, batch, range(3))
+    for key in (AudioId(batch, 0).transcript_key, batch.complete_key):
+        document = json.loads(pipeline.store.read(key))
+        del document["notes"]
+        pipeline.store.write(key, json.dumps(document).encode(), content_type="application/json")
+    with open_rebuilder(pipeline.environment, quiet_log()) as rebuilder:
+        assert rebuilder.rebuild(batch).state == "complete"
+    assert recordings(pipeline, batch)[0].transcript_notes == ()
+
+
+def test_a_row_without_tags_does_not_replace_notes(pipeline: Pipeline, batch: BatchId) -> None:
+    """An object's metadata holds fewer of them."""
+    before = recordings(pipeline, batch)[0]
+    pipeline.database.put_recording(replace(before, notes=(), tags=None))
+    assert recordings(pipeline, batch)[0] == before
