@@ -6,6 +6,7 @@
 ``processed/{date}/{batch_id}-{n}.transcript.json``            its transcript
 ``processed/{date}/{batch_id}-{n}.verdict.json``               the policies' verdict on it
 ``processed/{date}/{batch_id}-{n}.{from}-{to}.clip.ogg``       a passage for reviewers
+``processed/{date}/{batch_id}-{n}.{from}-{to}-{c}.clip.ogg``   a passage in one channel
 ``processed/{date}/{batch_id}.manifest.jsonl``                 the manifest, which seals the batch
 ``processed/{date}/{batch_id}.complete.json``                  written after the last recording
 ``processed/{date}/{batch_id}.review.json``                    the items for reviewers
@@ -47,12 +48,13 @@ MAX_ORDINAL = 9_999_999
 _BATCH = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}", re.ASCII)
 _AUDIO = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})-(\d{7})", re.ASCII)
 _PROCESSED = re.compile(
-    r"processed/(\d{4}-\d{2}-\d{2})/([^/.]+)(?:\.(\d{9}-\d{9}|\d{20}-[0-9a-f]{6}))?(\.[a-z.]+)",
+    r"processed/(\d{4}-\d{2}-\d{2})/([^/.]+)(?:\.(\d{9}-\d{9}(?:-[1-9]\d{0,2})?|\d{20}-[0-9a-f]{6}))?(\.[a-z.]+)",
     re.ASCII,
 )
 
 #: The largest time in a clip's key: eleven days.
 _MAX_MILLISECONDS = 999_999_999
+_MAX_CHANNEL = 999
 
 
 class MalformedKeyError(ValueError):
@@ -179,16 +181,19 @@ class AudioId:
         """The policies' verdict on the transcript."""
         return f"{self._prefix}{VERDICT}"
 
-    def clip_key(self, start: float, end: float) -> str:
+    def clip_key(self, start: float, end: float, channel: int | None = None) -> str:
         """The key of a passage for reviewers; the times are in seconds.
 
         Raises:
-            MalformedKeyError: The times are invalid.
+            MalformedKeyError: The times or the channel are invalid.
         """
         begin, stop = round(start * 1000), round(end * 1000)
         if not 0 <= begin <= stop <= _MAX_MILLISECONDS:
             raise MalformedKeyError(f"no clip goes from {start} to {end} seconds")
-        return f"{self._prefix}.{begin:09}-{stop:09}{CLIP}"
+        if channel is not None and not 1 <= channel <= _MAX_CHANNEL:
+            raise MalformedKeyError(f"no clip is of channel {channel}")
+        which = "" if channel is None else f"-{channel}"
+        return f"{self._prefix}.{begin:09}-{stop:09}{which}{CLIP}"
 
     @property
     def _prefix(self) -> str:
@@ -224,11 +229,15 @@ class BatchKey:
 
 @dataclass(frozen=True, slots=True)
 class ClipKey:
-    """A passage of a recording, in milliseconds from its start."""
+    """A passage of a recording, in milliseconds from its start.
+
+    ``channel`` is counted from 1, and None for a passage of all channels.
+    """
 
     audio: AudioId
     start: int
     end: int
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +305,9 @@ def _parse_plain(stem: str, suffix: str) -> RecordingKey | BatchKey | None:
 
 def _parse_named(stem: str, name: str, suffix: str) -> ClipKey | DecisionKey | None:
     """Parse a key that also names a passage, or a time and token."""
-    first, _, last = name.partition("-")
+    first, last, *channel = name.split("-")
     if suffix == CLIP and len(first) == len(last) and int(first) <= int(last):
-        return ClipKey(AudioId.parse(stem), int(first), int(last))
+        return ClipKey(AudioId.parse(stem), int(first), int(last), *map(int, channel))
     if suffix == DECISION and len(first) > len(last):
         return DecisionKey(BatchId(stem), name)
     return None

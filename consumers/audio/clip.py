@@ -19,9 +19,10 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from numpy.typing import NDArray
 
 from consumers.audio.decode import SAMPLE_RATE
-from consumers.audio.downmix import Downmix
+from consumers.audio.downmix import Planes, Resampler, planes
 from consumers.audio.media import OpusSettings
 from consumers.audio.opus import OpusWriter
 from consumers.audio.segment import AudioSegment
@@ -29,6 +30,7 @@ from consumers.errors import BadAudioError, PermanentError
 
 _SETTINGS = OpusSettings(bit_rate=24_000, sample_rate=SAMPLE_RATE)
 _SAMPLE_BYTES = 2
+_FULL_SCALE = 32767
 #: Milliseconds; a shorter clip is inaudible.
 _SHORTEST = 100
 #: Milliseconds decoded before a clip, until the decoder converges; RFC 7845, section 4.6,
@@ -62,7 +64,15 @@ class _Extent:
     end: int
 
 
-def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: float = 0.2) -> Clip:
+def cut_clip(
+    opus: BinaryIO,
+    *,
+    start: float,
+    end: float,
+    margin: float,
+    fade: float = 0.2,
+    channel: int | None = None,
+) -> Clip:
     """Cut a passage with a margin, faded in and out; the same sound gives the same bytes.
 
     Args:
@@ -71,6 +81,7 @@ def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: f
         end: Likewise.
         margin: Seconds before and after the passage, within the recording.
         fade: Seconds of fading at both ends; at most half of the clip.
+        channel: The channel to hear, from 1 on; all of them if it is None or there is no such.
 
     Raises:
         BadAudioError: The object is damaged, or is not Ogg Opus.
@@ -82,7 +93,7 @@ def cut_clip(opus: BinaryIO, *, start: float, end: float, margin: float, fade: f
     try:
         with av.open(opus, "r", format="ogg") as container:
             extent = _extent(container, start, end, margin)
-            sound = _decoded(container, extent)
+            sound = _decoded(container, extent, channel)
     except (av.FFmpegError, ValueError) as exc:
         raise BadAudioError(f"this Opus object cannot be decoded: {exc}") from exc
     fading = min(round(fade * 1000), len(sound) // 2)
@@ -106,7 +117,7 @@ def _extent(container: InputContainer, start: float, end: float, margin: float) 
     return _Extent(first, last)
 
 
-def _decoded(container: InputContainer, extent: _Extent) -> AudioSegment:
+def _decoded(container: InputContainer, extent: _Extent, channel: int | None) -> AudioSegment:
     """Decode from shortly before the extent to its end."""
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream) or stream.codec_context.name != "opus":
@@ -117,9 +128,10 @@ def _decoded(container: InputContainer, extent: _Extent) -> AudioSegment:
     lead = round(_time(first) * 1000)
     if lead > extent.start:
         raise BadAudioError(f"this Opus object has nothing before {lead / 1000:.3f} s")
-    pcm = _pcm(itertools.chain([first], frames), (extent.end - lead) * SAMPLE_RATE // 1000)
+    samples = (extent.end - lead) * SAMPLE_RATE // 1000
+    heard = _samples(itertools.chain([first], frames), samples)
     sound = AudioSegment(
-        data=bytes(pcm), sample_width=_SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1
+        data=_mono(heard, channel), sample_width=_SAMPLE_BYTES, frame_rate=SAMPLE_RATE, channels=1
     )[extent.start - lead :]
     if len(sound) < extent.end - extent.start - _MISSING:
         raise BadAudioError(f"this Opus object breaks off before {extent.end / 1000:.3f} s")
@@ -145,16 +157,30 @@ def _time(frame: AudioFrame) -> Fraction:
     return frame.pts * frame.time_base
 
 
-def _pcm(frames: Iterator[AudioFrame], samples: int) -> bytearray:
-    """Resample up to ``samples`` samples of 16 bits."""
-    downmix = Downmix(SAMPLE_RATE, "s16")
-    pcm = bytearray()
+def _samples(frames: Iterator[AudioFrame], most: int) -> Planes:
+    """Resample up to ``most`` samples of each channel."""
+    resampler = Resampler(SAMPLE_RATE, "s16")
+    blocks: list[Planes] = []
+    count = 0
     for frame in itertools.chain(frames, [None]):
-        for block in downmix.convert(frame):
-            pcm += memoryview(block.planes[0])[: block.samples * _SAMPLE_BYTES]
-        if len(pcm) >= samples * _SAMPLE_BYTES:
+        for block in resampler.convert(frame):
+            # The frame's memory is its own only while it is referred to.
+            blocks.append(planes(block).copy())
+            count += block.samples
+        if count >= most:
             break
-    return pcm[: samples * _SAMPLE_BYTES]
+    return np.concatenate(blocks, axis=1)[:, :most] if blocks else np.zeros((1, 0), np.int16)
+
+
+def _mono(sound: Planes, channel: int | None) -> bytes:
+    """Choose a channel, or add all of them, softer where the sum would overload."""
+    if channel is None or not 1 <= channel <= len(sound):
+        total: NDArray[np.int32] = sound.sum(axis=0, dtype=np.int32)
+        peak = int(np.abs(total).max(initial=0))
+        heard = (total * min(1.0, _FULL_SCALE / max(peak, 1))).astype(np.int16)
+    else:
+        heard = sound[channel - 1]
+    return bytes(np.ascontiguousarray(heard))
 
 
 def _encoded(sound: AudioSegment) -> bytes:

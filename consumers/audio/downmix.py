@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.filter import Graph
-from av.filter.context import FilterContext
 from numpy.typing import NDArray
 
 Planes = NDArray[np.int16]
@@ -72,37 +71,13 @@ class Resampler:
             channel_layout=frame.layout.name,
             time_base=f"1/{frame.sample_rate}",
         )
-        nodes = [source, *self._nodes(graph, frame), graph.add("abuffersink")]
-        graph.link_nodes(*nodes).configure()
-        graph.set_audio_frame_size(self._sample_rate)
-        return graph
-
-    def _nodes(self, graph: Graph, frame: AudioFrame) -> list[FilterContext]:
-        """Return the filters between the source and the sink."""
-        del frame
         # Given no layout, FFmpeg keeps the source's, whatever it is, and mixes nothing.
         target = graph.add(
             "aformat", sample_rates=str(self._sample_rate), sample_fmts=self._sample_format
         )
-        return [target]
-
-
-class Downmix(Resampler):
-    """Also mixes all channels into one, evenly."""
-
-    def _nodes(self, graph: Graph, frame: AudioFrame) -> list[FilterContext]:
-        target = graph.add(
-            "aformat",
-            sample_rates=str(self._sample_rate),
-            sample_fmts=self._sample_format,
-            channel_layouts="mono",
-        )
-        channels = frame.layout.nb_channels
-        if channels == 1:
-            return [target]
-        # FFmpeg would mix by the places of loudspeakers, and leave some of them out.
-        mix = "+".join(f"c{index}" for index in range(channels))
-        return [graph.add("pan", f"mono|c0<{mix}"), target]
+        graph.link_nodes(source, target, graph.add("abuffersink")).configure()
+        graph.set_audio_frame_size(self._sample_rate)
+        return graph
 
 
 def planes(frame: AudioFrame) -> Planes:

@@ -42,6 +42,10 @@ class NoteCode(StrEnum):
     CHANNELS_SPLIT = "channels_split"
     #: Channels were mixed into one, on a setting or since there were too many.
     CHANNELS_MIXED = "channels_mixed"
+    #: A channel's speech could not be recognised; the other channels' was.
+    UNHEARD_CHANNEL = "unheard_channel"
+    #: Captions without a letter or a digit were left out; the recogniser makes them up.
+    WORDLESS = "wordless"
     #: The format was found by FFmpeg's probe, as no known signature was found.
     FORMAT_PROBED = "format_probed"
     #: The name follows the best evidence of several.
@@ -62,6 +66,7 @@ LOSSES = frozenset(
         NoteCode.BREAKS_OFF,
         NoteCode.UNREAD,
         NoteCode.UNDECODABLE_TRACK,
+        NoteCode.UNHEARD_CHANNEL,
     }
 )
 """Notes of sound that is missing from the result. Their archive does not expire by itself."""

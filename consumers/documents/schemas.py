@@ -38,7 +38,9 @@ def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
     Fields that it does not name are allowed: a later version of dropscribe may add some.
     """
-    (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    found = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    # Default values as JSON has them: a tuple is a list.
+    (root,), parts = json.loads(json.dumps(found))
     structs = {each.__name__: each for each in _structs(msgspec.Struct)}
     for name, part in parts.items():
         if name in structs:

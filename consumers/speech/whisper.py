@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from consumers.documents.note import Note
+from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import BadAudioError, PermanentError, TransientError, is_device_fault
 from consumers.speech.alignment import Aligner
@@ -199,14 +199,25 @@ class WhisperXRecogniser:
     def _finish(self, heard: _Heard, segments: tuple[Segment, ...]) -> Recognition:
         """Add word times, if the language has an alignment model."""
         waveform = heard.waveform
-        if not segments:
-            return self._transcript(waveform, heard, reason="speech found, but no words in it")
+        spoken = _with_words(segments)
+        wordless = len(segments) - len(spoken)
+        if not spoken:
+            reason = "speech found, but no words in it"
+            notes = _wordless_note(wordless)
+            return self._transcript(waveform, heard, reason=reason, notes=notes)
         try:
-            aligned = self._aligner.align(waveform.samples, heard.language, segments)
+            aligned = self._aligner.align(waveform.samples, heard.language, spoken)
         except Exception as exc:
             return recognition_error(exc, waveform.audio_id)
+        # Alignment makes segments of sentences, and some end in more than one full stop.
+        sentences = _with_words(aligned.segments)
+        wordless += len(aligned.segments) - len(sentences)
         return self._transcript(
-            waveform, heard, aligned.segments, alignment=aligned.model, notes=aligned.notes
+            waveform,
+            heard,
+            sentences,
+            alignment=aligned.model,
+            notes=(*_wordless_note(wordless), *aligned.notes),
         )
 
     def _transcript(
@@ -231,6 +242,17 @@ class WhisperXRecogniser:
             segments=segments,
             notes=notes,
         )
+
+
+def _with_words(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(segment for segment in segments if segment.has_words)
+
+
+def _wordless_note(count: int) -> tuple[Note, ...]:
+    if not count:
+        return ()
+    captions = "1 caption" if count == 1 else f"{count} captions"
+    return (Note(NoteCode.WORDLESS, f"{captions} without a letter or a digit left out"),)
 
 
 def _fault(waveform: Waveform) -> _Error | None:

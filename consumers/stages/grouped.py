@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from consumers.database.batches import Locks
 from consumers.errors import PermanentError, TransientError
+from consumers.portions import weighed_portions
 from consumers.runtime.observer import step
 from consumers.stages.created_object import audio_id
 from consumers.stages.stage_handler import Outcome, StageContext, StageHandler, outcome_of
@@ -111,23 +112,9 @@ class GroupedStage(StageHandler, ABC, Generic[TaskT, DocumentT]):
                 waiting.append(task)
             else:
                 outcomes[task.audio] = self._finish(task, task.document)
-        for portion in self._portions(waiting):
+        for portion in weighed_portions(waiting, self._weight, self._most):
             outcomes |= self._work(portion)
         return outcomes
-
-    def _portions(self, tasks: Iterable[TaskT]) -> Iterator[list[TaskT]]:
-        """Split tasks by weight; one that is too heavy goes alone."""
-        portion: list[TaskT] = []
-        total = 0.0
-        for task in tasks:
-            weight = self._weight(task)
-            if portion and total + weight > self._most:
-                yield portion
-                portion, total = [], 0.0
-            portion.append(task)
-            total += weight
-        if portion:
-            yield portion
 
     def _finish(self, task: TaskT, document: DocumentT) -> Outcome:
         """Store the document, then its rows, then complete the batch if it was the last."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from consumers.database.batches import Locks
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
-from consumers.documents.transcript import Transcript
+from consumers.documents.transcript import Segment, Transcript
 from consumers.documents.verdict import DIGITS, JudgedWindow, PolicyFinding, PolicyVerdict
 from consumers.errors import ConfigurationError, PermanentError, TransientError
 from consumers.policy.cope import clean
@@ -172,17 +172,35 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         """Return the reason not to ask the model; None if it is to be asked."""
         if not clean(transcript.text):
             return "not judged: nothing was said"
-        language, languages = transcript.language, self._criteria.languages
-        if language is not None and language not in languages:
-            known = ", ".join(sorted(languages))
-            return f"not judged: the language is {language!r}, and the model is asked for {known}"
-        return None
+        if any(clean(segment.text) for segment in self._known_segments(transcript)):
+            return None
+        language, known = transcript.language, ", ".join(sorted(self._criteria.languages))
+        return f"not judged: the language is {language!r}, and the model is asked for {known}"
+
+    def _known_segments(self, transcript: Transcript) -> Sequence[Segment]:
+        """Return the segments in languages that the model knows, or in an unknown one."""
+        return [
+            segment
+            for segment in transcript.segments
+            if (segment.language or transcript.language) in (None, *self._criteria.languages)
+        ]
+
+    def _about(self, transcript: Transcript) -> str | None:
+        """Say what of a judged recording was not judged."""
+        others = {
+            segment.language
+            for segment in transcript.segments
+            if segment.language and segment.language not in self._criteria.languages
+        }
+        if not others:
+            return None
+        return f"not judged: what is said in {', '.join(sorted(others))}"
 
     def _passages(self, transcript: Transcript) -> Sequence[Passage]:
         room = self._room
         return tuple(
             windows(
-                transcript.segments,
+                self._known_segments(transcript),
                 seconds=self._criteria.window,
                 fits=lambda text: self._judge.content_tokens(text) <= room,
             )
@@ -203,7 +221,12 @@ class Moderate(GroupedStage[ModerationTask, PolicyVerdict]):
         except TransientError as exc:
             return dict.fromkeys((task.audio for task in tasks), exc)
         return {
-            task.audio: self._finish(task, task.verdict(judge=self._judge, findings=findings))
+            task.audio: self._finish(
+                task,
+                task.verdict(
+                    reason=self._about(task.transcript), judge=self._judge, findings=findings
+                ),
+            )
             for task, findings in zip(tasks, found, strict=True)
         }
 

@@ -32,7 +32,7 @@ from consumers.store import ObjectGoneError
 from consumers.store.errors import DamagedObjectError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
-from events.keys import CLIP, COMPLETE, REVIEW, AudioId, BatchId
+from events.keys import CLIP, COMPLETE, REVIEW, AudioId, BatchId, ClipKey, parse_key
 
 SPEC = StageSpec(
     writes=(CLIP, REVIEW),
@@ -179,9 +179,16 @@ class Review(StageHandler):
 
     def _put_clip(self, opus: BinaryIO, item: ReviewItem) -> None:
         opus.seek(0)
+        key = parse_key(item.clip_key)
         try:
             with step(self._observer, "clip"):
-                clip = cut_clip(opus, start=item.start, end=item.end, margin=self._selection.margin)
+                clip = cut_clip(
+                    opus,
+                    start=item.start,
+                    end=item.end,
+                    margin=self._selection.margin,
+                    channel=key.channel if isinstance(key, ClipKey) else None,
+                )
         except PermanentError as exc:
             raise DamagedObjectError(item.audio.opus_key, str(exc)) from exc
         with step(self._observer, "store"):

@@ -43,6 +43,7 @@ class _Passage:
     start: float
     end: float
     reasons: tuple[str, ...]
+    channel: int | None = None
 
 
 def select(
@@ -52,7 +53,8 @@ def select(
 
     Each window that a policy flags is an item, for each such policy. Doubtful passages that
     follow each other closely are one item. Of a random sample of the recordings without a
-    flag, one random window is an item.
+    flag, one random window is an item. A doubtful passage is heard in its channel only, a window
+    in all of them.
 
     The doubts about its transcript may be in any order.
     """
@@ -77,21 +79,26 @@ def _flagged(recording: Reviewable, margin: float) -> Iterator[ReviewItem]:
 
 
 def _joined(doubts: Iterable[Doubt]) -> Iterator[_Passage]:
-    """Join passages that overlap, or that are close and together short enough."""
+    """Join passages of a channel that overlap, or that are close and together short enough."""
     passage: _Passage | None = None
-    for doubt in sorted(doubts, key=lambda each: (each.start, each.end, each.kind)):
+    for doubt in sorted(
+        doubts, key=lambda each: (each.channel or 0, each.start, each.end, each.kind)
+    ):
         if passage is not None and _is_one(passage, doubt):
             reasons = tuple(dict.fromkeys((*passage.reasons, doubt.reason)))
-            passage = _Passage(passage.start, max(passage.end, doubt.end), reasons)
+            end = max(passage.end, doubt.end)
+            passage = _Passage(passage.start, end, reasons, doubt.channel)
             continue
         if passage is not None:
             yield passage
-        passage = _Passage(doubt.start, doubt.end, (doubt.reason,))
+        passage = _Passage(doubt.start, doubt.end, (doubt.reason,), doubt.channel)
     if passage is not None:
         yield passage
 
 
 def _is_one(passage: _Passage, doubt: Doubt) -> bool:
+    if doubt.channel != passage.channel:
+        return False
     if (doubt.start, doubt.end) == (passage.start, passage.end):
         return True
     is_short = max(passage.end, doubt.end) - passage.start <= _TOGETHER
@@ -129,21 +136,25 @@ def _item(
     start, end = _within(recording.duration, passage)
     policy = finding.policy if finding else None
     version = finding.version if finding else None
-    clip_start = max(0.0, start - margin)
-    text = text_between(recording.transcript, passage.start, passage.end)
+    clip_start, clip_end = max(0.0, start - margin), min(recording.duration, end + margin)
+    channel, reason = passage.channel, _named(passage.reasons)
+    text = text_between(recording.transcript, passage.start, passage.end, channel)
+    item_id = make_item_id(
+        audio, kind, start, end, policy=policy, version=version, channel=channel, text=text
+    )
     return ReviewItem(
-        item_id=make_item_id(audio, kind, start, end, policy=policy, version=version, text=text),
+        item_id=item_id,
         audio_id=str(audio),
         kind=kind,
         policy=policy,
         version=version,
         score=score,
-        reason=_named(passage.reasons),
+        reason=reason if channel is None else f"channel {channel}: {reason}",
         path=recording.path,
         start=start,
         end=end,
         text=text,
-        clip_key=audio.clip_key(clip_start, min(recording.duration, end + margin)),
+        clip_key=audio.clip_key(clip_start, clip_end, channel),
         clip_start=clip_start,
     )
 

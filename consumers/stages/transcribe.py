@@ -1,20 +1,31 @@
-"""The stage ``transcribe``: takes the Opus objects of recordings, stores their transcripts."""
+"""The stage ``transcribe``: takes the Opus objects of recordings, stores their transcripts.
+
+Each channel of a recording is recognised on its own, and its words keep its number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import BinaryIO, cast
 
 from msgspec import structs
 
-from consumers.audio.decode import decode_opus
+from consumers.audio.decode import count_channels, decode_channels
 from consumers.database.batches import Locks
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
-from consumers.documents.note import Note
-from consumers.documents.transcript import Transcript, TranscriptState, with_loudness
+from consumers.documents.note import Note, NoteCode
+from consumers.documents.transcript import (
+    Transcript,
+    TranscriptState,
+    join_channels,
+    with_loudness,
+)
 from consumers.errors import BadAudioError, PermanentError, TransientError
+from consumers.portions import weighed_portions
 from consumers.runtime.observer import step
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
 from consumers.stages.completion import COMPLETION_TABLES
@@ -57,6 +68,23 @@ class TranscriptionTask(RecordingTask[Transcript]):
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """A channel to be recognised.
+
+    Attributes:
+        task: Its recording's.
+        file: Its recording's Opus object.
+        index: From 0 on.
+        name: For errors.
+    """
+
+    task: TranscriptionTask
+    file: BinaryIO
+    index: int
+    name: str
+
+
 class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
     """Stores a transcript per recording; silent ones are settled without the recogniser."""
 
@@ -65,7 +93,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
     _absence = "recording is gone"
     _suffix = OPUS
 
-    # Seconds of sound: an hour of samples takes 230 MB.
+    # Seconds of sound in one channel: an hour of samples takes 230 MB.
     _most = 3600.0
 
     def __init__(
@@ -98,17 +126,53 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
         return task
 
     def _weight(self, task: TranscriptionTask) -> float:
-        return task.properties.duration
+        return task.properties.duration * task.properties.output_channels
 
     def _work(self, tasks: Sequence[TranscriptionTask]) -> dict[AudioId, Outcome]:
-        sounds = [(task, self._waveform(task)) for task in tasks]
-        results = iter(self._hear([sound for _, sound in sounds if isinstance(sound, Waveform)]))
+        results: dict[AudioId, list[Recognition]] = {task.audio: [] for task in tasks}
+        with ExitStack() as files:
+            channels: list[_Channel] = []
+            for task in tasks:
+                try:
+                    channels += self._channels(task, files)
+                except (PermanentError, TransientError) as exc:
+                    results[task.audio].append(exc)
+            for portion in weighed_portions(
+                channels, lambda channel: channel.task.properties.duration, self._most
+            ):
+                for channel, result in zip(portion, self._recognised(portion), strict=True):
+                    results[channel.task.audio].append(result)
         return {
-            task.audio: self._finish_recognised(
-                task, _measured(next(results), sound) if isinstance(sound, Waveform) else sound
-            )
-            for task, sound in sounds
+            task.audio: self._finish_recognised(task, _joined(task, results[task.audio]))
+            for task in tasks
         }
+
+    def _channels(self, task: TranscriptionTask, files: ExitStack) -> Iterator[_Channel]:
+        """Fetch a recording, and list its channels."""
+        with step(self._observer, "read"):
+            file = cast("BinaryIO", files.enter_context(self._scratch.file()))
+            self._store.download(task.audio.opus_key, file)
+            file.seek(0)
+            try:
+                count = count_channels(file)
+            except BadAudioError as exc:
+                raise DamagedObjectError(task.audio.opus_key, str(exc)) from exc
+        if count == 1:
+            yield _Channel(task, file, 0, str(task.audio))
+            return
+        for index in range(count):
+            yield _Channel(task, file, index, f"{task.audio} (channel {index + 1})")
+
+    def _recognised(self, channels: Sequence[_Channel]) -> list[Recognition]:
+        """Recognise channels together, and release their sound."""
+        sounds: list[Waveform | TransientError] = []
+        for _, of_one in groupby(channels, key=lambda channel: channel.task.audio):
+            sounds += self._sounds(list(of_one))
+        results = iter(self._hear([sound for sound in sounds if isinstance(sound, Waveform)]))
+        return [
+            _measured(next(results), sound) if isinstance(sound, Waveform) else sound
+            for sound in sounds
+        ]
 
     def _hear(self, waveforms: Sequence[Waveform]) -> Sequence[Recognition]:
         if not waveforms:
@@ -116,18 +180,22 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
         with step(self._observer, "hear"):
             return self._recogniser.transcribe(waveforms)
 
-    def _waveform(self, task: TranscriptionTask) -> Waveform | PermanentError | TransientError:
+    def _sounds(self, channels: Sequence[_Channel]) -> Sequence[Waveform | TransientError]:
+        """Decode channels of one recording in one pass."""
+        task, file = channels[0].task, channels[0].file
         try:
-            with step(self._observer, "read"), self._scratch.file() as file:
-                self._store.download(task.audio.opus_key, file)
+            with step(self._observer, "read"):
                 file.seek(0)
-                samples = decode_opus(cast("BinaryIO", file))
-            _check_whole(task, len(samples) / SAMPLE_RATE)
+                sounds = decode_channels(file, [channel.index for channel in channels])
+            _check_whole(task, min(map(len, sounds)) / SAMPLE_RATE)
         except BadAudioError as exc:
-            return DamagedObjectError(task.audio.opus_key, str(exc))
-        except (PermanentError, TransientError) as exc:
-            return exc
-        return Waveform(str(task.audio), samples)
+            return [DamagedObjectError(task.audio.opus_key, str(exc))] * len(channels)
+        except TransientError as exc:
+            return [exc] * len(channels)
+        return [
+            Waveform(channel.name, samples)
+            for channel, samples in zip(channels, sounds, strict=True)
+        ]
 
     def _finish_recognised(self, task: TranscriptionTask, result: Recognition) -> Outcome:
         match result:
@@ -174,6 +242,28 @@ def _measured(result: Recognition, sound: Waveform) -> Recognition:
     if isinstance(result, Transcript):
         return with_loudness(result, sound.samples, SAMPLE_RATE)
     return result
+
+
+def _joined(task: TranscriptionTask, results: Sequence[Recognition]) -> Recognition:
+    """Join the results of a recording's channels.
+
+    A channel that cannot be recognised is noted; if none can be, that is the recording's result.
+    """
+    if len(results) == 1:
+        return results[0]
+    for result in results:
+        if isinstance(result, TransientError):
+            return result
+    heard = {n: each for n, each in enumerate(results, 1) if isinstance(each, Transcript)}
+    if not heard:
+        return results[0]
+    failed = tuple(
+        Note(NoteCode.UNHEARD_CHANNEL, f"channel {number} could not be recognised: {result}")
+        for number, result in enumerate(results, 1)
+        if isinstance(result, PermanentError)
+    )
+    joined = join_channels(str(task.audio), heard)
+    return structs.replace(joined, notes=(*joined.notes, *failed))
 
 
 def _without_words(task: TranscriptionTask, state: TranscriptState, reason: str) -> Transcript:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.audio.decode import decode_opus
+from consumers.audio.decode import decode_channels
 from consumers.errors import ConfigurationError
 from consumers.speech.recogniser import SAMPLE_RATE
 from ops.sample.make_sample import SpokenRecording, encode, speak
@@ -215,7 +215,8 @@ def _spoken(words: str) -> NDArray[np.float32]:
 def _kept(name: str, samples: NDArray[np.float32], words: str) -> SpeechSample:
     """Encode a recording, and decode it again, so that all recognisers get the same samples."""
     opus = _opus(samples)
-    return SpeechSample(name, decode_opus(io.BytesIO(opus)), opus, words)
+    (samples,) = decode_channels(io.BytesIO(opus))
+    return SpeechSample(name, samples, opus, words)
 
 
 def _opus(samples: NDArray[np.float32]) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import psycopg
 
-from consumers.audio.decode import SAMPLE_RATE, decode_opus
+from consumers.audio.decode import SAMPLE_RATE, decode_channels
 from consumers.database.migrate import migrate
 from consumers.errors import ConfigurationError
 from consumers.runtime.handler import Handler
@@ -99,7 +99,7 @@ class UnpackServers:
         return StoredAudio(len(keys), {place: self._sound(by_place[place]) for place in chosen})
 
     def _sound(self, key: str) -> tuple[float, float]:
-        sound = decode_opus(io.BytesIO(self.store.read(key)))
+        (sound,) = decode_channels(io.BytesIO(self.store.read(key)))
         return len(sound) / SAMPLE_RATE, 10 * float(np.log10(np.mean(np.square(sound)) + 1e-12))
 
 

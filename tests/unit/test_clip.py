@@ -21,7 +21,17 @@ from consumers.audio.clip import Clip, cut_clip
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from consumers.errors import BadAudioError, PermanentError
-from tests.harness.samples.sounds import Recipe, Signal, dbfs, decoded, made, transcoded, voice, wav
+from tests.harness.samples.sounds import (
+    Recipe,
+    Signal,
+    dbfs,
+    decoded,
+    made,
+    multichannel,
+    transcoded,
+    voice,
+    wav,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 SPOKEN = ("river.mp3", "railway.wav", "appointment.mp3", "weather.mp3")
@@ -117,6 +127,51 @@ def place(part: Signal, whole: Signal) -> tuple[float, float]:
     best = int(np.argmax(products[: len(whole)]))
     there = whole[best : best + len(part)]
     return best / RATE, float(np.corrcoef(there, part[: len(there)])[0, 1])
+
+
+@pytest.fixture(scope="module")
+def two_people() -> bytes:
+    """A hum in the first channel, another one in the second, each for half of the time."""
+    time = np.arange(8 * RATE) / RATE
+    low, high = (0.4 * np.sin(2 * np.pi * pitch * time) for pitch in (300, 700))
+    low[4 * RATE :] = high[: 4 * RATE] = 0
+    return multichannel([low.astype(np.float32), high.astype(np.float32)])
+
+
+def pitches(sound: Signal) -> set[int]:
+    """Which of the two hums are in a sound, in Hz."""
+    spectrum = np.abs(np.fft.rfft(sound))
+    level = {pitch: spectrum[round(pitch * len(sound) / RATE)] for pitch in (300, 700)}
+    return {pitch for pitch, height in level.items() if height > 0.05 * len(sound)}
+
+
+@pytest.mark.parametrize(
+    ("channel", "heard"), [(None, {300, 700}), (1, {300}), (2, {700}), (3, {300, 700})]
+)
+def test_a_clip_is_of_its_channel_or_of_all_of_them(
+    two_people: bytes, channel: int | None, heard: set[int]
+) -> None:
+    clip = cut_clip(io.BytesIO(two_people), start=3, end=5, margin=1, channel=channel)
+    assert (clip.start, clip.end) == (2, 6)
+    assert pitches(decoded(clip.data)) == heard
+
+
+def test_voices_in_a_mixed_clip_keep_their_levels(two_people: bytes) -> None:
+    mixed = decoded(cut_clip(io.BytesIO(two_people), start=1, end=3, margin=0, fade=0).data)
+    alone = decoded(
+        cut_clip(io.BytesIO(two_people), start=1, end=3, margin=0, fade=0, channel=1).data
+    )
+    assert dbfs(mixed) == pytest.approx(dbfs(alone), abs=0.5)
+
+
+@pytest.mark.parametrize("number", [2, 4, 8])
+def test_a_mix_of_loud_channels_does_not_overload(number: int) -> None:
+    loud = voice(3, level_dbfs=-9)
+    opus = multichannel([loud] * number)
+    clip = cut_clip(io.BytesIO(opus), start=0, end=3, margin=0, fade=0)
+    # What is cut off at full scale is louder than what just reaches it.
+    most = dbfs(loud / np.abs(loud).max())
+    assert most - 2 < dbfs(decoded(clip.data)) < most + 0.5
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,15 @@ WHOLE: dict[str, type[Document]] = {
 }
 
 #: Fields that the earliest documents lacked; they are null or empty in a copy.
-ADDED = {"loudness_dbfs", "moderated", "flagged", "with_losses", "notes"}
+ADDED = {
+    "loudness_dbfs",
+    "moderated",
+    "flagged",
+    "with_losses",
+    "notes",
+    "channel",
+    "language",
+}
 
 
 def sample(name: str) -> bytes:

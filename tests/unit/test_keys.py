@@ -64,6 +64,19 @@ def test_a_clip_key_parses_back_to_its_passage(audio: AudioId, one: float, other
     assert batch_of(key) == audio.batch
 
 
+@given(recordings, st.integers(1, 255))
+def test_a_clip_of_one_channel_has_its_number_in_the_key(audio: AudioId, channel: int) -> None:
+    key = audio.clip_key(1.5, 3, channel)
+    assert key.endswith(f".000001500-000003000-{channel}.clip.ogg")
+    assert parse_key(key) == ClipKey(audio, 1500, 3000, channel)
+
+
+@pytest.mark.parametrize("channel", [0, -1, 1000])
+def test_no_clip_is_of_an_impossible_channel(channel: int) -> None:
+    with pytest.raises(MalformedKeyError):
+        AudioId(BATCH, 0).clip_key(0, 1, channel)
+
+
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 1_000_000)])
 def test_no_clip_goes_backward_or_beyond_all_bounds(start: float, end: float) -> None:
     with pytest.raises(MalformedKeyError):

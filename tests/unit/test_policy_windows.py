@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consumers.documents.transcript.document import Segment, Word
 from consumers.policy.cope import clean
@@ -162,3 +163,22 @@ def test_words_are_never_torn_where_there_is_room(segments: list[Segment]) -> No
     assert " ".join(passage.text for passage in found) == " ".join(
         filter(None, (clean(segment.text) for segment in segments))
     )
+
+
+def test_people_who_talk_at_once_in_two_channels_are_judged_together() -> None:
+    found = split(
+        replace(said(0, 10, "Do you?"), channel=1),
+        replace(said(4, 6, "Never."), channel=2),
+        replace(said(50, 70, "Well."), channel=1),
+        replace(said(55, 58, "No."), channel=2),
+    )
+    assert found == [Passage(0, 10, "Do you? Never."), Passage(50, 70, "Well. No.")]
+
+
+def test_a_long_segment_that_another_overlaps_loses_nothing() -> None:
+    found = split(
+        replace(said(0, 100, "one two three four five"), channel=1),
+        replace(said(5, 8, "Yes."), channel=2),
+    )
+    assert " ".join(each.text for each in found) == "one two three four five Yes."
+    assert all(each.end - each.start <= 60 for each in found)

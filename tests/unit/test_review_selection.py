@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consumers.documents.transcript import Segment
 from consumers.documents.transcript.doubt import Doubt
@@ -130,3 +131,36 @@ def test_passages_that_follow_each_other_share_no_word_and_lose_none(
     ends = [0.0, *sorted({min(begin, 3.0 * cut) for cut in cuts} - {begin}), begin]
     parts = [text_between(whole, a, b) for a, b in pairwise(ends)]
     assert " ".join(parts).split() == whole.text.split()
+
+
+def test_a_doubt_in_one_channel_is_heard_and_shown_in_that_channel() -> None:
+    both = [replace(segment(1.0, 3.0, "Yes."), channel=number) for number in (1, 2)]
+    doubts = [Doubt("unsure", 1.0, 3.0, "not sure", number) for number in (1, 2)]
+    items = select(recording(*both), doubts, NONE)
+    # The same words at the same time: two items all the same.
+    assert len({item.item_id for item in items}) == len({item.clip_key for item in items}) == 2
+    for number, item in enumerate(items, 1):
+        assert parse_key(item.clip_key) == ClipKey(item.audio, 0, 6_000, number)
+        assert item.reason == f"channel {number}: not sure"
+        assert item.text == "Yes."
+
+
+def test_doubts_about_a_channel_are_joined_across_what_another_says_meanwhile() -> None:
+    doubts = [
+        Doubt("unsure", 0.0, 2.0, "a", 1),
+        Doubt("unsure", 1.0, 5.0, "b", 2),
+        Doubt("loop", 4.0, 6.0, "c", 1),
+    ]
+    items = select(recording(HELLO), doubts, NONE)
+    assert [(item.start, item.end, item.reason) for item in items] == [
+        (0.0, 6.0, "channel 1: a; c"),
+        (1.0, 5.0, "channel 2: b"),
+    ]
+
+
+def test_a_flagged_window_of_several_channels_is_heard_in_all() -> None:
+    both = [replace(HELLO, channel=1), replace(segment(1.0, 3.0, "Hi."), channel=2)]
+    flagged = (finding("hate", (0.0, 3.0, 0.9)),)
+    (item,) = select(recording(*both, findings=flagged), [], NONE)
+    assert parse_key(item.clip_key) == ClipKey(item.audio, 0, 6_000)
+    assert item.text == "Hello there. Hi."

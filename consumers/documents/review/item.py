@@ -81,6 +81,7 @@ def make_item_id(
     *,
     policy: str | None = None,
     version: str | None = None,
+    channel: int | None = None,
     text: str,
 ) -> str:
     """Make an item's id: the same finding about the same words always has the same.
@@ -91,6 +92,7 @@ def make_item_id(
         ``{audio_id}-{12 hex digits}``, the latter of the SHA-256 over the finding,
         with its times in milliseconds.
     """
-    parts = (kind, policy or "", version or "", round(start * 1000), round(end * 1000), text)
+    parts: list[object] = [kind, policy or "", version or "", round(start * 1000)]
+    parts += [round(end * 1000), text, *([] if channel is None else [channel])]
     digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
     return f"{audio}-{digest[:_DIGITS]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from consumers.documents.transcript.captions import srt, vtt
+from consumers.documents.transcript.captions import channel_label, srt, vtt
+from consumers.documents.transcript.channels import join_channels
 from consumers.documents.transcript.document import (
     QUIETEST_DBFS,
     Segment,
@@ -25,6 +26,7 @@ __all__ = [
     "TranscriptState",
     "Word",
     "doubts",
+    "join_channels",
     "render",
     "with_loudness",
 ]
@@ -45,5 +47,9 @@ def render(transcript: Transcript, format: TranscriptFormat) -> str:  # noqa: A0
         case "vtt":
             return vtt(transcript.segments)
         case "txt":
-            lines = (" ".join(segment.text.split()) for segment in transcript.segments)
-            return "".join(line + "\n" for line in lines if line)
+            return "".join(map(_line, transcript.segments))
+
+
+def _line(segment: Segment) -> str:
+    text = " ".join(segment.text.split())
+    return f"{channel_label(segment)}{text}\n" if text else ""

@@ -2,7 +2,8 @@ r"""Captions from segments: SubRip (SRT) and WebVTT.
 
 A cue has at most two lines of 42 characters, a size that subtitling guidelines share.
 A cue begins and ends with its words where they have times; words without times share
-the time between the others, by length.
+the time between the others, by length. Cues of a recording with several channels name
+theirs, and overlap where people talk at the same time.
 
 The writers are ours: pysubs2 1.8 drops ``{...}`` and rewrites ``\N``, ``\n`` and ``\h`` in a
 text, does not escape WebVTT, and ends at 100 hours.
@@ -10,8 +11,9 @@ text, does not escape WebVTT, and ends at 100 hours.
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from consumers.documents.transcript.document import Segment
@@ -26,17 +28,18 @@ WORD = re.compile(r"\S+\s*|\s+")
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One caption: its times, in milliseconds, and its lines."""
+    """One caption: its times, in milliseconds, its lines, and its segment's channel."""
 
     start: int
     end: int
     lines: tuple[str, ...]
+    channel: int | None
 
 
 def srt(segments: Iterable[Segment]) -> str:
     """A SubRip file. The format has no escapes, so an arrow in the text is shortened."""
     blocks = []
-    for number, cue in enumerate(cues(segments), 1):
+    for number, cue in enumerate(cues(segments, label=channel_label), 1):
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
         lines = "\n".join(line.replace("-->", "->") for line in cue.lines)
         blocks.append(f"{number}\n{times}\n{lines}\n")
@@ -50,6 +53,8 @@ def vtt(segments: Iterable[Segment]) -> str:
         times = f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}"
         lines = "\n".join(cue.lines)
         lines = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        if cue.channel is not None:
+            lines = f"<v Channel {cue.channel}>{lines}"
         blocks.append(f"{times}\n{lines}\n")
     return "\n".join(blocks)
 
@@ -62,17 +67,42 @@ def _clock(milliseconds: int, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{thousandths:03}"
 
 
-def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
-    """Captions in order, each at least 1 ms long, without overlaps."""
+def channel_label(segment: Segment) -> str:
+    """What a text begins with where there are several channels; otherwise nothing."""
+    return "" if segment.channel is None else f"[channel {segment.channel}] "
+
+
+def _no_label(_: Segment) -> str:
+    return ""
+
+
+def cues(segments: Iterable[Segment], label: Callable[[Segment], str] = _no_label) -> Iterator[Cue]:
+    """Captions in order, each at least 1 ms long; those of one channel do not overlap.
+
+    Args:
+        segments: By start.
+        label: Makes what the lines of a segment's captions begin with.
+    """
+    channels: dict[int | None, list[Segment]] = {}
+    for segment in segments:
+        channels.setdefault(segment.channel, []).append(segment)
+    yield from heapq.merge(
+        *(_channel_cues(each, label) for each in channels.values()),
+        key=lambda cue: (cue.start, cue.channel or 0),
+    )
+
+
+def _channel_cues(segments: Iterable[Segment], label: Callable[[Segment], str]) -> Iterator[Cue]:
     clock = 0
     for segment in segments:
-        for pieces in _pack(_timed(segment)):
-            lines = tuple(_lines(pieces))
+        begin = label(segment)
+        for pieces in _pack(_timed(segment), begin):
+            lines = tuple(_lines(pieces, begin))
             if lines:
                 start = max(clock, round(pieces[0].start * 1000))
                 end = max(piece.end for piece in pieces if not piece.text.isspace())
                 clock = max(start + 1, round(end * 1000))
-                yield Cue(start, clock, lines)
+                yield Cue(start, clock, lines, segment.channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +165,12 @@ def _share(texts: list[str], start: float, end: float) -> Iterator[_Piece]:
         yield _Piece(text, begin, start + (end - start) * position / total)
 
 
-def _pack(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+def _pack(pieces: Iterable[_Piece], label: str) -> Iterator[list[_Piece]]:
     """Fill each cue with as many pieces as its lines hold, without a long pause inside."""
     packed: list[_Piece] = []
     for piece in pieces:
         is_pause = piece.text.isspace() and piece.end - piece.start > PAUSE
-        if packed and (is_pause or len(list(_lines([*packed, piece]))) > LINES_PER_CUE):
+        if packed and (is_pause or len(list(_lines([*packed, piece], label))) > LINES_PER_CUE):
             yield packed
             packed = []
         if packed or not piece.text.isspace():
@@ -149,9 +179,9 @@ def _pack(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
         yield packed
 
 
-def _lines(pieces: Iterable[_Piece]) -> Iterator[str]:
-    """The lines of the pieces' text, broken between pieces, with single spaces."""
-    line = ""
+def _lines(pieces: Iterable[_Piece], label: str) -> Iterator[str]:
+    """The lines of label and pieces, broken between pieces, with single spaces."""
+    line = label
     for piece in pieces:
         if len((line + piece.text).strip()) > LINE_LENGTH:
             yield " ".join(line.split())

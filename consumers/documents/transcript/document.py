@@ -38,8 +38,11 @@ class Segment(msgspec.Struct, frozen=True):
         text: The words as the recogniser wrote them.
         avg_logprob: Whisper's mean log probability per token.
         words: With their times, where an alignment model placed them.
-        loudness_dbfs: RMS of its sound in dB of full scale, at least `QUIETEST_DBFS`. None
-            where it was not measured, as in early transcripts.
+        loudness_dbfs: RMS of its sound in its own channel in dB of full scale, at least
+            `QUIETEST_DBFS`. None where it was not measured, as in early transcripts.
+        channel: The channel in which it was said, counted from 1; None in a recording with one
+            channel. Segments of different channels may overlap.
+        language: As a code of Whisper's, in a recording whose channels differ in language.
     """
 
     start: float
@@ -48,6 +51,13 @@ class Segment(msgspec.Struct, frozen=True):
     avg_logprob: float | None
     words: tuple[Word, ...]
     loudness_dbfs: float | None = None
+    channel: int | None = None
+    language: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the text holds a letter or a digit."""
+        return any(map(str.isalnum, self.text))
 
 
 class Transcript(Document, frozen=True):
@@ -59,11 +69,11 @@ class Transcript(Document, frozen=True):
         reason: Why there is no text (silent, rejected, no speech found). In early transcripts
             also why words have no times.
         duration: Seconds.
-        language: As a code of Whisper's.
+        language: As a code of Whisper's; where channels differ, the one that is spoken longest.
         language_probability: None where the language was not detected but configured.
         model: The speech model.
         alignment: The model that placed the words; None where none did.
-        segments: By time.
+        segments: By start, those with the same start by channel.
         notes: What is lost, guessed or doubtful: of the conversion first, then of the
             transcription. Where they exceed an object's metadata, those of the conversion are
             cut, and the manifest has them whole.

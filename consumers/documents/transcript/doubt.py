@@ -6,6 +6,7 @@ repetitive text, and words over silence.
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,12 +66,14 @@ class Doubt:
         start: Seconds from the recording's start, within the recording.
         end: As ``start``.
         reason: The sign and its figures, for people; it quotes no word of the transcript.
+        channel: Of the words; None in a recording with one channel.
     """
 
     kind: DoubtKind
     start: float
     end: float
     reason: str
+    channel: int | None = None
 
 
 _Sign = TypeVar("_Sign", Segment, RepeatedWords, Redundancy, RepeatedWords | Redundancy)
@@ -79,20 +82,33 @@ _Sign = TypeVar("_Sign", Segment, RepeatedWords, Redundancy, RepeatedWords | Red
 def doubts(transcript: Transcript, limits: DoubtLimits) -> list[Doubt]:
     """Find the doubtful passages of a transcript.
 
-    Signs of one kind that follow each other are one passage. A passage beyond the longest
-    is cut, as its beginning is enough to judge it; its reason has the whole length.
+    Signs of one kind in one channel that follow each other are one passage. A passage beyond
+    the longest is cut, as its beginning is enough to judge it; its reason has the whole length.
 
     Returns:
-        By time; only passages of different kinds overlap.
+        By time; only passages of different kinds or channels overlap.
     """
     spoken = [segment for segment in transcript.segments if segment.text.strip()]
     spoken.sort(key=lambda segment: segment.start)
     found = [
-        *_unsure(spoken, transcript.duration, limits),
-        *_looping(spoken, transcript.duration, limits),
-        *_over_silence(spoken, transcript.duration, limits),
+        dataclasses.replace(doubt, channel=channel)
+        for channel in {segment.channel for segment in spoken}
+        for doubt in _of_one_channel(
+            [segment for segment in spoken if segment.channel == channel],
+            transcript.duration,
+            limits,
+        )
     ]
-    return sorted(found, key=lambda doubt: (doubt.start, doubt.end, doubt.kind))
+    found.sort(key=lambda doubt: (doubt.start, doubt.end, doubt.kind, doubt.channel or 0))
+    return found
+
+
+def _of_one_channel(
+    segments: list[Segment], duration: float, limits: DoubtLimits
+) -> Iterator[Doubt]:
+    yield from _unsure(segments, duration, limits)
+    yield from _looping(segments, duration, limits)
+    yield from _over_silence(segments, duration, limits)
 
 
 def _unsure(segments: list[Segment], duration: float, limits: DoubtLimits) -> Iterator[Doubt]:

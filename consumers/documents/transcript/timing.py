@@ -48,13 +48,19 @@ class CharacterTimes:
         return min(start + (end - start) * ((offset - first) / (last - first)), end)
 
 
-def text_between(transcript: Transcript, start: float, end: float) -> str:
-    """The text between two times, in one line.
+def text_between(
+    transcript: Transcript, start: float, end: float, channel: int | None = None
+) -> str:
+    """The text between two times, in one line; of one channel if it is given.
 
     Of a segment that is partly outside, the words count whose middle is inside. Where that
     leaves none, as in a script without spaces, the whole segment counts.
     """
-    heard = [each for each in transcript.segments if each.start <= end and start <= each.end]
+    heard = [
+        each
+        for each in transcript.segments
+        if each.start <= end and start <= each.end and channel in (None, each.channel)
+    ]
     words = _line(word for segment in heard for word in _words_between(segment, start, end))
     return words or _line(segment.text for segment in heard)
 

@@ -6,7 +6,7 @@ import io
 import math
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -21,8 +21,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from consumers.audio.channels import ChannelSetting
-from consumers.audio.decode import decode_opus
+from consumers.audio.decode import decode_channels
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
+from consumers.audio.opus import OpusWriter
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.sniff import sniff
 from consumers.audio.transcode import TranscodeOptions, transcode
@@ -220,4 +221,16 @@ def transcoded_here(
 
 
 def decoded(opus: bytes) -> Signal:
-    return decode_opus(io.BytesIO(opus))
+    """The mean of all channels."""
+    mean: Signal = np.mean(decode_channels(io.BytesIO(opus)), axis=0, dtype=np.float32)
+    return mean
+
+
+def multichannel(sounds: Sequence[Signal]) -> bytes:
+    """An Opus object as we store it, with a channel for each sound at 16 kHz."""
+    with tempfile.TemporaryFile() as file:
+        writer = OpusWriter(file.fileno(), OpusSettings(), len(sounds))
+        writer.write((np.stack(sounds) * 32767).astype(np.int16))
+        writer.finish()
+        file.seek(0)
+        return file.read()
