@@ -39,10 +39,13 @@ class TranscriptFolder:
 
     Paths are untrusted: every file stays within the folder, and none is written
     twice in one run.
+
+    Attributes:
+        root: The folder.
     """
 
     def __init__(self, root: Path, formats: Sequence[TranscriptFormat]) -> None:
-        self._root = root
+        self.root = root
         self._formats = formats
         self._taken: set[Path] = set()
 
@@ -52,9 +55,9 @@ class TranscriptFolder:
         Raises:
             PermanentError: It cannot be created or written to.
         """
-        with _translated(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._root):
+        with _translated(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
                 pass
 
     def write(self, recording: Recording, transcript: Transcript) -> list[Path]:
@@ -65,7 +68,7 @@ class TranscriptFolder:
         """
         paths = next(filter(self._is_free, self._candidates(recording)))
         self._taken.update(paths)
-        with _translated(self._root):
+        with _translated(self.root):
             for path, form in zip(paths, self._formats, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(render(transcript, form), encoding="utf-8")
@@ -74,17 +77,17 @@ class TranscriptFolder:
     def _candidates(self, recording: Recording) -> Iterator[list[Path]]:
         """Return possible paths: the recording's own, then some by its ordinal at the top."""
         parts = safe_parts(recording.path)
-        yield self._named(self._root.joinpath(*parts))
+        yield self._named(self.root.joinpath(*parts))
         for number in itertools.count():
             mark = f"{recording.audio.ordinal:07}" + (f"-{number}" if number else "")
-            yield self._named(self._root / f"{mark}-{parts[-1]}")
+            yield self._named(self.root / f"{mark}-{parts[-1]}")
 
     def _named(self, stem: Path) -> list[Path]:
         return [stem.with_name(f"{stem.name}.{form}") for form in self._formats]
 
     def _is_free(self, paths: Sequence[Path]) -> bool:
         """Whether the paths are within the folder, and new in this run."""
-        root = self._root.resolve()
+        root = self.root.resolve()
         return all(
             path not in self._taken
             and not path.is_dir()

@@ -22,7 +22,7 @@ from ops.wiring.recovery import open_rebuilder
 from tests.harness.deployment.stand_ins import LengthRecogniser
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.sounds import Recipe, made
-from tests.integration.conftest import Pipeline
+from tests.integration.conftest import Pipeline, Run, printed
 from tests.integration.damage import execute, rows, transcribed, unpacked
 from tests.integration.test_pipeline import event_for
 from tests.samples import WAV
@@ -147,3 +147,29 @@ def test_a_row_without_tags_does_not_replace_notes(pipeline: Pipeline, batch: Ba
     before = recordings(pipeline, batch)[0]
     pipeline.database.put_recording(replace(before, notes=(), tags=None))
     assert recordings(pipeline, batch)[0] == before
+
+
+def test_notes_are_shown(pipeline: Pipeline, batch: BatchId, run: Run, tmp_path: Path) -> None:
+    transcribed(pipeline, batch, range(3))
+    shown = printed(run("status", str(batch), "--json"))["recordings"]
+    (note, of_words) = shown[0]["notes"]
+    assert (note["code"], of_words["code"]) == ("breaks_off", "no_word_times")
+    assert shown[1]["tags"]["artist"] == "Zoë"
+    assert "missing: " in run("status", str(batch)).stdout
+    members = printed(run("status", str(batch), "--members", "--json"))["members"]
+    assert [each["path"] for each in members] == list(MEMBERS)
+    assert members[0]["notes"] == [note]
+    assert "cut.wav" in run("status", str(batch), "--members").stdout
+    assert run("status", str(batch), "--out", str(tmp_path / "out")).exit_code == 0
+    assert "Interview" in (tmp_path / "out" / "members.csv").read_text()
+    transcript = json.loads(
+        run("transcripts", str(batch), "--format", "json").stdout.splitlines()[0]
+    )
+    assert transcript["notes"][0]["code"] == "breaks_off"
+
+
+def test_members_of_an_unread_archive_are_unknown(run: Run, pipeline: Pipeline) -> None:
+    result = run("status", "20250622-143052-a1b2c3", "--members")
+    assert result.exit_code == 1
+    assert "not known before its archive is read" in result.stderr
+    assert run("status", "--members").exit_code == 2

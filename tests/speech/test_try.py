@@ -43,6 +43,8 @@ def test_the_sample_is_transcribed(script: dict[str, str], tmp_path: Path, tempo
             "opus_key",
             "transcript_key",
             "verdict_key",
+            "notes",
+            "tags",
         }
         if path in script:
             assert recording["language"] == "en"
@@ -52,7 +54,7 @@ def test_the_sample_is_transcribed(script: dict[str, str], tmp_path: Path, tempo
     assert recordings["interviews/broken.mp3"]["reason"]
     assert recordings["voicemail/silence.wav"]["state"] == "silent"
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert written == {
+    assert written == {"members.csv"} | {
         f"{path}.{form}"
         for path in [*script, "voicemail/silence.wav"]
         for form in ("json", "srt", "vtt", "txt")

@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Literal, get_args
+from typing import IO, Literal, get_args
 
+from consumers.documents.csv_cell import csv_cell
 from consumers.documents.review.decision import Decision
 from consumers.documents.review.reviewed_item import ReviewedItem
 
 ExportFormat = Literal["csv", "jsonl"]
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-
-#: The beginnings of a cell that make it a formula, East Asian forms included; see OWASP,
-#: "CSV Injection".
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 COLUMNS = (
     "item_id",
@@ -68,7 +65,7 @@ def _cells(reviewed: ReviewedItem) -> Iterator[list[str]]:
     of_item = {**reviewed.item.to_document(), "state": reviewed.state}
     for of_decision in map(_columns, reviewed.decisions) if reviewed.decisions else ({},):
         row = of_item | of_decision
-        yield [_cell(row.get(name)) for name in COLUMNS]
+        yield [csv_cell(row.get(name)) for name in COLUMNS]
 
 
 def _columns(decision: Decision) -> dict[str, str | None]:
@@ -78,10 +75,3 @@ def _columns(decision: Decision) -> dict[str, str | None]:
         "corrections": "; ".join(corrections),
         "corrected_text": decision.corrected_text,
     }
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, str):
-        return "" if value is None else str(value)
-    is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
-    return f"'{value}" if is_formula else value

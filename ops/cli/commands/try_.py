@@ -17,7 +17,9 @@ from rich.text import Text
 
 from consumers.database.rows import Recording
 from consumers.errors import PermanentError
+from consumers.store import Store
 from ops.cli.batch_progress import BatchProgress, follow_batch
+from ops.cli.member_list import MEMBERS_FILE, save_members
 from ops.cli.options import FILE, FOLDER, as_json_option
 from ops.cli.output import counted, print_error, print_json, waiting_for
 from ops.cli.render.batches import (
@@ -27,6 +29,7 @@ from ops.cli.render.batches import (
     recordings_table,
     upload_bar,
 )
+from ops.cli.render.notes import notes_as_lines
 from ops.cli.settings import SettingsCommand
 from ops.cli.transcript_folder import TranscriptFolder, read_transcripts
 from ops.embedded.stack import STACK_SETTINGS, EmbeddedStack, run_stack
@@ -37,7 +40,10 @@ from ops.wiring.adapters import make_store, open_database, utc_now
 @click.command("try", cls=SettingsCommand, settings=STACK_SETTINGS)
 @click.argument("archive", required=False, type=FILE)
 @click.option(
-    "--out", type=FOLDER, help="Write each transcript (.json .srt .vtt .txt) into this folder."
+    "--out",
+    type=FOLDER,
+    help="Write each transcript (.json .srt .vtt .txt), and a list of the archive's members "
+    f"({MEMBERS_FILE}), into this folder.",
 )
 @as_json_option
 def try_(archive: Path | None, out: Path | None, *, as_json: bool) -> None:
@@ -103,17 +109,19 @@ def _drop_and_wait(stack: EmbeddedStack, archive: Path, folder: TranscriptFolder
 
             progress = follow_batch(database, batch, look)
         recordings = database.recordings(batch)
-    return progress, recordings, _write(stack, recordings, folder)
+    if folder is None:
+        return progress, recordings, None
+    return progress, recordings, _write(store, progress, recordings, folder)
 
 
 def _write(
-    stack: EmbeddedStack, recordings: list[Recording], folder: TranscriptFolder | None
+    store: Store, progress: BatchProgress, recordings: list[Recording], folder: TranscriptFolder
 ) -> PermanentError | None:
-    """Write the transcripts; a failure is returned, so that they are still printed."""
-    if folder is None:
-        return None
+    """Write members and transcripts; a failure is returned, so that they are still printed."""
     try:
-        for recording, transcript in read_transcripts(make_store(stack.environment), recordings):
+        if progress.row is not None and progress.row.sealed_at is not None:
+            save_members(store, progress.batch, folder.root)
+        for recording, transcript in read_transcripts(store, recordings):
             folder.write(recording, transcript)
     except PermanentError as exc:
         return exc
@@ -133,6 +141,8 @@ def _show(progress: BatchProgress, recordings: list[Recording], out: Path | None
     )
     if progress.row and (reason := progress.row.failure or progress.row.stalled):
         console.print(Text(reason))
+    for line in notes_as_lines(progress.row.notes) if progress.row else ():
+        console.print(Text(line))
     if progress.row and not progress.row.is_moderated:
         console.print(Text("not moderated, as POLICIES_ROOT is not set"))
     elif progress.row:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from rich.text import Text
 from consumers.database.rows import Recording
 from ops.cli.batch_progress import BatchProgress
 from ops.cli.output import byte_bars, make_table, progress_bars
+from ops.cli.render.notes import notes_as_lines
 from ops.durations import clock_time
 
 #: The fields of a recording in ``--json``.
@@ -25,7 +27,12 @@ _SHOWN = (
 def recording_as_json(recording: Recording) -> dict[str, Any]:
     """Return the JSON object of a recording."""
     shown = {name: getattr(recording, name) for name in _SHOWN}
-    return {"audio_id": str(recording.audio), **shown}
+    return {
+        "audio_id": str(recording.audio),
+        **shown,
+        "notes": msgspec.to_builtins(recording.all_notes),
+        "tags": recording.tags,
+    }
 
 
 def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
@@ -38,6 +45,7 @@ def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
         "dropped_at": row.dropped_at.isoformat() if row and row.dropped_at else None,
         "completed_at": row.completed_at.isoformat() if row and row.completed_at else None,
         "reason": (row.failure or row.stalled) if row else None,
+        "notes": msgspec.to_builtins(row.notes) if row else [],
         "moderated": row.is_moderated if row else None,
         "flagged": progress.flagged,
         "ready_for_review": row is not None and row.itemised_at is not None,
@@ -49,12 +57,14 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
     """Lay out a batch's recordings. Paths and words are shown as they are, never as markup."""
     table = make_table("recording", "state", "duration", "language", "text, or why there is none")
     for recording in recordings:
+        text = recording.text or recording.stalled or recording.reason
+        lines = [*([text] if text else []), *notes_as_lines(recording.all_notes)]
         table.add_row(
             Text(recording.path),
             _state(recording),
             "" if recording.duration is None else clock_time(recording.duration),
             recording.language or "",
-            Text(recording.text or recording.stalled or recording.reason or ""),
+            Text("\n".join(lines)),
         )
     return table
 
