@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from av.packet import Packet
 
 from consumers.audio.fileview import FileView
+from consumers.audio.framed import Hole
 from consumers.audio.timeline import Interruption
 
 # Formats that have no timestamps of their own: FFmpeg counts packets, so that the time of what
 # it skips is missing.
-COUNTED = frozenset({"aac", "ac3", "avi", "dts", "eac3", "loas", "mp3", "truehd"})
+COUNTED = frozenset({"aac", "amr", "ac3", "avi", "dts", "eac3", "loas", "mp3", "truehd"})
 # Formats with timestamps in which little but packets takes bytes.
 _CONTIGUOUS = frozenset({"asf", "flac", "flv", "matroska", "mpeg", "ogg"})
 _PAGED = "ogg"
@@ -23,10 +26,13 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 _AVI_FILLERS = (b"JUNK", b"LIST", b"RIFF", b"idx1", b"ix", b"rec ")
 
 
-def byte_clock(demuxer: str, view: FileView, tick: float) -> ByteClock | None:
+def byte_clock(
+    demuxer: str, view: FileView, tick: float, holes: Iterable[Hole] = ()
+) -> ByteClock | None:
     """Return a clock for a stream with this time base, if it helps with its format."""
     if demuxer in COUNTED | _CONTIGUOUS:
-        return ByteClock(view, tick, counted=demuxer in COUNTED, paged=demuxer == _PAGED)
+        is_counted, is_paged = demuxer in COUNTED, demuxer == _PAGED
+        return ByteClock(view, tick, holes, counted=is_counted, paged=is_paged)
     return None
 
 
@@ -38,8 +44,11 @@ def is_tag(head: bytes) -> bool:
 class ByteClock:
     """Compares where packets are in the file with their sizes."""
 
-    def __init__(self, view: FileView, tick: float, *, counted: bool, paged: bool) -> None:
+    def __init__(
+        self, view: FileView, tick: float, holes: Iterable[Hole], *, counted: bool, paged: bool
+    ) -> None:
         self._view = view
+        self._holes = deque(holes)
         # Seconds; fractions are too slow for every packet.
         self._tick = tick
         self._counted = counted
@@ -57,6 +66,8 @@ class ByteClock:
         """Look at a packet of any stream, in the order of the file."""
         position, size = packet.pos, packet.size
         if position is not None and position >= 0:
+            while self._holes and self._holes[0].position <= position:
+                self._hole += self._holes.popleft().size
             if position > self._end >= 0:
                 self._hole += self._unexplained(self._end, position)
             if position >= self._end:
@@ -81,6 +92,12 @@ class ByteClock:
                     since.skipped += seconds
         if self._late and packet.pts is not None and self._tick:
             packet.pts += round(self._late / self._tick)
+
+    def rest(self) -> float:
+        """Return how many seconds are missing behind the last packet."""
+        size = self._hole + sum(hole.size for hole in self._holes)
+        seconds = self._length(size)
+        return seconds if seconds >= _LEAST_SECONDS else 0.0
 
     def excess(self, packet: Packet[Any], seconds: float) -> float:
         """Return how much longer a broken packet is by its bytes than FFmpeg counts."""

@@ -163,7 +163,7 @@ class RecordingReader:
         # parts for the same time are is then of no concern to memory.
         opened += [self._opened(section, stack) for _ in known[1:]]
         return [
-            self._track(view, container, stream.index, len(streams))
+            self._track(view, container, stream.index, section, len(streams))
             for (view, container), stream in zip(opened, known, strict=True)
         ]
 
@@ -177,6 +177,7 @@ class RecordingReader:
         view: FileView,
         container: InputContainer,
         index: int,
+        section: Section,
         streams: int,
     ) -> Track:
         stream = container.streams[index]
@@ -187,7 +188,16 @@ class RecordingReader:
         introduction = f"track {number}: " if streams > 1 else ""
         timeline = TimeLine(self._sample_rate, self._bounds(container), self.log, introduction)
         timeline.offset = self._samples / self._sample_rate
-        return Track(container, view, self._demuxer, stream, timeline, self.log, self._progress)
+        return Track(
+            container,
+            view,
+            self._demuxer,
+            section.holes,
+            stream,
+            timeline,
+            self.log,
+            self._progress,
+        )
 
     def _bounds(self, container: InputContainer) -> Bounds:
         start = (container.start_time or 0) / av.time_base
@@ -210,6 +220,11 @@ class RecordingReader:
         reached = max(reached, *(track.timeline.here for track in tracks))
         held = reached if held is None else held
         if declared is None:
+            return
+        last = max((track.last_position for track in tracks), default=0)
+        if section.end_page is not None and (not section.ends or last < section.end_page):
+            text = f"it breaks off: its end is missing, {decoded:.1f} s are decoded"
+            self._note(NoteCode.BREAKS_OFF, text, self._samples / self._sample_rate)
             return
         lengths = (
             f"the header says {declared:.1f} s, the file holds {held:.1f} s,"

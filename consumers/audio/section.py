@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumers.audio.fileview import Piece
+from consumers.audio.framed import Hole
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,9 @@ class Section:
     """For the demuxer."""
     unread: int = 0
     """Bytes behind it of which nothing is known."""
+    holes: tuple[Hole, ...] = ()
+    """Bytes left out of the pieces, as they are no sound."""
+    end_page: int | None = None
+    """Where the page begins with which it ends; only for formats of pages."""
+    ends: bool = True
+    """Whether it has an end, where the format marks it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from consumers.audio.chunks import CHUNKED, chunked_sections
+from consumers.audio.claims import claimed_seconds
 from consumers.audio.fileview import FileView, Span, whole
+from consumers.audio.framed import frames_only
 from consumers.audio.section import Section
 
 _BLOCK = 1 << 20
@@ -13,6 +15,7 @@ _BLOCK = 1 << 20
 _OGG_HEADER = 27
 _OGG_SEGMENTS = 255
 _OGG_BEGIN = 0x02
+_OGG_END = 0x04
 
 _EBML_HEADER = b"\x1aE\xdf\xa3"
 _EBML_SEGMENT = b"\x18S\x80g"
@@ -27,31 +30,43 @@ def sections(source: int, demuxer: str) -> Iterator[Section]:
     if demuxer in CHUNKED:
         yield from chunked_sections(view, demuxer)
         return
+    if demuxer == "ogg":
+        yield from _ogg_sections(view)
+        return
     begin = 0
-    if demuxer in _JOINTS:
-        for start in _JOINTS[demuxer](view):
-            yield Section((Span(begin, start),))
-            begin = start
-    yield Section((Span(begin, view.size),))
+    for start in (*_joints(view, demuxer), view.size):
+        pieces, holes = frames_only(view, Span(begin, start), demuxer)
+        claimed = claimed_seconds(FileView(source, pieces), demuxer)
+        yield Section(pieces, claimed, holes=tuple(holes))
+        begin = start
 
 
-def _ogg_joints(view: FileView) -> Iterator[int]:
-    """Find where a chained stream begins (RFC 3533, 4 and 6)."""
-    position, has_begun = 0, False
-    while True:
+def _joints(view: FileView, demuxer: str) -> Iterator[int]:
+    """Find where further files begin."""
+    finder = _JOINTS.get(demuxer)
+    return iter(()) if finder is None else finder(view)
+
+
+def _ogg_sections(view: FileView) -> Iterator[Section]:
+    """Find chained streams, and whether each has an end (RFC 3533, 4 and 6)."""
+    begin, page, has_begun, ends = 0, 0, False, False
+    position: int | None = 0
+    while position is not None:
         header = view.peek(position, _OGG_HEADER + _OGG_SEGMENTS)
         if not header.startswith(b"OggS") or len(header) < _OGG_HEADER:
-            found = _found(view, b"OggS", position + 1) if header else None
-            if found is None:
-                return
-            position = found
+            # The rest of a file is searched only if there may be something.
+            position = _found(view, b"OggS", position + 1) if header else None
+            ends = ends and position is None
             continue
         is_first = bool(header[5] & _OGG_BEGIN)
         if is_first and has_begun:
-            yield position
-        has_begun = not is_first
-        segments = header[26]
+            yield Section((Span(begin, position),), end_page=page - begin, ends=ends)
+            begin = position
+        has_begun, page = not is_first, position
+        segments = header[_OGG_HEADER - 1]
         position += _OGG_HEADER + segments + sum(header[_OGG_HEADER : _OGG_HEADER + segments])
+        ends = bool(header[5] & _OGG_END) and position <= view.size
+    yield Section((Span(begin, view.size),), end_page=page - begin, ends=ends)
 
 
 def _flac_joints(view: FileView) -> Iterator[int]:
@@ -112,7 +127,6 @@ def _ebml_size(field: bytes) -> int | None:
 
 
 _JOINTS: dict[str, Callable[[FileView], Iterator[int]]] = {
-    "ogg": _ogg_joints,
     "flac": _flac_joints,
     "amr": _amr_joints,
     "mov": _mov_joints,

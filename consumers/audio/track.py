@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +15,7 @@ from av.packet import Packet
 from consumers.audio.byteclock import byte_clock, is_tag
 from consumers.audio.downmix import Planes
 from consumers.audio.fileview import FileView
+from consumers.audio.framed import Hole
 from consumers.audio.notelog import NoteLog
 from consumers.audio.timeline import Interruption, TimeLine
 from consumers.documents.note import Note, NoteCode
@@ -44,6 +45,7 @@ class Track:
         container: InputContainer,
         view: FileView,
         demuxer: str,
+        holes: Sequence[Hole],
         stream: AudioStream,
         timeline: TimeLine,
         log: NoteLog,
@@ -53,6 +55,8 @@ class Track:
         self.properties: Properties | None = None
         """None before the first frame."""
         self.packets = 0
+        self.last_position = 0
+        """Where in the file the last packet of any stream begins."""
         self.damaged = 0
         """Packets that could not be decoded."""
         self.reached = 0.0
@@ -69,7 +73,7 @@ class Track:
         self._since = Interruption()
         # Fractions are too slow for every packet.
         self._ticks = [float(each.time_base or 0) for each in container.streams]
-        self._clock = byte_clock(demuxer, view, self._ticks[stream.index])
+        self._clock = byte_clock(demuxer, view, self._ticks[stream.index], holes)
         self._pause_mode = _AMR_PAUSES.get(self.codec)
 
     @property
@@ -97,6 +101,9 @@ class Track:
                     # Its format is none that can be resampled.
                     self.timeline.forget()
                     self._lost(packet)
+        if self._clock is not None and (missing := self._clock.rest()):
+            self._since.damaged = True
+            self._since.lost += missing
         yield from self.timeline.finish(self._since)
 
     def _placed(self, frame: AudioFrame) -> Iterator[Planes]:
@@ -147,6 +154,7 @@ class Track:
         for packet in self._container.demux():
             index = packet.stream.index
             is_own = index == self._stream.index
+            self.last_position = max(self.last_position, packet.pos or 0)
             if self._clock is not None and packet.size:
                 self._clock.see(packet, is_own=is_own)
             if packet.pts is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,8 +43,10 @@ class Format:
 
     demuxer: str
     media: bytes
-    #: Whether a header or timestamps say how long it is, so that missing bytes are noticed.
+    #: Whether timestamps or a header show where bytes are missing.
     declares: bool = True
+    #: Whether they do so at the end.
+    declares_end: bool = True
 
 
 def hum(rate: int) -> Signal:
@@ -54,8 +57,10 @@ def hum(rate: int) -> Signal:
     return np.asarray(0.1 * chord + 0.01 * noise, np.float32)
 
 
-def simple(demuxer: str, recipe: Recipe, *, declares: bool = True) -> Format:
-    return Format(demuxer, made(recipe, hum(recipe.rate)), declares)
+def simple(
+    demuxer: str, recipe: Recipe, *, declares: bool = True, declares_end: bool = True
+) -> Format:
+    return Format(demuxer, made(recipe, hum(recipe.rate)), declares, declares and declares_end)
 
 
 VORBIS = {"strict": "experimental"}
@@ -72,10 +77,10 @@ FORMATS = {
         "matroska",
         muxed("webm", [SoundTrack("libopus", hum(48_000))], cluster_time_limit="1000"),
     ),
-    "mpegts": simple("mpegts", Recipe("mpegts", "mp2", 48_000)),
+    "mpegts": simple("mpegts", Recipe("mpegts", "mp2", 48_000), declares_end=False),
     "avi": simple("avi", Recipe("avi", "libmp3lame")),
     "wma": simple("asf", Recipe("asf", "wmav2", bit_rate=128_000)),
-    "amr": Format("amr", amr(SECONDS), declares=False),
+    "amr": Format("amr", amr(SECONDS), declares=False, declares_end=False),
     "ac3": simple("ac3", Recipe("ac3", "ac3", 48_000), declares=False),
 }
 
@@ -131,7 +136,8 @@ def damaged(form: Format, dice: random.Random) -> Damaged:
     start = dice.randrange(max(4096, whole // 10), whole * 9 // 10)
     size = min(whole - start, 1 << dice.randrange(4, 17), whole // 3)
     media = KINDS[kind](form.media, start, size, dice)
-    kept = 1.0 if form.declares else len(media) / len(form.media)
+    declares = form.declares_end if kind == "cut" else form.declares
+    kept = 1.0 if declares else len(media) / len(form.media)
     return Damaged(media, SECONDS * kept, kind)
 
 
@@ -170,5 +176,5 @@ def test_damage_changes_no_length_without_a_note(pool: TranscoderPool) -> None:
             notes = [note.text for note in facts.notes] if facts else []
             unexplained.append(f"{number}: {name}, {file.kind}: {lengths}: {notes}")
     for (name, found), count in sorted(outcomes.items()):
-        print(f"{name:8} {found:26} {count:5}")
+        sys.stdout.write(f"{name:8} {found:26} {count:5}\n")
     assert not unexplained, "\n".join(unexplained)

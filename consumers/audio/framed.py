@@ -1,0 +1,132 @@
+"""Finds what is no frame in streams of frames without timestamps (AAC in ADTS, AMR).
+
+FFmpeg skips it without saying where, or takes it for frames.
+"""
+
+# ruff: noqa: PLR2004 - bit fields have the values that the standards give them
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumers.audio.fileview import FileView, Piece, Span
+
+_BUFFER = 1 << 16
+_HEADER_BYTES = 6
+_FRAMES_IN_A_ROW = 5
+
+# Bytes of a frame by its mode, from 3GPP TS 26.101 and 26.201; RFC 4867, 5.3.
+_AMR_SIZES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
+_AMR_WB_SIZES = {
+    0: 18, 1: 24, 2: 33, 3: 37, 4: 41, 5: 47, 6: 51, 7: 59, 8: 61, 9: 6, 14: 1, 15: 1
+}  # fmt: skip
+_AMR_NO_DATA = 14
+_AMR_MAGIC = b"#!AMR\n"
+_AMR_WB_MAGIC = b"#!AMR-WB\n"
+
+SizeOf = Callable[[bytes], int]
+"""Gives the bytes of a frame from its first six bytes; 0: it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Bytes that are no frame, before a position in the pieces."""
+
+    position: int
+    size: int
+
+
+def frames_only(view: FileView, span: Span, demuxer: str) -> tuple[tuple[Piece, ...], list[Hole]]:
+    """Return the pieces of a stream that are frames, with its header, and what lay in between."""
+    head = view.peek(span.start, len(_AMR_WB_MAGIC))
+    if demuxer == "aac":
+        return _Walk(view, span, _adts_size, 0).result()
+    if head.startswith(_AMR_WB_MAGIC):
+        return _Walk(view, span, _amr_wb_size, len(_AMR_WB_MAGIC)).result()
+    if head.startswith(_AMR_MAGIC):
+        return _Walk(view, span, _amr_size, len(_AMR_MAGIC)).result()
+    return (span,), []
+
+
+class _Walk:
+    """Goes from frame to frame through a span of a file."""
+
+    def __init__(self, view: FileView, span: Span, size_of: SizeOf, header: int) -> None:
+        self._view = view
+        self._end = span.end
+        self._size_of = size_of
+        self._start = span.start
+        self._header = header
+        self._buffer, self._at = b"", 0
+
+    def result(self) -> tuple[tuple[Piece, ...], list[Hole]]:
+        """Return the pieces and holes."""
+        pieces: list[Piece] = []
+        holes: list[Hole] = []
+        kept = 0
+        # What is before the first frame is left to FFmpeg.
+        begin = self._start
+        position = self._next(begin + self._header)
+        while position is not None and position < self._end:
+            size = self._size(position)
+            if size and (position + size >= self._end or self._size(position + size)):
+                position += size
+                continue
+            found = self._next(position + 1)
+            pieces.append(Span(begin, position))
+            kept += position - begin
+            begin = self._end if found is None else found
+            holes.append(Hole(kept, begin - position))
+            position = found
+        if begin < self._end:
+            pieces.append(Span(begin, self._end))
+        return tuple(pieces), holes
+
+    def _next(self, position: int) -> int | None:
+        """Find where several frames follow each other, or as many as there are."""
+        for start in range(position, self._end):
+            follower = start
+            for _ in range(_FRAMES_IN_A_ROW):
+                size = self._size(follower)
+                if not size:
+                    break
+                follower += size
+                if follower >= self._end:
+                    break
+            else:
+                return start
+            if follower == self._end:
+                return start
+        return None
+
+    def _size(self, position: int) -> int:
+        offset = position - self._at
+        if not 0 <= offset <= len(self._buffer) - _HEADER_BYTES:
+            self._buffer, self._at, offset = self._view.peek(position, _BUFFER), position, 0
+        return self._size_of(self._buffer[offset : offset + _HEADER_BYTES])
+
+
+def _adts_size(header: bytes) -> int:
+    """ISO/IEC 14496-3, 1.A.2."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return 0
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if size > 7 and header[2] >> 2 & 15 <= 12 else 0
+
+
+def _amr_size(header: bytes) -> int:
+    return _amr_bytes(header, _AMR_SIZES)
+
+
+def _amr_wb_size(header: bytes) -> int:
+    return _amr_bytes(header, _AMR_WB_SIZES)
+
+
+def _amr_bytes(header: bytes, sizes: dict[int, int]) -> int:
+    """RFC 4867, 5.3: a frame whose quality bit is not set is damaged."""
+    if not header or header[0] & 0x83:
+        return 0
+    mode = header[0] >> 3 & 15
+    is_good = header[0] & 4 or mode >= _AMR_NO_DATA
+    return sizes.get(mode, 0) if is_good else 0
