@@ -29,6 +29,10 @@ class BadAudioError(PermanentError):
     """One recording cannot be decoded; the others of its batch can be."""
 
 
+class UnknownFormatError(BadAudioError):
+    """Nothing shows that it is a recording."""
+
+
 class BusyError(TransientError):
     """Another worker is doing the same work; try again when it has finished."""
 

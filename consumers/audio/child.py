@@ -23,13 +23,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from consumers.audio.confinement import confine, die_with_parent, start_cpu_budget
-from consumers.audio.media import MediaLimits, OpusSettings
+from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.messages import MessageSocket, PeerGoneError
+from consumers.audio.probe import probe
 from consumers.audio.transcode import TranscodeOptions, transcode
-from consumers.errors import BadAudioError, TransientError
+from consumers.errors import BadAudioError, TransientError, UnknownFormatError
 
 _FILES_OF_A_JOB = 2
 _PROGRESS_SECONDS = 1.0
+_MOST_DAMAGED = 0.75
+"""Of a file whose format was guessed; beyond, the guess was wrong."""
 
 
 def main(arguments: list[str]) -> int:
@@ -68,6 +71,7 @@ def _begin(channel: MessageSocket) -> TranscodeOptions:
 
 def _try_out(source: int, output: int, job: TranscodeOptions) -> None:
     os.lseek(source, 0, os.SEEK_SET)
+    probe(source)
     transcode(source, output, job, progress=lambda _: None)
 
 
@@ -76,8 +80,12 @@ def _serve(channel: MessageSocket, job: TranscodeOptions) -> None:
     try:
         source, output = files
         channel.send({"taken": True})
-        job = dataclasses.replace(job, demuxer=str(message["demuxer"]))
-        answer = _answer(source, output, job, _Progress(channel, time.monotonic))
+        progress = _Progress(channel, time.monotonic)
+        if message["demuxer"] is None:
+            answer = _answer(job, lambda: _transcode_probed(source, output, job, progress))
+        else:
+            known = dataclasses.replace(job, demuxer=str(message["demuxer"]))
+            answer = _answer(job, lambda: transcode(source, output, known, progress))
     finally:
         for file in files:
             os.close(file)
@@ -87,12 +95,12 @@ def _serve(channel: MessageSocket, job: TranscodeOptions) -> None:
     channel.send(answer)
 
 
-def _answer(
-    source: int, output: int, job: TranscodeOptions, progress: Callable[[float], None]
-) -> Mapping[str, object]:
+def _answer(job: TranscodeOptions, work: Callable[[], Transcoded]) -> Mapping[str, object]:
     start_cpu_budget(job.limits.cpu_seconds)
     try:
-        transcoded = transcode(source, output, job, progress)
+        transcoded = work()
+    except UnknownFormatError as exc:
+        return {"unknown": str(exc)}
     except BadAudioError as exc:
         return {"bad": str(exc)}
     except TransientError as exc:
@@ -102,6 +110,23 @@ def _answer(
     finally:
         start_cpu_budget(0)
     return {"transcoded": transcoded.to_message()}
+
+
+def _transcode_probed(
+    source: int, output: int, job: TranscodeOptions, progress: Callable[[float], None]
+) -> Transcoded:
+    guess = probe(source)
+    job = dataclasses.replace(job, demuxer=guess.demuxer, start=guess.start)
+    try:
+        transcoded = transcode(source, output, job, progress)
+    except BadAudioError as exc:
+        raise BadAudioError(f"not a known audio format; read as {guess}, {exc}") from exc
+    damaged = sum((note.end or 0) - (note.start or 0) for note in transcoded.notes if note.is_loss)
+    if damaged > _MOST_DAMAGED * transcoded.duration:
+        raise UnknownFormatError(
+            f"not a known audio format; read as {guess}, most of it is damaged"
+        )
+    return dataclasses.replace(transcoded, notes=(guess.note, *transcoded.notes))
 
 
 class _Progress:

@@ -19,13 +19,14 @@ _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 def open_media(
-    source: int | FileView, demuxer: str, options: Mapping[str, str] = _NO_OPTIONS
+    source: int | FileView, demuxer: str | None, options: Mapping[str, str] = _NO_OPTIONS
 ) -> InputContainer:
     """Open a file for its sound.
 
     Args:
         source: What to read and seek in; a descriptor stays open.
-        demuxer: FFmpeg's name of the only demuxer that may read it.
+        demuxer: FFmpeg's name of the only demuxer that may read it; None: FFmpeg's probe chooses
+            one of those that the options allow.
         options: The demuxer's own.
 
     Raises:

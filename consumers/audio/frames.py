@@ -8,11 +8,15 @@ counts only if another of its kind follows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from consumers.audio.signatures import AAC, AC3, EAC3, LATM, MP3, MPEG_AUDIO, Sniffed
 
-_FRAMES_IN_A_ROW = 3
+# How many frames have to follow one another, and where the bytes end before, at least how many.
+_FEW = (3, 2)
+_MANY = (10, 10)
+_FIRST_BYTE = re.compile(rb"[\xff\x56\x0b]")
 _SEARCHED_BYTES = 1 << 14
 
 # Bits per second over 1000, by index, from ISO/IEC 11172-3 and 13818-3.
@@ -59,22 +63,42 @@ _HEADER_BYTES = 6
 def find_frames(head: bytes) -> Sniffed | None:
     """Find a stream of frames at or shortly after the start of a file's first 64 KiB."""
     for start in range(min(len(head), _SEARCHED_BYTES)):
-        if head[start] == 0xFF:
-            if _follow(head, start, _mpeg_audio_size):
-                return MP3 if _mpeg_layer(head[start + 1]) == 3 else MPEG_AUDIO
-            if _follow(head, start, _adts_size):
-                return AAC
-        elif head[start] == 0x56 and _follow(head, start, _loas_size):
-            return LATM
-        elif head[start] == 0x0B and _follow(head, start, _ac3_size):
-            return EAC3 if head[start + 5] >> 3 in _EAC3_VERSIONS else AC3
+        if (found := _frames_at(head, start, _FEW)) is not None:
+            return found
     return None
 
 
-def _follow(head: bytes, start: int, size_of: Callable[[bytes], int]) -> bool:
-    """Whether frames follow one another from there on; a short file may hold only two."""
+def find_frames_behind(head: bytes) -> tuple[int, Sniffed] | None:
+    """Find a long row of frames behind any junk, and where it begins.
+
+    MPEG audio of layer I is none of it: its short frames occur in programs.
+    """
+    for start in map(re.Match.start, _FIRST_BYTE.finditer(head)):
+        if head[start] == 0xFF and _mpeg_layer(head[start + 1 : start + 2]) == 1:
+            continue
+        if (found := _frames_at(head, start, _MANY)) is not None:
+            return start, found
+    return None
+
+
+def _frames_at(head: bytes, start: int, row: tuple[int, int]) -> Sniffed | None:
+    if head[start] == 0xFF:
+        if _follow(head, start, row, _mpeg_audio_size):
+            return MP3 if _mpeg_layer(head[start + 1 : start + 2]) == 3 else MPEG_AUDIO
+        if _follow(head, start, row, _adts_size):
+            return AAC
+    elif head[start] == 0x56 and _follow(head, start, row, _loas_size):
+        return LATM
+    elif head[start] == 0x0B and _follow(head, start, row, _ac3_size):
+        return EAC3 if head[start + 5] >> 3 in _EAC3_VERSIONS else AC3
+    return None
+
+
+def _follow(head: bytes, start: int, row: tuple[int, int], size_of: Callable[[bytes], int]) -> bool:
+    """Whether frames follow one another from there on."""
+    most, least = row
     found = 0
-    while found < _FRAMES_IN_A_ROW:
+    while found < most:
         header = head[start : start + _HEADER_BYTES]
         if not header:
             break
@@ -83,16 +107,16 @@ def _follow(head: bytes, start: int, size_of: Callable[[bytes], int]) -> bool:
             return False
         found += 1
         start += size
-    return found > 1
+    return found >= least
 
 
-def _mpeg_layer(byte: int) -> int:
-    return 4 - (byte >> 1 & 3)
+def _mpeg_layer(header: bytes) -> int:
+    return 4 - (header[0] >> 1 & 3) if header else 0
 
 
 def _mpeg_audio_size(header: bytes) -> int:
     """Return the bytes of a frame of MPEG audio; 0 if the header is invalid."""
-    layer, version = _mpeg_layer(header[1]), header[1] >> 3 & 3
+    layer, version = _mpeg_layer(header[1:2]), header[1] >> 3 & 3
     rate, frequency, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
     if header[0] != 0xFF or header[1] < 0xE0 or layer == 4 or version == 1:
         return 0

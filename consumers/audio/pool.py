@@ -11,7 +11,7 @@ from typing import BinaryIO
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.process import TranscoderProcess
 from consumers.audio.signatures import DEMUXERS
-from consumers.errors import BadAudioError, TransientError
+from consumers.errors import BadAudioError, TransientError, UnknownFormatError
 
 _CLOSED = "the transcoders are shut down"
 
@@ -55,30 +55,34 @@ class TranscoderPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
+    def transcode(self, source: BinaryIO, demuxer: str | None, output: BinaryIO) -> Transcoded:
         """Transcode an open file in the next free child.
 
         Args:
             source: A real file, named or not; read from its start.
-            demuxer: FFmpeg's name of its format, from ``sniff``.
+            demuxer: FFmpeg's name of its format, from ``sniff``; None: the child finds it out.
             output: A real file, whose content the Opus replaces. Neither file's position
                 changes.
 
         Raises:
+            UnknownFormatError: The child does not find it out.
             BadAudioError: The media is at fault: it cannot be decoded, holds no sound, exceeds
                 a limit, or crashed or hung the decoder.
             TransientError: No child can be started, the child ended before it took the file or
                 by a shutdown signal, our disk is full or failing, or the pool is closed.
         """
-        if demuxer not in DEMUXERS:
+        if demuxer is not None and demuxer not in DEMUXERS:
             raise ValueError(f"not a demuxer that may be used: {demuxer!r}")
         with self._child() as child:
             try:
                 return child.transcode(source, demuxer, output)
+            except UnknownFormatError as exc:
+                unknown = exc
             except BadAudioError as exc:
                 if self._closed:
                     raise TransientError(_CLOSED) from exc
                 raise
+        raise unknown
 
     def pids(self) -> frozenset[int]:
         """Return the process ids of the living children."""

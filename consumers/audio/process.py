@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded, printable
 from consumers.audio.messages import MessageSocket, PeerGoneError
-from consumers.errors import BadAudioError, TransientError
+from consumers.errors import BadAudioError, TransientError, UnknownFormatError
 
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
@@ -84,10 +84,11 @@ class TranscoderProcess:
         self._process.wait()
         self._channel.close()
 
-    def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
-        """Have it transcode one open file into another; after an error, discard it.
+    def transcode(self, source: BinaryIO, demuxer: str | None, output: BinaryIO) -> Transcoded:
+        """Have it transcode one open file into another; after other errors, discard it.
 
         Raises:
+            UnknownFormatError: Its probe knows no such format; it is fit for other files.
             BadAudioError: The media is at fault.
             TransientError: The machine is at fault.
         """
@@ -108,7 +109,7 @@ class TranscoderProcess:
             raise BadAudioError("the decoder sent an invalid answer") from exc
         return transcoded
 
-    def _hand_over(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> None:
+    def _hand_over(self, source: BinaryIO, demuxer: str | None, output: BinaryIO) -> None:
         source.flush()
         output.truncate(0)
         with _reopened(source, os.O_RDONLY) as read, _reopened(output, os.O_WRONLY) as written:
@@ -140,6 +141,8 @@ class TranscoderProcess:
         match answer:
             case {"transcoded": dict(facts)}:
                 return Transcoded.from_message(facts, written)
+            case {"unknown": str(reason)}:
+                raise UnknownFormatError(printable(reason, _REASON_CHARACTERS))
             case {"bad": str(reason)}:
                 raise BadAudioError(printable(reason, _REASON_CHARACTERS))
             case {"transient": str(reason)}:

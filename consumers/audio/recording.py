@@ -61,7 +61,12 @@ class RecordingReader:
     """Reads a file once. What its attributes tell is complete at the end."""
 
     def __init__(
-        self, source: int, demuxer: str, sample_rate: int, progress: Callable[[], None]
+        self,
+        source: int,
+        demuxer: str,
+        sample_rate: int,
+        progress: Callable[[], None],
+        start: int = 0,
     ) -> None:
         self.log = NoteLog()
         self.properties: list[Properties] = []
@@ -73,6 +78,7 @@ class RecordingReader:
         self.decoded = 0.0
         """Seconds of sound that were decoded, of the tracks that have most."""
         self._source = source
+        self._start = start
         self._demuxer = demuxer
         self._sample_rate = sample_rate
         self._progress = progress
@@ -90,7 +96,7 @@ class RecordingReader:
             BadAudioError: There is no sound that can be decoded.
         """
         problem: Exception | None = None
-        for number, section in enumerate(sections(self._source, self._demuxer)):
+        for number, section in enumerate(sections(self._source, self._demuxer, self._start)):
             self._number = number
             try:
                 with ExitStack() as stack:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from consumers.audio.fileview import Piece
+from consumers.audio.fileview import Piece, Span
 from consumers.audio.framed import Hole
 
 
@@ -28,3 +28,15 @@ class Section:
     """Where the page begins with which it ends; only for formats of pages."""
     ends: bool = True
     """Whether it has an end, where the format marks it."""
+
+    def moved(self, offset: int) -> Section:
+        """Return it as a part of a file in which so many bytes precede what it was found in."""
+        return replace(self, pieces=moved(self.pieces, offset)) if offset else self
+
+
+def moved(pieces: tuple[Piece, ...], offset: int) -> tuple[Piece, ...]:
+    """Return pieces so many bytes further on in the file."""
+    return tuple(
+        Span(piece.start + offset, piece.end + offset) if isinstance(piece, Span) else piece
+        for piece in pieces
+    )

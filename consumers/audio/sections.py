@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 from consumers.audio.chunks import CHUNKED, chunked_sections
 from consumers.audio.claims import claimed_seconds
-from consumers.audio.fileview import FileView, Span, whole
+from consumers.audio.fileview import FileView, Piece, Span, whole
 from consumers.audio.framed import frames_only
-from consumers.audio.section import Section
+from consumers.audio.section import Section, moved
 
 _BLOCK = 1 << 20
 
@@ -24,9 +24,21 @@ _BOX_HEADER = 16
 _BOX_LONG = 1
 
 
-def sections(source: int, demuxer: str) -> Iterator[Section]:
-    """Yield the sections of a file of one format, from its start to its end."""
-    view = FileView(source, whole(source))
+def sections(source: int, demuxer: str, start: int = 0) -> Iterator[Section]:
+    """Yield the sections of a file of one format, which begins at an offset, to its end."""
+    (file,) = whole(source)
+    view = FileView(source, (Span(start, len(file)),))
+
+    def claimed(pieces: tuple[Piece, ...]) -> float | None:
+        return claimed_seconds(FileView(source, moved(pieces, start)), demuxer)
+
+    for section in _sections(view, demuxer, claimed):
+        yield section.moved(start)
+
+
+def _sections(
+    view: FileView, demuxer: str, claimed: Callable[[tuple[Piece, ...]], float | None]
+) -> Iterator[Section]:
     if demuxer in CHUNKED:
         yield from chunked_sections(view, demuxer)
         return
@@ -36,8 +48,7 @@ def sections(source: int, demuxer: str) -> Iterator[Section]:
     begin = 0
     for start in (*_joints(view, demuxer), view.size):
         pieces, holes = frames_only(view, Span(begin, start), demuxer)
-        claimed = claimed_seconds(FileView(source, pieces), demuxer)
-        yield Section(pieces, claimed, holes=tuple(holes))
+        yield Section(pieces, claimed(pieces), holes=tuple(holes))
         begin = start
 
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FileKind = Literal["audio", "image", "text", "document", "archive", "metadata", "empty", "unknown"]
+FileKind = Literal[
+    "audio",
+    "undecodable",
+    "image",
+    "text",
+    "document",
+    "archive",
+    "metadata",
+    "empty",
+    "unknown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +27,8 @@ class Sniffed:
     """The type of a file, by its content."""
 
     kind: FileKind
-    """``audio``: any container that can hold sound, also a video file. ``metadata``: the files
-    that macOS adds."""
+    """``audio``: any container that can hold sound, also a video file. ``undecodable``: sound that
+    FFmpeg cannot decode. ``metadata``: the files that macOS adds."""
     demuxer: str | None
     """FFmpeg's short name of the demuxer; only for ``audio``."""
     label: str
@@ -62,6 +72,11 @@ BRANDS = {
     b"M4A ": Sniffed("audio", "mov", "an M4A file"),
     b"M4B ": Sniffed("audio", "mov", "an M4B audio book"),
     b"qt  ": Sniffed("audio", "mov", "a QuickTime file"),
+    **dict.fromkeys(
+        (*(b"3gp%d" % release for release in range(1, 10)), b"3ge6", b"3gg6", b"3gr6", b"3gs6"),
+        Sniffed("audio", "mov", "a 3GP file"),
+    ),
+    **dict.fromkeys((b"3g2a", b"3g2b", b"3g2c"), Sniffed("audio", "mov", "a 3G2 file")),
     b"heic": Sniffed("image", None, "a HEIC image"),
     b"heix": Sniffed("image", None, "a HEIC image"),
     b"hevc": Sniffed("image", None, "a HEIC image"),
@@ -90,6 +105,7 @@ SIGNATURES = (
     _audio("aiff", "an AIFF file", (0, b"FORM"), (8, b"AIFF")),
     _audio("aiff", "an AIFF-C file", (0, b"FORM"), (8, b"AIFC")),
     _audio("iff", "an IFF 8SVX file", (0, b"FORM"), (8, b"8SVX")),
+    _audio("iff", "an IFF 16SV file", (0, b"FORM"), (8, b"16SV")),
     _audio("iff", "a DSDIFF file", (0, b"FRM8"), (12, b"DSD ")),
     _audio("dsf", "a DSF file", (0, b"DSD \x1c\x00\x00\x00")),
     _audio("caf", "a CAF file", (0, b"caff\x00\x01")),
@@ -100,6 +116,20 @@ SIGNATURES = (
     _audio("amr", "an AMR wideband file", (0, b"#!AMR-WB\n")),
     _audio("dss", "a DSS dictation", (0, b"\x02dss")),
     _audio("dss", "a DSS dictation", (0, b"\x03dss")),
+    *(
+        _other("undecodable", "a DS2 dictation, for which FFmpeg has no decoder", (0, magic))
+        for magic in (b"\x01ds2", b"\x03ds2", b"\x07ds2")
+    ),
+    _other("undecodable", "an encrypted DSS dictation", (0, b"\x03enc")),
+    _other("undecodable", "an OptimFROG file, for which FFmpeg has no decoder", (0, b"OFR ")),
+    _audio("ilbc", "an iLBC file", (0, b"#!iLBC")),
+    _audio("sox", "a SoX file", (0, b".SoX")),
+    _audio("sox", "a SoX file", (0, b"XoS.")),
+    _audio("pvf", "a PVF file", (0, b"PVF1\n")),
+    *(_audio("ircam", "an IRCAM file", (0, b"\x64\xa3%c\0" % machine)) for machine in range(1, 5)),
+    *(_audio("ircam", "an IRCAM file", (0, b"\0%c\xa3\x64" % machine)) for machine in range(1, 5)),
+    _audio("nut", "a NUT file", (0, b"nut/multimedia container\0")),
+    _audio("dtshd", "a DTS-HD file", (0, b"DTSHDHDR")),
     _audio("asf", "a WMA file", (0, _ASF)),
     _audio("matroska", "a Matroska or WebM file", (0, b"\x1aE\xdf\xa3")),
     _audio("flv", "an FLV file", (0, b"FLV\x01")),
@@ -123,6 +153,10 @@ SIGNATURES = (
     _audio("dts", "a DTS file", (0, b"\x1f\xff\xe8\x00")),
     _audio("dts", "a DTS file", (0, b"\xff\x1f\x00\xe8")),
     _audio("truehd", "a TrueHD file", (4, b"\xf8ro\xba")),
+    _audio("mlp", "an MLP file", (4, b"\xf8ro\xbb")),
+    _audio("mov", "a part of an MP4 stream", (0, b"\x00"), (4, b"styp")),
+    _audio("mov", "a part of an MP4 stream", (0, b"\x00"), (4, b"sidx")),
+    _audio("mov", "a part of an MP4 stream", (0, b"\x00"), (4, b"moof")),
     _audio("mov", "a QuickTime file", (0, b"\x00"), (4, b"moov")),
     _audio("mov", "a QuickTime file", (4, b"mdat")),
     _audio("mov", "a QuickTime file", (0, b"\x00"), (4, b"wide")),
@@ -153,6 +187,12 @@ SIGNATURES = (
     _other("archive", "a zstd archive", (0, b"(\xb5/\xfd")),
     _other("archive", "a 7z archive", (0, b"7z\xbc\xaf'\x1c")),
     _other("archive", "a RAR archive", (0, b"Rar!\x1a\x07")),
+    _other("archive", "a cpio archive", (0, b"070701")),
+    _other("archive", "a cpio archive", (0, b"070702")),
+    _other("archive", "a cpio archive", (0, b"070707")),
+    _other("archive", "a cabinet archive", (0, b"MSCF\x00\x00\x00\x00")),
+    _other("archive", "a disk image", (0x8001, b"CD001")),
+    _other("archive", "a disk image", (0x8001, b"BEA01")),
     _other("archive", "a tar archive", (257, b"ustar")),
     _other("metadata", "macOS metadata", (0, b"\x00\x05\x16\x07\x00\x02\x00\x00")),
     _other("metadata", "a macOS folder file", (0, b"\x00\x00\x00\x01Bud1")),

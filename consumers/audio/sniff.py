@@ -18,7 +18,7 @@ from consumers.audio.signatures import (
     Sniffed,
 )
 
-__all__ = ["HEAD_BYTES", "Sniffed", "sniff"]
+__all__ = ["HEAD_BYTES", "Sniffed", "id3_sizes", "recognised", "sniff"]
 
 HEAD_BYTES = 1 << 16
 
@@ -41,16 +41,18 @@ def sniff(file: BinaryIO) -> Sniffed:
     start = _after_id3(file, head)
     if start:
         file.seek(start)
-        sniffed = _sniffed(file.read(HEAD_BYTES))
+        sniffed = recognised(file.read(HEAD_BYTES))
         # FFmpeg accepts such a tag before any format; followed by no other, it is MP3.
-        sniffed = sniffed if sniffed is not None and sniffed.kind == "audio" else MP3
+        if sniffed is None or sniffed.kind != "audio":
+            sniffed = UNKNOWN if _has_wrong_size(file, head) else MP3
     else:
-        sniffed = _sniffed(head) or (TEXT if _is_text(head) else UNKNOWN)
+        sniffed = recognised(head) or (TEXT if _is_text(head) else UNKNOWN)
     file.seek(0)
     return sniffed
 
 
-def _sniffed(head: bytes) -> Sniffed | None:
+def recognised(head: bytes) -> Sniffed | None:
+    """Recognise the first 64 KiB of a file that begins with no tag; None: no signature fits."""
     for signature in SIGNATURES:
         if signature.matches(head):
             return signature.sniffed
@@ -69,11 +71,29 @@ def _after_id3(file: BinaryIO, head: bytes) -> int:
         if len(header) < _ID3_HEADER_BYTES or header[:3] != b"ID3" or not header[6:].isascii():
             break
         has_footer = header[5] & 0x10
-        size = header[6] << 21 | header[7] << 14 | header[8] << 7 | header[9]
-        end += size + _ID3_HEADER_BYTES * (2 if has_footer else 1)
+        end += id3_sizes(header)[0] + (_ID3_HEADER_BYTES if has_footer else 0)
         file.seek(end)
         header = file.read(_ID3_HEADER_BYTES)
     return end
+
+
+def id3_sizes(header: bytes) -> tuple[int, ...]:
+    """Return what the size of an ID3v2 tag may be, without a footer, the most likely first.
+
+    A byte of it has 7 bits; some programs write 8.
+    """
+    plain = _ID3_HEADER_BYTES + int.from_bytes(header[6:10], "big")
+    if not header[6:10].isascii():
+        return (plain,)
+    right = header[6] << 21 | header[7] << 14 | header[8] << 7 | header[9]
+    return (_ID3_HEADER_BYTES + right, plain)
+
+
+def _has_wrong_size(file: BinaryIO, head: bytes) -> bool:
+    """Whether a recording follows where a first tag of 8 bits in a byte would end."""
+    file.seek(id3_sizes(head)[-1])
+    sniffed = recognised(file.read(HEAD_BYTES))
+    return sniffed is not None and sniffed.kind == "audio"
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -40,6 +40,8 @@ class TranscodeOptions:
     opus: OpusSettings
     limits: MediaLimits
     silence_dbfs: float
+    start: int = 0
+    """Where in the file the format begins."""
 
 
 def transcode(
@@ -111,7 +113,7 @@ class _Transcoding:
         self._samples = 0
         job = self._job
         reader = RecordingReader(
-            self._source, job.demuxer, job.opus.sample_rate, self._report_progress
+            self._source, job.demuxer, job.opus.sample_rate, self._report_progress, job.start
         )
         sound: _Sound | None = None
         try:

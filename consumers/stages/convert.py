@@ -19,7 +19,7 @@ from consumers.audio.sniff import sniff
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.documents.note import Note
-from consumers.errors import BadArchiveError, BadAudioError, TransientError
+from consumers.errors import BadArchiveError, BadAudioError, TransientError, UnknownFormatError
 from consumers.runtime.observer import step
 from consumers.stages.stage_handler import StageContext
 from consumers.store.scratch import Scratch
@@ -28,8 +28,8 @@ from events.keys import AudioId, BatchId
 #: Suffixes of recordings. The bytes decide what a file is; the name only decides whether
 #: somebody will miss it.
 _SOUND_SUFFIX = re.compile(
-    r"\.(3gp|aac|ac3|aif|aifc|aiff|amr|ape|au|caf|dsf|dts|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
-    r"|oga|ogg|opus|ra|rm|snd|spx|tta|voc|w64|wav|wave|webm|wma|wv)",
+    r"\.(3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|au|awb|caf|ds2|dsf|dss|dts|flac|gsm|m4a|m4b|mka|mkv"
+    r"|mov|mp2|mp3|mp4|mpc|oga|ogg|opus|pvf|ra|rm|snd|sox|spx|tta|voc|vox|w64|wav|wave|webm|wma|wv)",
     re.IGNORECASE,
 )
 
@@ -84,8 +84,11 @@ class Converter:
             if damage is not None:
                 rejected = _entry(member, "rejected", damage)
                 return lambda: rejected
-            if (decided := entered or _decided_by_content(member, sniffed)) is not None:
-                return lambda: decided
+            # What the signatures do not know, the child may.
+            if entered is None and sniffed.kind not in ("audio", "unknown"):
+                entered = _without_sound(member, sniffed)
+            if entered is not None:
+                return lambda: entered
             owned = stack.pop_all()
         return lambda: self._convert(batch, member, file, sniffed, sha256, owned)
 
@@ -102,6 +105,8 @@ class Converter:
         with owned, self._scratch.file() as opus:
             try:
                 transcoded = self._transcode(file, sniffed, cast("BinaryIO", opus))
+            except UnknownFormatError:
+                return _without_sound(member, sniffed)
             except BadAudioError as exc:
                 return _entry(member, "rejected", str(exc))
             facts = _properties(transcoded, sha256)
@@ -116,8 +121,6 @@ class Converter:
         return _accepted(member, facts, notes, transcoded.tags)
 
     def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO) -> Transcoded:
-        if sniffed.demuxer is None:
-            raise BadAudioError(f"{sniffed.label} holds no sound")
         file.seek(0)
         with step(self._observer, "transcode"):
             transcoded = self._transcoders.transcode(file, sniffed.demuxer, opus)
@@ -170,9 +173,9 @@ def _entered(
     return _entry(member, "ignored", "an archive: its members follow")
 
 
-def _decided_by_content(member: Member, sniffed: Sniffed) -> ManifestEntry | None:
-    if sniffed.kind == "audio":
-        return None
+def _without_sound(member: Member, sniffed: Sniffed) -> ManifestEntry:
+    if sniffed.kind == "undecodable":
+        return _entry(member, "rejected", sniffed.label)
     if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):
         return _entry(member, "rejected", f"not a recording, despite its name: {sniffed.label}")
     if sniffed.kind == "unknown" and not member.is_part:

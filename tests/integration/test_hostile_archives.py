@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import struct
 import tarfile
 from collections.abc import Callable
@@ -32,6 +33,12 @@ HOSTILE = {
     "a path that leads out": (member("a/../../x.wav", WAV), ".."),
     "0 bytes": (member("nothing.mp3"), "empty"),
     "garbage": (member("garbage.mp3", bytes(range(256)) * 40), "not a recording"),
+    "random bytes": (member("data.bin", random.Random(1).randbytes(50_000)), "not a known audio"),
+    "random bytes with a name": (
+        member("data.wav", random.Random(2).randbytes(900)),
+        "unknown kind",
+    ),
+    "a DS2 dictation": (member("a.ds2", b"\x03ds2" + bytes(2000)), "no decoder"),
     "text": (member("text.wav", b"This is not a recording.\n" * 40), "text"),
     "a cut MP3": (member("cut.mp3", MP3[:40]), "cannot be decoded"),
 }
@@ -118,6 +125,17 @@ def test_a_lone_recording_is_a_batch_of_one(
     progress = pipeline.run(archive(tmp_path, data, name))
     assert progress.state == "complete"
     assert states(pipeline.database, progress.batch) == {"call.wav": "transcribed"}
+
+
+@pytest.mark.parametrize("in_front", [bytes(20_000), b"not sound \0" * 500], ids=["zeros", "junk"])
+def test_a_recording_behind_something_else_is_transcribed(
+    pipeline: Pipeline, tmp_path: Path, in_front: bytes
+) -> None:
+    pipeline.start()
+    for dropped in (tar_of({"one.wav": in_front + WAV}), in_front + WAV):
+        progress = pipeline.run(archive(tmp_path, dropped, "one.wav"))
+        assert progress.state == "complete"
+        assert states(pipeline.database, progress.batch) == {"one.wav": "transcribed"}
 
 
 def test_an_archive_within_an_archive_is_read_one_level_deep(

@@ -129,7 +129,7 @@ class DyingTranscoders(TranscoderPool):
         self._pool = pool
         self._deaths = deaths
 
-    def transcode(self, source: BinaryIO, demuxer: str, output: BinaryIO) -> Transcoded:
+    def transcode(self, source: BinaryIO, demuxer: str | None, output: BinaryIO) -> Transcoded:
         if not self._deaths.claim(DeathPoint.MID_TRANSCODE):
             return self._pool.transcode(source, demuxer, output)
         threading.Thread(target=self._die_once_begun, args=[output], daemon=True).start()
