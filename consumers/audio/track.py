@@ -60,7 +60,7 @@ class Track:
         self.damaged = 0
         """Packets that could not be decoded."""
         self.reached = 0.0
-        """Where the last packet of any stream ends, in the container's seconds."""
+        """Where the last packet that is no sound ends, in the container's seconds."""
         self.duration: float | None = None
         """Seconds of the whole container by its header or FFmpeg's guess."""
         if container.duration is not None:
@@ -73,6 +73,7 @@ class Track:
         self._since = Interruption()
         # Fractions are too slow for every packet.
         self._ticks = [float(each.time_base or 0) for each in container.streams]
+        self._pictures = {each.index for each in container.streams if each.type == "video"}
         self._clock = byte_clock(demuxer, view, self._ticks[stream.index], holes)
         self._pause_mode = _AMR_PAUSES.get(self.codec)
 
@@ -157,7 +158,7 @@ class Track:
             self.last_position = max(self.last_position, packet.pos or 0)
             if self._clock is not None and packet.size:
                 self._clock.see(packet, is_own=is_own)
-            if packet.pts is not None:
+            if packet.pts is not None and index in self._pictures:
                 end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
                 self.reached = max(self.reached, end)
             if is_own:
