@@ -225,12 +225,12 @@ class RecordingReader:
         reached = max((track.reached for track in tracks), default=0.0)
         reached = max(reached, *(track.timeline.here for track in tracks))
         held = reached if held is None else held
-        if declared is None:
-            return
         last = max((track.last_position for track in tracks), default=0)
         if section.end_page is not None and (not section.ends or last < section.end_page):
             text = f"it breaks off: its end is missing, {decoded:.1f} s are decoded"
             self._note(NoteCode.BREAKS_OFF, text, self._samples / self._sample_rate)
+            return
+        if declared is None:
             return
         lengths = (
             f"the header says {declared:.1f} s, the file holds {held:.1f} s,"
