@@ -7,8 +7,10 @@ They stay ours because ``tarfile`` and ``zipfile`` trust the lengths that an arc
 from __future__ import annotations
 
 from consumers.archive.members import (
+    ArchiveLimitError,
     ArchiveLimits,
     ArchiveSource,
+    HarmfulMemberError,
     Member,
     MemberError,
     NotAnArchiveError,
@@ -16,9 +18,11 @@ from consumers.archive.members import (
 from consumers.archive.reader import ArchiveReader, read_archive
 
 __all__ = [
+    "ArchiveLimitError",
     "ArchiveLimits",
     "ArchiveReader",
     "ArchiveSource",
+    "HarmfulMemberError",
     "Member",
     "MemberError",
     "NotAnArchiveError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import ExitStack
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from consumers.archive.decompress import decompressed
 from consumers.archive.formats import HEAD_BYTES, ArchiveFormat, stream_format
@@ -13,8 +13,8 @@ from consumers.archive.members import (
     KIB,
     Allowance,
     ArchiveSource,
+    HarmfulMemberError,
     Member,
-    MemberError,
     content_file,
     size_refusal,
 )
@@ -53,7 +53,7 @@ def lone_member(
     size = 0 if is_compressed else source.size
     refusal = size_refusal(size, allowance.limits)
     shown = shown_path(path.name.encode(errors="replace")) or "recording"
-    content: BinaryIO = io.BytesIO()
+    content: io.BufferedIOBase = io.BytesIO()
     if refusal is None:
         compression = found if found is not None and is_compressed else ArchiveFormat.TAR
         raw = _LoneContent(source, compression, allowance, notes, is_outermost=is_outermost)
@@ -98,7 +98,7 @@ class _LoneContent(io.RawIOBase):
         piece = self._pieces.take(len(view))
         self._left -= len(piece)
         if self._left < 0:
-            raise MemberError("the recording is larger than the limit")
+            raise HarmfulMemberError("the recording unpacks to more than the limit of one member")
         view[: len(piece)] = piece
         return len(piece)
 

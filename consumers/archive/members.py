@@ -21,6 +21,10 @@ class MemberError(PermanentError):
     """The content of one member is damaged; later members can still be read."""
 
 
+class HarmfulMemberError(MemberError):
+    """The content of one member exceeds a limit; what was read of it is not to be used."""
+
+
 class NotAnArchiveError(BadArchiveError):
     """A file is not an archive; it may be a lone recording."""
 
@@ -137,7 +141,8 @@ class Member:
         is_directory: directories have no content and need no refusal.
         notes: remarks for people on a member that is read all the same.
         content: forward only, and closed when the next member is read; empty for refused
-            members and directories. Reading can raise ``BadArchiveError`` or ``MemberError``.
+            members and directories. Reading can raise ``BadArchiveError`` or ``MemberError``;
+            ``read1`` gives all that is readable before that.
         depth: 0 for a member of the archive itself, 1 for a member of an archive within it.
         is_part: it is a part of a document, of which only recordings matter.
     """
@@ -148,12 +153,12 @@ class Member:
     refusal: str | None
     is_directory: bool
     notes: tuple[Note, ...]
-    content: BinaryIO
+    content: io.BufferedIOBase
     depth: int = 0
     is_part: bool = False
 
 
-def content_file(raw: io.RawIOBase, size: int) -> BinaryIO:
+def content_file(raw: io.RawIOBase, size: int) -> io.BufferedIOBase:
     """Buffer ``raw``; closing the result ends reading for its holders too."""
     return io.BufferedReader(raw, buffer_size=max(1, min(size, _BUFFER_BYTES)))
 

@@ -14,6 +14,7 @@ from consumers.archive.members import (
     KIB,
     Allowance,
     ArchiveLimits,
+    HarmfulMemberError,
     Member,
     MemberError,
     content_file,
@@ -197,7 +198,9 @@ class _Content(io.RawIOBase):
                 piece = piece[: stop - length]
             length += len(piece)
             if length > most:
-                raise self._damaged(f": it unpacks to more than {in_units(most)}")
+                raise HarmfulMemberError(
+                    f"the member '{self._path}' unpacks to more than the {in_units(most)} allowed"
+                )
             self._allowance.add_unpacked(len(piece))
             crc = zlib.crc32(piece, crc)
             is_whole = length == stop

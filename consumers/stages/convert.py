@@ -7,18 +7,25 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import replace
-from io import SEEK_END
+from io import SEEK_END, BufferedIOBase
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
-from consumers.archive import ArchiveReader, Member, MemberError, NotAnArchiveError
+from consumers.archive import (
+    ArchiveLimitError,
+    ArchiveReader,
+    HarmfulMemberError,
+    Member,
+    MemberError,
+    NotAnArchiveError,
+)
 from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
-from consumers.documents.note import Note
+from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError, BadAudioError, TransientError, UnknownFormatError
 from consumers.runtime.observer import step
 from consumers.stages.stage_handler import StageContext
@@ -71,26 +78,31 @@ class Converter:
             return lambda: by_name
         with ExitStack() as stack:
             file = cast("BinaryIO", stack.enter_context(self._scratch.file()))
+            digest = hashlib.sha256()
             damage = None
             try:
-                sha256 = _copy(member.content, file)
+                _copy(member.content, file, digest)
             except (MemberError, BadArchiveError) as exc:
                 # If the archive ends here, reading its next member raises again.
-                damage = str(exc)
+                damage = exc
             size = file.seek(0, SEEK_END)
             member = replace(member, size=member.size or size)
             sniffed = sniff(file)
             entered = None if sniffed.kind == "audio" else _entered(archive, member, file, stack)
-            if damage is not None:
-                rejected = _entry(member, "rejected", damage)
-                return lambda: rejected
             # What the signatures do not know, the child may.
-            if entered is None and sniffed.kind not in ("audio", "unknown"):
-                entered = _without_sound(member, sniffed)
-            if entered is not None:
-                return lambda: entered
+            may_be_sound = entered is None and sniffed.kind in ("audio", "unknown")
+            if damage is not None:
+                is_harmful = isinstance(damage, ArchiveLimitError | HarmfulMemberError)
+                if is_harmful or not may_be_sound:
+                    rejected = _entry(member, "rejected", str(damage))
+                    return lambda: rejected
+                # The part before the damage is heard.
+                member = replace(member, notes=(*member.notes, Note(NoteCode.UNREAD, str(damage))))
+            if not may_be_sound:
+                entry = entered or _without_sound(member, sniffed)
+                return lambda: entry
             owned = stack.pop_all()
-        return lambda: self._convert(batch, member, file, sniffed, sha256, owned)
+        return lambda: self._convert(batch, member, file, sniffed, digest.hexdigest(), owned)
 
     def _convert(
         self,
@@ -137,15 +149,11 @@ class Converter:
         return _accepted(member, facts, found.notes, found.tags)
 
 
-def _copy(content: BinaryIO, file: BinaryIO) -> str:
-    """Copy to the start of ``file``; returns the SHA-256 in hexadecimal."""
-    digest = hashlib.sha256()
-    while chunk := content.read(_CHUNK):
+def _copy(content: BufferedIOBase, file: BinaryIO, digest: hashlib._Hash) -> None:
+    """Copy to ``file`` and into the digest, up to the first error."""
+    while chunk := content.read1(_CHUNK):
         digest.update(chunk)
         file.write(chunk)
-    file.flush()
-    file.seek(0)
-    return digest.hexdigest()
 
 
 def _decided_by_name(member: Member) -> ManifestEntry | None:

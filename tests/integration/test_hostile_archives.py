@@ -184,6 +184,22 @@ def test_whole_members_of_a_truncated_archive_are_transcribed(
     assert list(found.values()).count("rejected") <= 1
 
 
+@pytest.mark.parametrize("name", ["tar", "zip"])
+def test_the_part_of_a_recording_before_the_archive_s_end_is_transcribed(
+    pipeline: Pipeline, tmp_path: Path, name: str
+) -> None:
+    last = WAV + WAV[44:] * 20
+    whole = EVERY_FORMAT[name]({"one.wav": WAV, "last.wav": last})
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, whole[: len(whole) * 2 // 3]))
+    assert progress.state == "failed"
+    found = by_path(pipeline.database, progress.batch)
+    assert {path: each.state for path, each in found.items()} == {
+        "one.wav": "transcribed",
+        "last.wav": "transcribed",
+    }
+
+
 def test_each_member_of_an_encrypted_zip_is_rejected(pipeline: Pipeline, tmp_path: Path) -> None:
     data = bytearray(zip_of(RECORDINGS))
     # The bit that says so, in each local header and in the directory.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consumers.archive import ArchiveLimits, MemberError, read_archive
+from consumers.archive import ArchiveLimits, HarmfulMemberError, MemberError, read_archive
 from consumers.archive.members import KIB, MIB
 from consumers.errors import BadArchiveError
 from tests.harness.samples.archives import (
@@ -144,7 +144,7 @@ def test_a_member_that_goes_on_as_if_made_to_do_harm_is_damaged() -> None:
     archive = patched(bomb, local=(22, size), central=(24, size))
     members = read_archive(MemorySource(archive), ArchiveLimits(ratio=250, ratio_floor=64 * KIB))
 
-    with pytest.raises(MemberError, match="unpacks to more than"):
+    with pytest.raises(HarmfulMemberError, match="unpacks to more than"):
         next(members).content.read()
     members.close()
 
