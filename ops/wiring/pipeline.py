@@ -53,7 +53,11 @@ def open_unpack(
     threads = settings.processes * 2
     pool = TranscoderPool(
         settings.processes,
-        OpusSettings(bit_rate=settings.opus_bit_rate, complexity=settings.opus_complexity),
+        OpusSettings(
+            bit_rate=settings.opus_bit_rate,
+            complexity=settings.opus_complexity,
+            channels=settings.channels,
+        ),
         MediaLimits(),
         settings.silence_dbfs,
     )

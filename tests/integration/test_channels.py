@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from consumers.documents.transcript import Segment, Transcript
 from consumers.errors import PermanentError, TransientError
 from consumers.speech.recogniser import Recognition, Waveform
 from events.keys import AudioId, BatchId
+from ops.wiring.adapters import Adapters
+from ops.wiring.environment import Environment
+from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.stand_ins import LengthRecogniser
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.sounds import Signal, dbfs, multichannel, voice, wav
@@ -190,7 +194,23 @@ def test_a_clip_of_a_doubtful_channel_is_of_that_channel(
     pipeline.review().handle([event_for(pipeline, batch.complete_key)])
     keys = [key for key in pipeline.store.keys(batch.prefix) if key.endswith(".clip.ogg")]
     assert [key.rpartition("-")[2] for key in keys] == ["2.clip.ogg"]
-    with (tmp_path / "clip.ogg").open("w+b") as file:
-        file.write(pipeline.store.read(keys[0]))
-        file.seek(0)
-        assert count_channels(file) == 1
+    assert count_channels(io.BytesIO(pipeline.store.read(keys[0]))) == 1
+
+
+@pytest.mark.parametrize(("setting", "kept"), [("", 2), ("auto", 2), ("mix", 1), ("split", 2)])
+def test_the_setting_decides_whether_channels_are_kept(
+    pipeline: Pipeline, tmp_path: Path, setting: str, kept: int
+) -> None:
+    variables = {
+        **pipeline.environment._variables,
+        "SCRATCH_ROOT": str(pipeline.scratch_root),
+        "UNPACK_PROCESSES": "1",
+        **({"CHANNELS": setting} if setting else {}),
+    }
+    batch = pipeline.drop(archive(tmp_path, tar_of({"a.wav": stereo(ANNA, BEN)})))
+    event = event_for(pipeline, batch.archive_key)
+    unpack = PIPELINE["unpack"].open_handler(Environment(variables), Adapters(), pipeline.log)
+    with unpack as handler:
+        assert handler.handle([event]) == [None]
+    opus = pipeline.store.read(AudioId(batch, 0).opus_key)
+    assert count_channels(io.BytesIO(opus)) == kept

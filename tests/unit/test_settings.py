@@ -100,6 +100,7 @@ def read_everything(environment: Environment) -> None:
         ({"UNPACK_PROCESSES": "0"}, "UNPACK_PROCESSES"),
         ({"OPUS_BIT_RATE": "1"}, "OPUS_BIT_RATE"),
         ({"OPUS_COMPLEXITY": "11"}, "OPUS_COMPLEXITY"),
+        ({"CHANNELS": "stereo"}, "CHANNELS"),
         ({"SILENCE_DBFS": "quiet"}, "SILENCE_DBFS"),
         ({"WHISPER_DEVICE": "abacus"}, "WHISPER_DEVICE"),
         ({"WHISPER_BATCH_SIZE": "-1"}, "WHISPER_BATCH_SIZE"),

@@ -130,6 +130,12 @@ class UnpackSettings(ScratchSettings, SilenceSettings):
         least=0,
         most=10,
     )
+    channels: Literal["auto", "mix", "split"] = setting(
+        "CHANNELS",
+        "Channels and tracks of a recording: auto keeps different voices apart, mix makes one of "
+        "all, split keeps all but copies apart",
+        default="auto",
+    )
 
 
 class SpeechSettings(ScratchSettings, ModelsSettings):
