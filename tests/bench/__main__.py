@@ -15,6 +15,7 @@ from rich.progress import Progress
 from consumers.errors import ConfigurationError, TransientError
 from ops.cli.output import print_json
 from tests.bench.benchmark import Benchmark, Conditions, DisagreementError, measure
+from tests.bench.channels import channels
 from tests.bench.completion import completion
 from tests.bench.events import events
 from tests.bench.latency import latency
@@ -38,6 +39,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     speech_long,
     speech_limit,
     voice,
+    channels,
     policy,
     events,
     latency,
@@ -71,6 +73,13 @@ BENCHMARKS: Sequence[Benchmark] = (
     show_default=True,
     help="Device for the models.",
 )
+@click.option(
+    "--prompts",
+    default="/usr/share/asterisk",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of Asterisk's sounds and moh, for voice and channels.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print sections as RESULTS.md has them.")
 def main(
@@ -78,6 +87,7 @@ def main(
     rounds: int,
     scale: float,
     device: str,
+    prompts: Path,
     *,
     as_list: bool,
     as_json: bool,
@@ -101,7 +111,7 @@ def main(
         for benchmark in BENCHMARKS:
             click.echo(f"{benchmark.name:16}{benchmark.about}")
         return
-    reports = [_reported(each, rounds, scale, device) for each in _chosen(names)]
+    reports = [_reported(each, rounds, scale, device, prompts) for each in _chosen(names)]
     if as_json:
         print_json({"benchmarks": [report.as_json() for report in reports]})
     elif markdown:
@@ -121,13 +131,15 @@ def _chosen(names: Sequence[str]) -> Sequence[Benchmark]:
     return [known[name] for name in names] or BENCHMARKS
 
 
-def _reported(benchmark: Benchmark, rounds: int, scale: float, device: str) -> BenchmarkReport:
+def _reported(
+    benchmark: Benchmark, rounds: int, scale: float, device: str, prompts: Path
+) -> BenchmarkReport:
     begin = time.perf_counter()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bench-") as folder,
             _progress(benchmark.name) as advance,
-            benchmark.prepare(Conditions(Path(folder), scale, device)) as prepared,
+            benchmark.prepare(Conditions(Path(folder), scale, device, prompts)) as prepared,
         ):
             findings = measure(prepared, rounds, advance)
             packages = describe_packages(prepared.packages)

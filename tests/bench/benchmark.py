@@ -97,11 +97,13 @@ class Conditions:
         folder: For its files; removed afterwards.
         scale: Size of the input relative to the published figures: 0.1 is a tenth of the clips.
         device: ``cpu`` or ``cuda``.
+        prompts: The folder of Asterisk's ``sounds`` and ``moh``.
     """
 
     folder: Path
     scale: float = 1.0
     device: str = "cpu"
+    prompts: Path = Path("/usr/share/asterisk")
 
     def scaled(self, count: int) -> int:
         """Scale a count; at least one."""

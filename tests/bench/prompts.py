@@ -22,7 +22,8 @@ Samples = NDArray[np.float32]
 _INSTALL = "apt-get install --no-install-recommends asterisk-moh-opsound-g722 " + " ".join(
     f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru")
 )
-_SPEAKERS = (
+#: Folders of the prompts of one person each.
+SPEAKERS = (
     "en_US_f_Allison",
     "es_MX_f_Allison",
     "fr_CA_f_June",
@@ -85,13 +86,8 @@ def prompt_recordings(root: Path, share: float) -> list[PromptRecording]:
         ConfigurationError: Debian's packages of them are not installed.
     """
     dice = random.Random(0)
-    paths = sorted(
-        path
-        for speaker in _SPEAKERS
-        for path in _files(root / "sounds" / speaker)
-        if not any(sound in path.name for sound in _SOUNDS)
-    )
-    music = np.concatenate([_read(path) for path in _files(root / "moh")])
+    paths = sorted(path for speaker in SPEAKERS for path in prompt_files(root / "sounds" / speaker))
+    music = np.concatenate([read_prompt(path) for path in prompt_files(root / "moh")])
     hiss = np.random.default_rng(0).normal(0, 1, len(music)).astype(np.float32)
     behind = {"hiss": hiss, "music": music}
     chosen = dice.sample(paths, max(1, round(share * len(paths))))
@@ -103,14 +99,22 @@ def prompt_recordings(root: Path, share: float) -> list[PromptRecording]:
     ]
 
 
-def _files(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*.g722"))
+def prompt_files(folder: Path) -> list[Path]:
+    """List the prompts or the music of a folder.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    found = sorted(
+        path for path in folder.glob("*.g722") if not any(sound in path.name for sound in _SOUNDS)
+    )
     if not found:
         raise ConfigurationError(f"no recordings in {folder}: {_INSTALL}")
     return found
 
 
-def _read(path: Path) -> Samples:
+def read_prompt(path: Path) -> Samples:
+    """Return a file's sound at 16 kHz."""
     with av.open(path, format="g722") as source:
         frames = [frame.to_ndarray()[0] for frame in source.decode(audio=0)]
     pcm: NDArray[np.int16] = np.concatenate([np.zeros(0, np.int16), *frames])
@@ -123,7 +127,7 @@ def _joined(
     """Prompts with pauses between them, a recording's length at a time."""
     parts: list[Samples] = []
     for number, path in enumerate(paths, 1):
-        prompt = _read(path)
+        prompt = read_prompt(path)
         if len(prompt) >= _SHORTEST * SAMPLE_RATE:
             pause = round(dice.uniform(*_PAUSE) * 10) * _TENTH
             parts += [prompt[: len(prompt) // _TENTH * _TENTH], np.zeros(pause, np.float32)]

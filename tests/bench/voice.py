@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from consumers.speech.libraries import import_libraries
@@ -29,8 +28,6 @@ from tests.bench.prompts import PromptRecording, prompt_recordings
 from tests.bench.speech import threads
 from tests.bench.timing import timed_case
 
-_ASTERISK = Path("/usr/share/asterisk")
-
 #: The share of speech that may be missed beyond WhisperX's windows.
 _MORE_MISSED = 0.002
 
@@ -42,7 +39,7 @@ _OURS, _NEAR = "dropscribe", "windows as WhisperX's"
     "where people speak in prompts in five languages, with windows farther apart than WhisperX's",
 )
 def voice(conditions: Conditions) -> Iterator[PreparedBenchmark]:
-    recordings = prompt_recordings(_ASTERISK, min(1.0, conditions.scale))
+    recordings = prompt_recordings(conditions.prompts, min(1.0, conditions.scale))
     libraries = import_libraries()
     engine = Engine.chosen(conditions.device, None, threads(), libraries)
     weights = find_whisper(PACKAGED, conditions.folder)
