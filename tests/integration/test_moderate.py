@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumers.database.batches import BatchRepository
 from consumers.documents.transcript import Segment, Transcript
@@ -296,6 +297,43 @@ class Listening(WordJudge):
     def scores(self, policy: str, contents: Sequence[str]) -> list[float]:
         self.contents += contents
         return super().scores(policy, contents)
+
+
+def put_languages(pipeline: Pipeline, batch: BatchId, main: str, *others: str) -> AudioId:
+    """Have people speak a language each, in channels of their own; the first one longest."""
+    audio = put_transcript(pipeline, batch, "3", language=main)
+    transcript = Transcript.from_json(pipeline.store.read(audio.transcript_key))
+    segments = tuple(
+        Segment(10.0 * n, 10.0 * n + 5, f"{language} 3", -0.2, (), None, n + 1, language)
+        for n, language in enumerate((main, *others))
+    )
+    document = structs.replace(transcript, segments=segments).to_json()
+    pipeline.store.write(audio.transcript_key, document, content_type="application/json")
+    return audio
+
+
+@pytest.mark.parametrize(
+    ("languages", "contents", "reason"),
+    [
+        (["en", "de"], ["en 3"], "not judged: what is said in de"),
+        (["de", "en", "fr"], ["en 3"], "not judged: what is said in de, fr"),
+        (["de", "fr"], [], "not judged: the language is 'de', and the model is asked for en"),
+    ],
+)
+def test_of_people_who_speak_different_languages_those_are_judged_that_the_model_knows(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    languages: list[str],
+    contents: list[str],
+    reason: str,
+) -> None:
+    batch = transcribed_batch(pipeline, tmp_path)
+    audio = put_languages(pipeline, batch, *languages)
+    judge = pipeline.judge = Listening()
+    assert judged(pipeline, batch, [0]) == [None]
+    assert judge.contents == contents
+    verdict = PolicyVerdict.from_json(pipeline.store.read(audio.verdict_key))
+    assert (verdict.state, verdict.reason) == ("judged" if contents else "unjudged", reason)
 
 
 def test_spoken_words_cannot_imitate_the_prompt(pipeline: Pipeline, tmp_path: Path) -> None:
