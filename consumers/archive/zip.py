@@ -25,7 +25,7 @@ from consumers.archive.zip_headers import (
 )
 from consumers.archive.zip_methods import METHODS_READ
 from consumers.archive.zip_names import best_name
-from consumers.archive.zip_sequence import ZipSequence
+from consumers.archive.zip_sequence import SPLIT_MARKERS, ZipSequence
 from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError
 
@@ -165,7 +165,8 @@ class _ZipReader:
         if start > 0:
             yield from self._read_rest(start, end, "between its zips")
         elif end > 0:
-            what = described(self._read(0, min(HEAD_BYTES, end)))
+            head = self._read(0, min(HEAD_BYTES, end))
+            what = "a marker of split archives" if head in SPLIT_MARKERS else described(head)
             text = f"the zip begins behind {end} other bytes: {what}"
             self._notes.append(Note(NoteCode.ARCHIVE, text))
             sequence = ZipSequence(self._look, self._file, self._allowance, notes=(_UNLISTED,))

@@ -39,7 +39,8 @@ _MAGIC_BYTES = 4
 _WRAP = 1 << 32
 _RECORDS = (LOCAL_MAGIC, CENTRAL_MAGIC, END_MAGIC, END64_MAGIC)
 _RECORD = re.compile(rb"PK(?:\x03\x04|\x01\x02|\x07\x08)")
-_SPLIT_MARKERS = (DESCRIPTOR_MAGIC, b"PK00")
+SPLIT_MARKERS = (DESCRIPTOR_MAGIC, b"PK00")
+"""May stand before a zip (APPNOTE 8.5.4, 8.5.5)."""
 _METHODS = {STORED, 8, *METHOD_NAMES}
 # Without and with its magic bytes, with sizes of 4 and of 8 bytes (APPNOTE 4.3.9).
 _DESCRIPTOR_BYTES = (0, 12, 16, 20, 24)
@@ -102,8 +103,8 @@ class ZipSequence:
                 position = extent.end if behind is None else behind
             else:
                 length = _record_length(data)
-                if length is None and self.count == 0 and data.startswith(_SPLIT_MARKERS):
-                    length = len(_SPLIT_MARKERS[0])
+                if length is None and self.count == 0 and data.startswith(SPLIT_MARKERS):
+                    length = len(SPLIT_MARKERS[0])
                 position = self._next(position) if length is None else position + length
 
     def _at(self, position: int, length: int) -> bytes:

@@ -205,6 +205,7 @@ def test_what_stands_before_a_zip_is_noted(prefix: bytes, counts_prefix: bool) -
     (note,) = reader.notes
     assert note.code is NoteCode.ARCHIVE
     assert f"behind {len(prefix)} other bytes" in note.text
+    assert note.text.endswith("a marker of split archives") == (len(prefix) == 4)
 
 
 @pytest.mark.parametrize("padding", [b"", b"\r\n", bytes(5000), bytes(MIB)])
