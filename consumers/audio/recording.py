@@ -239,7 +239,7 @@ class RecordingReader:
         if declared - held > _DIFFERENCE_SECONDS:
             start = self._samples / self._sample_rate
             self._note(NoteCode.BREAKS_OFF, f"it breaks off: {lengths}", start)
-        elif held - declared > _DIFFERENCE_SECONDS:
+        elif held - declared > _DIFFERENCE_SECONDS and section.end_page is None:
             self._note(NoteCode.LONGER_THAN_DECLARED, f"it is longer than declared: {lengths}")
 
     def _note(self, code: NoteCode, text: str, start: float | None = None) -> None:

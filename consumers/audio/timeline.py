@@ -122,6 +122,10 @@ class TimeLine:
             return
         yield from self._place(frame, time, since)
 
+    def begin_at_zero(self) -> None:
+        """Count from the container's time zero, since its beginning is missing."""
+        self._shift = self._shift_before = 0.0
+
     def forget(self) -> None:
         """Leave out the last frame, which cannot be resampled."""
         self._resampler.forget()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import av
 from av.audio.frame import AudioFrame
@@ -19,6 +20,12 @@ from consumers.audio.framed import Hole
 from consumers.audio.notelog import NoteLog
 from consumers.audio.timeline import Interruption, TimeLine
 from consumers.documents.note import Note, NoteCode
+
+# Formats that begin at zero, unless their beginning is damaged or they are a part of something.
+_FROM_ZERO = frozenset({"matroska", "ogg"})
+_LEAST_BEGINNING = 0.1
+# The part of the bytes for the time before the first packet that has to be there.
+_LEAST_EXPLAINED = 0.5
 
 # Errors in a row without a byte read in between, after which reading ends.
 _STUCK = 100
@@ -67,6 +74,7 @@ class Track:
             self.duration = container.duration / av.time_base
         self._container = container
         self._view = view
+        self._demuxer = demuxer
         self._stream = stream
         self._log = log
         self._progress = progress
@@ -162,6 +170,17 @@ class Track:
                 end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
                 self.reached = max(self.reached, end)
             if is_own:
+                if not self.packets and self._misses_its_beginning(packet):
+                    self._since.damaged = True
+                    self.timeline.begin_at_zero()
                 self.packets += 1
                 self._since.damaged |= packet.is_corrupt
                 yield cast("Packet[AudioStream]", packet)
+
+    def _misses_its_beginning(self, packet: Packet[Any]) -> bool:
+        """Whether so many bytes before the first packet are as much sound as its time says."""
+        start = (self._container.start_time or 0) / av.time_base
+        if self._demuxer not in _FROM_ZERO or start < _LEAST_BEGINNING or not packet.pos:
+            return False
+        rate = (self._view.size - packet.pos) / (self.duration or math.inf)
+        return packet.pos >= _LEAST_EXPLAINED * start * rate > 0
