@@ -44,6 +44,10 @@ class Aligner:
         self._device = device
         self._models: dict[str, AlignModel | CannotAlignError] = {}
 
+    def has_model(self, language: str) -> bool:
+        """Whether there is a model for a language; it may turn out not to load."""
+        return find_alignment(language, self._models_root) is not None
+
     def align(
         self, samples: SampleArray, language: str, segments: tuple[Segment, ...]
     ) -> Alignment:

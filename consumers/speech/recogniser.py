@@ -22,10 +22,14 @@ Recognition: TypeAlias = Transcript | PermanentError | TransientError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """The sound of one recording: samples from -1 to 1 at 16 kHz, mono."""
+    """The sound of one recording or channel: samples from -1 to 1 at 16 kHz, mono.
+
+    ``has_turns``: it is one of several channels, whose words belong into its pauses.
+    """
 
     audio_id: str
     samples: SampleArray
+    has_turns: bool = False
 
     @property
     def duration(self) -> float:

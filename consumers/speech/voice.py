@@ -8,7 +8,7 @@ those, and the windows are farther apart: with the same step, the scores are the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -44,6 +44,7 @@ class _Search:
     """A recording in progress: the stretches found before the sample ``start``."""
 
     samples: SampleArray
+    pause: float | None
     start: int = 0
     found: list[Stretch] = field(default_factory=list)
 
@@ -83,7 +84,9 @@ class VoiceDetector:
         # It turns TF32 off, so that a GPU's scores are as precise as a CPU's.
         libraries.fix_reproducibility(self._inference.device)
 
-    def find_speech(self, sounds: Sequence[SampleArray]) -> list[list[Stretch]]:
+    def find_speech(
+        self, sounds: Sequence[SampleArray], pauses: Sequence[float | None] | None = None
+    ) -> list[list[Stretch]]:
         """Find the stretches of speech, up to 30 seconds each, of every sound, in order.
 
         The next part begins at the start of a stretch that reaches a part's end, so that no
@@ -91,8 +94,11 @@ class VoiceDetector:
 
         Args:
             sounds: mono at 16 kHz, not empty.
+            pauses: of each sound, the seconds without speech that end a stretch; None, and by
+                default, stretches are as long as the window allows.
         """
-        searches = [_Search(samples) for samples in sounds]
+        pauses = pauses or [None] * len(sounds)
+        searches = [_Search(samples, pause) for samples, pause in zip(sounds, pauses, strict=True)]
         going = searches
         while going:
             parts = [search.samples[search.start :][: self._part] for search in going]
@@ -106,8 +112,9 @@ class VoiceDetector:
         begin, end = search.start / SAMPLE_RATE, (search.start + size) / SAMPLE_RATE
         merged = self._merge_chunks(scores, STRETCH_SECONDS, onset=VAD_ONSET, offset=VAD_OFFSET)
         stretches = [
-            (round(begin + chunk["start"], 3), min(round(begin + chunk["end"], 3), end))
+            (round(begin + first, 3), min(round(begin + last, 3), end))
             for chunk in merged
+            for first, last in divide_at_pauses(chunk, search.pause)
         ]
         search.start += size
         if (
@@ -164,3 +171,27 @@ class VoiceDetector:
             # Without the padding of the last window.
             scores.data = scores.crop(core.Segment(0.0, size / SAMPLE_RATE), mode="loose")
         return scores
+
+
+def merge_stretches(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Join stretches that follow each other, as long as they fit Whisper's window together."""
+    merged: list[Stretch] = []
+    for start, end in stretches:
+        if merged and end - merged[-1][0] <= STRETCH_SECONDS:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def divide_at_pauses(chunk: Mapping[str, Any], pause: float | None) -> Iterator[Stretch]:
+    """Divide one of WhisperX's chunks at pauses of at least this many seconds."""
+    start, end = chunk["start"], chunk["end"]
+    if pause is not None:
+        last = start
+        for first, behind in chunk["segments"]:
+            if first - last >= pause and last > start:
+                yield start, last
+                start = first
+            last = behind
+    yield start, end

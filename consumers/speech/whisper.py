@@ -33,10 +33,13 @@ from consumers.speech.recogniser import (
     recognition_error,
 )
 from consumers.speech.transcriber import WindowTranscriber
-from consumers.speech.voice import BATCH, Stretch, VoiceDetector
+from consumers.speech.voice import BATCH, Stretch, VoiceDetector, merge_stretches
 from consumers.speech.weights import find_whisper
 
 _Error: TypeAlias = PermanentError | TransientError
+
+# Seconds of silence between two turns of a speaker.
+_TURN_PAUSE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,9 @@ class WhisperXRecogniser:
     def _find_speech(self, group: Sequence[Waveform]) -> list[list[Stretch] | _Error]:
         """Find the stretches of each recording; one by one if that fails for the group."""
         try:
-            return [*self._voice.find_speech([waveform.samples for waveform in group])]
+            samples = [waveform.samples for waveform in group]
+            pauses = [_TURN_PAUSE if waveform.has_turns else None for waveform in group]
+            return [*self._voice.find_speech(samples, pauses)]
         except Exception as exc:
             if len(group) > 1 and not is_device_fault(exc):
                 return [stretches for one in group for stretches in self._find_speech([one])]
@@ -151,19 +156,31 @@ class WhisperXRecogniser:
     def _with_language(
         self, position: int, waveform: Waveform, found: list[Stretch] | _Error
     ) -> _Heard | Recognition:
-        """Detect the language of a recording with speech."""
+        """Detect the language of a recording with speech.
+
+        Where no alignment will tell when which words are said, people's turns are kept apart:
+        more and shorter windows, and words in their order among those of other channels.
+        """
         if isinstance(found, Exception):
             return found
         if not found:
             return self._transcript(waveform, reason="no speech found")
-        heard = _Heard(position, waveform, found, "en", None)
+        turns = found if waveform.has_turns else None
+        merged = found if turns is None else merge_stretches(turns)
+        heard = _Heard(position, waveform, merged, "en", None)
         if not self._is_multilingual:
-            return heard
+            return self._in_turns(heard, turns)
         try:
             language, probability, _ = self._whisper.detect_language(audio=next(heard.sounds()))
         except Exception as exc:
             return recognition_error(exc, waveform.audio_id)
-        return replace(heard, language=language, probability=float(probability))
+        heard = replace(heard, language=language, probability=float(probability))
+        return self._in_turns(heard, turns)
+
+    def _in_turns(self, heard: _Heard, turns: list[Stretch] | None) -> _Heard:
+        if turns is None or self._aligner.has_model(heard.language):
+            return heard
+        return replace(heard, stretches=turns)
 
     def _recognise(self, heard: list[_Heard]) -> dict[int, Recognition]:
         """Transcribe recordings in one language; one by one if that fails for all."""

@@ -193,7 +193,7 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
         except TransientError as exc:
             return [exc] * len(channels)
         return [
-            Waveform(channel.name, samples)
+            Waveform(channel.name, samples, has_turns=channel.name != str(task.audio))
             for channel, samples in zip(channels, sounds, strict=True)
         ]
 
