@@ -26,6 +26,11 @@ from events.event import ObjectCreated
 _FORM_ENCODED = {"aws:s3": "aws", "minio:s3": "minio", "rustfs:s3": "rustfs"}
 _RAW = {"ceph:s3": "ceph", "dropscribe:s3": "dropscribe"}
 
+#: An object that was restored from an archive tier, such as Glacier, counts as created: it can be
+#: read only now.
+_CREATED = ("ObjectCreated:", "ObjectRestore:Completed")
+_CREATED_DETAILS = ("Object Created", "Object Restore Completed")
+
 #: SNS wraps a body once; more wrappers are not a notification.
 _MAX_WRAPPERS = 2
 
@@ -43,8 +48,8 @@ def decode(body: str | bytes) -> tuple[ObjectCreated, ...]:
     """Read the events of a message.
 
     Returns:
-        One event per record of a created object; none for a store's test message, and none for
-        other records, such as a removed object's, which a rule should not send.
+        One event per record of a created or restored object; none for a store's test message, and
+        none for other records, such as a removed object's, which a rule should not send.
 
     Raises:
         MalformedNotificationError: The message is not a bucket notification.
@@ -91,7 +96,7 @@ def _record_events(record: object) -> Iterator[ObjectCreated]:
         raise MalformedNotificationError("a record is not a JSON object")
     name = _text(record, "eventName")
     # Only MinIO and RustFS write the "s3:".
-    if not name.removeprefix("s3:").startswith("ObjectCreated:"):
+    if not name.removeprefix("s3:").startswith(_CREATED):
         return
     source = _text(record, "eventSource")
     s3 = _object(record, "s3")
@@ -113,7 +118,7 @@ def _record_events(record: object) -> Iterator[ObjectCreated]:
 
 
 def _eventbridge_events(message: _Json) -> Iterator[ObjectCreated]:
-    if message.get("detail-type") != "Object Created":
+    if message.get("detail-type") not in _CREATED_DETAILS:
         return
     detail = _object(message, "detail")
     stored = _object(detail, "object")

@@ -130,21 +130,24 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
 
     def _work(self, tasks: Sequence[TranscriptionTask]) -> dict[AudioId, Outcome]:
         results: dict[AudioId, list[Recognition]] = {task.audio: [] for task in tasks}
+        unread: dict[AudioId, Outcome] = {}
         with ExitStack() as files:
             channels: list[_Channel] = []
             for task in tasks:
                 try:
                     channels += self._channels(task, files)
                 except (PermanentError, TransientError) as exc:
-                    results[task.audio].append(exc)
+                    # The store's refusal says nothing about the recording.
+                    unread[task.audio] = exc
             for portion in weighed_portions(
                 channels, lambda channel: channel.task.properties.duration, self._most
             ):
                 for channel, result in zip(portion, self._recognised(portion), strict=True):
                     results[channel.task.audio].append(result)
-        return {
+        return unread | {
             task.audio: self._finish_recognised(task, _joined(task, results[task.audio]))
             for task in tasks
+            if task.audio not in unread
         }
 
     def _channels(self, task: TranscriptionTask, files: ExitStack) -> Iterator[_Channel]:

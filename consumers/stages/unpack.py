@@ -134,7 +134,7 @@ class Unpack(StageHandler):
     def _unpack(self, event: ObjectCreated) -> None:
         self._check_bucket(event)
         if event.key.endswith("/"):
-            # S3 consoles store such an object for "create folder".
+            self._check_folder(event.key)
             return
         key = archive_key(event)
         stored = self._store.head(key.key)
@@ -157,6 +157,19 @@ class Unpack(StageHandler):
             self._seal(head)
         if head.failure is not None:
             raise BadArchiveError(head.failure)
+
+    def _check_folder(self, key: str) -> None:
+        """Make sure that nothing is in what S3 consoles store for "create folder".
+
+        Raises:
+            PermanentError: There is content.
+        """
+        stored = self._store.head(key)
+        if stored is not None and stored.size:
+            raise PermanentError(
+                f"{key} ends in '/', like a folder, but has {stored.size} bytes: if it is an "
+                "archive or a recording, copy it to a key that does not"
+            )
 
     def _manifest(self, archive: Archive) -> ManifestHead | None:
         """Write the rows of an archive whose manifest is stored; None if there is none."""

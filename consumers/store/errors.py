@@ -30,6 +30,32 @@ _FORBIDDEN = {
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
 }
+#: Error codes that another attempt cannot change before somebody does something, and what that is.
+_REFUSED = {
+    "InvalidObjectState": (
+        "it lies in an archive tier (such as Glacier or Deep Archive), and cannot be read: restore "
+        "it (aws s3api restore-object); its event, or dropscribe dead replay, then takes up the "
+        "work"
+    ),
+    **dict.fromkeys(
+        ("400", "BadRequest", "InvalidRequest"),
+        "the store cannot serve it as it was asked for; an object that is encrypted with a key of "
+        "your own (SSE-C) has to be copied over itself without that key",
+    ),
+    **dict.fromkeys(
+        (
+            *("KMS.DisabledException", "KMS.NotFoundException", "KMS.InvalidStateException"),
+            *("KMS.KMSInvalidStateException", "KMS.InvalidKeyUsageException"),
+        ),
+        "the key that it is encrypted with is disabled or gone: enable the key",
+    ),
+    "MethodNotAllowed": "the store does not allow this for the object: look at it in the store",
+    "KeyTooLongError": "its key is too long for the store",
+    **dict.fromkeys(
+        ("AccountProblem", "AllAccessDisabled", "NotSignedUp", "UserSuspended"),
+        "the account is suspended: ask whoever runs the store",
+    ),
+}
 _ABSENT = {"NoSuchKey", "NotFound", "404"}
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -64,7 +90,8 @@ def translated(key: str) -> Iterator[None]:
         ObjectGoneError: There is no such object.
         CutShortError: A response broke off.
         TransientError: The store is unreachable, slow or throttling.
-        PermanentError: The store denies access.
+        PermanentError: The store denies access, or cannot give the object until somebody does
+            something about it, such as to restore it.
         ClockError: The store denies access because this host's clock is wrong.
     """
     try:
@@ -76,6 +103,8 @@ def translated(key: str) -> Iterator[None]:
         if code in _FORBIDDEN:
             check_clock(exc.response)
             raise PermanentError(f"{key}: the store forbids it ({code})") from exc
+        if code in _REFUSED:
+            raise PermanentError(f"{key}: {_REFUSED[code]} ({code})") from exc
         raise TransientError(f"{key}: the store refused ({code})") from exc
     except (IncompleteReadError, ResponseStreamingError) as exc:
         raise CutShortError(f"{key}: the download broke off ({exc})") from exc

@@ -15,7 +15,7 @@ from ops.bootstrap import amqp, minio, sqs
 from ops.bootstrap.bucket import Bucket, bucket_step, lifecycle_steps
 from ops.bootstrap.bucket_rights import bucket_roles, policy_steps
 from ops.bootstrap.ceph import topic_attributes, topic_steps
-from ops.bootstrap.rules import queue_rules_step
+from ops.bootstrap.rules import CREATED, RESTORED, queue_rules_step
 from ops.bootstrap.schema import make_schema, put_moderation
 from ops.bootstrap.step import Step, applied, refusals
 from ops.bootstrap.store_kind import choose_store_kind
@@ -131,7 +131,8 @@ class StorePlan:
             sns = _make_client("sns", self.settings, self.settings.timeout)
             yield from topic_steps(self.bucket, sns, wanted if compares_topics else None)
         elif self.kind == "aws":
-            yield queue_rules_step(self.bucket, sqs.queue_arns(self._sqs(), self.bucket))
+            queues = sqs.queue_arns(self._sqs(), self.bucket)
+            yield queue_rules_step(self.bucket, queues, (*CREATED, *RESTORED))
         else:
             yield queue_rules_step(self.bucket, minio.target_arns(self.kind, self.bucket))
 

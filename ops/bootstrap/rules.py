@@ -12,6 +12,11 @@ from events.routes import Route, rule_id
 from ops.bootstrap.bucket import Bucket
 from ops.bootstrap.step import Step
 
+CREATED = ("s3:ObjectCreated:*",)
+"""The events of which every store tells."""
+RESTORED = ("s3:ObjectRestore:Completed",)
+"""AWS tells of these besides: an object in an archive tier can be read only once it is restored."""
+
 
 @dataclass(frozen=True, slots=True)
 class NotificationRules:
@@ -32,7 +37,11 @@ class NotificationRules:
 
     @classmethod
     def read(
-        cls, bucket: Bucket, target: Literal["Queue", "Topic"], arns: Mapping[str, str | None]
+        cls,
+        bucket: Bucket,
+        target: Literal["Queue", "Topic"],
+        arns: Mapping[str, str | None],
+        events: Sequence[str] = CREATED,
     ) -> Self:
         """Read a bucket's rules.
 
@@ -41,6 +50,7 @@ class NotificationRules:
             target: The kind of target to which the rules lead.
             arns: The target of each route, by the route's name; None, or left out, if it
                 does not exist yet.
+            events: What the rules are about.
 
         Raises:
             ConfigurationError: The bucket belongs to another deployment.
@@ -54,7 +64,9 @@ class NotificationRules:
             others=[rule for rule in rules if rule["Id"] not in ids],
             present=[rule for rule in rules if rule["Id"] in ids],
             wanted=[
-                _make_rule(bucket.prefix, route, {f"{target}Arn": arns.get(route.name) or ""})
+                _make_rule(
+                    bucket.prefix, route, {f"{target}Arn": arns.get(route.name) or ""}, events
+                )
                 for route in bucket.routes
             ],
         )
@@ -65,17 +77,20 @@ class NotificationRules:
         return _comparable(self.present) != _comparable(self.wanted)
 
 
-def queue_rules_step(bucket: Bucket, arns: Mapping[str, str | None]) -> Step:
+def queue_rules_step(
+    bucket: Bucket, arns: Mapping[str, str | None], events: Sequence[str] = CREATED
+) -> Step:
     """Send each route's notifications to its queue; other people's rules stay.
 
     Args:
         bucket: The bucket.
         arns: The queues; see `NotificationRules.read`.
+        events: What the rules are about.
 
     Raises:
         ConfigurationError: The bucket belongs to another deployment.
     """
-    rules = NotificationRules.read(bucket, "Queue", arns)
+    rules = NotificationRules.read(bucket, "Queue", arns, events)
     put = partial(
         bucket.client.put_bucket_notification_configuration,
         Bucket=bucket.name,
@@ -87,7 +102,9 @@ def queue_rules_step(bucket: Bucket, arns: Mapping[str, str | None]) -> Step:
     return Step(f"notification rules of bucket {bucket.name}", rules.differ, put)
 
 
-def _make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str, Any]:
+def _make_rule(
+    prefix: str, route: Route, target: Mapping[str, str], events: Sequence[str] = CREATED
+) -> dict[str, Any]:
     filters = [
         {"Name": name, "Value": value}
         for name, value in (("prefix", route.prefix), ("suffix", route.suffix))
@@ -96,7 +113,7 @@ def _make_rule(prefix: str, route: Route, target: Mapping[str, str]) -> dict[str
     return {
         "Id": rule_id(prefix, route),
         **target,
-        "Events": ["s3:ObjectCreated:*"],
+        "Events": list(events),
         "Filter": {"Key": {"FilterRules": filters}},
     }
 

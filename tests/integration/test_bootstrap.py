@@ -80,6 +80,15 @@ def test_bootstrap_repairs_altered_settings(
     assert changes(variables) == []
 
 
+def test_restored_objects_are_announced_like_created_ones(
+    variables: dict[str, str], s3: Any
+) -> None:
+    rules = s3.get_bucket_notification_configuration(Bucket=variables["S3_BUCKET"])
+    assert [sorted(rule["Events"]) for rule in rules["QueueConfigurations"]] == [
+        ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
+    ] * len(rules["QueueConfigurations"])
+
+
 def test_rules_of_others_stay(variables: dict[str, str], s3: Any) -> None:
     bucket = variables["S3_BUCKET"]
     before = s3.get_bucket_notification_configuration(Bucket=bucket)

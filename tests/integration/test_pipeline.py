@@ -159,6 +159,14 @@ def test_a_folder_that_an_s3_console_made_is_no_archive(pipeline: Pipeline) -> N
     assert pipeline.unpack().handle([event_for(pipeline, "archives/tapes/")]) == [None]
 
 
+def test_a_folder_with_content_is_told(pipeline: Pipeline) -> None:
+    for key in ("archives/tapes/", "archives/"):
+        pipeline.store.write(key, tar_of({"a.wav": WAV}), content_type="application/x-tar")
+        (error,) = pipeline.unpack().handle([event_for(pipeline, key)])
+        assert isinstance(error, PermanentError)
+        assert "ends in '/', like a folder, but has" in str(error)
+
+
 def test_other_objects_beside_a_batchs_own_do_not_matter(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:

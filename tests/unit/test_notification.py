@@ -34,7 +34,9 @@ def message(*records: dict[str, Any]) -> str:
     [
         ("aws", "aws", ["archives/a b+ü.tar"]),
         ("aws-by-sns", "aws", ["archives/a b+ü.tar"]),
+        ("aws-restored", "aws", ["archives/a b+ü.tar"]),
         ("eventbridge", "eventbridge", ["archives/a+b%2B c.tar"]),
+        ("eventbridge-restored", "eventbridge", ["archives/a+b%2B c.tar"]),
         ("minio", "minio", ["archives/a b.tar"]),
         ("minio-empty-object", "minio", ["archives/empty.tar"]),
         ("rustfs", "rustfs", ["archives/a b.tar"]),
@@ -73,7 +75,9 @@ def test_the_stores_test_message_is_no_event() -> None:
 def test_other_things_than_creations_are_no_events() -> None:
     removed = record()
     removed["eventName"] = "ObjectRemoved:Delete"
-    assert decode(message(removed, record())) == decode(message(record()))
+    begun = record()
+    begun["eventName"] = "ObjectRestore:Post"
+    assert decode(message(removed, begun, record())) == decode(message(record()))
 
 
 @pytest.mark.parametrize("name", ["Put", "Post", "Copy", "CompleteMultipartUpload"])

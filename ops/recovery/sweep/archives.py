@@ -27,6 +27,10 @@ def sweep_archives(run: SweepRun) -> None:
         if run.is_over():
             return
         # S3 consoles create such empty objects as folders.
+        folders = [listed for listed in page if listed.key.endswith("/")]
+        for folder in folders:
+            if folder.size:
+                run.report.add(Discrepancy.ARCHIVE_FOLDER, folder.key)
         archives = [listed for listed in page if not listed.key.endswith("/")]
         upto = page[-1].key if page else after
         described |= _sweep_page(run, archives, after, upto)
@@ -137,8 +141,9 @@ def _sweep_unknown(run: SweepRun, described: Set[BatchId]) -> None:
     for batch, stalled in run.tools.rows.unknown_archives():
         if batch in described or batch.time > run.cutoff:
             continue
-        if run.tools.store.head(batch.archive_key) is None:
-            _lost(run, batch, str(batch), stalled)
+        with run.attempt(batch.archive_key):
+            if run.tools.store.head(batch.archive_key) is None:
+                _lost(run, batch, str(batch), stalled)
 
 
 def _lost(run: SweepRun, batch: BatchId, name: str, stalled: str | None) -> None:

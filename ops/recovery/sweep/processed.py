@@ -131,11 +131,12 @@ def _stall(run: SweepRun, finding: RecordingFinding) -> None:
 
 def _rebuild_unknown(run: SweepRun, batch: BatchId) -> bool:
     """Rebuild a batch that has objects and no row; False if it is unsealed, or was just sealed."""
-    manifest = run.tools.store.head(batch.manifest_key)
-    if manifest is None or manifest.last_modified > run.cutoff:
-        return False
-    run.rebuild(batch)
-    return True
+    with run.attempt(str(batch)):
+        manifest = run.tools.store.head(batch.manifest_key)
+        if manifest is not None and manifest.last_modified <= run.cutoff:
+            run.rebuild(batch)
+            return True
+    return False
 
 
 def _sweep_batches(run: SweepRun, chunk: ListingChunk) -> None:
@@ -150,7 +151,9 @@ def _sweep_batches(run: SweepRun, chunk: ListingChunk) -> None:
     seen = {batch.batch_id: batch for batch in chunk.batches} if findings else {}
     for finding in findings:
         if finding.batch not in run.rebuilt:
-            _repair_batch(run, finding, seen.get(str(finding.batch)))
+            # An error of one batch must not stop the others.
+            with run.attempt(str(finding.batch)):
+                _repair_batch(run, finding, seen.get(str(finding.batch)))
 
 
 def _repair_batch(run: SweepRun, finding: BatchFinding, seen: SeenBatch | None) -> None:

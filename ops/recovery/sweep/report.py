@@ -70,6 +70,12 @@ class Discrepancy(StrEnum):
         "drop the new content as a new batch",
         "lost",
     )
+    ARCHIVE_FOLDER = (
+        "archive-folder",
+        "content under a key that ends in '/'",
+        "copy it to a key that does not",
+        "lost",
+    )
     OPUS_GONE = (
         "opus-gone",
         "row without its Opus object",
