@@ -196,9 +196,19 @@ class BatchRepository(Repository):
         """
         return bool(self._rows("complete_batch", batch_id=str(batch)))
 
-    def announced(self, batch: BatchId, counts: Mapping[str, int]) -> None:
-        """Record that the batch's completion is announced."""
-        self._execute("announce_batch", batch_id=str(batch), counts=Jsonb(dict(counts)))
+    def announced(self, batch: BatchId, counts: Mapping[str, int], *, is_kept: bool) -> None:
+        """Record that the batch's completion is announced, and whether its archive is kept."""
+        self._execute(
+            "announce_batch", batch_id=str(batch), counts=Jsonb(dict(counts)), is_kept=is_kept
+        )
+
+    def kept(self, batch: BatchId, *, is_kept: bool) -> None:
+        """Record whether the batch's archive is kept."""
+        self._execute("keep_archive", batch_id=str(batch), is_kept=is_kept)
+
+    def kept_archives(self) -> int:
+        """Count the archives that are kept as something of them is missing from the result."""
+        return int(self._rows("count_kept")[0]["number"])
 
     def stall_batch(self, batch: BatchId, error: str) -> None:
         """Record why the batch is stuck."""

@@ -105,6 +105,10 @@ class HealthRepository(Repository):
         seconds = (plan["Planning Time"] + plan["Execution Time"]) / 1000
         return CompletionTiming(seconds, INDEX in _indexes(plan["Plan"]))
 
+    def kept_archives(self) -> int:
+        """Count the archives that are kept as something of them is missing from the result."""
+        return int(self._rows("count_kept")[0]["number"])
+
     def is_moderated(self) -> bool:
         """Whether new batches wait for verdicts."""
         return bool(self._ask("health_moderation")[0]["is_on"])

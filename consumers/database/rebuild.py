@@ -35,6 +35,7 @@ class StoredBatch:
     ignored: int | None = None
     failure: str | None = None
     notes: tuple[Note, ...] = ()
+    is_kept: bool = False
     completed_at: datetime | None = None
     announced_at: datetime | None = None
     counts: Mapping[str, int] | None = None

@@ -152,7 +152,8 @@ class Batch:
 
     Times are None until what they are named after happened; ``itemised_at`` is when the
     batch's review items were made. ``stalled`` says why it is stuck: its event is a dead letter.
-    The notes are about the archive as a whole.
+    The notes are about the archive as a whole. ``is_kept`` says whether the archive does not
+    expire by itself, as something of it is missing from the result.
     """
 
     batch: BatchId
@@ -170,6 +171,7 @@ class Batch:
     is_moderated: bool
     itemised_at: datetime | None
     notes: tuple[Note, ...]
+    is_kept: bool
 
     @property
     def state(self) -> BatchState:

@@ -212,6 +212,12 @@ class SweepRepository(Repository):
         """Record the new key of an archive that is not unpacked."""
         self._execute("move_archive", batch_id=str(batch), archive_key=key)
 
+    def forget_kept(
+        self, keys: Sequence[str], etags: Sequence[str], *, after: str, upto: str
+    ) -> None:
+        """Record which kept archives are gone: those of the range that are not listed."""
+        self._execute("forget_kept", keys=keys, etags=etags, after=after, upto=upto)
+
     def mark_retired(self, batch: BatchId) -> None:
         """Record that the batch's archive is tagged."""
         self._execute("mark_retired", batch_id=str(batch))

@@ -9,7 +9,7 @@ from consumers.database.roles import READ, TablePrivileges
 from consumers.database.rows import Batch
 from consumers.documents.completion import BatchCompletion
 from consumers.runtime.observer import SILENT, Observer
-from consumers.stages.stored_archive import retire
+from consumers.stages.stored_archive import COMPLETE, final_state, retire
 from consumers.store import Store
 from events.keys import BatchId
 
@@ -19,7 +19,14 @@ COMPLETION_TABLES: TablePrivileges = {
         "SELECT": (),
         # `INSERT ... ON CONFLICT (column)` reads the column.
         "INSERT": ("batch_id", "is_moderated"),
-        "UPDATE": ("completed_at", "announced_at", "counts", "stalled", "retold_at"),
+        "UPDATE": (
+            "completed_at",
+            "announced_at",
+            "counts",
+            "stalled",
+            "retold_at",
+            "is_kept",
+        ),
     },
     "recordings": {"SELECT": (), "INSERT": (), "UPDATE": ()},
     # A new batch's row says whether the batch waits for verdicts.
@@ -49,6 +56,7 @@ class Completion:
             return
         counts = self._database.counts(batch)
         flagged = self._database.flagged(batch)
+        with_losses = self._database.with_losses(batch)
         row = self._database.batch(batch)
         if row is None or row.completed_at is None:
             return
@@ -60,7 +68,7 @@ class Completion:
             counts=counts,
             moderated=row.is_moderated,
             flagged=flagged,
-            with_losses=self._database.with_losses(batch),
+            with_losses=with_losses,
             notes=self._database.note_counts(batch),
         )
         self._store.write(
@@ -68,15 +76,38 @@ class Completion:
             completion.to_json(),
             content_type="application/json",
         )
-        if row.archive_key is not None and row.etag is not None:
-            retire(self._store, row.archive_key, row.etag, batch, failed=row.failure is not None)
-        self._database.announced(batch, counts)
+        is_kept = self._retire(row, counts.get("rejected", 0), with_losses)
+        self._database.announced(batch, counts, is_kept=is_kept)
         seconds = _seconds(row)
         if seconds is not None:
             self._observer.batch_completed(seconds)
         self._log.info(
-            "batch complete", batch=str(batch), seconds=seconds, flagged=flagged, **counts
+            "batch complete",
+            batch=str(batch),
+            seconds=seconds,
+            flagged=flagged,
+            archive_kept=is_kept,
+            **counts,
         )
+
+    def retire_again(self, row: Batch) -> None:
+        """Tag the archive of a batch that was announced before archives were tagged."""
+        rejected = self._database.counts(row.batch).get("rejected", 0)
+        is_kept = self._retire(row, rejected, self._database.with_losses(row.batch))
+        self._database.kept(row.batch, is_kept=is_kept)
+
+    def _retire(self, row: Batch, rejected: int, with_losses: int) -> bool:
+        """Tag the archive; returns whether it is there and does not expire by itself."""
+        state = final_state(
+            failed=row.failure is not None,
+            rejected=rejected,
+            with_losses=with_losses,
+            notes=row.notes,
+        )
+        if row.archive_key is None or row.etag is None:
+            return False
+        is_there = retire(self._store, row.archive_key, row.etag, row.batch, state)
+        return is_there and state != COMPLETE
 
 
 def _seconds(row: Batch) -> float | None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Literal, get_args
 
 from consumers.documents.manifest import Archive
+from consumers.documents.note import Note
 from consumers.store import ObjectGoneError, Store, StoredObject
 from consumers.store.grants import BucketGrant
 from events.keys import ARCHIVES, ArchiveKey, BatchId, MalformedKeyError
 
+ArchiveState = Literal["complete", "kept", "failed"]
+
 #: The tag of an archive whose batch is finished, and the tag's value if the archive is not
 #: needed any more. The bucket's lifecycle rule expires archives with this value.
 STATE_TAG = "dropscribe"
-COMPLETE = "complete"
+COMPLETE: ArchiveState = "complete"
 
-#: The value if the archive was not readable to its end: the archive stays.
-FAILED = "failed"
+#: The value if the archive was readable to its end, but something of it is missing from the
+#: result. It stays until somebody releases it, or the lifecycle rule of such archives expires it.
+KEPT: ArchiveState = "kept"
+
+#: The value if the archive was not readable to its end: it stays until somebody releases it.
+FAILED: ArchiveState = "failed"
 
 #: The tag with an archive's batch id.
 BATCH_TAG = "dropscribe-batch"
@@ -79,20 +86,54 @@ def describe(store: Store, key: ArchiveKey, stored: StoredObject) -> Archive:
     )
 
 
-def retire(store: Store, archive: str, etag: str, batch: BatchId, *, failed: bool) -> None:
+def final_state(
+    *, failed: bool, rejected: int, with_losses: int, notes: Iterable[Note]
+) -> ArchiveState:
+    """Decide whether an archive may expire: only if all of its sound is accounted for.
+
+    Args:
+        failed: Whether it was not readable to its end.
+        rejected: Its rejected members.
+        with_losses: Its recordings with notes of missing sound.
+        notes: Notes about the archive as a whole.
+    """
+    if failed:
+        return FAILED
+    return KEPT if rejected or with_losses or any(note.is_loss for note in notes) else COMPLETE
+
+
+def archive_state(store: Store, archive: str, etag: str) -> ArchiveState | None:
+    """Read the state of a finished batch's archive; None where it is gone or not tagged."""
+    stored = store.head(archive)
+    if stored is None or stored.etag != etag:
+        return None
+    try:
+        value = store.tags(archive).get(STATE_TAG)
+    except ObjectGoneError:
+        return None
+    return next((state for state in get_args(ArchiveState) if state == value), None)
+
+
+def retire(store: Store, archive: str, etag: str, batch: BatchId, state: ArchiveState) -> bool:
     """Tag the archive of a batch that is finished; other tags stay.
 
     Content that replaced it since is not the batch's archive, and stays untagged.
+
+    Returns:
+        Whether the archive is there.
     """
     stored = store.head(archive)
     if stored is None or stored.etag != etag:
-        return
-    ours = {STATE_TAG: FAILED if failed else COMPLETE, BATCH_TAG: str(batch)}
-    with suppress(ObjectGoneError):
+        return False
+    ours = {STATE_TAG: state, BATCH_TAG: str(batch)}
+    try:
         tags = store.tags(archive)
         if not ours.items() <= tags.items():
             store.tag(archive, tags | ours)
             _check_tagged(store, archive, etag)
+    except ObjectGoneError:
+        return False
+    return True
 
 
 def _check_tagged(store: Store, archive: str, etag: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from consumers.stages.stored_archive import COMPLETE, STATE_TAG
+from consumers.stages.stored_archive import COMPLETE, KEPT, STATE_TAG, ArchiveState
 from events.keys import ARCHIVES
 from events.routes import Route
 from ops.bootstrap.step import Step
@@ -73,19 +73,28 @@ def bucket_step(bucket: Bucket) -> Step:
 
 
 def lifecycle_steps(
-    bucket: Bucket, retention_days: int | None, *, aborts_uploads: bool
+    bucket: Bucket,
+    retention_days: int | None,
+    *,
+    with_losses_days: int | None = None,
+    aborts_uploads: bool,
 ) -> Iterator[Step]:
     """Let archives of complete batches and abandoned uploads expire; other rules stay.
 
-    Only archives with the tag of a complete batch expire, and nothing under ``processed/``.
+    Only archives with the tags of a complete batch expire, and nothing under ``processed/``.
 
     Args:
         bucket: The bucket.
         retention_days: Days from the upload of a tagged archive until it expires; None to
             keep all archives.
+        with_losses_days: Likewise, of archives of which something is missing from the result.
         aborts_uploads: Whether the store supports rules about uploads.
     """
-    wanted = {f"{bucket.prefix}-archives": _expire(retention_days)}
+    with_losses = f"{bucket.prefix}-archives-with-losses"
+    wanted = {
+        f"{bucket.prefix}-archives": _expire(retention_days, COMPLETE),
+        with_losses: _expire(with_losses_days, KEPT),
+    }
     if aborts_uploads:
         wanted[f"{bucket.prefix}-uploads"] = _ABORT
     answer = bucket.read(bucket.client.get_bucket_lifecycle_configuration) or {}
@@ -94,6 +103,8 @@ def lifecycle_steps(
     others = [rule for rule in rules if rule.get("ID") not in wanted]
     ours = [{"ID": name, **rule} for name, rule in wanted.items() if rule is not None]
     for name, rule in wanted.items():
+        if name == with_losses and rule is None and name not in present:
+            continue
         yield Step(
             f"lifecycle rule {name} of bucket {bucket.name}",
             _comparable(present.get(name)) != _comparable(rule),
@@ -101,10 +112,10 @@ def lifecycle_steps(
         )
 
 
-def _expire(days: int | None) -> dict[str, Any] | None:
+def _expire(days: int | None, state: ArchiveState) -> dict[str, Any] | None:
     if days is None:
         return None
-    tag = {"Key": STATE_TAG, "Value": COMPLETE}
+    tag = {"Key": STATE_TAG, "Value": state}
     return {
         "Status": "Enabled",
         "Filter": {"And": {"Prefix": ARCHIVES, "Tags": [tag]}},

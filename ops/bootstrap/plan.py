@@ -139,8 +139,12 @@ class StorePlan:
     def lifecycle_steps(self) -> Iterator[Step]:
         """Set the bucket's rules for expiry."""
         # MinIO aborts uploads after a day by itself, and supports no such rule.
-        days, aborts_uploads = self.options.retention_days, self.kind != "minio"
-        return lifecycle_steps(self.bucket, days, aborts_uploads=aborts_uploads)
+        return lifecycle_steps(
+            self.bucket,
+            self.options.retention_days,
+            with_losses_days=self.options.retention_days_with_losses,
+            aborts_uploads=self.kind != "minio",
+        )
 
     def _sqs(self) -> Any:
         return _make_client("sqs", self.broker, self.settings.timeout)

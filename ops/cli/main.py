@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "dead": "ops.cli.commands.dead:dead",
     "sweep": "ops.cli.commands.sweep:sweep",
     "rebuild": "ops.cli.commands.rebuild:rebuild",
+    "release": "ops.cli.commands.release:release",
     "reprocess": "ops.cli.commands.reprocess:reprocess",
 }
 

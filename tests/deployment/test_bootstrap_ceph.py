@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from consumers.broker.amqp_connection import make_connection
 from consumers.errors import ConfigurationError, PermanentError
-from consumers.stages.stored_archive import retire
+from consumers.stages.stored_archive import COMPLETE, FAILED, retire
 from consumers.store import Store
 from events.keys import AudioId, BatchId
 from events.notification import decode
@@ -220,7 +220,7 @@ def test_only_the_archive_of_a_complete_batch_expires(variables: dict[str, str])
         for key in keys[:2]:
             stored = store.head(key)
             assert stored is not None
-            retire(store, key, stored.etag, BATCH, failed=key == keys[1])
+            retire(store, key, stored.etag, BATCH, FAILED if key == keys[1] else COMPLETE)
         store.tag(AUDIO.opus_key, store.tags(keys[0]))
 
         eventually(lambda: store.head(keys[0]) is None, seconds=30)
@@ -418,7 +418,7 @@ def complete(store: Store) -> None:
     put(store, BATCH.complete_key)
     stored = store.head(BATCH.archive_key)
     assert stored is not None
-    retire(store, BATCH.archive_key, stored.etag, BATCH, failed=False)
+    retire(store, BATCH.archive_key, stored.etag, BATCH, COMPLETE)
     assert store.tags(BATCH.archive_key)["dropscribe"] == "complete"
 
 

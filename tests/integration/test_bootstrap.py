@@ -142,6 +142,21 @@ class TestLifecycle:
         assert sorted(self._rules(s3, name)) == sorted(["logs", f"{name}-uploads"])
         assert changes({**variables, "RETENTION_DAYS": "off"}) == []
 
+    def test_archives_with_losses_expire_only_by_a_setting_of_their_own(
+        self, variables: dict[str, str], s3: Any
+    ) -> None:
+        name = variables["S3_BUCKET"]
+        longer = {**variables, "RETENTION_DAYS_WITH_LOSSES": "365"}
+        step = f"lifecycle rule {name}-archives-with-losses of bucket {name}"
+        assert changes(longer) == [step]
+        rule = self._rules(s3, name)[f"{name}-archives-with-losses"]
+        assert rule["Expiration"] == {"Days": 365}
+        tag = {"Key": TAG["Key"], "Value": "kept"}
+        assert rule["Filter"] == {"And": {"Prefix": "archives/", "Tags": [tag]}}
+        assert changes(longer) == []
+        assert changes(variables) == [step]
+        assert f"{name}-archives-with-losses" not in self._rules(s3, name)
+
     def _rules(self, s3: Any, bucket: str) -> dict[str, Any]:
         answer = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
         return {rule["ID"]: rule for rule in answer["Rules"]}
@@ -384,6 +399,8 @@ def test_a_store_of_unknown_kind_has_to_be_named(variables: dict[str, str]) -> N
         ("STORE_KIND", "swift"),
         ("RETENTION_DAYS", "0"),
         ("RETENTION_DAYS", "never"),
+        ("RETENTION_DAYS_WITH_LOSSES", "0"),
+        ("RETENTION_DAYS_WITH_LOSSES", "6"),
         ("S3_PRINCIPALS", "root=arn:aws:iam:::user/x"),
         ("S3_PRINCIPALS", "unpack"),
         ("STORE_QUEUE_DIR", "events"),

@@ -64,7 +64,7 @@ def test_a_completed_batch_is_reported_until_it_is_announced(database: BatchRepo
     database.seal(batch, rejected=0, ignored=0, failure=None)
     assert database.complete(batch)
     assert database.complete(batch)
-    database.announced(batch, {})
+    database.announced(batch, {}, is_kept=False)
     assert not database.complete(batch)
 
 
@@ -165,7 +165,7 @@ def test_the_reason_why_a_batch_is_not_announced_is_recorded(database: BatchRepo
     assert database.complete(batch)
     database.stall_recording(audio, "the store forbids it")
     assert look(database, batch).state == "stalled"
-    database.announced(batch, {"transcribed": 1})
+    database.announced(batch, {"transcribed": 1}, is_kept=False)
     assert look(database, batch).state == "complete"
 
 

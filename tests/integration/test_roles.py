@@ -403,7 +403,7 @@ def test_verdicts_are_written_and_complete_a_batch_as_a_user_of_the_role(url: st
         for _ in range(2):
             database.put_moderation(audio, moderation)
         assert database.complete(BATCH)
-        database.announced(BATCH, database.counts(BATCH))
+        database.announced(BATCH, database.counts(BATCH), is_kept=True)
         assert database.flagged(BATCH) == 1
         database.unstall_recording(audio)
     with (

@@ -69,10 +69,17 @@ WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL AND announced_at IS N
 UPDATE batches
 SET announced_at = coalesce(announced_at, now()),
     counts = %(counts)s,
+    is_kept = %(is_kept)s,
     stalled = NULL,
     -- Until now it was about the archive; from now on it is about the review.
     retold_at = NULL
 WHERE batch_id = %(batch_id)s AND completed_at IS NOT NULL
+
+-- name: keep_archive
+UPDATE batches SET is_kept = %(is_kept)s WHERE batch_id = %(batch_id)s
+
+-- name: count_kept
+SELECT count(*) AS number FROM batches WHERE is_kept
 
 -- name: stall_batch
 -- The row does not exist where even HEAD failed.

@@ -33,6 +33,7 @@ SET archive_key = %(archive_key)s,
     counts = %(counts)s,
     failure = %(failure)s,
     notes = %(notes)s,
+    is_kept = %(is_kept)s,
     stalled = NULL,
     retold_at = NULL,
     is_unmarked = false,
@@ -47,7 +48,10 @@ WHERE batch_id = %(batch_id)s
 
 -- name: recreate_announcement
 UPDATE batches
-SET completed_at = %(completed_at)s, announced_at = %(announced_at)s, counts = %(counts)s
+SET completed_at = %(completed_at)s,
+    announced_at = %(announced_at)s,
+    counts = %(counts)s,
+    is_kept = %(is_kept)s
 WHERE batch_id = %(batch_id)s AND sealed_at IS NOT NULL AND announced_at IS NULL
 
 -- name: itemised

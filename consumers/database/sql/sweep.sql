@@ -26,6 +26,18 @@ WHERE batches.sealed_at IS NULL
       WHERE page.key = batches.archive_key AND page.etag = batches.etag
   )
 
+-- name: forget_kept
+-- Archives that were on no page expired, or somebody deleted them.
+UPDATE batches
+SET is_kept = false
+WHERE is_kept
+  AND archive_key COLLATE "C" > %(after)s
+  AND archive_key COLLATE "C" <= %(upto)s
+  AND NOT EXISTS (
+      SELECT FROM unnest(%(keys)s::text[], %(etags)s::text[]) AS page (key, etag)
+      WHERE page.key = batches.archive_key AND page.etag = batches.etag
+  )
+
 -- name: sweep_recordings
 -- One page's recordings compared with their rows: only discrepancies. The rows are those of
 -- the page's range, in the table's order, which is the listing's.

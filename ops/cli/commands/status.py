@@ -19,7 +19,12 @@ from ops.cli.batch_progress import BatchProgress, look
 from ops.cli.member_list import MEMBERS_FILE, open_members, save_members
 from ops.cli.options import BATCH, FOLDER, as_json_option, limit_option
 from ops.cli.output import counted, make_table, print_json
-from ops.cli.render.batches import progress_as_json, recording_as_json, recordings_table
+from ops.cli.render.batches import (
+    kept_as_text,
+    progress_as_json,
+    recording_as_json,
+    recordings_table,
+)
 from ops.cli.render.members import member_as_json, members_table
 from ops.cli.render.notes import notes_as_lines
 from ops.cli.settings import SettingsCommand, read_environment
@@ -78,7 +83,8 @@ def status(
 
         def shown() -> RenderableType:
             if batch is None:
-                return _table(_look_at_all(database, limit))
+                table, number = _table(_look_at_all(database, limit)), database.kept_archives()
+                return Group(table, *([Text(kept_as_text(number))] if number else []))
             progress = _look_at(database, batch)
             notes = notes_as_lines(progress.row.notes) if progress.row else []
             recordings = recordings_table(database.recordings(batch))
@@ -123,7 +129,10 @@ def _look_at_all(database: BatchRepository, limit: int) -> list[BatchProgress]:
 
 def _as_json(database: BatchRepository, batch: BatchId | None, limit: int) -> dict[str, object]:
     if batch is None:
-        return {"batches": [progress_as_json(each) for each in _look_at_all(database, limit)]}
+        return {
+            "batches": [progress_as_json(each) for each in _look_at_all(database, limit)],
+            "kept_archives": database.kept_archives(),
+        }
     progress = _look_at(database, batch)
     entries = [
         {**recording_as_json(recording), "stalled": recording.stalled}
@@ -152,7 +161,7 @@ def _table(batches: Sequence[BatchProgress]) -> Table:
         table.add_row(
             str(progress.batch),
             Text((row.original_name if row else None) or ""),
-            f"{progress.state}{flagged}",
+            f"{progress.state}{flagged}{', archive kept' if row and row.is_kept else ''}",
             str(progress.finished),
             str(progress.found) if row and row.sealed_at else f"{progress.found}+",
             str(progress.counts.get("rejected", 0)),

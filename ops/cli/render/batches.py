@@ -47,6 +47,7 @@ def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
         "reason": (row.failure or row.stalled) if row else None,
         "notes": msgspec.to_builtins(row.notes) if row else [],
         "moderated": row.is_moderated if row else None,
+        "archive_kept": row is not None and row.is_kept,
         "flagged": progress.flagged,
         "ready_for_review": row is not None and row.itemised_at is not None,
         "counts": {**progress.counts, "ignored": (row.ignored or 0) if row else 0},
@@ -67,6 +68,15 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
             Text("\n".join(lines)),
         )
     return table
+
+
+def kept_as_text(number: int) -> str:
+    """Say how many archives are kept, and what to do."""
+    archives = "1 archive is" if number == 1 else f"{number:,} archives are"
+    return (
+        f"{archives} kept, as something in it is missing from the result: "
+        "'dropscribe status BATCH' says what, 'dropscribe release BATCH' lets it expire"
+    )
 
 
 def _state(recording: Recording) -> str:

@@ -34,10 +34,15 @@ def check_batches(context: CheckContext) -> Iterator[Remark]:
     found = context.database.idle_batches(context.settings.stuck_after, _NAMED)
     stuck = [batch for batch in found if not batch.is_stalled]
     stalled = [batch for batch in found if batch.is_stalled]
+    kept = context.database.kept_archives()
+    archives = "1 archive is" if kept == 1 else f"{kept:,} archives are"
     yield Remark(
         Level.OK,
-        "all are in progress or done",
+        "all are in progress or done"
+        + (f"; {archives} kept, as something in it is missing from the result" if kept else ""),
+        "dropscribe status lists them; dropscribe release BATCH lets one expire" if kept else "",
         figures={
+            "kept_archives": kept,
             "stuck": stuck[0].number if stuck else 0,
             "stalled": stalled[0].number if stalled else 0,
             "stuck_batches": {batch.batch_id: round(batch.idle) for batch in stuck},

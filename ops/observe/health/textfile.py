@@ -46,6 +46,12 @@ _SERIES = (
     Series("dropscribe_queue_consumers", "Connected consumers", "queues", "consumers", "route"),
     Series("dropscribe_queue_oldest_seconds", _OLDEST, "stages", "oldest_seconds", "route"),
     Series("dropscribe_dead_letter_messages", "Dead letters", "queues", "dead", "route"),
+    Series(
+        "dropscribe_kept_archives",
+        "Archives that do not expire, as something of them is missing from the result",
+        "batches",
+        "kept_archives",
+    ),
     Series("dropscribe_stuck_batches", "Batches without progress", "batches", "stuck"),
     Series("dropscribe_last_sweep_timestamp_seconds", "End of the last sweep", "sweep", "ended"),
     Series(

@@ -13,12 +13,13 @@ from consumers.database.rebuild import RebuildRepository, StoredBatch
 from consumers.database.review_items import ReviewItemRepository
 from consumers.database.review_queue import ReviewQueueRepository
 from consumers.database.rows import BatchState
+from consumers.documents.completion import BatchCompletion
 from consumers.documents.manifest import Archive, ManifestHead
 from consumers.documents.review.decision import Decision
 from consumers.errors import BusyError, PermanentError
 from consumers.portions import portions
 from consumers.stages.completion import Completion
-from consumers.stages.stored_archive import retire
+from consumers.stages.stored_archive import FAILED, KEPT, archive_state, final_state, retire
 from consumers.store import Store, StoredObject
 from consumers.store.scratch import Scratch
 from events.keys import OPUS, TRANSCRIPT, VERDICT, AudioId, BatchId
@@ -133,9 +134,7 @@ class Rebuilder:
                 )
             announcement = self._reader.announcement(batch)
             if announcement is not None:
-                # A worker that died right after it stored the announcement did not do this.
-                archive, failed = head.archive, head.failure is not None
-                retire(self._store, archive.key, archive.etag, batch, failed=failed)
+                self._retire(head, announcement.completion)
             stored = StoredBatch(
                 batch=batch,
                 archive=head.archive,
@@ -144,12 +143,31 @@ class Rebuilder:
                 ignored=head.totals["ignored"],
                 failure=head.failure,
                 notes=head.notes,
+                is_kept=announcement is not None and self._is_kept(head.archive),
                 completed_at=announcement.completion.completed_at if announcement else None,
                 announced_at=announcement.announced_at if announcement else None,
                 counts=announcement.completion.counts if announcement else None,
                 is_moderated=self._is_moderated(head, announcement),
             )
             return self._rows.recreate(stored, recordings)
+
+    def _retire(self, head: ManifestHead, completion: BatchCompletion) -> None:
+        """Tag the archive if a worker died right after it stored the announcement.
+
+        A tag says more than the documents: somebody may have released the archive.
+        """
+        archive = head.archive
+        if archive_state(self._store, archive.key, archive.etag) is None:
+            state = final_state(
+                failed=head.failure is not None,
+                rejected=completion.counts.get("rejected", 0),
+                with_losses=completion.with_losses or 0,
+                notes=head.notes,
+            )
+            retire(self._store, archive.key, archive.etag, archive.batch, state)
+
+    def _is_kept(self, archive: Archive) -> bool:
+        return archive_state(self._store, archive.key, archive.etag) in {KEPT, FAILED}
 
     def _is_moderated(self, head: ManifestHead, announcement: Announcement | None) -> bool:
         """The latest document decides: a batch can be reprocessed after it is sealed."""
@@ -172,11 +190,19 @@ class Rebuilder:
         """Record that consumers completed the batch while its rows were replaced."""
         announcement = self._reader.announcement(batch)
         if announcement is not None:
+            row = self._database.batch(batch)
+            is_kept = (
+                row is not None
+                and row.archive_key is not None
+                and row.etag is not None
+                and archive_state(self._store, row.archive_key, row.etag) in {KEPT, FAILED}
+            )
             stored = StoredBatch(
                 batch,
                 completed_at=announcement.completion.completed_at,
                 announced_at=announcement.announced_at,
                 counts=announcement.completion.counts,
+                is_kept=is_kept,
             )
             self._rows.announce(stored)
             if announcement.completion.moderated is None:

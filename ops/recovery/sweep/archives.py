@@ -7,7 +7,6 @@ from collections.abc import Mapping, Set
 from consumers.database.rows import Batch
 from consumers.database.sweep import LAST_ARCHIVE, ArchiveFinding
 from consumers.documents.manifest import Archive
-from consumers.stages.stored_archive import retire
 from consumers.store import ListedObject
 from events.keys import ARCHIVES, BatchId
 from ops.recovery.rebuild.batch_reader import describe_stored, has_content
@@ -43,9 +42,10 @@ def sweep_archives(run: SweepRun) -> None:
 
 def _sweep_page(run: SweepRun, page: list[ListedObject], after: str, upto: str) -> set[BatchId]:
     """Sweep one page, and give the batches of archives without a row."""
-    findings = run.tools.rows.archives(
-        [listed.key for listed in page], [listed.etag for listed in page], after=after, upto=upto
-    )
+    keys, etags = [listed.key for listed in page], [listed.etag for listed in page]
+    findings = run.tools.rows.archives(keys, etags, after=after, upto=upto)
+    if not run.report.is_dry:
+        run.tools.rows.forget_kept(keys, etags, after=after, upto=upto)
     stored = {listed.key: listed for listed in page}
     described: set[BatchId] = set()
     for finding in findings:
@@ -116,8 +116,8 @@ def _tell(run: SweepRun, archive: Archive) -> None:
 
 def _mark(run: SweepRun, batch: BatchId) -> None:
     row = run.tools.database.batch(batch)
-    if row is not None and row.archive_key is not None and row.etag is not None:
-        retire(run.tools.store, row.archive_key, row.etag, batch, failed=row.failure is not None)
+    if row is not None:
+        run.tools.completion.retire_again(row)
     run.tools.rows.mark_retired(batch)
 
 

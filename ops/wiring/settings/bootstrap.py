@@ -101,6 +101,14 @@ class BootstrapSettings(CleartextSettings):
     ] = setting(
         "RETENTION_DAYS", "Days until the archive of a complete batch expires, or off", default="7"
     )
+    retention_days_with_losses: Annotated[
+        int | None, PlainValidator(_days), Form("a whole number from 1 to 36500, or off")
+    ] = setting(
+        "RETENTION_DAYS_WITH_LOSSES",
+        "Days until the archive of a complete batch expires of which something is missing from the "
+        "result, or off; not before RETENTION_DAYS",
+        default="off",
+    )
     principals: Annotated[dict[str, tuple[str, ...]], PlainValidator(_principals)] = setting(
         "S3_PRINCIPALS",
         "Who gets which rights in the bucket, as ROLE=WHO,...: ARNs, or users on MinIO and "
@@ -122,6 +130,17 @@ class BootstrapSettings(CleartextSettings):
         return replace(
             self.store_broker or broker, ca_file=None if ca_file is None else str(ca_file)
         )
+
+    @model_validator(mode="after")
+    def _check_retention(self) -> Self:
+        longer, days = self.retention_days_with_losses, self.retention_days
+        if longer is not None and (days is None or longer < days):
+            raise SettingError(
+                f"RETENTION_DAYS_WITH_LOSSES is {longer}, and must be at least RETENTION_DAYS, "
+                f"which is {'off' if days is None else days}: archives with losses are the last "
+                "copy of what is missing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_store_broker(self) -> Self:
