@@ -13,6 +13,7 @@ from consumers.database.repository import Repository
 from consumers.database.rows import (
     Batch,
     Conversion,
+    Original,
     Recording,
     SearchHit,
     archive_columns,
@@ -165,6 +166,22 @@ class BatchRepository(Repository):
         """Read what a recording's conversion found; None where it is not recorded."""
         rows = self._values(Conversion, "conversion", **_id_parameters(audio))
         return rows[0] if rows else None
+
+    def original(self, audio: AudioId, source_sha256: str) -> Original | None:
+        """Find the first recording before this one that was made of the same bytes."""
+        return self._original("original", audio, source_sha256)
+
+    def transcribed_original(self, audio: AudioId, source_sha256: str) -> Original | None:
+        """Find an earlier recording of the same bytes that has a transcript, or will have one.
+
+        One that is stuck, or has waited for hours, does not count.
+        """
+        return self._original("transcribed_original", audio, source_sha256)
+
+    def _original(self, name: str, audio: AudioId, source_sha256: str) -> Original | None:
+        parameters = {**_id_parameters(audio), "source_sha256": source_sha256}
+        found = self._values(Original, name, **parameters)
+        return found[0] if found else None
 
     def seal(
         self,

@@ -133,6 +133,15 @@ class Conversion:
     tags: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An earlier recording of the same bytes."""
+
+    audio: AudioId
+    path: str
+    transcript_key: str | None
+
+
 def archive_columns(archive: Archive | None) -> dict[str, object]:
     """The columns of `batches` that describe an archive; NULL where it is unknown."""
     if archive is None:

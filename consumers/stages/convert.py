@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import replace
 from io import SEEK_END, BufferedIOBase
@@ -23,6 +23,7 @@ from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.signatures import Sniffed
 from consumers.audio.sniff import sniff
+from consumers.database.rows import Original
 from consumers.documents.audio_properties import AudioProperties
 from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.documents.note import Note, NoteCode
@@ -45,9 +46,15 @@ _LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 
 _CHUNK = 1 << 20
 
+#: Characters of another recording's path in a note.
+_SHOWN_PATH = 200
+
 
 class Converter:
-    """Makes manifest entries of members, and stores an Opus object for each recording."""
+    """Makes manifest entries of members, and stores an Opus object for each recording.
+
+    It serves one attempt at a batch, whose members are prepared one after the other.
+    """
 
     def __init__(
         self, context: StageContext, transcoders: TranscoderPool, scratch: Scratch
@@ -56,6 +63,8 @@ class Converter:
         self._database = context.database
         self._observer = context.observer
         self._transcoders = transcoders
+        # Recordings in work, whose rows may not be written: the first by its SHA-256.
+        self._in_work: dict[str, Original] = {}
         self._scratch = scratch
 
     def prepare(
@@ -102,18 +111,26 @@ class Converter:
                 entry = entered or _without_sound(member, sniffed)
                 return lambda: entry
             owned = stack.pop_all()
-        return lambda: self._convert(batch, member, file, sniffed, digest.hexdigest(), owned)
+        audio, sha256 = AudioId(batch, member.ordinal), digest.hexdigest()
+        original = self._in_work.setdefault(sha256, Original(audio, member.path, None))
+        return lambda: self._convert(member, file, sniffed, sha256, owned, audio, original)
+
+    def recorded(self, audio: AudioId) -> None:
+        """Take note that the row of a recording is written, if it has one."""
+        for sha256, original in list(self._in_work.items()):
+            if original.audio == audio:
+                del self._in_work[sha256]
 
     def _convert(
         self,
-        batch: BatchId,
         member: Member,
         file: BinaryIO,
         sniffed: Sniffed,
         sha256: str,
         owned: ExitStack,
+        audio: AudioId,
+        in_work: Original,
     ) -> ManifestEntry:
-        audio = AudioId(batch, member.ordinal)
         with owned, self._scratch.file() as opus:
             try:
                 transcoded = self._transcode(file, sniffed, cast("BinaryIO", opus))
@@ -122,7 +139,8 @@ class Converter:
             except BadAudioError as exc:
                 return _entry(member, "rejected", str(exc))
             facts = _properties(transcoded, sha256)
-            notes = (*member.notes, *transcoded.notes)
+            original = in_work if in_work.audio != audio else self._database.original(audio, sha256)
+            notes = (*member.notes, *transcoded.notes, *_duplicate(original))
             with step(self._observer, "store"):
                 self._store.write(
                     audio.opus_key,
@@ -189,6 +207,12 @@ def _without_sound(member: Member, sniffed: Sniffed) -> ManifestEntry:
     if sniffed.kind == "unknown" and not member.is_part:
         return _entry(member, "rejected", "not a known audio format")
     return _entry(member, "ignored", sniffed.label)
+
+
+def _duplicate(original: Original | None) -> Iterator[Note]:
+    if original is not None:
+        path = original.path[:_SHOWN_PATH]
+        yield Note(NoteCode.DUPLICATE, f"the same bytes as {original.audio}, {path}")
 
 
 def _properties(transcoded: Transcoded, sha256: str) -> AudioProperties:

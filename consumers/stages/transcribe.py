@@ -17,6 +17,7 @@ from consumers.audio.decode import count_channels, decode_channels
 from consumers.database.batches import Locks
 from consumers.database.rows import Recording
 from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
+from consumers.documents.codec import MalformedDocumentError
 from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import (
     Transcript,
@@ -24,7 +25,7 @@ from consumers.documents.transcript import (
     join_channels,
     with_loudness,
 )
-from consumers.errors import BadAudioError, PermanentError, TransientError
+from consumers.errors import BadAudioError, BusyError, PermanentError, TransientError
 from consumers.portions import weighed_portions
 from consumers.runtime.observer import step
 from consumers.speech.recogniser import SAMPLE_RATE, Recogniser, Recognition, Waveform
@@ -33,7 +34,7 @@ from consumers.stages.grouped import GroupedStage, RecordingTask
 from consumers.stages.spec import StageSpec
 from consumers.stages.stage_handler import Outcome, StageContext
 from consumers.stages.stored_archive import ARCHIVES_GRANT
-from consumers.store.errors import DamagedObjectError
+from consumers.store.errors import DamagedObjectError, ObjectGoneError
 from consumers.store.scratch import Scratch
 from events.event import ObjectCreated
 from events.keys import COMPLETE, OPUS, TRANSCRIPT, AudioId
@@ -48,6 +49,9 @@ SPEC = StageSpec(
     },
     states=("transcribed", "silent", "rejected"),
 )
+
+#: Notes that this stage makes.
+_OWN = frozenset({NoteCode.NO_WORD_TIMES, NoteCode.UNHEARD_CHANNEL})
 
 #: Seconds that may be missing at a recording's end without the loss of a word.
 _MISSING = 0.25
@@ -97,9 +101,16 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
     _most = 3600.0
 
     def __init__(
-        self, context: StageContext, *, recogniser: Recogniser, scratch: Scratch, group: int
+        self,
+        context: StageContext,
+        *,
+        recogniser: Recogniser,
+        scratch: Scratch,
+        group: int,
+        skips_duplicates: bool = False,
     ) -> None:
         super().__init__(context, group)
+        self._skips_duplicates = skips_duplicates
         self._scratch = scratch
         self._recogniser = recogniser
 
@@ -123,7 +134,34 @@ class Transcribe(GroupedStage[TranscriptionTask, Transcript]):
             return replace(task, document=transcript, is_stored=True)
         if task.properties.silent:
             return replace(task, document=_without_words(task, "silent", "no audible sound"))
-        return task
+        return replace(task, document=self._copied(task)) if self._skips_duplicates else task
+
+    def _copied(self, task: TranscriptionTask) -> Transcript | None:
+        """Make the transcript of an earlier recording's of the same bytes; None if there is none.
+
+        Raises:
+            BusyError: That recording is yet to be transcribed.
+        """
+        original = self._database.transcribed_original(task.audio, task.properties.source_sha256)
+        if original is None:
+            return None
+        if original.transcript_key is None:
+            raise BusyError(
+                f"{task.audio} has the bytes of {original.audio}, which is transcribed first"
+            )
+        try:
+            data = self._store.read(original.transcript_key)
+            transcript = Transcript.from_json(data, original.transcript_key)
+        except (ObjectGoneError, MalformedDocumentError):
+            return None
+        if abs(transcript.duration - task.properties.duration) > _MISSING:
+            # It was converted differently.
+            return None
+        own = (note for note in transcript.notes if note.code in _OWN)
+        copied = Note(NoteCode.DUPLICATE, f"the transcript is that of {original.audio}")
+        return structs.replace(
+            transcript, audio_id=str(task.audio), notes=(*task.notes, *own, copied)
+        )
 
     def _weight(self, task: TranscriptionTask) -> float:
         return task.properties.duration * task.properties.output_channels

@@ -48,6 +48,7 @@ from events.keys import (
     MANIFEST,
     OPUS,
     ArchiveKey,
+    AudioId,
     BatchId,
     MalformedKeyError,
     RecordingKey,
@@ -94,7 +95,7 @@ class Unpack(StageHandler):
         threads: int,
     ) -> None:
         super().__init__(context)
-        self._converter = Converter(context, transcoders, scratch)
+        self._make_converter = partial(Converter, context, transcoders, scratch)
         self._scratch = scratch
         self._limits = limits
         self._threads = threads
@@ -267,6 +268,7 @@ class Unpack(StageHandler):
     ) -> Iterator[PendingEntry]:
         """Copy the members' contents one after the other, and start to convert each."""
         batch = archive.batch
+        converter = self._make_converter()
         done = self._stored_before(batch)
         members = self._members(reader, archive.original_name or archive.key)
         while True:
@@ -274,8 +276,10 @@ class Unpack(StageHandler):
                 member = next(members, None)
                 if member is None:
                     return
-                convert = self._converter.prepare(batch, member, done, reader)
-            finish = partial(self._finish, batch, convert, is_new=member.ordinal not in done)
+                convert = converter.prepare(batch, member, done, reader)
+            finish = partial(
+                self._finish, converter, batch, convert, is_new=member.ordinal not in done
+            )
             # The observer assigns reports to this call by a context variable.
             yield PendingEntry(executor.submit(copy_context().run, finish), member.size)
 
@@ -284,7 +288,12 @@ class Unpack(StageHandler):
         return len(pending) > self._threads * 2 or sum(each.size for each in pending) > _AHEAD
 
     def _finish(
-        self, batch: BatchId, convert: Callable[[], ManifestEntry], *, is_new: bool
+        self,
+        converter: Converter,
+        batch: BatchId,
+        convert: Callable[[], ManifestEntry],
+        *,
+        is_new: bool,
     ) -> ManifestEntry:
         entry = convert()
         recording = Recording.of_entry(batch, entry)
@@ -294,6 +303,7 @@ class Unpack(StageHandler):
             )
         with step(self._observer, "record"):
             self._put_row(recording)
+        converter.recorded(AudioId(batch, entry.ordinal))
         return entry
 
     def _put_row(self, recording: Recording | None) -> None:

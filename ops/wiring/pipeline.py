@@ -86,6 +86,7 @@ def open_transcribe(
             recogniser=recogniser,
             scratch=Scratch(settings.scratch_root),
             group=settings.group,
+            skips_duplicates=settings.duplicates == "skip",
         )
 
 

@@ -15,7 +15,10 @@ from consumers.documents.completion import BatchCompletion
 from consumers.documents.manifest import ManifestEntry, ManifestHead, read_manifest
 from consumers.documents.note import Note, NoteCode
 from consumers.documents.transcript import Transcript
+from consumers.errors import BusyError
 from consumers.speech.recogniser import Recognition, Waveform
+from consumers.stages.transcribe import Transcribe
+from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
 from ops.wiring.log import quiet_log
 from ops.wiring.recovery import open_rebuilder
@@ -173,3 +176,73 @@ def test_members_of_an_unread_archive_are_unknown(run: Run, pipeline: Pipeline) 
     assert result.exit_code == 1
     assert "not known before its archive is read" in result.stderr
     assert run("status", "--members").exit_code == 2
+
+
+def duplicates(entries: list[ManifestEntry]) -> list[str]:
+    return [note.text for each in entries for note in each.notes if note.code == NoteCode.DUPLICATE]
+
+
+def test_the_same_bytes_are_noted_with_where_they_were(pipeline: Pipeline, tmp_path: Path) -> None:
+    """In one archive, where the first may still be in work, and in an earlier one."""
+    first = unpacked(pipeline, tmp_path, tar_of({"a.wav": WAV, "b.wav": WAV, "c.mp3": TAGGED}))
+    second = unpacked(pipeline, tmp_path, tar_of({"again.mp3": TAGGED}))
+    assert duplicates(manifest(pipeline, first)[1]) == [f"the same bytes as {first}-0000000, a.wav"]
+    assert duplicates(manifest(pipeline, second)[1]) == [
+        f"the same bytes as {first}-0000002, c.mp3"
+    ]
+
+
+def skipping(pipeline: Pipeline) -> Transcribe:
+    return Transcribe(
+        pipeline.context,
+        recogniser=pipeline.recogniser,
+        scratch=Scratch(pipeline.scratch_root),
+        group=8,
+        skips_duplicates=True,
+    )
+
+
+def test_duplicates_are_transcribed_once_by_a_setting(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.recogniser = NotingRecogniser()
+    batch = unpacked(pipeline, tmp_path, tar_of({"a.wav": WAV, "b.wav": WAV}))
+    events = [event_for(pipeline, AudioId(batch, ordinal).opus_key) for ordinal in (0, 1)]
+    handler = skipping(pipeline)
+    first, second = handler.handle(events)
+    assert first is None
+    assert isinstance(second, BusyError)
+    assert handler.handle(events[1:]) == [None]
+    assert pipeline.recogniser.groups == [1]
+    one, two = (
+        Transcript.from_json(pipeline.store.read(AudioId(batch, ordinal).transcript_key))
+        for ordinal in (0, 1)
+    )
+    assert (two.text, two.state, two.audio_id) == (one.text, "transcribed", f"{batch}-0000001")
+    assert codes(two.notes) == [NoteCode.DUPLICATE, NoteCode.NO_WORD_TIMES, NoteCode.DUPLICATE]
+    assert [each.state for each in recordings(pipeline, batch)] == ["transcribed"] * 2
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        "state = 'rejected'",
+        "stalled = 'the model is not there'",
+        "created_at = now() - interval '7 h'",
+    ],
+)
+def test_a_duplicate_is_not_lost_with_the_first(
+    pipeline: Pipeline, tmp_path: Path, fate: str
+) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of({"a.wav": WAV, "b.wav": WAV}))
+    execute(pipeline.database, f"UPDATE recordings SET {fate} WHERE ordinal = 0")  # noqa: S608
+    event = event_for(pipeline, AudioId(batch, 1).opus_key)
+    assert skipping(pipeline).handle([event]) == [None]
+    assert recordings(pipeline, batch)[1].text == "2 seconds of sound"
+
+
+def test_a_transcript_that_is_gone_is_made_again(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of({"a.wav": WAV, "b.wav": WAV}))
+    transcribed(pipeline, batch, [0])
+    pipeline.store.delete(AudioId(batch, 0).transcript_key)
+    event = event_for(pipeline, AudioId(batch, 1).opus_key)
+    assert skipping(pipeline).handle([event]) == [None]
+    assert pipeline.recogniser.groups == [1, 1]

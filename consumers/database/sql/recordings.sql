@@ -65,6 +65,26 @@ SELECT notes, tags
 FROM recordings
 WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND tags IS NOT NULL
 
+-- name: original
+SELECT batch_id, ordinal, path, transcript_key
+FROM recordings
+WHERE source_sha256 = %(source_sha256)s
+  AND (batch_id, ordinal) < (%(batch_id)s, %(ordinal)s)
+ORDER BY batch_id, ordinal
+LIMIT 1
+
+-- name: transcribed_original
+SELECT batch_id, ordinal, path, transcript_key
+FROM recordings
+WHERE source_sha256 = %(source_sha256)s
+  AND (batch_id, ordinal) < (%(batch_id)s, %(ordinal)s)
+  AND (
+      state IN ('transcribed', 'moderated')
+      OR (state = 'converted' AND stalled IS NULL AND created_at > now() - interval '6 hours')
+  )
+ORDER BY state = 'converted', batch_id, ordinal
+LIMIT 1
+
 -- name: put_transcript
 -- 'simple' does not stem, as archives hold many languages.
 INSERT INTO transcripts (

@@ -161,6 +161,12 @@ class SpeechSettings(ScratchSettings, ModelsSettings):
         "WHISPER_THREADS", "Number of CPU threads", default=_cores, shown="one per core"
     )
     group: Whole = count("TRANSCRIBE_GROUP", "Recordings that are transcribed together", default=32)
+    duplicates: Literal["note", "skip"] = setting(
+        "DUPLICATES",
+        "What is done with a recording whose bytes were in an earlier one: it gets a note, or also "
+        "that one's transcript instead of being transcribed again",
+        default="note",
+    )
 
 
 class PoliciesSettings(Settings):
