@@ -292,7 +292,10 @@ class BatchRepository(Repository):
         return found
 
     def search(self, text: str, limit: int) -> list[SearchHit]:
-        """Find transcripts by words, ``"a phrase"``, ``or`` and ``-without``; best first."""
+        """Find recordings whose transcript or tags match, best first.
+
+        The text is of words, ``"a phrase"``, ``or`` and ``-without``.
+        """
         return self._values(SearchHit, "search", text=text, limit=limit)
 
 

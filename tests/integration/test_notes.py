@@ -246,3 +246,26 @@ def test_a_transcript_that_is_gone_is_made_again(pipeline: Pipeline, tmp_path: P
     event = event_for(pipeline, AudioId(batch, 1).opus_key)
     assert skipping(pipeline).handle([event]) == [None]
     assert pipeline.recogniser.groups == [1, 1]
+
+
+def test_recordings_are_found_by_their_tags(pipeline: Pipeline, batch: BatchId, run: Run) -> None:
+    transcribed(pipeline, batch, [0, 1])
+    (hit,) = printed(run("search", "zoë -harbour", "--json"))["hits"]
+    assert hit["path"] == "tagged.mp3"
+    assert "artist: [Zoë]" in hit["passage"]
+    # What matches twice is found once, by its words.
+    both = printed(run("search", "seconds or interview", "--json"))["hits"]
+    assert [each["path"] for each in both] == ["cut.wav", "tagged.mp3"]
+    assert all("[seconds]" in each["passage"] for each in both)
+    assert run("search", "aubergine").exit_code == 1
+
+
+def test_hostile_tags_are_searched_and_shown_as_text(
+    pipeline: Pipeline, run: Run, tmp_path: Path
+) -> None:
+    tags = {"title": "\x1b[2Jharbour \x07[bold]", "'); DROP TABLE recordings; --": "x"}
+    hostile = made(Recipe("mp3", "libmp3lame", tags=tags))
+    unpacked(pipeline, tmp_path, tar_of({"a.mp3": hostile}))
+    shown = run("search", "harbour", COLUMNS="200").stdout
+    assert "[bold]" in shown
+    assert not any(each in shown for each in "\x1b\x07")

@@ -151,12 +151,35 @@ WHERE recordings.batch_id = %(batch_id)s
 ORDER BY ordinal
 
 -- name: search
+-- Each condition has an index of its own.
+WITH found AS (
+    SELECT batch_id, ordinal, ts_rank_cd(search, query) AS rank, false AS is_tag
+    FROM transcripts, websearch_to_tsquery('simple', %(text)s) AS query
+    WHERE search @@ query
+    UNION ALL
+    SELECT batch_id, ordinal, 0, true
+    FROM recordings
+    LEFT JOIN transcripts USING (batch_id, ordinal),
+        websearch_to_tsquery('simple', %(text)s) AS query
+    WHERE to_tsvector('simple', tags) @@ query AND (search @@ query) IS NOT TRUE
+    ORDER BY rank DESC, batch_id DESC, ordinal
+    LIMIT %(limit)s
+)
 SELECT batch_id, ordinal, path, language,
-       ts_headline('simple', text, query, 'StartSel=[, StopSel=], MaxFragments=2') AS passage,
-       ts_rank_cd(search, query) AS rank
-FROM transcripts
-JOIN recordings USING (batch_id, ordinal),
-     websearch_to_tsquery('simple', %(text)s) AS query
-WHERE search @@ query
+       ts_headline(
+           'simple',
+           CASE
+               WHEN is_tag THEN (
+                   SELECT string_agg(key || ': ' || value, '; ' ORDER BY key)
+                   FROM jsonb_each_text(tags)
+               )
+               ELSE text
+           END,
+           websearch_to_tsquery('simple', %(text)s),
+           'StartSel=[, StopSel=], MaxFragments=2'
+       ) AS passage,
+       rank
+FROM found
+JOIN recordings USING (batch_id, ordinal)
+LEFT JOIN transcripts USING (batch_id, ordinal)
 ORDER BY rank DESC, batch_id DESC, ordinal
-LIMIT %(limit)s

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.cli.options import as_json_option
-from ops.cli.output import make_table, print_json
+from ops.cli.output import make_table, print_json, printable
 from ops.cli.settings import SettingsCommand, read_environment
 from ops.wiring.adapters import open_database
 from ops.wiring.settings import DatabaseSettings
@@ -18,7 +18,9 @@ from ops.wiring.settings import DatabaseSettings
 @click.option("--limit", default=20, show_default=True, help="Maximum number to show.")
 @as_json_option
 def search(text: str, limit: int, *, as_json: bool) -> None:
-    """Search all transcripts for TEXT, best matches first.
+    """Search all transcripts, and the recordings' tags, for TEXT, best matches first.
+
+    Tags are what recordings say about themselves, such as title, artist, date and device.
 
     A match holds all words, in any order. "Quoted words" have to stand together,
     `or` accepts either side, and a minus sign excludes the word after it. The exit
@@ -47,7 +49,7 @@ def search(text: str, limit: int, *, as_json: bool) -> None:
     else:
         table = make_table("recording", "path", "passage")
         for hit in hits:
-            table.add_row(str(hit.audio), Text(hit.path), Text(hit.passage))
+            table.add_row(str(hit.audio), Text(hit.path), Text(printable(hit.passage)))
         Console().print(table)
     if not hits:
         raise click.exceptions.Exit(1)
