@@ -160,7 +160,7 @@ def test_a_kept_archive_is_named_and_released(pipeline: Pipeline, run: Run, tmp_
     listed = printed(run("status", "--json"))
     assert (listed["kept_archives"], listed["batches"][0]["archive_kept"]) == (1, True)
     assert "1 archive is kept" in " ".join(run("status").stdout.split())
-    (finding,) = printed(run("health", "--check", "batches", "--json"))["checks"]
+    (finding,) = printed(run("health", "--check", "batches", "--json"))["findings"]
     assert finding["figures"]["kept_archives"] == 1
     assert "dropscribe release" in finding["what_to_do"]
     (first,) = printed(run("release", str(batch), "--json"))["batches"]
