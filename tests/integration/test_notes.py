@@ -263,7 +263,7 @@ def test_recordings_are_found_by_their_tags(pipeline: Pipeline, batch: BatchId, 
 def test_hostile_tags_are_searched_and_shown_as_text(
     pipeline: Pipeline, run: Run, tmp_path: Path
 ) -> None:
-    tags = {"title": "\x1b[2Jharbour \x07[bold]", "'); DROP TABLE recordings; --": "x"}
+    tags = {"title": "\x1b[2J harbour \x07[bold]", "'); DROP TABLE recordings; --": "x"}
     hostile = made(Recipe("mp3", "libmp3lame", tags=tags))
     unpacked(pipeline, tmp_path, tar_of({"a.mp3": hostile}))
     shown = run("search", "harbour", COLUMNS="200").stdout
