@@ -25,8 +25,8 @@ from tests.harness.samples.sounds import Recipe, Signal, amr, made
 
 COUNT = int(os.environ.get("DAMAGED_FILES", "60"))
 SECONDS = 6.0
-#: An estimate by bytes, and what codecs add at the ends.
-TOLERANCE = 0.35
+#: The difference from which on a note is due.
+TOLERANCE = 0.5
 
 #: Notes that say that a length is not what the container claims.
 ABOUT_LENGTH = {
