@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -202,9 +202,10 @@ def test_no_mix_overloads_and_every_channel_is_used_or_noted(
     parts: list[tuple[Sound, float, float]],
 ) -> None:
     channels = [gain * late(sound, lag) for sound, gain, lag in parts]
+    assume(max(abs(gain) for _, gain, _ in parts) > 0.1)
     plan = judged(*channels, tracks=list(range(1, len(channels) + 1)))
     used = {channel for output in plan.outputs for channel, _ in output}
     for channel in set(range(len(channels))) - used:
-        assert any(f"track {channel + 1}" in note.text for note in plan.notes) or not used
+        assert any(f"track {channel + 1}" in note.text for note in plan.notes)
     peak = max(float(np.abs(each).max()) for each in channels)
     assert float(np.abs(plan.apply(np.stack(channels))).max()) <= 1.5 * peak + 1e-6
