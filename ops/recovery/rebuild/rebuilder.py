@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -120,6 +120,13 @@ class Rebuilder:
                 yield self.rebuild(batch, archive)
             except (PermanentError, BusyError) as exc:
                 yield NotRebuilt(batch, str(exc))
+
+    def restore_conversions(self, batch: BatchId, ordinals: Collection[int]) -> None:
+        """Write some recordings' rows from the manifest, which alone has all notes and tags."""
+        with self._reader.manifest(batch) as (_, recordings):
+            for recording in recordings:
+                if recording.audio.ordinal in ordinals:
+                    self._database.put_recording(recording)
 
     def forget(self, batch: BatchId) -> None:
         """Delete the rows of a batch, except its decided review items."""

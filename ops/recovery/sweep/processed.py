@@ -88,15 +88,21 @@ def _sweep_recordings(run: SweepRun, chunk: ListingChunk) -> None:
         findings = _recordings(run, chunk)
     seen = {recording.position: recording for recording in chunk.recordings} if findings else {}
     to_resend: list[tuple[Discrepancy, AudioId]] = []
+    without_row: dict[BatchId, set[int]] = {}
     for finding in findings:
         position = (str(finding.audio.batch), finding.audio.ordinal)
         kind = judged(finding, seen.get(position), run.cutoff)
         if kind in _FOR_TRANSCRIBE or kind in _FOR_MODERATE:
             to_resend.append((kind, finding.audio))
+            if finding.is_sealed and not finding.has_row:
+                without_row.setdefault(finding.audio.batch, set()).add(finding.audio.ordinal)
         elif kind is not None:
             run.report.add(kind, str(finding.audio))
         if kind is Discrepancy.OPUS_GONE:
             _stall(run, finding)
+    for batch, ordinals in without_row.items() if not run.report.is_dry else ():
+        with run.attempt(str(batch)):
+            run.tools.rebuilder.restore_conversions(batch, ordinals)
     _resend(run, to_resend)
 
 
