@@ -188,7 +188,7 @@ def test_random_bytes_are_never_sound_and_cost_no_child(pool: TranscoderPool) ->
     assert pool.pids() == before
 
 
-@pytest.mark.parametrize("broken", [FORMATS["m4a"][:600], FORMATS["ogg"][:60]])
+@pytest.mark.parametrize("broken", [FORMATS["m4a"][:600], FORMATS["ogg"][:60]], ids=["m4a", "ogg"])
 def test_what_was_found_and_cannot_be_decoded_says_so(pool: TranscoderPool, broken: bytes) -> None:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
         source.write(bytes(range(256)) * 20 + broken)
