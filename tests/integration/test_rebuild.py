@@ -88,7 +88,7 @@ def test_a_failed_batch_is_restored_as_failed(
     pipeline: Pipeline, rebuilder: Rebuilder, tmp_path: Path
 ) -> None:
     batch = unpacked(pipeline, tmp_path, tar_of(RECORDINGS)[:-1500])
-    transcribed(pipeline, batch, [0, 1])
+    transcribed(pipeline, batch, range(3))
     before = rows(pipeline.database)
     assert before["batches"][0]["failure"]
     assert before["batches"][0]["counts"]

@@ -185,7 +185,7 @@ def test_what_cannot_be_released_is_named_and_the_rest_is_released(
 
 def test_a_failed_archive_is_released_too(pipeline: Pipeline, run: Run, tmp_path: Path) -> None:
     batch = unpacked(pipeline, tmp_path, tar_of(RECORDINGS)[:-1500])
-    transcribed(pipeline, batch, [0, 1])
+    transcribed(pipeline, batch, range(3))
     assert state_of(pipeline, batch) == (FAILED, True)
     assert run("release", str(batch)).exit_code == 0
     assert state_of(pipeline, batch) == (COMPLETE, False)
