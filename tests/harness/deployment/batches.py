@@ -62,8 +62,9 @@ def make_archive(path: Path, chance: random.Random, *, recordings: int, cut: boo
             name = f"{number:03} {kind}.wav"
             _add(archive, name, _content(kind, chance))
             states[name] = _END[kind]
+        # Where the archive breaks off in it, the part before that is transcribed.
         _add(archive, "last.wav", _content("voice", chance))
-        states["last.wav"] = "rejected" if cut else "moderated"
+        states["last.wav"] = "moderated"
     if cut:
         # Two blocks of zeros end an archive, filled up to 10 KiB.
         content = path.read_bytes().rstrip(b"\0")
