@@ -6,7 +6,7 @@ import time
 from random import Random
 
 from consumers.database.rows import Batch
-from consumers.stages.stored_archive import COMPLETE, STATE_TAG
+from consumers.stages.stored_archive import KEPT, STATE_TAG
 from events.keys import BatchId
 from ops.recovery.rebuild.rebuilder import NotRebuilt
 from ops.wiring.log import quiet_log
@@ -64,7 +64,8 @@ def test_swept_again_and_again_in_the_middle_of_a_batch(here: Cluster) -> None:
         rounds += 1
     assert rounds > 1
     settled(here, batch)
-    assert here.store.tags(batch.archive_key)[STATE_TAG] == COMPLETE
+    # As among the recordings are some that hold no sound.
+    assert here.store.tags(batch.archive_key)[STATE_TAG] == KEPT
 
 
 def test_rows_are_lost_in_the_middle_of_a_batch(here: Cluster) -> None:
