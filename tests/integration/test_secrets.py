@@ -41,6 +41,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "dead": ("replay", "--all"),
     "sweep": (),
     "rebuild": (BATCH, "--yes"),
+    "release": (BATCH,),
     "reprocess": (BATCH,),
     "policy": ("try", str(EXAMPLES / "hate.md"), "north wind"),
     "review": ("list",),

@@ -85,12 +85,12 @@ def declared(name: str) -> set[str]:
         ("policy list", ()),
         ("policy try", (POLICY, "north wind")),
         ("rebuild", (BATCH, "--yes")),
+        ("release", (BATCH,)),
         ("reprocess", (BATCH,)),
         ("review export", ()),
         ("review figures", ()),
         ("review list", ()),
         ("search", ("north wind",)),
-        ("status", ()),
         ("sweep", ("--dry-run",)),
     ],
 )
@@ -98,6 +98,11 @@ def test_a_command_reads_the_settings_of_its_help(
     read: Read, name: str, arguments: Sequence[str]
 ) -> None:
     assert read(*name.split(), *map(str, arguments)) == declared(name)
+
+
+@pytest.mark.usefixtures("environment")
+def test_status_reads_the_store_only_for_members(read: Read) -> None:
+    assert read("status") | read("status", str(BATCH), "--members") == declared("status")
 
 
 def test_bootstrap_and_health_read_the_settings_of_their_help(read: Read) -> None:
