@@ -208,7 +208,8 @@ def test_after_a_batch_the_figures_count_its_work(
     assert value("batch_completion_seconds_count") == 1
     assert 0 < value("batch_completion_seconds_sum") < 60
     stages = {
-        ("unpack", "transcode"): 5,
+        # The one that is rejected is probed.
+        ("unpack", "transcode"): 6,
         ("unpack", "store"): 5,
         ("transcribe", "read"): 4,
         ("transcribe", "store"): 5,
