@@ -211,7 +211,8 @@ def test_after_a_batch_the_figures_count_its_work(
         # The one that is rejected is probed.
         ("unpack", "transcode"): 6,
         ("unpack", "store"): 5,
-        ("transcribe", "read"): 4,
+        # Fetched, and then decoded.
+        ("transcribe", "read"): 8,
         ("transcribe", "store"): 5,
         ("moderate", "read"): 5,
         ("moderate", "store"): 4,
