@@ -113,6 +113,7 @@ def _probed(source: int, view: FileView, start: int) -> Guess | None:
     except MemoryError:
         raise
     except Exception:
+        # Hostile media can make a binding raise anything; what cannot be opened is no sound.
         return None
     finally:
         logging.set_level(level)

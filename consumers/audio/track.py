@@ -148,7 +148,7 @@ class Track:
             except MemoryError:
                 raise
             except BlockingIOError:
-                pass
+                pass  # EAGAIN: FFmpeg wants to be asked again, which is no damage.
             except av.FFmpegError:
                 self._since.damaged = True
             else:

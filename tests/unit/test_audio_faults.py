@@ -15,6 +15,7 @@ from consumers.audio.container import open_media
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.pool import TranscoderPool
 from consumers.audio.transcode import TranscodeOptions, transcode
+from consumers.documents.note import NoteCode
 from consumers.errors import BadAudioError, TransientError
 from tests.harness.samples.sounds import (
     Recipe,
@@ -100,13 +101,27 @@ def test_flipped_bytes_are_survived(
 
 
 def test_damaged_packets_are_counted_and_become_silence(pool: TranscoderPool) -> None:
+    media = bytearray(FILES["mov"])
+    middle = media.index(b"mdat") + 4000
+    media[middle : middle + 2000] = bytes(2000)
+
+    facts = as_demuxer(pool, bytes(media), "mov")
+
+    assert facts.damaged > 0
+    assert [note.code for note in facts.notes] == [NoteCode.DAMAGED]
+    assert facts.duration == pytest.approx(2.0, abs=0.05)
+
+
+def test_bytes_that_hold_no_packet_are_noted_and_become_silence(pool: TranscoderPool) -> None:
     media = bytearray(FILES["aac"])
     middle = len(media) // 2
     media[middle : middle + 2000] = bytes(2000)
 
     facts = as_demuxer(pool, bytes(media), "aac")
 
-    assert facts.damaged > 0
+    (note,) = facts.notes
+    assert note.code == NoteCode.DAMAGED
+    assert note.start == pytest.approx(1.0, abs=0.2)
     assert facts.duration == pytest.approx(2.0, abs=0.15)
 
 

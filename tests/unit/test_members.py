@@ -8,9 +8,11 @@ import io
 import pytest
 from rich.console import Console
 
+from consumers.database.rows import Recording
 from consumers.documents.manifest import ManifestEntry
 from consumers.documents.note import Note, NoteCode
-from events.keys import BatchId
+from events.keys import AudioId, BatchId
+from ops.cli.render.batches import recordings_table
 from ops.cli.render.members import member_as_json, members_table, write_members
 from ops.cli.render.notes import notes_as_lines
 
@@ -68,3 +70,36 @@ def test_losses_come_first_and_many_notes_are_counted(number: int) -> None:
     lines = notes_as_lines([*notes, Note(NoteCode.DAMAGED, "damage", 1.0)])
     assert lines[0] == "missing: 0:00:01.0: damage"
     assert lines[-1] == ("note: note 3" if number == 5 else "and 2 more notes")
+
+
+UNTIMED = Note(NoteCode.NO_WORD_TIMES, "segment times only")
+LOST = Note(NoteCode.BREAKS_OFF, "it breaks off")
+
+
+def recordings_shown(*notes: tuple[Note, ...]) -> str:
+    """Lay out transcribed recordings with these notes, and one that was rejected."""
+    transcribed = [
+        Recording(AudioId(BATCH, number), "transcribed", f"{number}.wav", text="words", notes=each)
+        for number, each in enumerate(notes)
+    ]
+    rejected = Recording(AudioId(BATCH, len(notes)), "rejected", "bad.wav", "no audio stream")
+    console = Console(width=100, file=io.StringIO())
+    with console.capture() as shown:
+        console.print(recordings_table([*transcribed, rejected]))
+    return shown.get()
+
+
+def test_a_note_that_all_transcripts_have_is_shown_once() -> None:
+    text = recordings_shown((UNTIMED,), (UNTIMED, LOST))
+    assert text.count("segment times only") == 1
+    assert "note on all transcripts: segment times only" in text
+    assert text.count("missing: it breaks off") == 1
+
+
+@pytest.mark.parametrize(
+    "notes", [((UNTIMED,),), ((UNTIMED,), ()), ((LOST,), (LOST,))], ids=["one", "some", "a loss"]
+)
+def test_other_notes_stay_with_their_recordings(notes: tuple[tuple[Note, ...], ...]) -> None:
+    text = recordings_shown(*notes)
+    assert "note on all" not in text
+    assert text.count("segment times only") + text.count("it breaks off") == sum(map(len, notes))

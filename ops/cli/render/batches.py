@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from consumers.database.rows import Recording
+from consumers.documents.note import Note
 from ops.cli.batch_progress import BatchProgress
 from ops.cli.output import byte_bars, make_table, progress_bars
-from ops.cli.render.notes import notes_as_lines
+from ops.cli.render.notes import note_as_text, notes_as_lines
 from ops.durations import clock_time
 
 #: The fields of a recording in ``--json``.
@@ -55,11 +56,19 @@ def progress_as_json(progress: BatchProgress) -> dict[str, Any]:
 
 
 def recordings_table(recordings: Sequence[Recording]) -> Table:
-    """Lay out a batch's recordings. Paths and words are shown as they are, never as markup."""
+    """Lay out a batch's recordings. Paths and words are shown as they are, never as markup.
+
+    Notes that all transcripts have are shown once, below.
+    """
     table = make_table("recording", "state", "duration", "language", "text, or why there is none")
+    shared = _shared_notes(recordings)
+    if shared:
+        lines = [f"note on all transcripts: {note_as_text(note)}" for note in shared]
+        table.caption = Text("\n".join(lines), justify="left")
     for recording in recordings:
         text = recording.text or recording.stalled or recording.reason
-        lines = [*([text] if text else []), *notes_as_lines(recording.all_notes)]
+        notes = [note for note in recording.all_notes if note not in shared]
+        lines = [*([text] if text else []), *notes_as_lines(notes)]
         table.add_row(
             Text(recording.path),
             _state(recording),
@@ -68,6 +77,12 @@ def recordings_table(recordings: Sequence[Recording]) -> Table:
             Text("\n".join(lines)),
         )
     return table
+
+
+def _shared_notes(recordings: Sequence[Recording]) -> list[Note]:
+    first, *others = [each.all_notes for each in recordings if each.text] or [()]
+    shared = [note for note in first if all(note in notes for notes in others)]
+    return [note for note in shared if others and not note.is_loss]
 
 
 def kept_as_text(number: int) -> str:
