@@ -250,14 +250,24 @@ def test_a_lost_database_is_restored_from_the_bucket(
 def test_an_interrupted_unpacking_resumes(pipeline: Pipeline, tmp_path: Path) -> None:
     batch = pipeline.drop(archive(tmp_path, tar_of(RECORDINGS)))
     event = event_for(pipeline, batch.archive_key)
+    stored, lost = AudioId(batch, 0).opus_key, AudioId(batch, 2).opus_key
     pipeline.unpack().handle([event])
-    # As if it had died before the last object, the manifest and its rows.
-    for key in (batch.manifest_key, AudioId(batch, 2).opus_key):
-        pipeline.store._client.delete_object(Bucket=pipeline.store.bucket, Key=key)
-    first = pipeline.store.head(AudioId(batch, 0).opus_key)
+    # As if it had died before the last object, its row and the manifest.
+    client, bucket = pipeline.store._client, pipeline.store.bucket
+    for key in (batch.manifest_key, lost):
+        client.delete_object(Bucket=bucket, Key=key)
     with pipeline.database._transaction() as connection:
-        connection.execute("DELETE FROM batches")
+        connection.execute("DELETE FROM recordings WHERE ordinal = 2")
+        connection.execute("UPDATE batches SET sealed_at = NULL")
+    # Another unpacking of this recording would replace the object, and its metadata.
+    client.copy_object(
+        Bucket=bucket,
+        Key=stored,
+        CopySource=f"{bucket}/{stored}",
+        MetadataDirective="REPLACE",
+        Metadata={**pipeline.store.head(stored).metadata, "mark": "first attempt"},
+    )
     assert pipeline.unpack().handle([event]) == [None]
-    assert pipeline.store.head(AudioId(batch, 0).opus_key) == first
-    assert pipeline.store.head(AudioId(batch, 2).opus_key) is not None
+    assert pipeline.store.head(stored).metadata["mark"] == "first attempt"
+    assert pipeline.store.head(lost) is not None
     assert [each.state for each in pipeline.database.recordings(batch)] == ["converted"] * 3
