@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 from numpy.typing import NDArray
+
+_FULL_SCALE = 1 << 15
 
 Planes = NDArray[np.int16]
 """Sound of one or more channels, shape ``(channels, samples)``."""
@@ -23,28 +25,38 @@ class Resampler:
         self._shape: tuple[str, str, int] | None = None
         self._pushed = 0
 
-    def convert(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
+    def convert(self, frame: AudioFrame | None) -> Iterable[AudioFrame]:
         """Convert one frame; None flushes the rest.
 
-        Yields:
+        Returns:
             Frames of one second; shorter before a change of format and at the end.
         """
         shape = _shape(frame) if frame is not None else None
-        if self._graph is not None and shape != self._shape:
+        if frame is None or self._graph is None or shape != self._shape:
+            return self._changed(frame, shape)
+        return self._pushed_on(self._graph, frame)
+
+    def _changed(
+        self, frame: AudioFrame | None, shape: tuple[str, str, int] | None
+    ) -> Iterator[AudioFrame]:
+        """End what was converted so far, and begin anew with a frame of another format."""
+        if self._graph is not None:
             self._graph.push(None)
             yield from self._finished()
             self._graph = None
-        if frame is None:
-            return
-        if self._graph is None:
+        if frame is not None:
             self._graph = self._built(frame)
             self._shape = shape
-        self._graph.push(frame)
+            yield from self._pushed_on(self._graph, frame)
+
+    def _pushed_on(self, graph: Graph, frame: AudioFrame) -> Iterable[AudioFrame]:
+        graph.push(frame)
         self._pushed += frame.samples
         # An empty pull is expensive, and a second has dozens of frames.
-        if self._pushed >= frame.sample_rate:
-            self._pushed = 0
-            yield from self._finished()
+        if self._pushed < frame.sample_rate:
+            return ()
+        self._pushed = 0
+        return self._finished()
 
     def forget(self) -> None:
         """Begin anew, without what was not yet yielded."""
@@ -89,6 +101,20 @@ def planes(frame: AudioFrame) -> Planes:
     packed = memoryview(frame.planes[0])
     samples: NDArray[np.int16] = np.frombuffer(packed, np.int16)[: frame.samples * channels]
     return samples.reshape(-1, channels).T
+
+
+def floats(block: Planes) -> NDArray[np.float32]:
+    """Return the samples within [-1, 1)."""
+    scaled = block.astype(np.float32)
+    scaled /= _FULL_SCALE
+    return scaled
+
+
+def samples(sound: NDArray[np.float32]) -> Planes:
+    """Return sound within [-1, 1) as samples of 16 bits; what is beyond is clipped."""
+    scaled = sound * _FULL_SCALE
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled).astype(np.int16)
 
 
 def _shape(frame: AudioFrame) -> tuple[str, str, int]:

@@ -48,8 +48,7 @@ class LoudnessMeter:
         while len(self._pending) >= self._window_bytes:
             window = bytes(self._pending[: self._window_bytes])
             del self._pending[: self._window_bytes]
-            self._count(window)
-            self._loudest = max(self._loudest, self._segment(window).rms)
+            self._loudest = max(self._loudest, self._count(window))
             self._previous = window
 
     def result(self) -> Loudness:
@@ -63,12 +62,14 @@ class LoudnessMeter:
         overall = math.sqrt(self._energy / self._samples) if self._samples else 0.0
         return Loudness(_dbfs(overall), _dbfs(self._peak), _dbfs(self._loudest))
 
-    def _count(self, pcm: bytes) -> None:
+    def _count(self, pcm: bytes) -> float:
+        """Count more sound, and return its RMS."""
         segment = self._segment(pcm)
-        samples = len(pcm) // _SAMPLE_BYTES
-        self._energy += float(segment.rms) ** 2 * samples
+        rms, samples = float(segment.rms), len(pcm) // _SAMPLE_BYTES
+        self._energy += rms**2 * samples
         self._samples += samples
         self._peak = max(self._peak, segment.max)
+        return rms
 
     def _segment(self, pcm: bytes) -> AudioSegment:
         return AudioSegment(

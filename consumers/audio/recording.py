@@ -321,4 +321,5 @@ def _side_by_side(queues: Sequence[_Queue]) -> Iterator[Planes]:
             return
         samples = min(queue.samples for queue in living)
         if samples:
-            yield np.concatenate([queue.take(samples) for queue in queues])
+            taken = [queue.take(samples) for queue in queues]
+            yield taken[0] if len(taken) == 1 else np.concatenate(taken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Interruption:
     """Whether parts of the file could not be read."""
     skipped: float = 0.0
     """Bytes that belong to no packet, in seconds at the file's bit rate."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing happened."""
+        return not (self.packets or self.lost or self.pause or self.damaged or self.skipped)
 
     @property
     def known(self) -> float:
@@ -101,7 +106,7 @@ class TimeLine:
         self._skipped = 0.0
         self._held: tuple[AudioFrame, float, Interruption] | None = None
 
-    def add(self, frame: AudioFrame, time: float | None, since: Interruption) -> Iterator[Planes]:
+    def add(self, frame: AudioFrame, time: float | None, since: Interruption) -> Iterable[Planes]:
         """Place a frame.
 
         Args:
@@ -109,7 +114,22 @@ class TimeLine:
             time: The container's time of its first sample, in seconds, if it has one.
             since: What happened since the frame before.
         """
-        self.channels = max(self.channels, frame.layout.nb_channels)
+        channels = frame.layout.nb_channels
+        self.channels = max(self.channels, channels)
+        if self._follows(time) and since.is_none:
+            # Almost all frames do, and are dozens a second.
+            return self._append(frame)
+        return self._added(frame, time, since)
+
+    def _follows(self, time: float | None) -> bool:
+        """Whether a frame of this time has its place right behind the sound so far."""
+        if time is None or self._held is not None or not self.decoded:
+            return False
+        return -JITTER_SECONDS <= time + self._shift - self.here <= JITTER_SECONDS
+
+    def _added(
+        self, frame: AudioFrame, time: float | None, since: Interruption
+    ) -> Iterator[Planes]:
         if self._held is not None:
             yield from self._settle(time)
         if time is None:
@@ -201,11 +221,11 @@ class TimeLine:
         text = f"{self._track}the timestamps in the file jump; the sound goes on without a break"
         self._log.add(Note(NoteCode.TIMESTAMPS, text, here))
 
-    def _append(self, frame: AudioFrame) -> Iterator[Planes]:
+    def _append(self, frame: AudioFrame) -> Sequence[Planes]:
         seconds = frame.samples / frame.sample_rate
         self.here += seconds
         self.decoded += seconds
-        yield from self._counted(self._resampler.convert(frame))
+        return self._counted(self._resampler.convert(frame))
 
     def _fill(self, end: float, since: Interruption) -> Iterator[Planes]:
         """Put silence between the sound so far and a time."""
@@ -243,10 +263,12 @@ class TimeLine:
         start, end = start + self.offset, end + self.offset
         self._log.silence(code, start, end, packets=since.packets, track=self._track)
 
-    def _flush(self) -> Iterator[Planes]:
-        yield from self._counted(self._resampler.convert(None))
+    def _flush(self) -> Sequence[Planes]:
+        return self._counted(self._resampler.convert(None))
 
-    def _counted(self, frames: Iterator[AudioFrame]) -> Iterator[Planes]:
+    def _counted(self, frames: Iterable[AudioFrame]) -> Sequence[Planes]:
+        counted = []
         for frame in frames:
             self._written += frame.samples
-            yield planes(frame)
+            counted.append(planes(frame))
+        return counted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -115,7 +115,7 @@ class Track:
             self._since.lost += missing
         yield from self.timeline.finish(self._since)
 
-    def _placed(self, frame: AudioFrame) -> Iterator[Planes]:
+    def _placed(self, frame: AudioFrame) -> Iterable[Planes]:
         if self.properties is None:
             self.properties = Properties(
                 self.codec,
@@ -123,8 +123,10 @@ class Track:
                 frame.layout.nb_channels,
                 frame.layout.name,
             )
-        since, self._since = self._since, Interruption()
-        yield from self.timeline.add(frame, frame.time, since)
+        since = self._since
+        if not since.is_none:
+            self._since = Interruption()
+        return self.timeline.add(frame, frame.time, since)
 
     def _lost(self, packet: Packet[AudioStream] | None) -> None:
         if packet is None or not packet.size or is_tag(bytes(packet)[:8]):
@@ -160,21 +162,24 @@ class Track:
                 return
 
     def _demuxed(self) -> Iterator[Packet[AudioStream]]:
+        own, clock = self._stream.index, self._clock
         for packet in self._container.demux():
-            index = packet.stream.index
-            is_own = index == self._stream.index
-            self.last_position = max(self.last_position, packet.pos or 0)
-            if self._clock is not None and packet.size:
-                self._clock.see(packet, is_own=is_own)
-            if packet.pts is not None and index in self._pictures:
+            index = packet.stream_index
+            position = packet.pos
+            if position is not None and position > self.last_position:
+                self.last_position = position
+            if clock is not None and packet.size:
+                clock.see(packet, is_own=index == own)
+            if index in self._pictures and packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
                 self.reached = max(self.reached, end)
-            if is_own:
+            if index == own:
                 if not self.packets and self._misses_its_beginning(packet):
                     self._since.damaged = True
                     self.timeline.begin_at_zero()
                 self.packets += 1
-                self._since.damaged |= packet.is_corrupt
+                if packet.is_corrupt:
+                    self._since.damaged = True
                 yield cast("Packet[AudioStream]", packet)
 
     def _misses_its_beginning(self, packet: Packet[Any]) -> bool:

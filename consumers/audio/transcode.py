@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -9,11 +10,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from consumers.audio.channels import ChannelJudge, ChannelLabel, ChannelPlan
-from consumers.audio.downmix import Planes
+from consumers.audio.downmix import Planes, floats, samples
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.opus import OpusWriter
@@ -28,7 +27,6 @@ MINIMUM_SECONDS = 0.05
 _JUDGED_SECONDS = 60
 _HELD_SAMPLES = 32 << 20
 _ONE_CHANNEL = ChannelPlan((((0, 1.0),),))
-_FULL_SCALE = 32768
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -183,7 +181,7 @@ class _Sound:
         self._output = output
         self._job = job
         rate = job.opus.sample_rate
-        self._meters = [LoudnessMeter(rate) for _ in labels]
+        self._meters = [LoudnessMeter(rate)]
         if len(labels) == 1:
             plan = _ONE_CHANNEL
         self._plan = plan
@@ -211,10 +209,9 @@ class _Sound:
 
     def add(self, block: Planes) -> None:
         """Add the next sound."""
-        for meter, channel in zip(self._meters, block, strict=True):
-            meter.add(channel.tobytes())
+        self._measure(block)
         if self._judge is not None:
-            self._judge.add(_floats(block))
+            self._judge.add(block)
         if self._plan is not None:
             self._write(block)
             return
@@ -222,6 +219,13 @@ class _Sound:
         self._left -= block.shape[1]
         if self._left <= 0:
             self._decide()
+
+    def _measure(self, block: Planes) -> None:
+        """Measure each channel's level; one meter does for channels that are copies so far."""
+        if len(self._meters) < len(block) and (block[1:] != block[0]).any():
+            self._meters = [copy.deepcopy(self._meters[0]) for _ in block]
+        for meter, channel in zip(self._meters, block, strict=False):
+            meter.add(channel.tobytes())
 
     def finish(self) -> ChannelPlan | None:
         """Write the rest; return the plan of all sound if it mixes otherwise than the one used."""
@@ -262,13 +266,7 @@ def _mixed(block: Planes, plan: ChannelPlan) -> Planes:
     sources = [source for sources in plan.outputs for source in sources]
     if len(sources) == len(plan.outputs) and all(gain == 1.0 for _, gain in sources):
         return block[[channel for channel, _ in sources]]
-    mixed = plan.apply(_floats(block)) * _FULL_SCALE
-    np.rint(mixed, out=mixed)
-    return np.clip(mixed, -_FULL_SCALE, _FULL_SCALE - 1, out=mixed).astype(np.int16)
-
-
-def _floats(block: Planes) -> NDArray[np.float32]:
-    return block.astype(np.float32) / np.float32(_FULL_SCALE)
+    return samples(plan.apply(floats(block)))
 
 
 def _refuse_empty() -> NoReturn:

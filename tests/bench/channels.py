@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from consumers.audio.channels import ChannelJudge, ChannelLabel
+from consumers.audio.downmix import samples
 from consumers.speech.recogniser import SAMPLE_RATE
 from tests.bench.benchmark import Case, Conditions, PreparedBenchmark, Sample, benchmark
 from tests.bench.prompts import Samples
@@ -56,5 +57,5 @@ def count_outputs(scene: Samples) -> int:
     labels = [ChannelLabel(1, number) for number in range(1, len(scene) + 1)]
     judge = ChannelJudge(labels, SAMPLE_RATE, _SILENCE_DBFS)
     for start in range(0, scene.shape[1], SAMPLE_RATE):
-        judge.add(scene[:, start : start + SAMPLE_RATE])
+        judge.add(samples(scene[:, start : start + SAMPLE_RATE]))
     return len(judge.plan().outputs)

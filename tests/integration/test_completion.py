@@ -260,14 +260,16 @@ def test_an_interrupted_unpacking_resumes(pipeline: Pipeline, tmp_path: Path) ->
         connection.execute("DELETE FROM recordings WHERE ordinal = 2")
         connection.execute("UPDATE batches SET sealed_at = NULL")
     # Another unpacking of this recording would replace the object, and its metadata.
+    assert (found := pipeline.store.head(stored)) is not None
     client.copy_object(
         Bucket=bucket,
         Key=stored,
         CopySource=f"{bucket}/{stored}",
         MetadataDirective="REPLACE",
-        Metadata={**pipeline.store.head(stored).metadata, "mark": "first attempt"},
+        Metadata={**found.metadata, "mark": "first attempt"},
     )
     assert pipeline.unpack().handle([event]) == [None]
-    assert pipeline.store.head(stored).metadata["mark"] == "first attempt"
+    assert (kept := pipeline.store.head(stored)) is not None
+    assert kept.metadata["mark"] == "first attempt"
     assert pipeline.store.head(lost) is not None
     assert [each.state for each in pipeline.database.recordings(batch)] == ["converted"] * 3

@@ -17,6 +17,7 @@ from consumers.audio.channels import (
     ChannelPlan,
     ChannelSetting,
 )
+from consumers.audio.downmix import samples
 from consumers.documents.note import NoteCode
 
 RATE = 16_000
@@ -58,7 +59,7 @@ def judged(
         for index, track in enumerate(numbers)
     ]
     judge = ChannelJudge(labels, RATE, -60.0, setting)
-    sound = np.stack(channels)
+    sound = samples(np.stack(channels))
     for start in range(0, sound.shape[1], RATE):
         judge.add(sound[:, start : start + RATE])
     return judge.plan()
