@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.audio.downmix import Planes, floats
+from consumers.audio.resample import Planes, floats
 from consumers.documents.note import Note, NoteCode
 
 ChannelSetting = Literal["auto", "mix", "split"]

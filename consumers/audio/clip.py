@@ -22,9 +22,9 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from consumers.audio.decode import SAMPLE_RATE
-from consumers.audio.downmix import Planes, Resampler, planes
 from consumers.audio.media import OpusSettings
 from consumers.audio.opus import OpusWriter
+from consumers.audio.resample import Planes, Resampler, planes
 from consumers.audio.segment import AudioSegment
 from consumers.errors import BadAudioError, PermanentError
 

@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from consumers.audio.downmix import Resampler
+from consumers.audio.resample import Resampler
 from consumers.errors import BadAudioError
 
 SAMPLE_RATE = 16_000

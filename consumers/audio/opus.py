@@ -11,8 +11,8 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
-from consumers.audio.downmix import Planes
 from consumers.audio.media import OpusSettings
+from consumers.audio.resample import Planes
 
 _STEREO = 2
 # RFC 7845, 5.1.1.3: channels without a place in a room, each coded on its own.

@@ -16,9 +16,9 @@ from av.container import InputContainer
 from consumers.audio.byteclock import COUNTED
 from consumers.audio.channels import ChannelLabel
 from consumers.audio.container import audio_streams, is_decodable, open_media
-from consumers.audio.downmix import Planes
 from consumers.audio.fileview import FileView
 from consumers.audio.notelog import NoteLog
+from consumers.audio.resample import Planes
 from consumers.audio.section import Section
 from consumers.audio.sections import sections
 from consumers.audio.tags import Tags, tags_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from av.audio.frame import AudioFrame
 
-from consumers.audio.downmix import Planes, Resampler, planes
 from consumers.audio.notelog import NoteLog
+from consumers.audio.resample import Planes, Resampler, planes
 from consumers.documents.note import Note, NoteCode
 
 JITTER_SECONDS = 0.05

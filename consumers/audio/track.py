@@ -14,10 +14,10 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from consumers.audio.byteclock import byte_clock, is_tag
-from consumers.audio.downmix import Planes
 from consumers.audio.fileview import FileView
 from consumers.audio.framed import Hole
 from consumers.audio.notelog import NoteLog
+from consumers.audio.resample import Planes
 from consumers.audio.timeline import Interruption, TimeLine
 from consumers.documents.note import Note, NoteCode
 

@@ -12,11 +12,11 @@ from typing import NoReturn
 import av
 
 from consumers.audio.channels import ChannelJudge, ChannelLabel, ChannelPlan
-from consumers.audio.downmix import Planes, floats, samples
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.opus import OpusWriter
 from consumers.audio.recording import MoreChannelsError, RecordingReader
+from consumers.audio.resample import Planes, floats, samples
 from consumers.errors import BadAudioError, TransientError
 
 MINIMUM_SECONDS = 0.05

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from consumers.audio.channels import ChannelJudge, ChannelLabel
-from consumers.audio.downmix import samples
+from consumers.audio.resample import samples
 from consumers.speech.recogniser import SAMPLE_RATE
 from tests.bench.benchmark import Case, Conditions, PreparedBenchmark, Sample, benchmark
 from tests.bench.prompts import Samples

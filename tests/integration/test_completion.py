@@ -260,7 +260,8 @@ def test_an_interrupted_unpacking_resumes(pipeline: Pipeline, tmp_path: Path) ->
         connection.execute("DELETE FROM recordings WHERE ordinal = 2")
         connection.execute("UPDATE batches SET sealed_at = NULL")
     # Another unpacking of this recording would replace the object, and its metadata.
-    assert (found := pipeline.store.head(stored)) is not None
+    found = pipeline.store.head(stored)
+    assert found is not None
     client.copy_object(
         Bucket=bucket,
         Key=stored,
@@ -269,7 +270,8 @@ def test_an_interrupted_unpacking_resumes(pipeline: Pipeline, tmp_path: Path) ->
         Metadata={**found.metadata, "mark": "first attempt"},
     )
     assert pipeline.unpack().handle([event]) == [None]
-    assert (kept := pipeline.store.head(stored)) is not None
+    kept = pipeline.store.head(stored)
+    assert kept is not None
     assert kept.metadata["mark"] == "first attempt"
     assert pipeline.store.head(lost) is not None
     assert [each.state for each in pipeline.database.recordings(batch)] == ["converted"] * 3

@@ -17,7 +17,7 @@ from consumers.audio.channels import (
     ChannelPlan,
     ChannelSetting,
 )
-from consumers.audio.downmix import samples
+from consumers.audio.resample import samples
 from consumers.documents.note import NoteCode
 
 RATE = 16_000
