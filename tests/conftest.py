@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import create_loader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
@@ -52,14 +51,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def descriptions_read_once() -> Iterator[None]:
     """Keep botocore's descriptions of services: each new client reads them, a sixth of a second."""
-    read = JSONFileLoader.load_file
+    kept: dict[object, object] = {}
 
-    @cache
-    def load_file(path: str) -> Any:
-        return read(JSONFileLoader(), path)
+    def create(*arguments: Any) -> Any:
+        loader = create_loader(*arguments)
+        # What `botocore.loaders.instance_cache` keeps for one session.
+        loader._cache = kept
+        return loader
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load_file(path))
+        patch.setattr("botocore.session.create_loader", create)
         yield
 
 

@@ -20,6 +20,8 @@ from consumers.audio.channels import (
 from consumers.audio.resample import samples
 from consumers.documents.note import NoteCode
 
+pytestmark = pytest.mark.sound
+
 RATE = 16_000
 SECONDS = 24
 

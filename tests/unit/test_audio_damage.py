@@ -23,6 +23,8 @@ from consumers.errors import BadAudioError
 from tests.harness.samples.containers import SoundTrack, muxed
 from tests.harness.samples.sounds import Recipe, Signal, amr, made
 
+pytestmark = pytest.mark.sound
+
 COUNT = int(os.environ.get("DAMAGED_FILES", "60"))
 SECONDS = 6.0
 #: The difference from which on a note is due.
@@ -64,25 +66,28 @@ def simple(
 
 
 VORBIS = {"strict": "experimental"}
-FORMATS = {
-    "wav": simple("wav", Recipe("wav", "pcm_s16le", 16_000, "mono")),
-    "aiff": simple("aiff", Recipe("aiff", "pcm_s16be", 16_000, "mono")),
-    "mp3": simple("mp3", Recipe("mp3", "libmp3lame")),
-    "aac": simple("aac", Recipe("adts", "aac"), declares=False),
-    "m4a": simple("mov", Recipe("ipod", "aac")),
-    "opus": simple("ogg", Recipe("ogg", "libopus", 48_000)),
-    "vorbis": simple("ogg", Recipe("ogg", "vorbis", codec_options=VORBIS)),
-    "flac": simple("flac", Recipe("flac", "flac")),
-    "webm": Format(
-        "matroska",
-        muxed("webm", [SoundTrack("libopus", hum(48_000))], cluster_time_limit="1000"),
-    ),
-    "mpegts": simple("mpegts", Recipe("mpegts", "mp2", 48_000), declares_end=False),
-    "avi": simple("avi", Recipe("avi", "libmp3lame")),
-    "wma": simple("asf", Recipe("asf", "wmav2", bit_rate=128_000)),
-    "amr": Format("amr", amr(SECONDS), declares=False, declares_end=False),
-    "ac3": simple("ac3", Recipe("ac3", "ac3", 48_000), declares=False),
-}
+
+
+def formats() -> dict[str, Format]:
+    return {
+        "wav": simple("wav", Recipe("wav", "pcm_s16le", 16_000, "mono")),
+        "aiff": simple("aiff", Recipe("aiff", "pcm_s16be", 16_000, "mono")),
+        "mp3": simple("mp3", Recipe("mp3", "libmp3lame")),
+        "aac": simple("aac", Recipe("adts", "aac"), declares=False),
+        "m4a": simple("mov", Recipe("ipod", "aac")),
+        "opus": simple("ogg", Recipe("ogg", "libopus", 48_000)),
+        "vorbis": simple("ogg", Recipe("ogg", "vorbis", codec_options=VORBIS)),
+        "flac": simple("flac", Recipe("flac", "flac")),
+        "webm": Format(
+            "matroska",
+            muxed("webm", [SoundTrack("libopus", hum(48_000))], cluster_time_limit="1000"),
+        ),
+        "mpegts": simple("mpegts", Recipe("mpegts", "mp2", 48_000), declares_end=False),
+        "avi": simple("avi", Recipe("avi", "libmp3lame")),
+        "wma": simple("asf", Recipe("asf", "wmav2", bit_rate=128_000)),
+        "amr": Format("amr", amr(SECONDS), declares=False, declares_end=False),
+        "ac3": simple("ac3", Recipe("ac3", "ac3", 48_000), declares=False),
+    }
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,13 @@ def outcome(pool: TranscoderPool, form: Format, file: Damaged) -> tuple[str, Tra
 def test_damage_changes_no_length_without_a_note(pool: TranscoderPool) -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
     unexplained: list[str] = []
-    names = list(FORMATS)
+    forms = formats()
+    names = list(forms)
     for number in range(COUNT):
         dice = random.Random(number)
         name = names[number % len(names)]
-        file = damaged(FORMATS[name], dice)
-        found, facts = outcome(pool, FORMATS[name], file)
+        file = damaged(forms[name], dice)
+        found, facts = outcome(pool, forms[name], file)
         outcomes[name, found] += 1
         if found in ("unexplained", "crashed"):
             lengths = f"{file.seconds:.2f} s became {facts.duration if facts else 0:.2f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from tests.harness.samples.sounds import (
     wav,
 )
 
+pytestmark = pytest.mark.sound
+
 CASES = {
     "mp3": Recipe("mp3", "libmp3lame"),
     "wav": Recipe("wav", "pcm_s16le"),
@@ -37,9 +40,13 @@ CASES = {
     "mov": Recipe("mp4", "aac", options={"movflags": "frag_keyframe+empty_moov"}),
     "matroska": Recipe("matroska", "flac"),
 }
-FILES = {demuxer: made(recipe) for demuxer, recipe in CASES.items()}
 HLS = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n%s\n#EXT-X-ENDLIST\n"
 CONCAT = b"ffconcat version 1.0\nfile '%s'\n"
+
+
+@cache
+def file_of(demuxer: str) -> bytes:
+    return made(CASES[demuxer])
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def as_demuxer(pool: TranscoderPool, media: bytes, demuxer: str) -> Transcoded:
         return pool.transcode(source, demuxer, output)
 
 
-@pytest.mark.parametrize("demuxer", FILES)
+@pytest.mark.parametrize("demuxer", CASES)
 @pytest.mark.parametrize("junk", [b"", b"\x00", bytes(100_000), b"All work and no play. " * 999])
 def test_junk_is_refused_by_every_demuxer(pool: TranscoderPool, demuxer: str, junk: bytes) -> None:
     with pytest.raises(BadAudioError):
@@ -62,11 +69,11 @@ def test_junk_is_refused_by_every_demuxer(pool: TranscoderPool, demuxer: str, ju
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(sorted(FILES)), st.floats(0, 1))
+@given(st.sampled_from(sorted(CASES)), st.floats(0, 1))
 def test_the_decodable_part_of_a_truncated_file_is_kept(
     pool: TranscoderPool, demuxer: str, part: float
 ) -> None:
-    media = FILES[demuxer]
+    media = file_of(demuxer)
     try:
         facts = as_demuxer(pool, media[: int(part * len(media))], demuxer)
     except BadAudioError:
@@ -75,21 +82,21 @@ def test_the_decodable_part_of_a_truncated_file_is_kept(
         assert 0.05 <= facts.duration <= 2 * part + 0.2
 
 
-@pytest.mark.parametrize("demuxer", sorted(set(FILES) - {"mov"}))
+@pytest.mark.parametrize("demuxer", sorted(set(CASES) - {"mov"}))
 def test_half_a_file_is_half_a_recording(pool: TranscoderPool, demuxer: str) -> None:
-    facts = as_demuxer(pool, FILES[demuxer][: len(FILES[demuxer]) // 2], demuxer)
+    facts = as_demuxer(pool, file_of(demuxer)[: len(file_of(demuxer)) // 2], demuxer)
     assert facts.duration == pytest.approx(1.0, abs=0.4)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(sorted(FILES)),
+    st.sampled_from(sorted(CASES)),
     st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=20),
 )
 def test_flipped_bytes_are_survived(
     pool: TranscoderPool, demuxer: str, flips: list[tuple[float, int]]
 ) -> None:
-    media = bytearray(FILES[demuxer])
+    media = bytearray(file_of(demuxer))
     for place, value in flips:
         media[int(place * len(media))] = value
     refusal = ""
@@ -101,7 +108,7 @@ def test_flipped_bytes_are_survived(
 
 
 def test_damaged_packets_are_counted_and_become_silence(pool: TranscoderPool) -> None:
-    media = bytearray(FILES["mov"])
+    media = bytearray(file_of("mov"))
     middle = media.index(b"mdat") + 4000
     media[middle : middle + 2000] = bytes(2000)
 
@@ -113,7 +120,7 @@ def test_damaged_packets_are_counted_and_become_silence(pool: TranscoderPool) ->
 
 
 def test_bytes_that_hold_no_packet_are_noted_and_become_silence(pool: TranscoderPool) -> None:
-    media = bytearray(FILES["aac"])
+    media = bytearray(file_of("aac"))
     middle = len(media) // 2
     media[middle : middle + 2000] = bytes(2000)
 
@@ -139,7 +146,7 @@ def test_a_script_that_refers_to_a_file_is_not_followed(
 @pytest.mark.parametrize("demuxer", ["hls", "concat", "lavfi", "sdp", "", "mp3,hls", "mp3:hls"])
 def test_other_demuxers_cannot_be_asked_for(pool: TranscoderPool, demuxer: str) -> None:
     with pytest.raises(ValueError, match="not a demuxer"):
-        as_demuxer(pool, FILES["mp3"], demuxer)
+        as_demuxer(pool, file_of("mp3"), demuxer)
 
 
 def test_pictures_are_never_decoded() -> None:

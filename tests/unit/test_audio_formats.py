@@ -27,6 +27,8 @@ from tests.harness.samples.sounds import (
     wav,
 )
 
+pytestmark = pytest.mark.sound
+
 FORMATS = {
     "wav": Recipe("wav", "pcm_s16le"),
     "wav, 8 bit": Recipe("wav", "pcm_u8", 11_025, "mono"),

@@ -14,6 +14,8 @@ from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
 from tests.harness.samples.sounds import Signal, dbfs, silence, transcoded, voice, wav
 
+pytestmark = pytest.mark.sound
+
 RATE = 16_000
 
 

@@ -19,6 +19,8 @@ from tests.harness.samples.sounds import (
     voice,
 )
 
+pytestmark = pytest.mark.sound
+
 CONTAINERS = {
     "matroska": ("matroska", "libopus", 48_000),
     "mp4": ("mp4", "aac", 48_000),

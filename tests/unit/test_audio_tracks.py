@@ -22,6 +22,8 @@ from tests.harness.samples.sounds import (
     wav,
 )
 
+pytestmark = pytest.mark.sound
+
 NOTHING = 1e-9
 
 

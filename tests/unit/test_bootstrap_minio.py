@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -193,6 +194,14 @@ def _serving() -> Iterator[Admin]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_keys() -> Iterator[None]:
+    """Derive keys at once: Argon2 takes 64 MiB and a tenth of a second for each message."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minio.crypto._generate_key", lambda *told: sha256(b"".join(told)).digest())
+        yield
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ from tests.harness.samples.sounds import (
     wav,
 )
 
+pytestmark = pytest.mark.sound
+
 REPOSITORY = Path(__file__).parents[2]
 SPOKEN = ("river.mp3", "railway.wav", "appointment.mp3", "weather.mp3")
 RATE = 16_000
