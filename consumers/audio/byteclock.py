@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -23,7 +24,11 @@ _LEAST_SECONDS = 0.02
 _LEAST_PACKETS = 4
 _PEEKED = 8
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
-_AVI_FILLERS = (b"JUNK", b"LIST", b"RIFF", b"idx1", b"ix", b"rec ")
+_AVI = "avi"
+# Lists that hold packets, as opposed to those of headers.
+_AVI_LISTS = (b"AVI ", b"AVIX", b"movi", b"rec ")
+_AVI_LIST_HEADER, _AVI_HEADER = 12, 8
+_AVI_CHUNK = re.compile(rb"\d\d(db|dc|wb|pc|tx|sb|__)|ix\d\d|JUNK|LIST|RIFF|idx1")
 
 
 def byte_clock(
@@ -31,8 +36,7 @@ def byte_clock(
 ) -> ByteClock | None:
     """Return a clock for a stream with this time base, if it helps with its format."""
     if demuxer in COUNTED | _CONTIGUOUS:
-        is_counted, is_paged = demuxer in COUNTED, demuxer == _PAGED
-        return ByteClock(view, tick, holes, counted=is_counted, paged=is_paged)
+        return ByteClock(demuxer, view, tick, holes)
     return None
 
 
@@ -44,15 +48,14 @@ def is_tag(head: bytes) -> bool:
 class ByteClock:
     """Compares where packets are in the file with their sizes."""
 
-    def __init__(
-        self, view: FileView, tick: float, holes: Iterable[Hole], *, counted: bool, paged: bool
-    ) -> None:
+    def __init__(self, demuxer: str, view: FileView, tick: float, holes: Iterable[Hole]) -> None:
+        self._demuxer = demuxer
         self._view = view
         self._holes = deque(holes)
         # Seconds; fractions are too slow for every packet.
         self._tick = tick
-        self._counted = counted
-        self._paged = paged
+        self._counted = demuxer in COUNTED
+        self._paged = demuxer == _PAGED
         self._bytes = 0
         self._ticks = 0.0
         self._packets = 0
@@ -119,7 +122,20 @@ class ByteClock:
         return size * self._ticks * self._tick / self._bytes
 
     def _unexplained(self, start: int, end: int) -> int:
-        head = self._view.peek(start, _PEEKED)
-        if self._counted and (is_tag(head) or head.startswith(_AVI_FILLERS)):
-            return 0
-        return end - start
+        if self._demuxer == _AVI:
+            return max(0, end - self._behind_chunks(start, end))
+        return 0 if self._counted and is_tag(self._view.peek(start, _PEEKED)) else end - start
+
+    def _behind_chunks(self, position: int, end: int) -> int:
+        """Return where a row of AVI's chunks ends: FFmpeg may hand out their packets later."""
+        while position < end:
+            header = self._view.peek(position, _AVI_LIST_HEADER)
+            if header.startswith(b"\0") and position % 2:
+                position += 1
+                continue
+            if not _AVI_CHUNK.match(header) or len(header) < _AVI_HEADER:
+                break
+            size = int.from_bytes(header[4:_AVI_HEADER], "little")
+            is_list = header[:4] in (b"LIST", b"RIFF") and header[_AVI_HEADER:] in _AVI_LISTS
+            position += _AVI_LIST_HEADER if is_list else _AVI_HEADER + size + size % 2
+        return position

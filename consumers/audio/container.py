@@ -8,6 +8,9 @@ from types import MappingProxyType
 from typing import Any, NoReturn, cast
 
 import av
+
+# PyAV imports it when it meets subtitles, and the child can import nothing any more.
+import av.subtitles.codeccontext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 

@@ -11,6 +11,7 @@ import pytest
 
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
+from tests.harness.samples.containers import SoundTrack, muxed
 from tests.harness.samples.sounds import (
     LEVEL_DBFS,
     SECONDS,
@@ -205,3 +206,15 @@ def test_opus_is_made_as_the_settings_say(pool: TranscoderPool) -> None:
 def test_settings_that_opus_does_not_know_are_refused(wrong: dict[str, int | str]) -> None:
     with pytest.raises(ValueError, match="must be"):
         OpusSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_subtitles_beside_the_sound_do_no_harm(pool: TranscoderPool) -> None:
+    tracks = [SoundTrack("flac", voice(rate=48_000)), SoundTrack("pcm_s16le", voice(rate=48_000))]
+    media = muxed("matroska", tracks).replace(b"A_PCM/INT/LIT", b"S_TEXT/UTF8\0\0")
+    subtitles = media.index(b"\xae", media.index(b"A_FLAC"))
+    media = media[:subtitles] + media[subtitles:].replace(b"\x83\x81\x02", b"\x83\x81\x11", 1)
+
+    facts, opus = transcoded(pool, media)
+
+    assert (facts.codec, facts.channels) == ("flac", 1)
+    assert dbfs(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.7)

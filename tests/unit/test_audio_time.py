@@ -142,3 +142,13 @@ def test_pauses_of_amr_are_no_damage() -> None:
     assert (facts.damaged, facts.notes) == (0, ())
     assert dbfs(sound[3 * 16_000 : 33 * 16_000] + 1e-9) < -60
     assert dbfs(sound[34 * 16_000 :]) > -60
+
+
+def test_packets_of_an_avi_out_of_the_files_order_are_no_damage() -> None:
+    # FFmpeg's parser hands out a packet of AC-3 only with the one behind the next picture.
+    track = SoundTrack("ac3", voice(4, 48_000), layout="5.1")
+
+    facts, _ = transcoded_here(muxed("avi", [track], video=4))
+
+    assert facts.duration == pytest.approx(4, abs=0.1)
+    assert not {note.code for note in facts.notes} - {NoteCode.SILENT_CHANNEL}
