@@ -33,7 +33,7 @@ def claimed_seconds(view: FileView, demuxer: str) -> float | None:
         seconds = reader(view) if reader is not None else None
     except (struct.error, ZeroDivisionError):
         return None
-    return seconds or None
+    return seconds if seconds is not None and seconds > 0 else None
 
 
 def _avi(view: FileView) -> float | None:

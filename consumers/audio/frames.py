@@ -63,22 +63,26 @@ _HEADER_BYTES = 6
 def find_frames(head: bytes) -> Sniffed | None:
     """Find a stream of frames at or shortly after the start of a file's first 64 KiB."""
     for start in range(min(len(head), _SEARCHED_BYTES)):
+        if start and _is_layer_1(head, start):
+            continue
         if (found := _frames_at(head, start, _FEW)) is not None:
             return found
     return None
 
 
 def find_frames_behind(head: bytes) -> tuple[int, Sniffed] | None:
-    """Find a long row of frames behind any junk, and where it begins.
-
-    MPEG audio of layer I is none of it: its short frames occur in programs.
-    """
+    """Find a long row of frames behind any junk, and where it begins."""
     for start in map(re.Match.start, _FIRST_BYTE.finditer(head)):
-        if head[start] == 0xFF and _mpeg_layer(head[start + 1 : start + 2]) == 1:
+        if _is_layer_1(head, start):
             continue
         if (found := _frames_at(head, start, _MANY)) is not None:
             return start, found
     return None
+
+
+def _is_layer_1(head: bytes, start: int) -> bool:
+    """Whether this may be MPEG audio of layer I, whose short frames occur in programs and video."""
+    return head[start] == 0xFF and _mpeg_layer(head[start + 1 : start + 2]) == 1
 
 
 def _frames_at(head: bytes, start: int, row: tuple[int, int]) -> Sniffed | None:

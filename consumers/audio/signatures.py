@@ -132,6 +132,8 @@ SIGNATURES = (
     _audio("dtshd", "a DTS-HD file", (0, b"DTSHDHDR")),
     _audio("asf", "a WMA file", (0, _ASF)),
     _audio("matroska", "a Matroska or WebM file", (0, b"\x1aE\xdf\xa3")),
+    _audio("dv", "a DV file", (0, b"\x1f\x07\x00\x3f")),
+    _audio("dv", "a DV file", (0, b"\x1f\x07\x00\xbf")),
     _audio("flv", "an FLV file", (0, b"FLV\x01")),
     _audio("rm", "a RealMedia file", (0, b".RMF\x00")),
     _audio("rm", "a RealAudio file", (0, b".ra\xfd")),

@@ -178,3 +178,15 @@ def test_a_joined_file_that_is_broken_costs_itself_only() -> None:
 def test_a_right_header_is_not_doubted(media: bytes) -> None:
     facts, _ = transcoded_here(media)
     assert not facts.notes
+
+
+def test_a_header_that_says_nothing_of_the_length_is_no_claim() -> None:
+    media = made(Recipe("asf", "wmav2", bit_rate=128_000), voice(SECONDS, 44_100))
+    # A recorder that was not ended leaves the times at zero, but not the preroll.
+    properties = media.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    media = media[: properties + 64] + bytes(16) + media[properties + 80 :]
+
+    facts, _ = transcoded_here(media)
+
+    assert facts.duration == pytest.approx(SECONDS, abs=0.1)
+    assert not facts.notes

@@ -15,6 +15,7 @@ from tests.harness.samples.sounds import Recipe, amr, dsf, id3, made, voice, wav
 MP3 = made(Recipe("mp3", "libmp3lame"))
 FLAC = made(Recipe("flac", "flac"))
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nhttp://169.254.169.254/latest/\n"
+LAYER_1 = (b"\xff\xff\x10\x00" + bytes(28)) * 4
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100)
 
 # Demuxers that open what a file refers to, or a device, or what is no file.
@@ -46,6 +47,8 @@ def sniffed(media: bytes) -> Sniffed:
         (made(Recipe("mpegts", "aac", 48_000)), "mpegts", "an MPEG transport stream"),
         (amr(), "amr", "an AMR file"),
         (dsf(), "dsf", "a DSF file"),
+        (b"\x1f\x07\x00\xbf" + bytes(76) + LAYER_1, "dv", "a DV file"),
+        (LAYER_1, "mp3", "an MPEG audio file"),
     ],
 )
 def test_sound_is_recognised(media: bytes, demuxer: str, label: str) -> None:
@@ -74,6 +77,7 @@ def test_sound_is_recognised(media: bytes, demuxer: str, label: str) -> None:
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "metadata", "macOS metadata"),
         (bytes(5000), "unknown", "a file of an unknown kind"),
         (b"\xff\xfb\x90\x64" + bytes(5000), "unknown", "a file of an unknown kind"),
+        (bytes(80) + LAYER_1 + bytes(80), "unknown", "a file of an unknown kind"),
     ],
 )
 def test_everything_else_is_named_by_its_kind(media: bytes, kind: str, label: str) -> None:
