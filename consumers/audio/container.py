@@ -21,6 +21,14 @@ _TOLERANT_PYAV = 19
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
+class NoAudioStreamError(BadAudioError):
+    """There is none; ``seconds`` says how long it is, as far as that is known."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("it has no audio stream")
+        self.seconds = seconds
+
+
 def open_media(
     source: int | FileView, demuxer: str | None, options: Mapping[str, str] = _NO_OPTIONS
 ) -> InputContainer:
@@ -58,11 +66,11 @@ def audio_streams(container: InputContainer) -> list[AudioStream]:
     """Return the streams of sound, also those whose codec is not supported.
 
     Raises:
-        BadAudioError: There is none.
+        NoAudioStreamError: There is none.
     """
     streams = list(container.streams.audio)
     if not streams:
-        raise BadAudioError("it has no audio stream")
+        raise NoAudioStreamError((container.duration or 0) / av.time_base)
     return streams
 
 

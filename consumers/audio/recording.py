@@ -15,7 +15,12 @@ from av.container import InputContainer
 
 from consumers.audio.byteclock import COUNTED
 from consumers.audio.channels import ChannelLabel
-from consumers.audio.container import audio_streams, is_decodable, open_media
+from consumers.audio.container import (
+    NoAudioStreamError,
+    audio_streams,
+    is_decodable,
+    open_media,
+)
 from consumers.audio.fileview import FileView
 from consumers.audio.notelog import NoteLog
 from consumers.audio.resample import Planes
@@ -37,6 +42,8 @@ _DIFFERENCE_SECONDS = 0.5
 # Formats whose timestamps may start anew at any time.
 _DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
 _DISCONTINUOUS_GAP = 60.0
+# Their parts without sound are silence, if they are no longer than this.
+_LONGEST_WITHOUT = 3600.0
 # Formats in which a time without sound can only come from damage.
 _GAPLESS = frozenset({"amr", "ape", "caf", "flac", "mpc", "mpc8", "tak", "tta", "wav", "wv"})
 # FFmpeg takes the start of an MP4 file's first track for the container's.
@@ -84,6 +91,7 @@ class RecordingReader:
         self._progress = progress
         self._samples = 0
         self._number = 0
+        self._problem: Exception | None = None
 
     def blocks(self, channels: int = 0) -> Iterator[Planes]:
         """Yield all sound, in blocks of about a second that all have the same channels.
@@ -95,12 +103,11 @@ class RecordingReader:
             MoreChannelsError: It takes more than the first block had.
             BadAudioError: There is no sound that can be decoded.
         """
-        problem: Exception | None = None
         for number, section in enumerate(sections(self._source, self._demuxer, self._start)):
             self._number = number
             try:
                 with ExitStack() as stack:
-                    for block in self._section(section, stack):
+                    for block in self._heard(section, stack):
                         if len(block) > channels > 0 and self._samples:
                             raise MoreChannelsError(len(block))
                         channels = max(channels, len(block))
@@ -110,19 +117,34 @@ class RecordingReader:
             except MemoryError:
                 raise
             except (BadAudioError, av.FFmpegError) as exc:
-                problem = problem or exc
+                self._problem = self._problem or exc
                 here = self._samples / self._sample_rate
                 self._note(NoteCode.UNREAD, f"a part of the file cannot be read: {exc}", here)
             if section.unread:
                 text = f"{section.unread} bytes behind the sound are not read"
                 self._note(NoteCode.UNREAD, text)
-        if problem is not None and not self.decoded:
-            raise problem
+        if self._problem is not None and not self.decoded:
+            raise self._problem
 
     def _label(self, channels: int) -> None:
         """Name channels that only a later part of the file has."""
         missing = range(len(self.labels) + 1, channels + 1)
         self.labels += [ChannelLabel(1, number) for number in missing]
+
+    def _heard(self, section: Section, stack: ExitStack) -> Iterator[Planes]:
+        """Yield the sound of a section, silence where a part of a transport stream has none."""
+        try:
+            yield from self._section(section, stack)
+        except NoAudioStreamError as exc:
+            if self._demuxer not in _DISCONTINUOUS or exc.seconds > _LONGEST_WITHOUT:
+                raise
+            self._problem = self._problem or exc
+            start = self._samples / self._sample_rate
+            self.log.silence(NoteCode.GAP, start, start + exc.seconds)
+            left = round(exc.seconds * self._sample_rate)
+            while left > 0:
+                yield np.zeros((1, min(left, self._sample_rate)), np.int16)
+                left -= self._sample_rate
 
     def _section(self, section: Section, stack: ExitStack) -> Iterator[Planes]:
         tracks = self._tracks(section, stack)

@@ -9,6 +9,8 @@ from consumers.audio.claims import claimed_seconds
 from consumers.audio.fileview import FileView, Piece, Span, whole
 from consumers.audio.framed import frames_only
 from consumers.audio.section import Section, moved
+from consumers.audio.transport import transport_joints
+from consumers.audio.wavpack import wavpack_sections
 
 _BLOCK = 1 << 20
 
@@ -45,6 +47,9 @@ def _sections(
     if demuxer == "ogg":
         yield from _ogg_sections(view)
         return
+    if demuxer == "wv":
+        yield from wavpack_sections(view, _found)
+        return
     begin = 0
     for start in (*_joints(view, demuxer), view.size):
         pieces, holes = frames_only(view, Span(begin, start), demuxer)
@@ -80,21 +85,19 @@ def _ogg_sections(view: FileView) -> Iterator[Section]:
     yield Section((Span(begin, view.size),), end_page=page - begin, ends=ends)
 
 
-def _flac_joints(view: FileView) -> Iterator[int]:
-    return _repeated(view, b"fLaC\x00\x00\x00\x22")
+def _repeated(
+    magic: bytes, behind: bytes = b"", offset: int = 0
+) -> Callable[[FileView], Iterator[int]]:
+    """Return a function that finds all occurrences but the first, if others follow at an offset."""
 
+    def joints(view: FileView) -> Iterator[int]:
+        position = _found(view, magic, 0)
+        while position is not None:
+            position = _found(view, magic, position + 1)
+            if position is not None and view.peek(position + offset, len(behind)) == behind:
+                yield position
 
-def _amr_joints(view: FileView) -> Iterator[int]:
-    return _repeated(view, b"#!AMR")
-
-
-def _repeated(view: FileView, magic: bytes) -> Iterator[int]:
-    """Find all occurrences but the first one."""
-    position = _found(view, magic, 0)
-    while position is not None:
-        position = _found(view, magic, position + 1)
-        if position is not None:
-            yield position
+    return joints
 
 
 def _mov_joints(view: FileView) -> Iterator[int]:
@@ -138,9 +141,15 @@ def _ebml_size(field: bytes) -> int | None:
 
 
 _JOINTS: dict[str, Callable[[FileView], Iterator[int]]] = {
-    "flac": _flac_joints,
-    "amr": _amr_joints,
+    "flac": _repeated(b"fLaC\x00\x00\x00\x22"),
+    "amr": _repeated(b"#!AMR"),
+    "asf": _repeated(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")),
+    "flv": _repeated(b"FLV\x01", b"\0\0\0\x09\0\0\0\0", 5),
+    "tta": _repeated(b"TTA1\x01\0"),
+    "au": _repeated(b".snd\0\0\0"),
+    "voc": _repeated(b"Creative Voice File\x1a"),
     "mov": _mov_joints,
+    "mpegts": transport_joints,
     "matroska": _matroska_joints,
 }
 

@@ -18,7 +18,8 @@ from consumers.audio.fileview import FileView
 from consumers.audio.framed import Hole
 from consumers.audio.notelog import NoteLog
 from consumers.audio.resample import Planes
-from consumers.audio.timeline import Interruption, TimeLine
+from consumers.audio.timeline import JITTER_SECONDS, Interruption, TimeLine
+from consumers.audio.transport import is_continuous
 from consumers.documents.note import Note, NoteCode
 
 # Formats that begin at zero, unless their beginning is damaged or they are a part of something.
@@ -26,6 +27,8 @@ _FROM_ZERO = frozenset({"matroska", "ogg"})
 _LEAST_BEGINNING = 0.1
 # The part of the bytes for the time before the first packet that has to be there.
 _LEAST_EXPLAINED = 0.5
+
+_TRANSPORT = "mpegts"
 
 # Errors in a row without a byte read in between, after which reading ends.
 _STUCK = 100
@@ -84,6 +87,9 @@ class Track:
         self._pictures = {each.index for each in container.streams if each.type == "video"}
         self._clock = byte_clock(demuxer, view, self._ticks[stream.index], holes)
         self._pause_mode = _AMR_PAUSES.get(self.codec)
+        # Of a transport stream: the last packet's position that is known, and the last one's end.
+        self._before, self._next = 0, math.inf
+        self._is_transport = demuxer == _TRANSPORT
 
     @property
     def codec(self) -> str:
@@ -180,7 +186,21 @@ class Track:
                 self.packets += 1
                 if packet.is_corrupt:
                     self._since.damaged = True
+                if self._is_transport and packet.pts is not None and self._misses_packets(packet):
+                    self._since.damaged = True
                 yield cast("Packet[AudioStream]", packet)
+
+    def _misses_packets(self, packet: Packet[Any]) -> bool:
+        """Whether packets of a transport stream are missing before this one, if it is late."""
+        tick = self._ticks[self._stream.index]
+        time = packet.pts * tick
+        is_late = time - self._next > JITTER_SECONDS
+        self._next = time + (packet.duration or 0) * tick
+        # Those between have no position.
+        end = packet.pos or self._view.tell()
+        is_missing = is_late and not is_continuous(self._view, self._stream.id, self._before, end)
+        self._before = packet.pos or self._before
+        return is_missing
 
     def _misses_its_beginning(self, packet: Packet[Any]) -> bool:
         """Whether so many bytes before the first packet are as much sound as its time says."""

@@ -18,9 +18,13 @@ from consumers.audio.pool import TranscoderPool
 from consumers.audio.transcode import TranscodeOptions, transcode
 from consumers.documents.note import NoteCode
 from consumers.errors import BadAudioError, TransientError
+from tests.harness.samples.containers import muxed
 from tests.harness.samples.sounds import (
+    LEVEL_DBFS,
     Recipe,
     chunk,
+    dbfs,
+    decoded,
     flac_with_covers,
     made,
     silence,
@@ -208,3 +212,42 @@ def test_a_full_disk_is_not_the_recordings_fault() -> None:
         os.lseek(source.fileno(), 0, os.SEEK_SET)
         with pytest.raises(TransientError, match="No space left"):
             transcode(source.fileno(), full.fileno(), job, lambda _: None)
+
+
+def test_wavpack_goes_on_behind_what_is_no_block(pool: TranscoderPool) -> None:
+    media = made(Recipe("wv", "wavpack"), voice(8, 44_100))
+    blocks = [at for at in range(len(media)) if media.startswith(b"wvpk", at)]
+    first, second = blocks[2], blocks[4]
+
+    for between in (b"", bytes(second - first), bytes(100_000)):
+        facts, opus = transcoded(pool, media[:first] + between + media[second:])
+
+        sound = decoded(opus)
+        assert facts.duration == pytest.approx(8, abs=0.01)
+        assert [note.code for note in facts.notes] == [NoteCode.DAMAGED]
+        assert dbfs(sound[-16_000:]) == pytest.approx(LEVEL_DBFS, abs=1)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_missing_packets_of_a_transport_stream_are_damage(
+    pool: TranscoderPool, zeros: bool
+) -> None:
+    media = made(Recipe("mpegts", "mp2", 48_000), voice(8, 48_000))
+    first, second = (len(media) // 188 * part // 8 * 188 for part in (2, 4))
+    between = bytes(second - first) if zeros else b""
+
+    facts, _ = transcoded(pool, media[:first] + between + media[second:])
+
+    assert facts.duration == pytest.approx(8, abs=0.1)
+    assert [note.code for note in facts.notes] == [NoteCode.DAMAGED]
+
+
+def test_a_part_of_a_transport_stream_without_sound_is_silence(pool: TranscoderPool) -> None:
+    pictures = muxed("mpegts", [], video=3)
+    sound = made(Recipe("mpegts", "mp2", 48_000), voice(2, 48_000))
+
+    facts, _ = transcoded(pool, pictures + sound)
+
+    assert facts.duration == pytest.approx(5, abs=0.3)
+    (note,) = facts.notes
+    assert (note.code, note.start) == (NoteCode.GAP, 0)

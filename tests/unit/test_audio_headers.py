@@ -150,6 +150,24 @@ JOINED = {
     "matroska": made(Recipe("matroska", "flac", 16_000, "mono"), voice(1))
     + made(Recipe("matroska", "flac", 44_100), voice(2, 44_100)),
     "amr": amr(1) + amr(2),
+    "wma": made(Recipe("asf", "wmav2", bit_rate=128_000), voice(1, 44_100))
+    + made(Recipe("asf", "wmav2", 22_050, bit_rate=64_000), voice(2, 22_050)),
+    "flv": made(Recipe("flv", "libmp3lame", 22_050, "mono"), voice(1, 22_050))
+    + made(Recipe("flv", "libmp3lame"), voice(2, 44_100)),
+    "au": made(Recipe("au", "pcm_s16be", 16_000, "mono"), voice(1))
+    + made(Recipe("au", "pcm_mulaw", 8_000, "mono"), voice(2, 8_000)),
+    "voc": made(Recipe("voc", "pcm_u8", 16_000, "mono"), voice(1))
+    + made(Recipe("voc", "pcm_u8", 22_050, "mono"), voice(2, 22_050)),
+    "true audio": made(Recipe("tta", "tta", 16_000, "mono"), voice(1))
+    + made(Recipe("tta", "tta"), voice(2, 44_100)),
+    "wavpack": made(Recipe("wv", "wavpack", 16_000, "mono"), voice(1))
+    + made(Recipe("wv", "wavpack"), voice(2, 44_100)),
+    "transport stream": made(Recipe("mpegts", "mp2", 48_000), voice(1, 48_000))
+    + made(Recipe("mpegts", "aac", 48_000), voice(2, 48_000)),
+    "transport stream, other place": made(Recipe("mpegts", "mp2", 48_000), voice(1, 48_000))
+    + made(
+        Recipe("mpegts", "mp2", 48_000, options={"mpegts_start_pid": "0x200"}), voice(2, 48_000)
+    ),
     "aiff": made(Recipe("aiff", "pcm_s16be", 16_000, "mono"), voice(1))
     + made(Recipe("aiff", "pcm_s16be", 44_100), voice(2, 44_100)),
 }
