@@ -186,12 +186,14 @@ class Track:
                 self.packets += 1
                 if packet.is_corrupt:
                     self._since.damaged = True
-                if self._is_transport and packet.pts is not None and self._misses_packets(packet):
+                if self._is_transport and self._misses_packets(packet):
                     self._since.damaged = True
                 yield cast("Packet[AudioStream]", packet)
 
     def _misses_packets(self, packet: Packet[Any]) -> bool:
         """Whether packets of a transport stream are missing before this one, if it is late."""
+        if packet.pts is None:
+            return False
         tick = self._ticks[self._stream.index]
         time = packet.pts * tick
         is_late = time - self._next > JITTER_SECONDS
