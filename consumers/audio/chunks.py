@@ -7,8 +7,9 @@ file can be several that somebody joined. FFmpeg believes the first header.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from consumers.audio.fileview import FileView, Piece, Span
 from consumers.audio.section import Section
@@ -24,9 +25,15 @@ _MAGIC_BYTES = 16
 _PLACEHOLDERS = frozenset({0, 0x7FFF_FFFF, 0x7FFF_F000, 0x8000_0000, 2**63 - 1, 2**64 - 1})
 _ALMOST_4_GIB = 0xFFFF_0000
 _IN_DS64 = 0xFFFF_FFFF
+_LONG_MAGICS = (b"RF64", b"BW64")
+_NO_SIZE = 2**64 - 1
+_TO_THE_END: Mapping[str, str] = MappingProxyType({"ignore_length": "1"})
 
 # Microsoft's tags of sample formats in which each sample has the same size.
 _PCM_TAGS = frozenset({1, 3, 6, 7, 0xFFFE})
+# Those in which each block has so many samples as the format says (MS and IMA ADPCM, GSM).
+_BLOCK_TAGS = frozenset({2, 0x11, 0x31})
+_BLOCK_FORMAT_BYTES = 20
 # AIFF-C's, with the bytes of a sample where they do not follow from the bits.
 _AIFC_SAMPLES = {
     b"NONE": 0, b"sowt": 0, b"twos": 0, b"raw ": 0, b"in24": 3, b"in32": 4, b"fl32": 4,
@@ -101,8 +108,8 @@ class _Rest:
     """Where bytes begin that are no chunk."""
     joined: int | None = None
     """Where another file begins."""
-    more_sound: int = 0
-    """Bytes of further data chunks."""
+    more_sound: tuple[Span, ...] = ()
+    """What further data chunks hold."""
 
 
 def chunked_sections(view: FileView, demuxer: str) -> Iterator[Section]:
@@ -128,12 +135,14 @@ class _File:
         self._rate = 0.0
         """Bytes of sound per second; 0: unknown."""
         self._long_size: int | None = None
+        self._unpadded: list[int] = []
+        """Where a byte is missing behind a chunk of odd size."""
 
     def section(self) -> tuple[Section, int | None]:
         """Return it, and where the next one begins."""
         data = self._data()
         if data is None or not self._rate:
-            return Section((Span(self._begin, self._view.size),)), None
+            return Section(self._pieces(self._view.size)), None
         start = data.body + self._form.before_sound
         claimed = data.length - self._form.before_sound
         there = self._view.size - start
@@ -144,20 +153,23 @@ class _File:
         if rest.junk is not None:
             return self._with_junk(data, claimed, rest)
         end = self._view.size if rest.joined is None else rest.joined
-        seconds = (claimed + rest.more_sound) / self._rate
-        return Section((Span(self._begin, end),), seconds, seconds), rest.joined
+        seconds = (claimed + sum(map(len, rest.more_sound))) / self._rate
+        if rest.more_sound and self._form in CHUNKED["wav"]:
+            # FFmpeg reads the last chunk of sound only.
+            pieces = *self._pieces(data.next(1)), *rest.more_sound
+            return Section(pieces, seconds, seconds, _TO_THE_END), rest.joined
+        return Section(self._pieces(end), seconds, seconds), rest.joined
 
     def _with_junk(self, data: _Chunk, claimed: int, rest: _Rest) -> tuple[Section, int | None]:
         """Take what is right behind the declared end for sound, if it is long enough."""
         assert rest.junk is not None  # noqa: S101 - for the type checker
         behind = self._view.size - rest.junk
-        seconds = (claimed + rest.more_sound) / self._rate
+        seconds = (claimed + sum(map(len, rest.more_sound))) / self._rate
         if behind / self._rate < _LEAST_SECONDS or self._is_zero(rest.junk):
-            return Section((Span(self._begin, self._view.size),), seconds, seconds), None
+            return Section(self._pieces(self._view.size), seconds, seconds), None
         if rest.junk <= data.next(self._form.align):
             return self._to_the_end(data, claimed)
-        pieces = (Span(self._begin, rest.junk),)
-        return Section(pieces, seconds, seconds, unread=behind), None
+        return Section(self._pieces(rest.junk), seconds, seconds, unread=behind), None
 
     def _to_the_end(self, data: _Chunk, claimed: int | None) -> tuple[Section, int | None]:
         """Read sound to the end of the file, or to where another one begins."""
@@ -168,10 +180,9 @@ class _File:
         declared = held if claimed is None else claimed / self._rate
         if declared > held:
             # FFmpeg ends at the end of the file by itself.
-            return Section((Span(self._begin, end),), declared, held), joined
+            return Section(self._pieces(end), declared, held), joined
         if self._form in CHUNKED["wav"]:
-            options = {"ignore_length": "1"}
-            return Section((Span(self._begin, end),), declared, held, options), joined
+            return Section(self._pieces(end), declared, held, _TO_THE_END), joined
         return Section(self._patched(data, end), declared, held), joined
 
     def _patched(self, data: _Chunk, end: int) -> tuple[Piece, ...]:
@@ -180,7 +191,20 @@ class _File:
         size = end - data.body + (form.header if form.includes_header else 0)
         width = struct.calcsize(form.size)
         field = struct.pack(form.size, min(size, 256**width - 1))
-        return Span(self._begin, data.body - width), field, Span(data.body, end)
+        return *self._pieces(data.body - width), field, Span(data.body, end)
+
+    def _pieces(self, end: int) -> tuple[Piece, ...]:
+        """Return what FFmpeg gets to read, with what it does not forgive corrected."""
+        pieces: list[Piece] = []
+        begin = self._begin
+        if self._long_size is None and self._view.peek(begin, 4) in _LONG_MAGICS:
+            # The long sizes are missing, or are not used.
+            pieces.append(b"RIFF" + self._view.peek(begin + 4, self._form.head - 4))
+            begin += self._form.head
+        for position in self._unpadded:
+            pieces += Span(begin, position), b"\0"
+            begin = position
+        return *pieces, Span(begin, end)
 
     def _data(self) -> _Chunk | None:
         """Find the data chunk, and learn from the chunks before it."""
@@ -190,8 +214,9 @@ class _File:
             if chunk is None:
                 return None
             if chunk.name == self._form.data:
-                if self._long_size is not None and chunk.length == _IN_DS64:
-                    return _Chunk(chunk.name, chunk.body, self._long_size)
+                if self._long_size not in (None, _NO_SIZE) and chunk.length == _IN_DS64:
+                    return _Chunk(chunk.name, chunk.body, self._long_size or 0)
+                self._long_size = None
                 return chunk
             if chunk.name == self._form.format:
                 body = self._view.peek(chunk.body, min(chunk.length, _FORMAT_BYTES))
@@ -199,28 +224,38 @@ class _File:
             elif chunk.name == b"ds64":
                 sizes = self._view.peek(chunk.body, 16)
                 self._long_size = int.from_bytes(sizes[8:], "little")
-            position = chunk.next(self._form.align)
+            position, unpadded = chunk.next(self._form.align), chunk.next(1)
+            if position > unpadded and not self._is_chunk(position) and self._is_chunk(unpadded):
+                position = unpadded
+                self._unpadded.append(position)
         return None
+
+    def _is_chunk(self, position: int) -> bool:
+        """Whether a chunk begins here, which the file has in full or which holds the sound."""
+        chunk = self._chunk(position)
+        if chunk is None or not _is_name(chunk.name, self._form):
+            return False
+        return chunk.name == self._form.data or chunk.next(1) <= self._view.size
 
     def _rest(self, data: _Chunk) -> _Rest:
         """See what follows the declared end of the sound."""
         form, size = self._form, self._view.size
-        position, more = data.next(form.align), 0
+        position, more = data.next(form.align), list[Span]()
         for begin in (position, data.body + data.length):
             if self._is_file(begin):
                 return _Rest(joined=begin)
         for _ in range(_MOST_CHUNKS):
             if position >= size:
-                return _Rest(more_sound=more)
+                return _Rest(more_sound=tuple(more))
             if self._is_file(position):
-                return _Rest(joined=position, more_sound=more)
+                return _Rest(joined=position, more_sound=tuple(more))
             chunk = self._chunk(position)
             if chunk is None or not _is_name(chunk.name, form) or chunk.next(1) > size:
                 break
             if chunk.name == form.data:
-                more += chunk.length
+                more.append(Span(chunk.body, chunk.next(1)))
             position = chunk.next(form.align)
-        return _Rest(junk=position, more_sound=more)
+        return _Rest(junk=position, more_sound=tuple(more))
 
     def _chunk(self, position: int) -> _Chunk | None:
         form = self._form
@@ -276,8 +311,11 @@ def _byte_rate(form: _Form, body: bytes) -> float:
                 return float(rate * packet / frames) if frames else 0.0
         order = form.size[0]
         tag, _, rate, average, align = struct.unpack_from(f"{order}HHIIH", body)
+        if tag in _BLOCK_TAGS and len(body) >= _BLOCK_FORMAT_BYTES:
+            (samples,) = struct.unpack_from(f"{order}H", body, _BLOCK_FORMAT_BYTES - 2)
+            return float(rate * align / samples)
         return float(rate * align if tag in _PCM_TAGS else average)
-    except (struct.error, OverflowError):
+    except (struct.error, OverflowError, ZeroDivisionError):
         return 0.0
 
 

@@ -61,11 +61,17 @@ TOO_SMALL = {
     "aiff": claiming(AIFF, b"SSND", BYTES + 8, ">I"),
     "caf": claiming(CAF, b"data", BYTES + 4, ">Q"),
 }
+LONG_SIZES = RF64.index(b"ds64") + 8
 UNFINISHED = {
     "wav, 0": claiming(sound(), b"data", 0, "<I"),
     "wav, -1": claiming(sound(), b"data", 0xFFFF_FFFF, "<I"),
     "wav, 0x80000000": claiming(sound(), b"data", 0x8000_0000, "<I"),
     "wav, all zero": claiming(claiming(sound(), b"data", 0, "<I"), b"RIFF", 0, "<I"),
+    "wav, RF64, -1": RF64[:LONG_SIZES] + b"\xff" * 16 + RF64[LONG_SIZES + 16 :],
+    "wav, RF64, short size": claiming(
+        RF64[:LONG_SIZES] + bytes(16) + RF64[LONG_SIZES + 16 :], b"data", len(sound()) - 44, "<I"
+    ),
+    "wav, RF64, no long size": RF64.replace(b"ds64", b"JUNK"),
     "wave64, 0": claiming(W64, W64[W64.index(b"data") :][:16], 0, "<Q"),
     "wave64, 24": claiming(W64, W64[W64.index(b"data") :][:16], 24, "<Q"),
     "aiff, 0": claiming(AIFF, b"SSND", 0, ">I"),
@@ -83,6 +89,36 @@ def test_sound_behind_the_declared_end_is_read(media: bytes) -> None:
     assert codes(facts) == {NoteCode.LONGER_THAN_DECLARED}
     lengths = "the header says 1.0 s, the file holds 3.0 s, 3.0 s are decoded"
     assert lengths in note(facts, NoteCode.LONGER_THAN_DECLARED)
+
+
+def chunks(*sizes: int, before: bytes = b"", between: bytes = b"") -> bytes:
+    """A WAV file whose sound is in several chunks."""
+    whole = wav(voice(SECONDS), before=before)
+    start = whole.index(b"data")
+    parts = [chunk(b"data", whole[start + 8 :][at : at + size]) for at, size in _spans(sizes)]
+    return whole[:start] + between.join(parts)
+
+
+def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(sum(sizes[:number]), size) for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        chunks(32_000, 64_000),
+        chunks(32_000, 48_000, 16_000, between=TAGS),
+        wav(voice(SECONDS), before=b"note\x03\0\0\0abc"),
+        wav(voice(SECONDS), before=b"LIST\x0f\0\0\0INFOINAM\x03\0\0\0abc"),
+    ],
+    ids=["two chunks", "three, with tags between", "an odd chunk", "an odd list"],
+)
+def test_other_orders_and_paddings_of_chunks_are_understood(media: bytes) -> None:
+    facts, opus = transcoded_here(media)
+
+    assert facts.duration == pytest.approx(SECONDS, abs=0.01)
+    assert dbfs(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.7)
+    assert not facts.notes
 
 
 @pytest.mark.parametrize("media", UNFINISHED.values(), ids=UNFINISHED)
@@ -103,8 +139,9 @@ def test_a_header_from_before_the_end_says_nothing(media: bytes) -> None:
         (AIFF, "3.0"),
         (W64, "3.0"),
         (CAF, "3.0"),
+        (made(Recipe("wav", "adpcm_ms", 16_000, "mono"), voice(SECONDS)), "3.1"),
     ],
-    ids=["wav", "wav that claims 90 s", "flac", "matroska", "aiff", "wave64", "caf"],
+    ids=["wav", "wav that claims 90 s", "flac", "matroska", "aiff", "wave64", "caf", "adpcm"],
 )
 def test_a_file_that_breaks_off_says_so_with_its_lengths(media: bytes, declared: str) -> None:
     facts, _ = transcoded_here(media[: len(media) // 2])
