@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumers.audio.fileview import FileView, Piece, Span
+from consumers.audio.sniff import id3_sizes
 
 _BUFFER = 1 << 16
 _HEADER_BYTES = 6
 _FRAMES_IN_A_ROW = 5
+_ID3_BYTES = 10
 
 # Bytes of a frame by its mode, from 3GPP TS 26.101 and 26.201; RFC 4867, 5.3.
 _AMR_SIZES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
@@ -70,18 +72,26 @@ class _Walk:
         position = self._next(begin + self._header)
         while position is not None and position < self._end:
             size = self._size(position)
-            if size and (position + size >= self._end or self._size(position + size)):
-                position += size
+            end = position + size
+            if size and (end >= self._end or self._size(end) or self._tag(end)):
+                position = end
                 continue
             found = self._next(position + 1)
             pieces.append(Span(begin, position))
             kept += position - begin
             begin = self._end if found is None else found
-            holes.append(Hole(kept, begin - position))
+            if (size := begin - position - self._tag(position)) > 0:
+                holes.append(Hole(kept, size))
             position = found
         if begin < self._end:
             pieces.append(Span(begin, self._end))
         return tuple(pieces), holes
+
+    def _tag(self, position: int) -> int:
+        """Return the bytes of a tag, which is no sound that is missing."""
+        header = self._view.peek(position, _ID3_BYTES)
+        is_tag = header.startswith(b"ID3") and len(header) == _ID3_BYTES
+        return id3_sizes(header)[0] if is_tag else 0
 
     def _next(self, position: int) -> int | None:
         """Find where several frames follow each other, or as many as there are."""

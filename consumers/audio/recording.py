@@ -23,6 +23,7 @@ from consumers.audio.container import (
 )
 from consumers.audio.fileview import FileView
 from consumers.audio.notelog import NoteLog
+from consumers.audio.protection import is_protected
 from consumers.audio.resample import Planes
 from consumers.audio.section import Section
 from consumers.audio.sections import sections
@@ -160,6 +161,9 @@ class RecordingReader:
         sounding = [track.properties for track in tracks if track.properties is not None]
         for number, track in enumerate(tracks, 1):
             self.damaged += track.damaged
+            if track.unmeasured:
+                text = f"track {number}: {track.unmeasured} damaged packets of unknown length"
+                self._note(NoteCode.DAMAGED, text)
             if track.properties is None and track.packets and sounding:
                 text = f"track {number} cannot be decoded: {track.codec}"
                 self._note(NoteCode.UNDECODABLE_TRACK, text)
@@ -170,6 +174,8 @@ class RecordingReader:
         self._compare(section, tracks, decoded)
 
     def _tracks(self, section: Section, stack: ExitStack) -> list[Track]:
+        if is_protected(FileView(self._source, section.pieces), self._demuxer):
+            raise BadAudioError("it is encrypted")
         opened = [self._opened(section, stack)]
         container = opened[0][1]
         streams = audio_streams(container)
@@ -252,8 +258,15 @@ class RecordingReader:
             text = f"it breaks off: its end is missing, {decoded:.1f} s are decoded"
             self._note(NoteCode.BREAKS_OFF, text, self._samples / self._sample_rate)
             return
+        begin = tracks[0].start if tracks else 0.0
+        if self._demuxer == "ogg" and begin > _DIFFERENCE_SECONDS:
+            # It may be a part of a stream, or its first pages are missing.
+            text = f"the times in the file begin at {begin:.1f} s, which is 0 s here"
+            self._note(NoteCode.TIMESTAMPS, text, self._samples / self._sample_rate)
         if declared is None:
             return
+        if abs(declared - begin - held) <= _DIFFERENCE_SECONDS:
+            return  # Timestamps that begin late count as a part of the length.
         lengths = (
             f"the header says {declared:.1f} s, the file holds {held:.1f} s,"
             f" {decoded:.1f} s are decoded"
@@ -329,6 +342,8 @@ def _queues(tracks: Sequence[Track], sample_rate: int) -> list[_Queue]:
     for queue in queues:
         while not queue.channels and not queue.ended and queue.samples < sample_rate:
             queue.read()
+    if not any(queue.channels for queue in queues):
+        queues[0].channels = 1  # Of silence, until more is known.
     return queues
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from consumers.audio.chunks import CHUNKED, chunked_sections
 from consumers.audio.claims import claimed_seconds
 from consumers.audio.fileview import FileView, Piece, Span, whole
-from consumers.audio.framed import frames_only
+from consumers.audio.framed import Hole, frames_only
 from consumers.audio.section import Section, moved
 from consumers.audio.transport import transport_joints
 from consumers.audio.wavpack import wavpack_sections
@@ -18,6 +18,8 @@ _OGG_HEADER = 27
 _OGG_SEGMENTS = 255
 _OGG_BEGIN = 0x02
 _OGG_END = 0x04
+# A larger jump of the pages' numbers is no gap.
+_OGG_MOST_MISSING = 100_000
 
 _EBML_HEADER = b"\x1aE\xdf\xa3"
 _EBML_SEGMENT = b"\x18S\x80g"
@@ -66,6 +68,8 @@ def _joints(view: FileView, demuxer: str) -> Iterator[int]:
 def _ogg_sections(view: FileView) -> Iterator[Section]:
     """Find chained streams, and whether each has an end (RFC 3533, 4 and 6)."""
     begin, page, has_begun, ends = 0, 0, False, False
+    numbers: dict[bytes, int] = {}
+    holes: list[Hole] = []
     position: int | None = 0
     while position is not None:
         header = view.peek(position, _OGG_HEADER + _OGG_SEGMENTS)
@@ -76,13 +80,23 @@ def _ogg_sections(view: FileView) -> Iterator[Section]:
             continue
         is_first = bool(header[5] & _OGG_BEGIN)
         if is_first and has_begun:
-            yield Section((Span(begin, position),), end_page=page - begin, ends=ends)
+            yield Section(
+                (Span(begin, position),), end_page=page - begin, ends=ends, holes=tuple(holes)
+            )
             begin = position
+            holes.clear()
         has_begun, page = not is_first, position
         segments = header[_OGG_HEADER - 1]
-        position += _OGG_HEADER + segments + sum(header[_OGG_HEADER : _OGG_HEADER + segments])
+        size = _OGG_HEADER + segments + sum(header[_OGG_HEADER : _OGG_HEADER + segments])
+        stream, number = header[14:18], int.from_bytes(header[18:22], "little")
+        missing = number - numbers.get(stream, number) - 1
+        if 0 < missing <= _OGG_MOST_MISSING and not is_first:
+            # Those that are missing were about as large as this one.
+            holes.append(Hole(page - begin, missing * size))
+        numbers[stream] = number
+        position += size
         ends = bool(header[5] & _OGG_END) and position <= view.size
-    yield Section((Span(begin, view.size),), end_page=page - begin, ends=ends)
+    yield Section((Span(begin, view.size),), end_page=page - begin, ends=ends, holes=tuple(holes))
 
 
 def _repeated(

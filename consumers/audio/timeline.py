@@ -25,6 +25,8 @@ _HORIZON_MARGIN_SECONDS = 1.0
 _LONGEST_UNDECLARED_GAP = 3600.0
 # Decoders and pages of packets let damage be seen somewhat before the gap that it leaves.
 _LAG_SECONDS = 1.0
+# Of bytes that are missing, a page of packets, for which times are counted on.
+_LONGEST_LAG_SECONDS = 3.0
 # A gap for which there are so many of the bytes that it would take is none of the recording's.
 _LEAST_SKIPPED = 0.3
 
@@ -249,7 +251,7 @@ class TimeLine:
             or since.damaged
             or start - self._damaged_at <= _LAG_SECONDS
             or (
-                start - self._skipped_at <= _LAG_SECONDS
+                start - self._skipped_at <= _LONGEST_LAG_SECONDS
                 and self._skipped >= _LEAST_SKIPPED * (end - start)
             )
         )

@@ -69,6 +69,10 @@ class Track:
         """Where in the file the last packet of any stream begins."""
         self.damaged = 0
         """Packets that could not be decoded."""
+        self.unmeasured = 0
+        """Those among them of which nobody knows how long they are."""
+        self.start = (container.start_time or 0) / av.time_base
+        """When the container starts, in its own seconds."""
         self.reached = 0.0
         """Where the last packet that is no sound ends, in the container's seconds."""
         self.duration: float | None = None
@@ -144,6 +148,7 @@ class Track:
             self._since.pause += seconds
             return
         self.damaged += 1
+        self.unmeasured += not seconds
         self._since.packets += 1
         self._since.lost += seconds
 
@@ -183,6 +188,7 @@ class Track:
                 if not self.packets and self._misses_its_beginning(packet):
                     self._since.damaged = True
                     self.timeline.begin_at_zero()
+                    self.start = 0.0
                 self.packets += 1
                 if packet.is_corrupt:
                     self._since.damaged = True

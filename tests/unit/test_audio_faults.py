@@ -251,3 +251,39 @@ def test_a_part_of_a_transport_stream_without_sound_is_silence(pool: TranscoderP
     assert facts.duration == pytest.approx(5, abs=0.3)
     (note,) = facts.notes
     assert (note.code, note.start) == (NoteCode.GAP, 0)
+
+
+@pytest.mark.parametrize("codec", ["libopus", "vorbis", "flac"])
+def test_a_missing_page_of_ogg_is_damage(pool: TranscoderPool, codec: str) -> None:
+    strict = {"strict": "experimental"}
+    media = made(Recipe("ogg", codec, 48_000, codec_options=strict), voice(8, 48_000))
+    pages = [at for at in range(len(media)) if media.startswith(b"OggS", at)]
+    middle = len(pages) // 2
+
+    facts, _ = transcoded(pool, media[: pages[middle]] + media[pages[middle + 1] :])
+
+    assert facts.duration == pytest.approx(8, abs=0.1)
+    assert {note.code for note in facts.notes} == {NoteCode.DAMAGED}
+
+
+def test_encrypted_sound_is_named(pool: TranscoderPool) -> None:
+    key = "00112233445566778899aabbccddeeff"
+    options = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": key, "encryption_kid": key}
+    with pytest.raises(BadAudioError, match="it is encrypted"):
+        as_demuxer(pool, made(Recipe("mp4", "aac", options=options)), "mov")
+
+    media = made(Recipe("asf", "wmav2", bit_rate=128_000))
+    content_encryption = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e")
+    codec_list = bytes.fromhex("4052d1861d31d011a3a400a0c90348f6")
+    with pytest.raises(BadAudioError, match="it is encrypted"):
+        as_demuxer(pool, media.replace(codec_list, content_encryption), "asf")
+
+
+def test_damaged_packets_of_unknown_length_are_noted(pool: TranscoderPool) -> None:
+    # WAV does not say how long a packet of Speex is.
+    media = wav(voice(8)).replace(b"fmt \x10\0\0\0\x01\0", b"fmt \x10\0\0\0\x09\xa1")
+
+    facts = as_demuxer(pool, media, "wav")
+
+    assert facts.damaged
+    assert NoteCode.DAMAGED in {note.code for note in facts.notes}

@@ -182,6 +182,9 @@ JOINED = {
     "mp3": made(Recipe("mp3", "libmp3lame", 16_000, "mono"), voice(1))
     + id3(50_000)
     + made(Recipe("mp3", "libmp3lame", 44_100), voice(2, 44_100)),
+    "aac with a tag between": made(Recipe("adts", "aac"), voice(1, 44_100))
+    + id3(50_000)
+    + made(Recipe("adts", "aac"), voice(2, 44_100)),
     "mp4": made(Recipe("mp4", "aac", 16_000, "mono"), voice(1))
     + made(Recipe("mp4", "aac", 44_100), voice(2, 44_100)),
     "matroska": made(Recipe("matroska", "flac", 16_000, "mono"), voice(1))

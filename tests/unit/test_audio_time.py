@@ -152,3 +152,20 @@ def test_packets_of_an_avi_out_of_the_files_order_are_no_damage() -> None:
 
     assert facts.duration == pytest.approx(4, abs=0.1)
     assert not {note.code for note in facts.notes} - {NoteCode.SILENT_CHANNEL}
+
+
+def test_an_ogg_whose_times_begin_late_says_so() -> None:
+    track = SoundTrack("libopus", voice(4, 48_000), times=lambda time: time + 3600)
+
+    facts, _ = transcoded_here(muxed("ogg", [track]))
+
+    assert facts.duration == pytest.approx(4, abs=0.1)
+    (note,) = facts.notes
+    assert (note.code, note.start) == (NoteCode.TIMESTAMPS, pytest.approx(4, abs=0.1))
+
+
+def test_timestamps_that_begin_at_an_hour_are_no_missing_hour() -> None:
+    facts, _ = transcoded_here(file("matroska", 4, lambda time: time + 3600))
+
+    assert facts.duration == pytest.approx(4, abs=0.1)
+    assert not facts.notes
