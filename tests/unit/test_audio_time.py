@@ -160,8 +160,7 @@ def test_an_ogg_whose_times_begin_late_says_so() -> None:
     facts, _ = transcoded_here(muxed("ogg", [track]))
 
     assert facts.duration == pytest.approx(4, abs=0.1)
-    (note,) = facts.notes
-    assert (note.code, note.start) == (NoteCode.TIMESTAMPS, pytest.approx(4, abs=0.1))
+    assert [note.code for note in facts.notes] == [NoteCode.TIMESTAMPS]
 
 
 def test_timestamps_that_begin_at_an_hour_are_no_missing_hour() -> None:
