@@ -66,13 +66,13 @@ class DeployedPipeline:
         return self.cluster.fleet.left_in_scratch()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def servers(store_kind: StoreChoice) -> Iterator[RealServers]:
     with open_servers(store_kind) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deploy(servers: RealServers) -> Callable[[], dict[str, str]]:
     """Give settings of a new deployment."""
     return servers.new_settings

@@ -24,14 +24,14 @@ from tests.soak.drain import sweep
 from tests.soak.faults import heal
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(store_kind: StoreChoice) -> Iterator[Deployment]:
     """A deployment on servers of its own, which tests kill and restart."""
     with open_servers(store_kind) as servers, open_deployment(servers, Random(1)) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def consuming(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A consumer of each route; `whole` restarts dead ones."""
     with open_cluster(deployed, tmp_path_factory.mktemp("cluster")) as cluster:

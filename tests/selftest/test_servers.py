@@ -90,6 +90,7 @@ class TestRabbitMQ:
         put(node.url, "hello", queue="in-default")
 
         assert "in-default" in node.ctl("list_queues", "--vhost", "/", "name")
+        assert "in-default" in node.queues("/")
         assert get(node.url, queue="in-default") == "hello"
 
     def test_has_quorum_queues_with_a_delivery_limit(self, vhost: str) -> None:

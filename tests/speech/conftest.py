@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,8 +83,9 @@ def tiny_en() -> Path:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
+def temporary() -> Iterator[Path]:
     """Where a run keeps its temporary files. Short, as sockets' paths have to be."""
-    folder = tmp_path / "t"
-    folder.mkdir(mode=0o755)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="t-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder

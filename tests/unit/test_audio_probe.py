@@ -30,6 +30,8 @@ from tests.harness.samples.sounds import (
     wav,
 )
 
+pytestmark = pytest.mark.sound
+
 PADDING_SECONDS = 0.12
 MP3 = made(Recipe("mp3", "libmp3lame"))
 FORMATS = {

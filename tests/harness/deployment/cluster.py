@@ -111,15 +111,11 @@ class Cluster:
     def left_in_queues(self) -> dict[str, int]:
         """Count the messages of each queue for consumers that is not empty."""
         virtual_host = urlsplit(self.deployment.direct["BROKER_URL"]).path[1:]
-        listed = self.deployment.servers.node.ctl(
-            "list_queues", "--no-table-headers", "-p", virtual_host, "name"
-        )
+        listed = self.deployment.servers.node.queues(virtual_host)
         others = review_queue_name(self._prefix)
         # The gateway's own queue is exclusive.
-        names = [name for name in listed.split() if not name.startswith("amq.") and name != others]
-        # Counted one by one, as the list's own numbers are some seconds old.
-        counts = {name: self.messages.count(name) for name in names}
-        return {name: count for name, count in counts.items() if count}
+        names = [name for name in listed if not name.startswith("amq.") and name != others]
+        return {name: count for name, count in self.messages.counts(names).items() if count}
 
     def look(self, batch: BatchId) -> BatchProgress:
         """Say how far a batch is."""

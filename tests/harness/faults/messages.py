@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -52,8 +52,15 @@ class Tamperer:
 
     def count(self, queue: str) -> int:
         """Count the messages that wait in a queue."""
+        return self.counts([queue])[queue]
+
+    def counts(self, queues: Iterable[str]) -> dict[str, int]:
+        """Count the messages that wait in each of these queues."""
         with open_channel(self._url) as channel:
-            return int(channel.queue_declare(queue, passive=True).message_count)
+            return {
+                queue: int(channel.queue_declare(queue, passive=True).message_count)
+                for queue in queues
+            }
 
 
 @contextmanager

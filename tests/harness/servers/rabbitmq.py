@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,9 @@ _COOKIE = "dropscribe-tests"
 
 #: Seconds that a command gets.
 _COMMAND = 60.0
+
+#: A string, as ``erl_call`` prints it: its bytes.
+_BINARY = re.compile("#Bin<([^>]+)>")
 
 #: A client's first bytes, and the first of the server's answer to them: a method frame
 #: on channel 0. Anything else is a node that is not ready.
@@ -67,6 +71,11 @@ class RabbitNode(RestartableServer):
         )
         return self.url + name
 
+    def queues(self, vhost: str) -> list[str]:
+        """List the names of a virtual host's queues."""
+        printed = self._eval(f'[N || {{_, _, _, N}} <- rabbit_amqqueue:list_names(<<"{vhost}">>)].')
+        return [bytes(map(int, each.split(","))).decode() for each in _BINARY.findall(printed)]
+
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl``, which takes half a second, and return its output.
 
@@ -83,11 +92,12 @@ class RabbitNode(RestartableServer):
         start = answer(self.port, _PROTOCOL)
         return start if start and start.startswith(_START_FRAME) else None
 
-    def _eval(self, expression: str) -> None:
+    def _eval(self, expression: str) -> str:
         # As ``rabbitmqctl eval``, in milliseconds; part of erlang-base.
         printed = self._command("erl_call", "-n", self.name, "-c", _COOKIE, "-e", given=expression)
-        if printed != "{ok, ok}":
+        if not printed.startswith("{ok, "):
             raise ServerError(f"{self.name} does not do {expression!r}: {printed}")
+        return printed
 
     def _command(self, *argv: str, given: str = "") -> str:
         try:
