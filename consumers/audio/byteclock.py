@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from av.packet import Packet
@@ -32,10 +32,10 @@ _AVI_CHUNK = re.compile(rb"\d\d(db|dc|wb|pc|tx|sb|__)|ix\d\d|JUNK|LIST|RIFF|idx1
 
 
 def byte_clock(
-    demuxer: str, view: FileView, tick: float, holes: Iterable[Hole] = ()
+    demuxer: str, view: FileView, tick: float, holes: Sequence[Hole] = ()
 ) -> ByteClock | None:
     """Return a clock for a stream with this time base, if it helps with its format."""
-    if demuxer in COUNTED | _CONTIGUOUS:
+    if demuxer in COUNTED | _CONTIGUOUS or holes:
         return ByteClock(demuxer, view, tick, holes)
     return None
 

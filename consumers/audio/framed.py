@@ -1,4 +1,4 @@
-"""Finds what is no frame in streams of frames without timestamps (AAC in ADTS, AMR).
+"""Finds what is no frame in streams of frames (AAC in ADTS, AMR), or no fragment of an MP4 file.
 
 FFmpeg skips it without saying where, or takes it for frames.
 """
@@ -17,6 +17,7 @@ _BUFFER = 1 << 16
 _HEADER_BYTES = 6
 _FRAMES_IN_A_ROW = 5
 _ID3_BYTES = 10
+_BOX_HEADER, _LEAST_BOX = 16, 8
 
 # Bytes of a frame by its mode, from 3GPP TS 26.101 and 26.201; RFC 4867, 5.3.
 _AMR_SIZES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
@@ -42,6 +43,8 @@ class Hole:
 def frames_only(view: FileView, span: Span, demuxer: str) -> tuple[tuple[Piece, ...], list[Hole]]:
     """Return the pieces of a stream that are frames, with its header, and what lay in between."""
     head = view.peek(span.start, len(_AMR_WB_MAGIC))
+    if demuxer == "mov":
+        return _fragments_only(view, span)
     if demuxer == "aac":
         return _Walk(view, span, _adts_size, 0).result()
     if head.startswith(_AMR_WB_MAGIC):
@@ -49,6 +52,45 @@ def frames_only(view: FileView, span: Span, demuxer: str) -> tuple[tuple[Piece, 
     if head.startswith(_AMR_MAGIC):
         return _Walk(view, span, _amr_size, len(_AMR_MAGIC)).result()
     return (span,), []
+
+
+def _fragments_only(view: FileView, span: Span) -> tuple[tuple[Piece, ...], list[Hole]]:
+    """Return the pieces of an MP4 file that are boxes; behind others FFmpeg finds no fragment."""
+    pieces: list[Piece] = []
+    holes: list[Hole] = []
+    kept, begin, position, is_fragmented = 0, span.start, span.start, False
+    while len(header := view.peek(position, _BOX_HEADER)) == _BOX_HEADER and position < span.end:
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if size == 1:
+            size = int.from_bytes(header[8:], "big")
+        if size >= _LEAST_BOX and kind.isalnum():
+            is_fragmented |= kind == b"moof"
+            position += size
+            continue
+        if not is_fragmented or (not size and kind.isalnum()):
+            break
+        pieces.append(Span(begin, position))
+        kept += position - begin
+        begin = span.end
+        if (found := _fragment(view, position, span.end)) is not None:
+            begin = found
+        holes.append(Hole(kept, begin - position))
+        position = begin
+    if begin < span.end:
+        pieces.append(Span(begin, span.end))
+    return tuple(pieces), holes
+
+
+def _fragment(view: FileView, start: int, end: int) -> int | None:
+    """Find where the next fragment of an MP4 file begins."""
+    while start < end and (block := view.peek(start, _BUFFER)):
+        at = block.find(b"moof", 4)
+        while at >= 0:
+            if view.peek(start + at + 8, 4) == b"mfhd":
+                return start + at - 4
+            at = block.find(b"moof", at + 1)
+        start += max(1, len(block) - 7)
+    return None
 
 
 class _Walk:

@@ -287,3 +287,16 @@ def test_damaged_packets_of_unknown_length_are_noted(pool: TranscoderPool) -> No
 
     assert facts.damaged
     assert NoteCode.DAMAGED in {note.code for note in facts.notes}
+
+
+def test_fragments_behind_damage_are_read(pool: TranscoderPool) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
+    media = made(Recipe("mp4", "aac", options=options), voice(8, 44_100))
+    fragments = [at - 4 for at in range(len(media)) if media.startswith(b"moof", at)]
+    start, end = fragments[2], fragments[4]
+
+    for between in (bytes(end - start), bytes(100_000)):
+        facts, _ = transcoded(pool, media[:start] + between + media[end:])
+
+        assert facts.duration == pytest.approx(8, abs=0.1)
+        assert [note.code for note in facts.notes] == [NoteCode.DAMAGED]
