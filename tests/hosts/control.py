@@ -145,6 +145,7 @@ class Control:
             "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "RECORD_FILE": str(self._record),
+            "PACKED_MODULES": os.environ["PACKED_MODULES"],
             **{name: os.environ[name] for name in kept if name in os.environ},
         }
 

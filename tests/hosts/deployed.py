@@ -126,9 +126,11 @@ def deployed(base: Debian, folder: Path) -> Iterator[HostDeployment]:
             "gpu_worker_models_source": str(source),
         }
         control.write(_hosts(cpu, gpu), variables)
+        base.lend_packages(gpu)
         began = time.monotonic()
         first = control.play("site.yml")
         assert first.code == 0, first.output[-6000:]
+        base.keep_packages(gpu)
         passwords = [
             *hidden["dropscribe_broker_passwords"].values(),
             *hidden["dropscribe_database_passwords"].values(),

@@ -6,6 +6,7 @@ machine's network, so what listens on it has to listen on its address.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -36,6 +37,10 @@ _MIRROR = re.compile(r"https?://[^\s]+")
 
 #: Where hosts find the certificates that this machine trusts, as it may be behind a proxy.
 _TRUSTED = "/usr/local/share/trusted.pem"
+
+#: uv's cache on a host that has dropscribe: files that are only added and removed, so that hosts
+#: can share them.
+_PYTHON_PACKAGES = "opt/dropscribe/cache"
 
 #: The port of each host's sshd.
 SSH_PORT = 2222
@@ -165,6 +170,24 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Provisions:
+    """What the processes of a session share, so that it is made once.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    folder: Path
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[Path]:
+        """Give the path of a part of it; no other process is in this block of it meanwhile."""
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.folder / name
+
+
+@dataclass(frozen=True, slots=True)
 class Debian:
     """A tree from which hosts are made.
 
@@ -175,25 +198,40 @@ class Debian:
 
     tree: Path
     access: Access
+    _provisions: Provisions = field(repr=False)
+
+    def lend_packages(self, host: Machine) -> None:
+        """Give a fresh host the Python packages that an earlier one has downloaded."""
+        with self._provisions.alone("packages") as kept:
+            if kept.exists():
+                (host.tree / _PYTHON_PACKAGES).parent.mkdir(parents=True, exist_ok=True)
+                _call("cp", "-al", kept, host.tree / _PYTHON_PACKAGES)
+
+    def keep_packages(self, host: Machine) -> None:
+        """Keep the Python packages that a host has downloaded, unless there are some."""
+        with self._provisions.alone("packages") as kept:
+            if not kept.exists():
+                _call("cp", "-al", host.tree / _PYTHON_PACKAGES, kept)
 
 
 @contextmanager
-def debian() -> Iterator[Debian]:
-    """Make a Debian 12 tree; it takes about a minute.
+def debian(provisions: Provisions) -> Iterator[Debian]:
+    """Make a Debian 12 tree, once for all processes; it takes about a minute.
 
-    While you work on these tests, ``DEBIAN_TREE`` can name a folder where it is made once.
+    While you work on these tests, ``DEBIAN_TREE`` can name a folder where it stays.
     """
     require(_PROGRAMS, _INSTALL)
     with grounds("debian", ports=0) as place:
-        tree = Path(os.environ.get("DEBIAN_TREE", place.folder / "debian"))
-        if not (tree / "etc/debian_version").exists():
-            packages = f"--include={_PACKAGES}"
-            _call("debootstrap", "--variant=minbase", packages, "bookworm", tree, _mirror())
+        with provisions.alone("debian") as own:
+            tree = Path(os.environ.get("DEBIAN_TREE", own))
+            if not (tree / "etc/debian_version").exists():
+                packages = f"--include={_PACKAGES}"
+                _call("debootstrap", "--variant=minbase", packages, "bookworm", tree, _mirror())
         key = place.folder / "id_ed25519"
         _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         known = place.folder / "known_hosts"
         known.touch()
-        yield Debian(tree, Access(key, known))
+        yield Debian(tree, Access(key, known), provisions)
 
 
 @contextmanager
@@ -315,6 +353,8 @@ def _furnish(tree: Path, public_key: str) -> None:
         old.unlink()
     # It would listen on all addresses of the shared network.
     (tree / "etc/systemd/system/ssh.socket").symlink_to("/dev/null")
+    # No host of a test outlives this machine, so nothing has to wait for the disk.
+    (tree / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
     # Not the machine's own id: each host makes one.
     (tree / "etc/machine-id").write_text("uninitialized\n")
 

@@ -1,4 +1,8 @@
-"""Ansible callback: what each task returned, as JSON Lines, beside what is shown to people."""
+"""Ansible callback: what each task returned, as JSON Lines, beside what is shown to people.
+
+It also has the runs of a session share the packed modules: Ansible packs each module with
+what it imports, which takes more time than most tasks, and keeps that for one run only.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -15,6 +20,7 @@ DOCUMENTATION = """
     short_description: writes what each task returned to the file that RECORD_FILE names
     description:
       - A line for each task of a host that ran, with what no_log hides left out.
+      - The folder that PACKED_MODULES names keeps packed modules for later runs.
 """
 
 
@@ -25,6 +31,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "record"
     CALLBACK_NEEDS_ENABLED = True
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Give this run the modules that earlier ones packed."""
+        own = Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
+        own.symlink_to(os.environ["PACKED_MODULES"])
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Write what succeeded."""
