@@ -19,7 +19,7 @@ ROLE = "role.yml"
 SYNC = "sync-models.yml"
 
 ROOT = "/srv/dropscribe/models"
-LARGE = 2 << 30
+LARGE = 1 << 30
 
 #: A unit as the role consumer_host makes them, which only says when it was started.
 UNIT = """[Service]
