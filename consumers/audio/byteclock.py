@@ -15,7 +15,7 @@ from consumers.audio.timeline import Interruption
 
 # Formats that have no timestamps of their own: FFmpeg counts packets, so that the time of what
 # it skips is missing.
-COUNTED = frozenset({"aac", "amr", "ac3", "avi", "dts", "eac3", "loas", "mp3", "truehd"})
+COUNTED = frozenset({"aac", "amr", "ac3", "avi", "dts", "eac3", "loas", "mp2", "mp3", "truehd"})
 # Formats with timestamps in which little but packets takes bytes.
 _CONTIGUOUS = frozenset({"asf", "flac", "flv", "matroska", "mpeg", "ogg"})
 _PAGED = "ogg"

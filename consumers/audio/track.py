@@ -29,6 +29,8 @@ _LEAST_BEGINNING = 0.1
 _LEAST_EXPLAINED = 0.5
 
 _TRANSPORT = "mpegts"
+# Formats in which frames of MP3, AC-3 and others follow one another as in a file of their own.
+_FRAMES_WITHIN = frozenset({"w64", "wav"})
 
 # Errors in a row without a byte read in between, after which reading ends.
 _STUCK = 100
@@ -89,7 +91,8 @@ class Track:
         # Fractions are too slow for every packet.
         self._ticks = [float(each.time_base or 0) for each in container.streams]
         self._pictures = {each.index for each in container.streams if each.type == "video"}
-        self._clock = byte_clock(demuxer, view, self._ticks[stream.index], holes)
+        framing = self.codec if demuxer in _FRAMES_WITHIN else demuxer
+        self._clock = byte_clock(framing, view, self._ticks[stream.index], holes)
         self._pause_mode = _AMR_PAUSES.get(self.codec)
         # Of a transport stream: the last packet's position that is known, and the last one's end.
         self._before, self._next = 0, math.inf

@@ -300,3 +300,14 @@ def test_fragments_behind_damage_are_read(pool: TranscoderPool) -> None:
 
         assert facts.duration == pytest.approx(8, abs=0.1)
         assert [note.code for note in facts.notes] == [NoteCode.DAMAGED]
+
+
+@pytest.mark.parametrize("codec", ["libmp3lame", "mp2", "ac3"])
+def test_zeros_between_frames_in_a_wav_keep_their_time(pool: TranscoderPool, codec: str) -> None:
+    media = made(Recipe("wav", codec, 48_000), voice(8, 48_000))
+    start, size = len(media) // 3, len(media) // 4
+
+    facts, _ = transcoded(pool, media[:start] + bytes(size) + media[start + size :])
+
+    assert facts.duration == pytest.approx(8, abs=0.3)
+    assert NoteCode.DAMAGED in {note.code for note in facts.notes}
