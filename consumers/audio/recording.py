@@ -284,8 +284,8 @@ class RecordingReader:
 def _too_many(streams: Sequence[AudioStream]) -> int:
     """Return how many of them may be read; 0: all."""
     totals = itertools.accumulate(stream.codec_context.channels for stream in streams)
-    most = min(MOST_TRACKS, sum(total <= MOST_CHANNELS for total in totals))
-    return max(1, most) if most < len(streams) else 0
+    most = max(1, min(MOST_TRACKS, sum(total <= MOST_CHANNELS for total in totals)))
+    return most if most < len(streams) else 0
 
 
 def spread(block: Planes, channels: int) -> Planes:

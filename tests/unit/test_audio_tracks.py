@@ -214,3 +214,12 @@ def test_mono_becomes_stereo_in_the_middle() -> None:
 
     assert (facts.output_channels, facts.duration) == (2, 15)
     assert len(apart(opus)) == 2
+
+
+def test_one_track_of_very_many_channels_is_read() -> None:
+    channels = [silence()] * 199 + [voice()]
+
+    facts, opus = transcoded_here(recorded(channels))
+
+    assert {note.code for note in facts.notes} == {NoteCode.SILENT_CHANNEL}
+    assert level(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.8)
