@@ -16,6 +16,7 @@ from consumers.database.rows import (
     Original,
     Recording,
     SearchHit,
+    Sidecar,
     archive_columns,
     note_values,
     storable,
@@ -104,6 +105,16 @@ class BatchRepository(Repository):
         """Write a recording's row; a finished one stays as it is."""
         with self._one_trip() as connection:
             self._put_recording(connection, recording)
+
+    def put_sidecar(self, sidecar: Sidecar) -> None:
+        """Write the row of a text that may lie beside recordings."""
+        self._execute_all(
+            "ensure_batch",
+            "put_sidecar",
+            **_id_parameters(sidecar.audio),
+            path=sidecar.path,
+            text=storable(sidecar.text),
+        )
 
     def put_transcript(self, recording: Recording, transcript: Transcript) -> None:
         """Write a recording's row and its transcript's."""
@@ -292,7 +303,7 @@ class BatchRepository(Repository):
         return found
 
     def search(self, text: str, limit: int) -> list[SearchHit]:
-        """Find recordings whose transcript or tags match, best first.
+        """Find recordings whose transcript, tags or sidecar match, best first.
 
         The text is of words, ``"a phrase"``, ``or`` and ``-without``.
         """

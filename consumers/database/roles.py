@@ -39,6 +39,7 @@ _CHANGE: Mapping[str, tuple[LiteralString, ...]] = {
 _TABLES = (
     "batches",
     "recordings",
+    "sidecars",
     "transcripts",
     "verdicts",
     "review_items",

@@ -126,6 +126,22 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A small text of an archive, by which recordings of its name are found."""
+
+    audio: AudioId
+    path: str
+    text: str
+
+    @classmethod
+    def of_entry(cls, batch: BatchId, entry: ManifestEntry) -> Self | None:
+        """Make the row of a manifest's entry; None for one without a text."""
+        if entry.text is None:
+            return None
+        return cls(AudioId(batch, entry.ordinal), entry.path, entry.text)
+
+
+@dataclass(frozen=True, slots=True)
 class Conversion:
     """What the conversion of a recording found beside its sound, as `Recording` has it."""
 

@@ -57,8 +57,10 @@ class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
             accepted members here.
         facts: The properties of an accepted member's sound.
         notes: What is lost, guessed or doubtful.
-        tags: What the recording says about itself, by FFmpeg's names. Values can hold any
-            character but NUL.
+        tags: What the recording says about itself, by FFmpeg's names; its chapters are
+            ``chapter 1`` and so on. Values can hold any character but NUL.
+        text: The content of a small text that may lie beside a recording, such as ``a.json``
+            beside ``a.wav``. It can hold any character.
     """
 
     ordinal: Count = msgspec.field(name="n")
@@ -69,6 +71,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: AudioProperties | None = None
     notes: tuple[Note, ...] = ()
     tags: dict[str, str] = msgspec.field(default_factory=dict)
+    text: str | None = None
 
 
 class ManifestHead(Document, frozen=True):

@@ -11,6 +11,8 @@ from io import SEEK_END, BufferedIOBase
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
+import msgspec
+
 from consumers.archive import (
     ArchiveLimitError,
     ArchiveReader,
@@ -29,6 +31,7 @@ from consumers.documents.manifest import ManifestEntry, MemberOutcome
 from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError, BadAudioError, TransientError, UnknownFormatError
 from consumers.runtime.observer import step
+from consumers.stages.sidecar_text import SidecarTexts
 from consumers.stages.stage_handler import StageContext
 from consumers.store.scratch import Scratch
 from events.keys import AudioId, BatchId
@@ -65,6 +68,7 @@ class Converter:
         self._transcoders = transcoders
         # Recordings in work, whose rows may not be written: the first by its SHA-256.
         self._in_work: dict[str, Original] = {}
+        self._texts = SidecarTexts()
         self._scratch = scratch
 
     def prepare(
@@ -109,11 +113,18 @@ class Converter:
                 member = replace(member, notes=(*member.notes, Note(NoteCode.UNREAD, str(damage))))
             if not may_be_sound:
                 entry = entered or _without_sound(member, sniffed)
+                if sniffed.kind == "text" and entry.outcome == "ignored" and not member.is_part:
+                    entry = self._with_text(entry, file, size)
                 return lambda: entry
             owned = stack.pop_all()
         audio, sha256 = AudioId(batch, member.ordinal), digest.hexdigest()
         original = self._in_work.setdefault(sha256, Original(audio, member.path, None))
         return lambda: self._convert(member, file, sniffed, sha256, owned, audio, original)
+
+    def _with_text(self, entry: ManifestEntry, file: BinaryIO, size: int) -> ManifestEntry:
+        text, why_not = self._texts.read(entry.path, file, size)
+        reason = f"{entry.reason}: {why_not}" if why_not else entry.reason
+        return msgspec.structs.replace(entry, text=text, reason=reason)
 
     def recorded(self, audio: AudioId) -> None:
         """Take note that the row of a recording is written, if it has one."""
@@ -148,7 +159,7 @@ class Converter:
                     content_type="audio/ogg",
                     metadata=facts.to_metadata(member.path, notes),
                 )
-        return _accepted(member, facts, notes, transcoded.tags)
+        return _accepted(member, facts, notes, _tags(transcoded))
 
     def _transcode(self, file: BinaryIO, sniffed: Sniffed, opus: BinaryIO) -> Transcoded:
         file.seek(0)
@@ -228,6 +239,15 @@ def _properties(transcoded: Transcoded, sha256: str) -> AudioProperties:
         output_channels=transcoded.output_channels,
         layout=transcoded.layout,
     )
+
+
+def _tags(transcoded: Transcoded) -> dict[str, str]:
+    """Add the chapters to the tags."""
+    chapters = {
+        f"chapter {number}": f"{each.start:.3f} to {each.end:.3f} s: {each.title}".rstrip(": ")
+        for number, each in enumerate(transcoded.chapters, 1)
+    }
+    return {**chapters, **transcoded.tags}
 
 
 def _accepted(

@@ -24,7 +24,7 @@ from consumers.archive import (
 )
 from consumers.audio.pool import TranscoderPool
 from consumers.database.batches import ArchiveOverwrittenError
-from consumers.database.rows import Recording
+from consumers.database.rows import Recording, Sidecar
 from consumers.documents.manifest import (
     Archive,
     ManifestEntry,
@@ -58,7 +58,11 @@ from events.keys import (
 SPEC = StageSpec(
     writes=(OPUS, MANIFEST, COMPLETE),
     grants=(ARCHIVES_GRANT,),
-    tables={**COMPLETION_TABLES, "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()}},
+    tables={
+        **COMPLETION_TABLES,
+        "batches": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+        "sidecars": {"SELECT": (), "INSERT": (), "UPDATE": ()},
+    },
     states=("converted", "rejected"),
 )
 
@@ -183,7 +187,7 @@ class Unpack(StageHandler):
             if head.archive.etag != archive.etag:
                 raise ArchiveOverwrittenError(archive)
             for entry in entries:
-                self._put_row(Recording.of_entry(archive.batch, entry))
+                self._put_row(archive.batch, entry)
         return head
 
     def _write_objects(
@@ -302,13 +306,15 @@ class Unpack(StageHandler):
                 recording.audio, recording.state, recording.duration or 0.0
             )
         with step(self._observer, "record"):
-            self._put_row(recording)
+            self._put_row(batch, entry)
         converter.recorded(AudioId(batch, entry.ordinal))
         return entry
 
-    def _put_row(self, recording: Recording | None) -> None:
-        if recording is not None:
+    def _put_row(self, batch: BatchId, entry: ManifestEntry) -> None:
+        if (recording := Recording.of_entry(batch, entry)) is not None:
             self._database.put_recording(recording)
+        if (sidecar := Sidecar.of_entry(batch, entry)) is not None:
+            self._database.put_sidecar(sidecar)
 
     def _stored_before(self, batch: BatchId) -> frozenset[int]:
         """List the members that an earlier attempt at this batch converted and recorded.

@@ -22,7 +22,15 @@ from tests.samples import RECORDINGS, archive
 #: Columns that hold when something was written: no bucket knows that.
 TIMES = {"created_at", "finished_at", "sealed_at", "announced_at", "retold_at", "itemised_at"}
 
-_TABLES = ("batches", "recordings", "transcripts", "verdicts", "review_items", "reviews")
+_TABLES = (
+    "batches",
+    "recordings",
+    "sidecars",
+    "transcripts",
+    "verdicts",
+    "review_items",
+    "reviews",
+)
 
 AT_ONCE = Ages(older_than=timedelta(), again_after=timedelta(hours=6))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import msgspec
 import pytest
 
@@ -270,3 +272,99 @@ def test_hostile_tags_are_searched_and_shown_as_text(
     # A headline ends with a word.
     assert "[bold" in shown
     assert not any(each in shown for each in "\x1b\x07")
+
+
+#: Before and behind their recordings, in another case, in a folder, and of no recording.
+SIDECARS = {
+    "day/a.json": b'{"place": "harbour", "by": "Zo\xc3\xab"}',
+    "day/a.wav": WAV,
+    "day/B.WAV": WAV,
+    "day/b.wav.txt": b"\xff\xfe" + "lighthouse \0\x1b[2J".encode("utf-16-le"),
+    "day/a.txt": b"harbour, and a bell",
+    "a.txt": b"harbour: of no recording in this folder",
+    "README": b"harbour",
+    "long.txt": b"harbour " * 10_000,
+}
+
+
+def test_recordings_are_found_by_the_texts_beside_them(
+    pipeline: Pipeline, run: Run, tmp_path: Path
+) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of(SIDECARS))
+    _, entries = manifest(pipeline, batch)
+    texts = {entry.path: entry.text for entry in entries if entry.text is not None}
+    assert list(texts) == ["day/a.json", "day/b.wav.txt", "day/a.txt", "a.txt"]
+    assert texts["day/b.wav.txt"] == "lighthouse \0\x1b[2J"
+    assert entries[-1].reason == "text: more than 64 KiB, so its content is not kept"
+    (hit,) = printed(run("search", "harbour", "--json"))["hits"]
+    assert (hit["path"], hit["passage"].partition(":")[0]) == ("day/a.wav", "day/a.json")
+    assert "[harbour]" in hit["passage"]
+    (hit,) = printed(run("search", "bell", "--json"))["hits"]
+    assert hit["path"] == "day/a.wav"
+    shown = run("search", "lighthouse", COLUMNS="200").stdout
+    assert "day/B.WAV" in shown
+    assert "\x1b" not in shown
+    # What matches twice is found once, by its words.
+    transcribed(pipeline, batch, [1])
+    hits = printed(run("search", "seconds or harbour", "--json"))["hits"]
+    assert [each["path"] for each in hits] == ["day/a.wav"]
+    assert "[seconds]" in hits[0]["passage"]
+    members = printed(run("status", str(batch), "--members", "--json"))["members"]
+    assert members[0]["text"] == texts["day/a.json"]
+
+
+@pytest.mark.parametrize("lost", ["the manifest", "the rows", "all rows"])
+def test_sidecars_outlast_crashes_and_rebuilds(
+    pipeline: Pipeline, tmp_path: Path, lost: str
+) -> None:
+    batch = unpacked(pipeline, tmp_path, tar_of(SIDECARS))
+    before = rows(pipeline.database)["sidecars"]
+    assert len(before) == 4
+    if lost == "all rows":
+        execute(pipeline.database, "DELETE FROM batches")
+        with open_rebuilder(pipeline.environment, quiet_log()) as rebuilder:
+            rebuilder.rebuild(batch)
+    else:
+        execute(pipeline.database, "UPDATE batches SET sealed_at = NULL")
+        if lost == "the manifest":
+            pipeline.store.delete(batch.manifest_key)
+        else:
+            execute(pipeline.database, "DELETE FROM sidecars")
+        assert pipeline.unpack().handle([event_for(pipeline, batch.archive_key)]) == [None]
+    assert rows(pipeline.database)["sidecars"] == before
+
+
+def with_chapters(*chapters: tuple[int, int, str]) -> bytes:
+    """Make a recording of three seconds; times are in milliseconds."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000)
+        stream.codec_context.layout = "mono"
+        container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": start,
+                    "end": end,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": title} if title else {},
+                }
+                for number, (start, end, title) in enumerate(chapters, 1)
+            ]
+        )
+        frame = av.AudioFrame(format="s16", layout="mono", samples=48_000)
+        frame.sample_rate = 16_000
+        frame.planes[0].update(bytes(96_000))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def test_chapters_are_tags(pipeline: Pipeline, run: Run, tmp_path: Path) -> None:
+    recording = with_chapters((0, 1000, "Prologue \x1b[2J"), (1000, 2500, ""))
+    batch = unpacked(pipeline, tmp_path, tar_of({"a.mkv": recording}))
+    _, (entry,) = manifest(pipeline, batch)
+    assert entry.tags["chapter 1"] == "0.000 to 1.000 s: Prologue \x1b[2J"
+    assert entry.tags["chapter 2"] == "1.000 to 2.500 s"
+    (hit,) = printed(run("search", "prologue", "--json"))["hits"]
+    assert hit["path"] == "a.mkv"

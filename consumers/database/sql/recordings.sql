@@ -150,18 +150,43 @@ LEFT JOIN transcripts USING (batch_id, ordinal)
 WHERE recordings.batch_id = %(batch_id)s
 ORDER BY ordinal
 
+-- name: put_sidecar
+INSERT INTO sidecars (batch_id, ordinal, path, text)
+VALUES (%(batch_id)s, %(ordinal)s, %(path)s, %(text)s)
+ON CONFLICT (batch_id, ordinal) DO UPDATE SET path = excluded.path, text = excluded.text
+
 -- name: search
--- Each condition has an index of its own.
+-- Each condition has an index of its own. A sidecar is named like its recording (a.json or
+-- a.wav.json beside a.wav), without regard to case.
 WITH found AS (
-    SELECT batch_id, ordinal, ts_rank_cd(search, query) AS rank, false AS is_tag
+    SELECT batch_id, ordinal, ts_rank_cd(search, query) AS rank, false AS is_tag,
+           NULL::integer AS sidecar
     FROM transcripts, websearch_to_tsquery('simple', %(text)s) AS query
     WHERE search @@ query
     UNION ALL
-    SELECT batch_id, ordinal, 0, true
+    SELECT batch_id, ordinal, 0, true, NULL
     FROM recordings
     LEFT JOIN transcripts USING (batch_id, ordinal),
         websearch_to_tsquery('simple', %(text)s) AS query
     WHERE to_tsvector('simple', tags) @@ query AND (search @@ query) IS NOT TRUE
+    UNION ALL
+    SELECT recordings.batch_id, recordings.ordinal, 0, false, min(sidecars.ordinal)
+    FROM websearch_to_tsquery('simple', %(text)s) AS query
+    JOIN sidecars ON to_tsvector('simple', sidecars.text) @@ query
+    CROSS JOIN regexp_replace(lower(sidecars.path), '\.[^./]*$', '') AS name
+    JOIN recordings
+        ON recordings.batch_id = sidecars.batch_id
+        AND md5(lower(regexp_replace(recordings.path, '\.[^./]*$', '')))
+            IN (md5(name), md5(regexp_replace(name, '\.[^./]*$', '')))
+        AND name IN (
+            lower(recordings.path), lower(regexp_replace(recordings.path, '\.[^./]*$', ''))
+        )
+    LEFT JOIN transcripts
+        ON transcripts.batch_id = recordings.batch_id
+        AND transcripts.ordinal = recordings.ordinal
+    WHERE (transcripts.search @@ query) IS NOT TRUE
+      AND (to_tsvector('simple', recordings.tags) @@ query) IS NOT TRUE
+    GROUP BY recordings.batch_id, recordings.ordinal
     ORDER BY rank DESC, batch_id DESC, ordinal
     LIMIT %(limit)s
 )
@@ -169,6 +194,11 @@ SELECT batch_id, ordinal, path, language,
        ts_headline(
            'simple',
            CASE
+               WHEN sidecar IS NOT NULL THEN (
+                   SELECT sidecars.path || ': ' || sidecars.text
+                   FROM sidecars
+                   WHERE sidecars.batch_id = found.batch_id AND sidecars.ordinal = sidecar
+               )
                WHEN is_tag THEN (
                    SELECT string_agg(key || ': ' || value, '; ' ORDER BY key)
                    FROM jsonb_each_text(tags)

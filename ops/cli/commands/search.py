@@ -18,9 +18,10 @@ from ops.wiring.settings import DatabaseSettings
 @click.option("--limit", default=20, show_default=True, help="Maximum number to show.")
 @as_json_option
 def search(text: str, limit: int, *, as_json: bool) -> None:
-    """Search all transcripts, and the recordings' tags, for TEXT, best matches first.
+    """Search transcripts, and what is known of recordings, for TEXT, best matches first.
 
-    Tags are what recordings say about themselves, such as title, artist, date and device.
+    Known are the tags of a recording, such as title, artist, date, device and chapters, and the
+    texts beside it, such as a.txt, a.json or a.wav.json beside a.wav.
 
     A match holds all words, in any order. "Quoted words" have to stand together,
     `or` accepts either side, and a minus sign excludes the word after it. The exit

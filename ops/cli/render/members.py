@@ -13,10 +13,13 @@ from rich.text import Text
 from consumers.documents.csv_cell import csv_cell
 from consumers.documents.manifest import ManifestEntry
 from events.keys import AudioId, BatchId
-from ops.cli.output import make_table
+from ops.cli.output import make_table, printable
 from ops.cli.render.notes import note_as_text, notes_as_lines, tags_as_text
 
-_COLUMNS = ("ordinal", "audio_id", "path", "size", "outcome", "reason", "duration", "notes", "tags")
+_COLUMNS = (
+    *("ordinal", "audio_id", "path", "size", "outcome", "reason", "duration"),
+    *("notes", "tags", "text"),
+)
 
 
 def member_as_json(batch: BatchId, entry: ManifestEntry) -> dict[str, Any]:
@@ -31,6 +34,7 @@ def member_as_json(batch: BatchId, entry: ManifestEntry) -> dict[str, Any]:
         "duration": entry.facts.duration if entry.facts else None,
         "notes": msgspec.to_builtins(entry.notes),
         "tags": entry.tags,
+        "text": entry.text,
     }
 
 
@@ -56,6 +60,7 @@ def write_members(batch: BatchId, entries: Iterable[ManifestEntry], file: IO[str
             **member_as_json(batch, entry),
             "notes": "; ".join(map(note_as_text, entry.notes)),
             "tags": tags_as_text(entry.tags),
+            "text": printable(entry.text or ""),
         }
         writer.writerow([csv_cell(shown[name]) for name in _COLUMNS])
         number += 1

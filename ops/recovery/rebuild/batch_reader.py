@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from consumers.database.rows import Recording
+from consumers.database.rows import Recording, Sidecar
 from consumers.documents.audio_properties import AudioProperties, notes_of_metadata
 from consumers.documents.completion import BatchCompletion
 from consumers.documents.manifest import Archive, ManifestHead, read_manifest
@@ -112,6 +112,14 @@ class BatchReader:
             head, entries = read_manifest(file)
             rows = (Recording.of_entry(batch, entry) for entry in entries)
             yield head, (row for row in rows if row is not None)
+
+    @contextmanager
+    def sidecars(self, batch: BatchId) -> Iterator[Iterator[Sidecar]]:
+        """Open a batch's manifest for the texts in it; the errors are those of `manifest`."""
+        with self._downloaded(batch.manifest_key) as file:
+            _, entries = read_manifest(file)
+            rows = (Sidecar.of_entry(batch, entry) for entry in entries)
+            yield (row for row in rows if row is not None)
 
     @contextmanager
     def review_items(self, batch: BatchId) -> Iterator[Iterator[ReviewItem]]:

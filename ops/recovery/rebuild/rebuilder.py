@@ -98,6 +98,7 @@ class Rebuilder:
                 number = self._recreate_unsealed(batch, archive)
             else:
                 number = self._recreate_sealed(batch, manifest)
+                self._put_sidecars(batch)
             # Listed only now, with what was finished before the rows were replaced.
             audios = self._reader.audios(batch, TRANSCRIPT)
             transcripts = sum(_together(self._put_transcript, audios))
@@ -157,6 +158,11 @@ class Rebuilder:
                 is_moderated=self._is_moderated(head, announcement),
             )
             return self._rows.recreate(stored, recordings)
+
+    def _put_sidecars(self, batch: BatchId) -> None:
+        with self._reader.sidecars(batch) as sidecars:
+            for sidecar in sidecars:
+                self._database.put_sidecar(sidecar)
 
     def _retire(self, head: ManifestHead, completion: BatchCompletion) -> None:
         """Tag the archive if a worker died right after it stored the announcement.
