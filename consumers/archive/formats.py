@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from enum import Enum
 
-from consumers.archive.members import ArchiveSource, NotAnArchiveError
+from consumers.archive.members import KIB, ArchiveSource, NotAnArchiveError
 from consumers.archive.ranged_file import RangedFile, read_range
 from consumers.archive.zip_directory import find_end
 from consumers.errors import BadArchiveError
@@ -76,6 +76,10 @@ _FIRST_OF_DOCUMENT = (
 )
 """First names in the zips that are Office's, OpenDocument's, EPUB's, Java's and Apple's."""
 
+_TAR_MAGIC = b"ustar"
+_TAR_MAGIC_OFFSET = 257
+_MOST_BEFORE_TAR = 64 * KIB
+
 _IMAGE_START = 16 * 2048
 _IMAGE_MARKS = (b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM")
 """Of ISO 9660, UDF and High Sierra, near the start of their first volume descriptor."""
@@ -127,8 +131,8 @@ def unsupported(words: str) -> BadArchiveError:
 def recognise_source(source: ArchiveSource) -> ArchiveFormat:
     """Return the format of an archive; raises as `recognise`.
 
-    A zip may begin with anything, for example a program that unpacks it, and a disk image with
-    zeros, like an empty tar.
+    A zip may begin with anything, for example a program that unpacks it, a tar with up to 64 KiB
+    of other bytes, for example a server's greeting, and a disk image with zeros, like an empty tar.
     """
     head = read_range(source, 0, min(source.size, HEAD_BYTES)) if source.size else b""
     try:
@@ -136,9 +140,10 @@ def recognise_source(source: ArchiveSource) -> ArchiveFormat:
     except NotAnArchiveError:
         if _is_image(source):
             raise unsupported("an ISO image") from None
-        if _recording(head) is None and find_end(RangedFile(source), source.size) is not None:
-            return ArchiveFormat.ZIP
-        raise
+        behind = None if _recording(head) is not None else _behind_others(source)
+        if behind is None:
+            raise
+        return behind
     if found is ArchiveFormat.TAR and not any(head) and _is_image(source):
         raise unsupported("an ISO image")
     return found
@@ -159,7 +164,7 @@ def described(head: bytes) -> str:
     """Say what begins with ``head``."""
     found = _archive_format(head)
     if found is not None:
-        return f"a {found.value} file"
+        return f"{'an' if found is ArchiveFormat.XZ else 'a'} {found.value} file"
     return _other_archive(head) or _recording(head) or _text_or_unknown(head)
 
 
@@ -197,13 +202,36 @@ def _archive_format(head: bytes) -> ArchiveFormat | None:
     for magic, found in _ARCHIVES:
         if head.startswith(magic):
             return found
-    return ArchiveFormat.TAR if begins_tar(head) or head[257:262] == b"ustar" else None
+    return ArchiveFormat.TAR if begins_tar(head) or head[257:262] == _TAR_MAGIC else None
 
 
 def _other_archive(head: bytes) -> str | None:
     for offset, magic, words in _OTHER_ARCHIVES:
         if head.startswith(magic, offset):
             return words
+    return None
+
+
+def _behind_others(source: ArchiveSource) -> ArchiveFormat | None:
+    """Return the format of the archive that stands behind other bytes, if one does."""
+    head = read_range(source, 0, min(source.size, _MOST_BEFORE_TAR))
+    tar = _first_tar(head)
+    if tar is not None and b"PK\x03\x04" not in head[:tar]:
+        return ArchiveFormat.TAR
+    is_zip = find_end(RangedFile(source), source.size) is not None
+    return ArchiveFormat.ZIP if is_zip else None
+
+
+def _first_tar(head: bytes) -> int | None:
+    found = head.find(_TAR_MAGIC, _TAR_MAGIC_OFFSET)
+    while found >= 0:
+        start = found - _TAR_MAGIC_OFFSET
+        # Octal digits spare the sum over most of what is no header.
+        if head[start + 148 : start + 154].strip(b" \x00").isdigit() and begins_tar(
+            head[start : start + tarfile.BLOCKSIZE]
+        ):
+            return start
+        found = head.find(_TAR_MAGIC, found + 1)
     return None
 
 

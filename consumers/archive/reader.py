@@ -23,10 +23,11 @@ from consumers.archive.members import (
     Member,
     NotAnArchiveError,
 )
-from consumers.archive.ranged_file import read_range
+from consumers.archive.ranged_file import RangedFile, read_range
 from consumers.archive.spooled import SpooledArchive
 from consumers.archive.tar import read_tar
 from consumers.archive.zip import read_zip
+from consumers.archive.zip_directory import find_end
 from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError
 
@@ -146,7 +147,26 @@ class ArchiveReader:
     ) -> Iterator[Member]:
         if found is ArchiveFormat.ZIP:
             return read_zip(source, self._allowance, notes, is_outermost=is_outermost)
-        return read_tar(source, found, self._allowance, notes, is_outermost=is_outermost)
+        members = read_tar(source, found, self._allowance, notes, is_outermost=is_outermost)
+        if found is ArchiveFormat.TAR:
+            return self._or_zip(members, source, notes, is_outermost=is_outermost)
+        return members
+
+    def _or_zip(
+        self,
+        members: Iterator[Member],
+        source: ArchiveSource,
+        notes: list[Note],
+        *,
+        is_outermost: bool,
+    ) -> Iterator[Member]:
+        """Read a zip if what begins with zeros, like an empty tar, is none."""
+        try:
+            yield from members
+        except NotAnArchiveError:
+            if find_end(RangedFile(source), source.size) is None:
+                raise
+            yield from read_zip(source, self._allowance, notes, is_outermost=is_outermost)
 
     def _primed(
         self, source: ArchiveSource, found: ArchiveFormat, outer: Member, notes: list[Note]

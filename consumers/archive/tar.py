@@ -15,6 +15,7 @@ from consumers.archive.formats import (
     described,
     not_an_archive,
     require_tar,
+    stream_format,
 )
 from consumers.archive.members import (
     Allowance,
@@ -29,7 +30,7 @@ from consumers.archive.members import (
 from consumers.archive.names import path_notes, path_refusal, shown_path
 from consumers.archive.streams import PieceReader, SourceStream, StoredReader
 from consumers.archive.tar_headers import TarHeader, TarHeaderError, read_header
-from consumers.archive.tar_search import find_header
+from consumers.archive.tar_search import PassedBytes, find_header
 from consumers.documents.note import Note, NoteCode
 from consumers.errors import BadArchiveError
 
@@ -77,7 +78,9 @@ def read_tar(
             head = archive.read(HEAD_BYTES)
             require_tar(head, compression)
             archive.push_back(head)
-        yield from _TarMembers(archive, allowance, notes).read()
+        members = _TarMembers(archive, allowance, notes)
+        members.skip_to_first()
+        yield from members.read()
 
 
 class _TarMembers:
@@ -89,6 +92,15 @@ class _TarMembers:
         self._notes = notes
         self._failure: BadArchiveError | None = None
         self._count = 0
+
+    def skip_to_first(self) -> None:
+        """Move on to the first header if something else stands before it, and note that."""
+        head = self._archive.read(HEAD_BYTES)
+        self._archive.push_back(head)
+        if stream_format(head) is not ArchiveFormat.TAR:
+            passed = find_header(self._archive, 0)
+            if passed.length:
+                self._note_unread(passed, "before its first member")
 
     def read(self) -> Generator[Member, None, None]:
         is_done = False
@@ -136,21 +148,21 @@ class _TarMembers:
             raise not_an_archive(passed.head)
         if passed.length and self._failure is None:
             place = "between its members" if passed.is_found else "behind its last member"
-            self._notes.append(
-                Note(
-                    NoteCode.UNREAD,
-                    f"{passed.length} bytes of the archive {place} were not read: "
-                    f"{described(passed.head)}",
-                )
-            )
+            self._note_unread(passed, place)
         return passed.is_found
+
+    def _note_unread(self, passed: PassedBytes, place: str) -> None:
+        text = (
+            f"{passed.length} bytes of the archive {place} were not read: {described(passed.head)}"
+        )
+        self._notes.append(Note(NoteCode.UNREAD, text))
 
 
 def _member(
     ordinal: int, header: TarHeader, path: str, data: _Data, limits: ArchiveLimits
 ) -> Member:
-    # Before POSIX, only a trailing slash marked a directory.
-    ends_in_slash = header.kind in _FILE_TYPES and header.name.endswith(b"/")
+    # Before POSIX, only a trailing slash marked a directory. What has content is none.
+    ends_in_slash = header.kind in _FILE_TYPES and header.name.endswith(b"/") and not header.size
     is_directory = header.kind in _DIRECTORY_TYPES or ends_in_slash
     refusal = _refusal(header, limits, is_directory=is_directory)
     has_content = refusal is None and not is_directory

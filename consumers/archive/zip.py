@@ -14,6 +14,7 @@ from consumers.archive.streams import PADDING
 from consumers.archive.zip_content import PackedMember, zip_member
 from consumers.archive.zip_directory import ZipDirectory, ZipDirectoryError, ZipEnd, find_end
 from consumers.archive.zip_headers import (
+    DESCRIPTOR_MAGIC,
     HAS_DESCRIPTOR,
     LOCAL,
     LOCAL_MAGIC,
@@ -34,6 +35,7 @@ _MOST_JOINED = 64
 _UNLISTED = Note(NoteCode.ARCHIVE, "the archive's directory does not list it")
 _DAMAGED_HEADER = Note(NoteCode.ARCHIVE, "its own header is damaged")
 _CONTRADICTION = Note(NoteCode.ARCHIVE, "its own header contradicts the directory")
+_JOIN = "join all parts in order, the .zip last, and drop the whole"
 _ENTRIES_OF_NARROW_ZIP = 1 << 16
 
 
@@ -86,9 +88,16 @@ class _ZipReader:
         Raises:
             ZipDirectoryError: One is damaged, or a zip has none.
         """
+        if end is None and self._read(0, len(DESCRIPTOR_MAGIC)) == DESCRIPTOR_MAGIC:
+            raise ZipDirectoryError(f"this is the first part of a split zip archive: {_JOIN}")
         if end is None:
             raise ZipDirectoryError(
                 "the zip archive is cut off or damaged: its directory cannot be read"
+            )
+        if end.parts > 1:
+            # Its positions count from the starts of the parts.
+            raise ZipDirectoryError(
+                f"this is the last of {end.parts} parts of a split zip archive: {_JOIN}"
             )
         directories = [ZipDirectory(self._look, end, self._allowance)]
         while directories[0].begin > 0 and len(directories) < _MOST_JOINED:
@@ -166,7 +175,8 @@ class _ZipReader:
             yield from self._read_rest(start, end, "between its zips")
         elif end > 0:
             head = self._read(0, min(HEAD_BYTES, end))
-            what = "a marker of split archives" if head in SPLIT_MARKERS else described(head)
+            what = "zeros" if not any(head) else described(head)
+            what = "a marker of split archives" if head in SPLIT_MARKERS else what
             text = f"the zip begins behind {end} other bytes: {what}"
             self._notes.append(Note(NoteCode.ARCHIVE, text))
             sequence = ZipSequence(self._look, self._file, self._allowance, notes=(_UNLISTED,))
@@ -190,10 +200,12 @@ class _ZipReader:
         """Read all members by their own headers."""
         sequence = ZipSequence(self._look, self._file, self._allowance)
         yield from sequence.read(0, self._size)
-        if end is not None and end.is_wrapped and not sequence.unread:
-            count = sequence.count % _ENTRIES_OF_NARROW_ZIP
-            if count == end.count:
-                text = "the zip is larger than its format allows: read by its members' own headers"
+        if end is not None and not sequence.unread:
+            count = sequence.count if end.is_wide else sequence.count % _ENTRIES_OF_NARROW_ZIP
+            odd = "is larger than its format allows" if end.is_wrapped else None
+            odd = f"is joined from {end.parts} parts" if end.parts > 1 else odd
+            if odd and count == end.count:
+                text = f"the zip {odd}: read by its members' own headers"
                 self._notes.append(Note(NoteCode.ARCHIVE, text))
                 return
         raise BadArchiveError(f"{why}; members read: {sequence.count}") from why

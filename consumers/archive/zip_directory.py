@@ -44,6 +44,7 @@ _MOST_ENDS = 64
 _READ_BYTES = 256 * KIB
 _WRAP = 1 << 32
 _MOST_DESCRIPTOR_BYTES = 24
+_UNKNOWN_DISK = 0xFFFF
 _COUNT_MASK = (1 << 10) - 1
 
 
@@ -63,6 +64,7 @@ class ZipEnd:
         offset: Where the record says that it begins, counted from ``begin``.
         count: Members; modulo 65536 without zip64.
         is_wide: Whether it is a zip64, in which no number is cut off.
+        parts: Files into which the zip was split.
     """
 
     begin: int
@@ -72,6 +74,7 @@ class ZipEnd:
     offset: int
     count: int
     is_wide: bool
+    parts: int
 
     @property
     def is_exact(self) -> bool:
@@ -105,7 +108,7 @@ def find_end(file: RangedFile, end: int) -> ZipEnd | None:
 
 
 def _end_at(file: RangedFile, tail: bytes, position: int, start: int) -> ZipEnd | None:
-    _, _, _, _, count, size, offset, comment = END.unpack_from(tail, position)
+    _, disk, _, _, count, size, offset, comment = END.unpack_from(tail, position)
     end = min(start + position + END.size + comment, start + len(tail))
     before = start + position
     wide = _wide_end(file, before)
@@ -119,7 +122,8 @@ def _end_at(file: RangedFile, tail: bytes, position: int, start: int) -> ZipEnd 
             is_directory = directory >= 0 and _magic_at(file, directory) == CENTRAL_MAGIC
         if is_directory and directory <= before:
             begin = max(0, directory - offset)
-            return ZipEnd(begin, directory, size, end, offset, count, wide is not None)
+            parts = 1 if disk == _UNKNOWN_DISK else disk + 1
+            return ZipEnd(begin, directory, size, end, offset, count, wide is not None, parts)
     return None
 
 

@@ -179,6 +179,12 @@ SIGNATURES = (
     _other("document", "a PDF document", (0, b"%PDF-")),
     _other("document", "an RTF document", (0, b"{\\rtf")),
     _other("document", "an old Office document", (0, bytes.fromhex("d0cf11e0a1b11ae1"))),
+    _other(
+        "undecodable",
+        "an Audacity project, which FFmpeg cannot read: export its sound",
+        (0, b"SQLite format 3\x00"),
+        (68, b"AUDY"),
+    ),
     _other("document", "an SQLite database", (0, b"SQLite format 3\x00")),
     _other("document", "a MIDI file (notes, not sound)", (0, b"MThd\x00\x00\x00\x06")),
     _other("archive", "a zip archive", (0, b"PK\x03\x04")),

@@ -23,7 +23,7 @@ from consumers.archive import (
 )
 from consumers.audio.media import Transcoded
 from consumers.audio.pool import TranscoderPool
-from consumers.audio.signatures import Sniffed
+from consumers.audio.signatures import TEXT, Sniffed
 from consumers.audio.sniff import sniff
 from consumers.database.rows import Original
 from consumers.documents.audio_properties import AudioProperties
@@ -101,10 +101,14 @@ class Converter:
             size = file.seek(0, SEEK_END)
             member = replace(member, size=member.size or size)
             sniffed = sniff(file)
-            entered = None if sniffed.kind == "audio" else _entered(archive, member, file, stack)
+            is_litter = sniffed.kind != "audio" and _is_litter(member)
+            is_file = sniffed.kind in ("audio", "empty") or is_litter
+            entered = None if is_file else _entered(archive, member, file, stack)
             # What the signatures do not know, the child may.
-            may_be_sound = entered is None and sniffed.kind in ("audio", "unknown")
-            if damage is not None:
+            may_be_sound = (
+                entered is None and sniffed.kind in ("audio", "unknown") and not is_litter
+            )
+            if damage is not None and not is_litter:
                 is_harmful = isinstance(damage, ArchiveLimitError | HarmfulMemberError)
                 if is_harmful or not may_be_sound:
                     rejected = _entry(member, "rejected", str(damage))
@@ -112,8 +116,8 @@ class Converter:
                 # The part before the damage is heard.
                 member = replace(member, notes=(*member.notes, Note(NoteCode.UNREAD, str(damage))))
             if not may_be_sound:
-                entry = entered or _without_sound(member, sniffed)
-                if sniffed.kind == "text" and entry.outcome == "ignored" and not member.is_part:
+                entry = entered or _without_sound(member, sniffed, is_litter=is_litter)
+                if entry.reason == TEXT.label and not member.is_part:
                     entry = self._with_text(entry, file, size)
                 return lambda: entry
             owned = stack.pop_all()
@@ -186,14 +190,17 @@ def _copy(content: BufferedIOBase, file: BinaryIO, digest: hashlib._Hash) -> Non
 
 
 def _decided_by_name(member: Member) -> ManifestEntry | None:
-    path = PurePosixPath(member.path)
     if member.is_directory:
         return _entry(member, "ignored", "folder")
     if member.refusal is not None:
         return _entry(member, "rejected", member.refusal)
-    if "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _LITTER:
-        return _entry(member, "ignored", "a file manager's own file")
     return None
+
+
+def _is_litter(member: Member) -> bool:
+    """Whether a member is named like a file manager's own file, which can hold sound, too."""
+    path = PurePosixPath(member.path)
+    return "__MACOSX" in path.parts or path.name.startswith("._") or path.name.lower() in _LITTER
 
 
 def _entered(
@@ -210,7 +217,9 @@ def _entered(
     return _entry(member, "ignored", "an archive: its members follow")
 
 
-def _without_sound(member: Member, sniffed: Sniffed) -> ManifestEntry:
+def _without_sound(member: Member, sniffed: Sniffed, *, is_litter: bool = False) -> ManifestEntry:
+    if is_litter:
+        return _entry(member, "ignored", "a file manager's own file")
     if sniffed.kind == "undecodable":
         return _entry(member, "rejected", sniffed.label)
     if _SOUND_SUFFIX.fullmatch(PurePosixPath(member.path).suffix):

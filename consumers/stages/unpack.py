@@ -261,7 +261,13 @@ class Unpack(StageHandler):
             except NotAnArchiveError:
                 with closing((lone := reader.lone_member(name)).content):
                     yield lone
-                raise
+                # What is compressed can be an archive that was compressed once more.
+                inner = next(reader, None)
+                if inner is None:
+                    raise
+                is_empty = False
+                yield inner
+                yield from reader
         if unread := [note.text for note in reader.notes if note.is_loss]:
             raise BadArchiveError("; ".join(unread))
         if is_empty:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumers.archive import ArchiveLimits
+from consumers.stages.stored_archive import COMPLETE, STATE_TAG
 from tests.contracts.pipeline import by_path, states
 from tests.harness.samples.archives import EVERY_FORMAT, entry, tar_of, tar_of_entries, zip_of
 from tests.integration.conftest import Pipeline
@@ -247,3 +248,50 @@ def test_a_member_that_breaks_its_decoder_off_is_not_lost(
     pipeline.start()
     progress = pipeline.run(archive(tmp_path, tar_of({"damaged.mp3": bytes(damaged)})))
     assert progress.counts == {"transcribed": 1}
+
+
+def test_names_of_file_managers_cost_no_recording(pipeline: Pipeline, tmp_path: Path) -> None:
+    apple_double = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(100)
+    members = {
+        "._one.wav": WAV,
+        "__MACOSX/two.mp3": MP3,
+        "._two.mp3": apple_double,
+        "__MACOSX/._three.wav": apple_double,
+        ".DS_Store": bytes(range(256)),
+        "__MACOSX/empty": b"",
+    }
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, tar_of(members)))
+    assert progress.state == "complete"
+    assert states(pipeline.database, progress.batch) == {
+        "._one.wav": "transcribed",
+        "__MACOSX/two.mp3": "transcribed",
+    }
+    assert pipeline.store.tags(progress.batch.archive_key)[STATE_TAG] == COMPLETE
+
+
+def test_an_empty_file_is_missed_only_if_it_is_named_like_a_recording(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    pipeline.start()
+    members = {"one.wav": WAV, "two.wav": b"", ".keep": b""}
+    progress = pipeline.run(archive(tmp_path, tar_of(members)))
+    assert states(pipeline.database, progress.batch) == {
+        "one.wav": "transcribed",
+        "two.wav": "rejected",
+    }
+    rejected = pipeline.database.recordings(progress.batch)[1]
+    assert rejected.reason == "not a recording, despite its name: an empty file"
+
+
+@pytest.mark.parametrize("data", [zip_of(RECORDINGS), gzip.compress(tar_of(RECORDINGS))])
+def test_an_archive_that_was_compressed_once_more_is_read(
+    pipeline: Pipeline, tmp_path: Path, data: bytes
+) -> None:
+    pipeline.start()
+    progress = pipeline.run(archive(tmp_path, gzip.compress(data), "calls.gz"))
+    assert progress.state == "complete"
+    assert states(pipeline.database, progress.batch) == {
+        f"calls/{path}": "transcribed" for path in RECORDINGS
+    }
+    assert pipeline.store.tags(progress.batch.archive_key)[STATE_TAG] == COMPLETE

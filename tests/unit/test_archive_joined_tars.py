@@ -187,3 +187,46 @@ def test_junk_is_searched_in_flat_memory() -> None:
 
     assert len(members) == 6
     assert peak.value < MIB
+
+
+@pytest.mark.parametrize(
+    ("junk", "words"),
+    [
+        (b"Welcome to host\r\n", "15 bytes of the archive before its first member were not read"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "before its first member were not read: text"),
+        (b"\x7f" * 512, "512 bytes"),
+        (b"\xef\xbb\xbf", "3 bytes"),
+        (b"?" * 60_000, "60000 bytes"),
+    ],
+    ids=["a greeting", "a header of HTTP", "a block", "a byte order mark", "much"],
+)
+def test_members_behind_leading_junk_are_read_and_the_junk_is_noted(
+    junk: bytes, words: str
+) -> None:
+    reader = reader_of(junk + tar_of())
+
+    assert [(member.path, member.content.read()) for member in reader] == list(RECORDINGS.items())
+    (note,) = reader.notes
+    assert note.is_loss
+    assert words in note.text
+
+
+def test_zeros_before_a_tar_mean_nothing() -> None:
+    reader = reader_of(bytes(3) + tar_of())
+
+    assert [member.path for member in reader] == list(RECORDINGS)
+
+
+def test_much_that_looks_like_headers_is_no_tar() -> None:
+    with pytest.raises(BadArchiveError, match="not an archive"):
+        listed(b"ustar" * 100_000)
+
+
+def test_a_name_with_a_trailing_slash_is_a_file_s_if_it_has_content() -> None:
+    header = raw_entry(entry("a.wav", size=5))[:512]
+    slashed = with_checksum(b"a.wav/" + header[6:]) + b"sound" + bytes(507)
+
+    first, second = listed(slashed + tar_of({"b.wav": b"sound"}))
+
+    assert (first.is_directory, first.size) == (False, 5)
+    assert second.path == "b.wav"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -401,3 +402,42 @@ def test_a_zip_of_more_than_four_gibibytes_without_zip64_is_read() -> None:
 
     assert read == [("first.wav", SPEECH), ("second.wav", NOISE)]
     assert [note.code for note in reader.notes] == [NoteCode.ARCHIVE]
+
+
+def split_zip() -> tuple[bytes, bytes]:
+    """Split a zip, as `zip -s` does, within its second member: the marker, then the parts."""
+    members = [RawZipMember(b"a.wav", SPEECH), RawZipMember(b"b.wav", NOISE)]
+    whole = raw_zip(members)
+    end = whole.rindex(b"PK\x05\x06")
+    first, last = b"PK\x07\x08" + whole[:3000], bytearray(whole[3000:])
+    struct.pack_into("<2H", last, end - 3000 + 4, 1, 1)
+    struct.pack_into("<I", last, end - 3000 + 16, whole.index(b"PK\x01\x02") - 3000)
+    return first, bytes(last)
+
+
+def test_a_split_zip_is_read_if_its_parts_are_joined() -> None:
+    reader = reader_of(b"".join(split_zip()))
+
+    assert [(m.path, m.content.read()) for m in reader] == [("a.wav", SPEECH), ("b.wav", NOISE)]
+    (note,) = reader.notes
+    assert note.text == "the zip is joined from 2 parts: read by its members' own headers"
+    assert not note.is_loss
+
+
+@pytest.mark.parametrize(
+    ("part", "words", "read"),
+    [(0, "the first part of a split zip", 2), (1, "the last of 2 parts of a split zip", 0)],
+)
+def test_a_part_of_a_split_zip_is_named(part: int, words: str, read: int) -> None:
+    with pytest.raises(BadArchiveError, match=f"{words}.*; members read: {read}"):
+        for _ in reader_of(split_zip()[part]):
+            pass
+
+
+@pytest.mark.parametrize("length", [100, 512, 10_240])
+def test_a_zip_behind_zeros_is_read(length: int) -> None:
+    reader = reader_of(bytes(length) + zip_of())
+
+    assert [(m.path, m.content.read()) for m in reader] == list(RECORDINGS.items())
+    (note,) = reader.notes
+    assert note.text == f"the zip begins behind {length} other bytes: zeros"

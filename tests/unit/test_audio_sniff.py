@@ -72,6 +72,12 @@ def test_sound_is_recognised(media: bytes, demuxer: str, label: str) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "image", "a PNG image"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(50), "image", "a HEIC image"),
         (b"%PDF-1.7\n" + bytes(50), "document", "a PDF document"),
+        (b"SQLite format 3\0" + bytes(100), "document", "an SQLite database"),
+        (
+            b"SQLite format 3\0" + bytes(52) + b"AUDY" + bytes(100),
+            "undecodable",
+            "an Audacity project, which FFmpeg cannot read: export its sound",
+        ),
         (b"MThd\x00\x00\x00\x06\x00\x01", "document", "a MIDI file (notes, not sound)"),
         (b"PK\x03\x04" + bytes(50), "archive", "a zip archive"),
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "metadata", "macOS metadata"),
