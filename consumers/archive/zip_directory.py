@@ -236,10 +236,12 @@ class ZipDirectory:
             elif left:
                 self._file.seek(start)
                 piece = self._file.read(min(_READ_BYTES, left))
+                if not piece:
+                    raise _cut_off()
                 start, left = start + len(piece), left - len(piece)
                 data, position = data[position:] + piece, 0
             elif position < len(data):
-                raise ZipDirectoryError("the zip archive is damaged: its directory is cut off")
+                raise _cut_off()
             else:
                 return
 
@@ -281,6 +283,10 @@ class ZipDirectory:
         if all(offsets[index] <= offsets[index + 1] for index in numbers[:-1]):
             return iter(numbers)
         return iter(sorted(numbers, key=offsets.__getitem__))
+
+
+def _cut_off() -> ZipDirectoryError:
+    return ZipDirectoryError("the zip archive is damaged: its directory is cut off")
 
 
 def _check_total(total: int, size: int, limits: ArchiveLimits) -> None:

@@ -441,3 +441,14 @@ def test_a_zip_behind_zeros_is_read(length: int) -> None:
     assert [(m.path, m.content.read()) for m in reader] == list(RECORDINGS.items())
     (note,) = reader.notes
     assert note.text == f"the zip begins behind {length} other bytes: zeros"
+
+
+def test_a_directory_that_is_shorter_than_its_end_record_says_is_damage() -> None:
+    data = raw_zip([RawZipMember(b"a.wav", SPEECH), RawZipMember(b"b.wav", NOISE)])
+    last, end = data.rindex(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    lost = data[:last] + data[end:]
+
+    reader = reader_of(lost)
+    assert [next(reader).path, next(reader).path] == ["a.wav", "b.wav"]
+    with pytest.raises(BadArchiveError, match="directory"):
+        next(reader)
