@@ -89,6 +89,7 @@ class Inflate:
 
     def __init__(self, window_bits: int) -> None:
         self._inflate = zlib.decompressobj(window_bits)
+        self._damage: zlib.error | None = None
         self.needs_input = True
 
     @property
@@ -102,10 +103,35 @@ class Inflate:
         return self._inflate.unused_data
 
     def decompress(self, data: bytes, max_length: int = PIECE_BYTES, /) -> bytes:
-        """Unpack at most ``max_length`` bytes."""
-        piece = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
+        """Unpack at most ``max_length`` bytes.
+
+        Raises:
+            zlib.error: The data is damaged. All that can be unpacked before was returned.
+        """
+        if self._damage is not None:
+            raise self._damage
+        data = self._inflate.unconsumed_tail + data
+        before = self._inflate.copy()
+        try:
+            piece = self._inflate.decompress(data, max_length)
+        except zlib.error as exc:
+            self._damage = exc
+            self.needs_input = False
+            return _before_damage(before, data, max_length)
         self.needs_input = not self._inflate.unconsumed_tail
         return piece
+
+
+def _before_damage(inflate: zlib._Decompress, data: bytes, max_length: int) -> bytes:
+    """Unpack data up to what is damaged: zlib discards all that a failing call unpacked."""
+    unpacked = bytearray()
+    for number in range(len(data)):
+        given = inflate.unconsumed_tail + data[number : number + 1]
+        try:
+            unpacked += inflate.decompress(given, max_length - len(unpacked))
+        except zlib.error:
+            break
+    return bytes(unpacked)
 
 
 def _gunzip() -> BoundedDecompressor:

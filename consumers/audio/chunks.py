@@ -79,14 +79,13 @@ def _guid(name: bytes) -> bytes:
 
 _W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _RIFF = _Form((b"RIFF", b"RF64", b"BW64"), (b"WAVE",), 12, 4, "<I", 2, b"fmt ", b"data")
-_RIFX = _Form((b"RIFX",), (b"WAVE",), 12, 4, ">I", 2, b"fmt ", b"data")
 _W64 = _Form(
     (_W64_MAGIC,), (), 40, 16, "<Q", 8, _guid(b"fmt "), _guid(b"data"), includes_header=True
 )
 _AIFF = _Form((b"FORM",), (b"AIFF", b"AIFC"), 12, 4, ">I", 2, b"COMM", b"SSND", before_sound=8)
 _CAF = _Form((b"caff",), (), 8, 4, ">Q", 1, b"desc", b"data", before_sound=4)
 
-CHUNKED = {"wav": (_RIFF, _RIFX), "w64": (_W64,), "aiff": (_AIFF,), "caf": (_CAF,)}
+CHUNKED = {"wav": (_RIFF,), "w64": (_W64,), "aiff": (_AIFF,), "caf": (_CAF,)}
 """The formats, by FFmpeg's name of the demuxer."""
 
 

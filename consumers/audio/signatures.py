@@ -93,7 +93,10 @@ _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 # The first match counts.
 SIGNATURES = (
     _audio("wav", "a WAV file", (0, b"RIFF"), (8, b"WAVE")),
-    _audio("wav", "a WAV file", (0, b"RIFX"), (8, b"WAVE")),
+    # FFmpeg reads its samples as little-endian, which makes noise of them.
+    _other(
+        "undecodable", "a big-endian WAV file (RIFX), for which FFmpeg has no decoder", (0, b"RIFX")
+    ),
     _audio("wav", "a WAV file (RF64)", (0, b"RF64"), (8, b"WAVE")),
     _audio("wav", "a WAV file (BW64)", (0, b"BW64"), (8, b"WAVE")),
     _audio("w64", "a Wave64 file", (0, _W64)),

@@ -24,6 +24,11 @@ HEAD_BYTES = 1 << 16
 
 _ID3_HEADER_BYTES = 10
 _ID3_TAGS = 8
+# Formats before which FFmpeg reads such tags. Most others tell positions in the file, which a tag
+# moves; the probe skips it.
+_TAGGED = frozenset(
+    {"aac", "ac3", "ape", "dts", "eac3", "flac", "loas", "mp3", "mpc", "mpc8", "tak", "tta", "wv"}
+)
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes, and where the sync byte is
 _TS_IN_A_ROW = 4
 _TS_SYNC = 0x47
@@ -42,9 +47,11 @@ def sniff(file: BinaryIO) -> Sniffed:
     if start:
         file.seek(start)
         sniffed = recognised(file.read(HEAD_BYTES))
-        # FFmpeg accepts such a tag before any format; followed by no other, it is MP3.
+        # Such a tag that is followed by no other format begins an MP3 file.
         if sniffed is None or sniffed.kind != "audio":
             sniffed = UNKNOWN if _has_wrong_size(file, head) else MP3
+        elif sniffed.demuxer not in _TAGGED:
+            sniffed = UNKNOWN
     else:
         sniffed = recognised(head) or (TEXT if _is_text(head) else UNKNOWN)
     file.seek(0)

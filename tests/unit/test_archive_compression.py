@@ -133,6 +133,17 @@ def test_a_damaged_stream_is_reported_as_damage(compress: Compress) -> None:
         as_read(bytes(whole))
 
 
+@pytest.mark.parametrize("where", [-5, -1], ids=["the checksum", "the length"])
+def test_members_before_the_damaged_end_of_a_small_gzip_archive_are_read(where: int) -> None:
+    whole = bytearray(gzip.compress(tar_of(), 6))
+    whole[where] ^= 0x55
+    members = reader_of(bytes(whole))
+
+    assert [next(members).content.read() for _ in RECORDINGS] == list(RECORDINGS.values())
+    with pytest.raises(BadArchiveError, match="damaged"):
+        next(members)
+
+
 @every_compression
 def test_data_after_a_stream_that_is_no_stream_is_noted(compress: Compress) -> None:
     reader = reader_of(compress(tar_of()) + b"no stream at all, but long enough to be one")

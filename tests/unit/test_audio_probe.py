@@ -25,6 +25,7 @@ from tests.harness.samples.sounds import (
     Recipe,
     dbfs,
     decoded,
+    id3,
     made,
     voice,
     wav,
@@ -77,6 +78,18 @@ PROBED = {
     "wtv": Recipe("wtv", "mp2", 48_000),
     "swf": Recipe("swf", "libmp3lame"),
 }
+TAGLESS = {
+    "wav": Recipe("wav", "pcm_s16le"),
+    "aiff": Recipe("aiff", "pcm_s16be"),
+    "caf": Recipe("caf", "pcm_s16be"),
+    "au": Recipe("au", "pcm_s16be"),
+    "m4a": Recipe("ipod", "aac"),
+    "avi": Recipe("avi", "libmp3lame"),
+    "ogg": Recipe("ogg", "libopus", 48_000),
+    "matroska": Recipe("matroska", "flac"),
+    "real media": Recipe("rm", "ac3", 48_000),
+    "voc": Recipe("voc", "pcm_u8", 11_025, "mono"),
+}
 SIGNED = {
     "sox": Recipe("sox", "pcm_s32le", 16_000),
     "ircam": Recipe("ircam", "pcm_s16le"),
@@ -114,6 +127,17 @@ def test_sound_is_found_behind_what_stands_in_front(
     assert facts.duration == pytest.approx(SECONDS, abs=PADDING_SECONDS)
     assert dbfs(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=0.8)
     assert is_probed(facts) or sniff(io.BytesIO(front + sound)).kind == "audio"
+    assert not any(note.is_loss for note in facts.notes)
+
+
+@pytest.mark.parametrize("recipe", TAGLESS.values(), ids=TAGLESS)
+def test_sound_is_found_behind_a_tag_that_its_format_does_not_have(
+    pool: TranscoderPool, recipe: Recipe
+) -> None:
+    facts, opus = read(pool, id3(300) + made(recipe))
+
+    assert facts.duration == pytest.approx(SECONDS, abs=PADDING_SECONDS)
+    assert dbfs(decoded(opus)) == pytest.approx(LEVEL_DBFS, abs=1)
     assert not any(note.is_loss for note in facts.notes)
 
 

@@ -78,6 +78,11 @@ def test_sound_is_recognised(media: bytes, demuxer: str, label: str) -> None:
             "undecodable",
             "an Audacity project, which FFmpeg cannot read: export its sound",
         ),
+        (
+            b"RIFX\0\0\0\x24WAVEfmt " + bytes(50),
+            "undecodable",
+            "a big-endian WAV file (RIFX), for which FFmpeg has no decoder",
+        ),
         (b"MThd\x00\x00\x00\x06\x00\x01", "document", "a MIDI file (notes, not sound)"),
         (b"PK\x03\x04" + bytes(50), "archive", "a zip archive"),
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "metadata", "macOS metadata"),
