@@ -25,6 +25,12 @@ _MPEG_DIVISORS = {3: 1, 2: 2, 0: 4}  # of the sample rate, by version: MPEG 1, 2
 _XING_OFFSETS = (36, 21, 13)  # behind the frame's start, by version and channels
 _XING_FRAMES = 1
 
+_SOX_BYTES = 28
+
+_VOC_START = 20
+_VOC_SOUND, _VOC_MORE, _VOC_LONG_HEADER = 1, 2, 9
+_VOC_BLOCKS = 10_000
+
 
 def claimed_seconds(view: FileView, demuxer: str) -> float | None:
     """Return how long the header says that the sound is, in seconds, if it does."""
@@ -76,4 +82,41 @@ def _mp3(view: FileView) -> float | None:
     return None
 
 
-_READERS: dict[str, Callable[[FileView], float | None]] = {"avi": _avi, "asf": _asf, "mp3": _mp3}
+def _sox(view: FileView) -> float:
+    """Read the header of SoX's own format; soxformat(7)."""
+    head = view.peek(0, _SOX_BYTES)
+    order = "<" if head.startswith(b".SoX") else ">"
+    samples, rate, channels = struct.unpack_from(f"{order}QdI", head, 8)
+    return float(samples / channels / rate)
+
+
+def _voc(view: FileView) -> float:
+    """Add up the blocks of a VOC file with samples of 8 bits, or of any size with a long header.
+
+    A block has a type, a size of three bytes, and a header of its own.
+    """
+    seconds, position = 0.0, int.from_bytes(view.peek(_VOC_START, 2), "little")
+    byte_rate = 0.0
+    for _ in range(_VOC_BLOCKS):
+        head = view.peek(position, 12)
+        if len(head) < 12 or not head[0]:
+            break
+        size, header = int.from_bytes(head[1:4], "little"), 0
+        if head[0] == _VOC_SOUND:
+            byte_rate, header = 1_000_000 / (256 - head[4]), 2
+        elif head[0] == _VOC_LONG_HEADER:
+            rate, bits, channels = struct.unpack_from("<IBB", head, 4)
+            byte_rate, header = rate * bits * channels / 8, 12
+        if head[0] in (_VOC_SOUND, _VOC_MORE, _VOC_LONG_HEADER):
+            seconds += (size - header) / byte_rate
+        position += 4 + size
+    return seconds
+
+
+_READERS: dict[str, Callable[[FileView], float | None]] = {
+    "asf": _asf,
+    "avi": _avi,
+    "mp3": _mp3,
+    "sox": _sox,
+    "voc": _voc,
+}

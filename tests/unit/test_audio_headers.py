@@ -50,6 +50,15 @@ AIFF = made(Recipe("aiff", "pcm_s16be", 16_000, "mono"), voice(SECONDS))
 W64 = made(Recipe("w64", "pcm_s16le", 16_000, "mono"), voice(SECONDS))
 CAF = made(Recipe("caf", "pcm_s16be", 16_000, "mono"), voice(SECONDS))
 RF64 = made(Recipe("wav", "pcm_s16le", 16_000, "mono", options={"rf64": "always"}), voice(SECONDS))
+# One block of samples of 16 bits, and the end, as recorders write it.
+VOC = (
+    struct.pack("<20sHHH", b"Creative Voice File\x1a", 26, 0x010A, 0x1129)
+    + b"\x09"
+    + struct.pack("<I", 12 + round(SECONDS) * 32_000)[:3]
+    + struct.pack("<IBBH4x", 16_000, 16, 1, 4)
+    + (voice(SECONDS) * 32767).astype("<i2").tobytes()
+    + b"\0"
+)
 BYTES = round(CLAIMED * 32_000)
 TOO_SMALL = {
     "wav": claiming(sound(), b"data", BYTES, "<I"),
@@ -140,8 +149,13 @@ def test_a_header_from_before_the_end_says_nothing(media: bytes) -> None:
         (W64, "3.0"),
         (CAF, "3.0"),
         (made(Recipe("wav", "adpcm_ms", 16_000, "mono"), voice(SECONDS)), "3.1"),
+        (made(Recipe("sox", "pcm_s32le", 16_000, "mono"), voice(SECONDS)), "3.0"),
+        (VOC, "3.0"),
     ],
-    ids=["wav", "wav that claims 90 s", "flac", "matroska", "aiff", "wave64", "caf", "adpcm"],
+    ids=[
+        *("wav", "wav that claims 90 s", "flac", "matroska", "aiff", "wave64", "caf", "adpcm"),
+        *("sox", "voc"),
+    ],
 )
 def test_a_file_that_breaks_off_says_so_with_its_lengths(media: bytes, declared: str) -> None:
     facts, _ = transcoded_here(media[: len(media) // 2])
