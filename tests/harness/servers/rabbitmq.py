@@ -32,8 +32,8 @@ _COOKIE = "dropscribe-tests"
 #: Seconds that a command gets.
 _COMMAND = 60.0
 
-#: A string, as ``erl_call`` prints it: its bytes.
-_BINARY = re.compile("#Bin<([^>]+)>")
+#: A string, as ``erl_call`` prints it; it would cut a long binary.
+_STRING = re.compile('"([^"]*)"')
 
 #: A client's first bytes, and the first of the server's answer to them: a method frame
 #: on channel 0. Anything else is a node that is not ready.
@@ -73,8 +73,8 @@ class RabbitNode(RestartableServer):
 
     def queues(self, vhost: str) -> list[str]:
         """List the names of a virtual host's queues."""
-        printed = self._eval(f'[N || {{_, _, _, N}} <- rabbit_amqqueue:list_names(<<"{vhost}">>)].')
-        return [bytes(map(int, each.split(","))).decode() for each in _BINARY.findall(printed)]
+        names = f'{{_, _, _, N}} <- rabbit_amqqueue:list_names(<<"{vhost}">>)'
+        return _STRING.findall(self._eval(f"[binary_to_list(N) || {names}]."))
 
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl``, which takes half a second, and return its output.
