@@ -127,8 +127,11 @@ def _before_damage(inflate: zlib._Decompress, data: bytes, max_length: int) -> b
     unpacked = bytearray()
     for number in range(len(data)):
         given = inflate.unconsumed_tail + data[number : number + 1]
+        # To zlib, a length of 0 means any.
+        if not (room := max_length - len(unpacked)):
+            break
         try:
-            unpacked += inflate.decompress(given, max_length - len(unpacked))
+            unpacked += inflate.decompress(given, room)
         except zlib.error:
             break
     return bytes(unpacked)

@@ -28,7 +28,10 @@ _XING_FRAMES = 1
 _SOX_BYTES = 28
 
 _VOC_START = 20
+_VOC_HEAD = 12
 _VOC_SOUND, _VOC_MORE, _VOC_LONG_HEADER = 1, 2, 9
+_VOC_OTHERS = (3, 8)  # Silence, and a header that overrules the next block's.
+_VOC_PLAIN = {8: 0, 16: 4}  # Codecs by the bits of a sample.
 _VOC_BLOCKS = 10_000
 
 
@@ -90,23 +93,29 @@ def _sox(view: FileView) -> float:
     return float(samples / channels / rate)
 
 
-def _voc(view: FileView) -> float:
-    """Add up the blocks of a VOC file with samples of 8 bits, or of any size with a long header.
+def _voc(view: FileView) -> float | None:
+    """Add up the blocks of a VOC file, if its samples are plain ones of 8 or 16 bits.
 
     A block has a type, a size of three bytes, and a header of its own.
     """
     seconds, position = 0.0, int.from_bytes(view.peek(_VOC_START, 2), "little")
     byte_rate = 0.0
     for _ in range(_VOC_BLOCKS):
-        head = view.peek(position, 12)
-        if len(head) < 12 or not head[0]:
+        head = view.peek(position, _VOC_HEAD)
+        if len(head) < _VOC_HEAD or not head[0]:
             break
         size, header = int.from_bytes(head[1:4], "little"), 0
         if head[0] == _VOC_SOUND:
             byte_rate, header = 1_000_000 / (256 - head[4]), 2
+            if head[5] != _VOC_PLAIN[8]:
+                return None
         elif head[0] == _VOC_LONG_HEADER:
-            rate, bits, channels = struct.unpack_from("<IBB", head, 4)
+            rate, bits, channels, codec = struct.unpack_from("<IBBH", head, 4)
             byte_rate, header = rate * bits * channels / 8, 12
+            if codec != _VOC_PLAIN.get(bits):
+                return None
+        elif head[0] in _VOC_OTHERS:
+            return None
         if head[0] in (_VOC_SOUND, _VOC_MORE, _VOC_LONG_HEADER):
             seconds += (size - header) / byte_rate
         position += 4 + size

@@ -116,8 +116,7 @@ class TimeLine:
             time: The container's time of its first sample, in seconds, if it has one.
             since: What happened since the frame before.
         """
-        channels = frame.layout.nb_channels
-        self.channels = max(self.channels, channels)
+        self.channels = max(self.channels, frame.layout.nb_channels)
         if self._follows(time) and since.is_none:
             # Almost all frames do, and are dozens a second.
             return self._append(frame)
