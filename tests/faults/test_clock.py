@@ -11,16 +11,8 @@ from tests.harness.deployment.cluster import Cluster
 from tests.harness.faults.clock import one_hour_off
 
 
-@pytest.mark.parametrize(
-    ("route", "ahead"),
-    [
-        ("unpack", True),
-        ("unpack", False),
-        ("transcribe", True),
-        ("moderate", False),
-        ("review", True),
-    ],
-)
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("route", ["unpack", "transcribe", "moderate", "review"])
 def test_a_consumer_with_a_wrong_clock_ends_with_the_reason(
     here: Cluster, route: str, *, ahead: bool
 ) -> None:

@@ -19,7 +19,7 @@ from consumers.documents.verdict import PolicyVerdict
 from events.keys import AudioId, BatchId
 from tests.harness.deployment.deployment import Deployment, record_ends
 
-ROUNDS = 400
+ROUNDS = 1000
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
