@@ -179,7 +179,7 @@ class BatchRepository(Repository):
         return rows[0] if rows else None
 
     def original(self, audio: AudioId, source_sha256: str) -> Original | None:
-        """Find the first recording before this one that was made of the same bytes."""
+        """Find a recording of another batch, or an earlier one of this, of the same bytes."""
         return self._original("original", audio, source_sha256)
 
     def transcribed_original(self, audio: AudioId, source_sha256: str) -> Original | None:

@@ -194,6 +194,20 @@ def test_the_same_bytes_are_noted_with_where_they_were(pipeline: Pipeline, tmp_p
     ]
 
 
+def test_of_two_batches_the_one_unpacked_later_has_the_note(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """Their archives may be unpacked in another order than they were dropped in."""
+    batches = [dropped(pipeline, tmp_path, tar_of({"a.mp3": TAGGED})) for _ in range(2)]
+    unpacked_last, unpacked_first = sorted(batches, key=str)
+    for batch in (unpacked_first, unpacked_last):
+        pipeline.unpack().handle([event_for(pipeline, batch.archive_key)])
+    assert duplicates(manifest(pipeline, unpacked_first)[1]) == []
+    assert duplicates(manifest(pipeline, unpacked_last)[1]) == [
+        f"the same bytes as {unpacked_first}-0000000, a.mp3"
+    ]
+
+
 def skipping(pipeline: Pipeline) -> Transcribe:
     return Transcribe(
         pipeline.context,

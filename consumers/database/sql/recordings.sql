@@ -66,10 +66,11 @@ FROM recordings
 WHERE batch_id = %(batch_id)s AND ordinal = %(ordinal)s AND tags IS NOT NULL
 
 -- name: original
+-- Of other batches any, as they may be unpacked at the same time, or in another order.
 SELECT batch_id, ordinal, path, transcript_key
 FROM recordings
 WHERE source_sha256 = %(source_sha256)s
-  AND (batch_id, ordinal) < (%(batch_id)s, %(ordinal)s)
+  AND (batch_id <> %(batch_id)s OR ordinal < %(ordinal)s)
 ORDER BY batch_id, ordinal
 LIMIT 1
 
