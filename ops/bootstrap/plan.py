@@ -44,6 +44,7 @@ class StorePlan:
         broker: The broker's address from here.
         bucket: The bucket.
         table: All stages.
+        queues: The queues on SQS; None with another broker.
     """
 
     kind: StoreKind
@@ -52,6 +53,7 @@ class StorePlan:
     broker: BrokerAddress
     bucket: Bucket
     table: StageTable
+    queues: sqs.KnownQueues | None = None
 
     @classmethod
     def read(
@@ -79,7 +81,12 @@ class StorePlan:
             routes=routes,
             off=tuple(route for route in table.routes if route not in routes),
         )
-        return cls(kind, settings, options, broker, bucket, table)
+        queues = (
+            sqs.KnownQueues(_make_client("sqs", broker, settings.timeout))
+            if kind == "aws"
+            else None
+        )
+        return cls(kind, settings, options, broker, bucket, table, queues)
 
     def steps(self, *, dry_run: bool) -> Iterator[Step]:
         """Make what notifications pass, then the bucket and its rules, then the rights."""
@@ -89,8 +96,8 @@ class StorePlan:
 
     def _phases(self) -> Iterator[tuple[AbstractContextManager[None], Iterator[Step]]]:
         secret = self.options.broker_of_store(self.broker).secret_key
-        if self.kind == "aws":
-            yield refusals("SQS"), sqs.queue_steps(self._sqs(), self.bucket)
+        if self.queues is not None:
+            yield refusals("SQS"), sqs.queue_steps(self.queues, self.bucket)
         elif self.kind != "ceph":
             yield minio.admin_refusals(secret), self._target_steps()
         yield refusals("the store"), self._bucket_steps()
@@ -130,9 +137,9 @@ class StorePlan:
             wanted = topic_attributes(broker, self.bucket.prefix, self.options.ceph_ack_level)
             sns = _make_client("sns", self.settings, self.settings.timeout)
             yield from topic_steps(self.bucket, sns, wanted if compares_topics else None)
-        elif self.kind == "aws":
-            queues = sqs.queue_arns(self._sqs(), self.bucket)
-            yield queue_rules_step(self.bucket, queues, (*CREATED, *RESTORED))
+        elif self.queues is not None:
+            arns = sqs.queue_arns(self.queues, self.bucket)
+            yield queue_rules_step(self.bucket, arns, (*CREATED, *RESTORED))
         else:
             yield queue_rules_step(self.bucket, minio.target_arns(self.kind, self.bucket))
 
@@ -145,9 +152,6 @@ class StorePlan:
             with_losses_days=self.options.retention_days_with_losses,
             aborts_uploads=self.kind != "minio",
         )
-
-    def _sqs(self) -> Any:
-        return _make_client("sqs", self.broker, self.settings.timeout)
 
 
 def _make_client(service: str, server: StoreSettings | BrokerAddress, timeout: float) -> Any:

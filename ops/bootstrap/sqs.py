@@ -23,27 +23,69 @@ _RETENTION = {"MessageRetentionPeriod": "1209600"}
 _TAKEN_FROM = {**_RETENTION, "VisibilityTimeout": str(VISIBILITY)}
 
 
-def queue_steps(sqs: Any, bucket: Bucket) -> Iterator[Step]:
+class KnownQueues:
+    """SQS' queues, each by its name; nothing is read twice."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._urls: dict[str, str] = {}
+        self._attributes: dict[str, dict[str, str]] = {}
+
+    def attributes(self, name: str) -> Mapping[str, str] | None:
+        """Read all attributes of a queue; None if it does not exist."""
+        if name not in self._attributes:
+            try:
+                answer = self._client.get_queue_attributes(
+                    QueueUrl=self._url(name), AttributeNames=["All"]
+                )
+            except self._client.exceptions.QueueDoesNotExist:
+                return None
+            self._attributes[name] = answer["Attributes"]
+        return self._attributes[name]
+
+    def arn(self, name: str) -> str | None:
+        """Look up a queue's ARN; None if it does not exist."""
+        attributes = self.attributes(name)
+        return None if attributes is None else attributes["QueueArn"]
+
+    def create(self, name: str, attributes: Mapping[str, str]) -> None:
+        """Create a queue that does not exist."""
+        created = self._client.create_queue(QueueName=name, Attributes=attributes)
+        self._urls[name] = created["QueueUrl"]
+
+    def put(self, name: str, attributes: Mapping[str, str]) -> None:
+        """Set attributes of a queue."""
+        self._client.set_queue_attributes(QueueUrl=self._url(name), Attributes=attributes)
+        if name in self._attributes:
+            self._attributes[name].update(attributes)
+
+    def _url(self, name: str) -> str:
+        if name not in self._urls:
+            self._urls[name] = self._client.get_queue_url(QueueName=name)["QueueUrl"]
+        return self._urls[name]
+
+
+def queue_steps(queues: KnownQueues, bucket: Bucket) -> Iterator[Step]:
     """Make the queues, and count what is in those of routes that are off, approximately."""
     prefix = bucket.prefix
     for route in bucket.routes:
         dead, name = dead_letter_queue_name(prefix, route), queue_name(prefix, route)
-        yield _queue_step(sqs, dead, _TAKEN_FROM)
-        redrive = {"deadLetterTargetArn": _arn(sqs, dead), "maxReceiveCount": _MAX_RECEIVES}
-        yield _queue_step(sqs, name, {**_TAKEN_FROM, "RedrivePolicy": json.dumps(redrive)})
-        yield _policy_step(sqs, name, bucket.name)
+        yield _queue_step(queues, dead, _TAKEN_FROM)
+        redrive = {"deadLetterTargetArn": queues.arn(dead), "maxReceiveCount": _MAX_RECEIVES}
+        yield _queue_step(queues, name, {**_TAKEN_FROM, "RedrivePolicy": json.dumps(redrive)})
+        yield _policy_step(queues, name, bucket.name)
     # Messages for other systems, which expire.
-    yield _queue_step(sqs, review_queue_name(prefix), _RETENTION)
+    yield _queue_step(queues, review_queue_name(prefix), _RETENTION)
     for route in bucket.off:
-        queues = queue_name(prefix, route), dead_letter_queue_name(prefix, route)
-        present = [_attributes(sqs, name) for name in queues]
+        names = queue_name(prefix, route), dead_letter_queue_name(prefix, route)
+        present = [queues.attributes(name) for name in names]
         if any(present):
             yield kept(route, *(_depth(attributes or {}) for attributes in present))
 
 
-def queue_arns(sqs: Any, bucket: Bucket) -> dict[str, str | None]:
+def queue_arns(queues: KnownQueues, bucket: Bucket) -> dict[str, str | None]:
     """Look up each route's queue, by the route's name; None if it does not exist."""
-    return {route.name: _arn(sqs, queue_name(bucket.prefix, route)) for route in bucket.routes}
+    return {route.name: queues.arn(queue_name(bucket.prefix, route)) for route in bucket.routes}
 
 
 def _depth(attributes: Mapping[str, str]) -> int:
@@ -55,42 +97,13 @@ def _depth(attributes: Mapping[str, str]) -> int:
     )
 
 
-def _arn(sqs: Any, name: str) -> str | None:
-    attributes = _attributes(sqs, name)
-    return None if attributes is None else attributes["QueueArn"]
-
-
-def _queue_step(sqs: Any, name: str, wanted: Mapping[str, str]) -> Step:
-    present = _attributes(sqs, name)
-
-    def put() -> None:
-        if present is None:
-            sqs.create_queue(QueueName=name, Attributes=wanted)
-        else:
-            _put_attributes(sqs, name, wanted)
-
+def _queue_step(queues: KnownQueues, name: str, wanted: Mapping[str, str]) -> Step:
+    present = queues.attributes(name)
     changed = present is None or not all(
         _same(present.get(key), value) for key, value in wanted.items()
     )
-    return Step(f"queue {name}", changed, put)
-
-
-def _put_attributes(sqs: Any, name: str, attributes: Mapping[str, str]) -> None:
-    sqs.set_queue_attributes(QueueUrl=_url(sqs, name), Attributes=attributes)
-
-
-def _url(sqs: Any, name: str) -> str:
-    url: str = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    return url
-
-
-def _attributes(sqs: Any, name: str) -> dict[str, str] | None:
-    try:
-        answer = sqs.get_queue_attributes(QueueUrl=_url(sqs, name), AttributeNames=["All"])
-    except sqs.exceptions.QueueDoesNotExist:
-        return None
-    attributes: dict[str, str] = answer["Attributes"]
-    return attributes
+    put = queues.create if present is None else queues.put
+    return Step(f"queue {name}", changed, partial(put, name, wanted))
 
 
 def _same(present: str | None, wanted: str) -> bool:
@@ -98,9 +111,9 @@ def _same(present: str | None, wanted: str) -> bool:
     return present is not None and json.loads(present) == json.loads(wanted)
 
 
-def _policy_step(sqs: Any, name: str, bucket: str) -> Step:
+def _policy_step(queues: KnownQueues, name: str, bucket: str) -> Step:
     """Allow the bucket to send to the queue; other statements of its policy stay."""
-    attributes = _attributes(sqs, name) or {}
+    attributes = queues.attributes(name) or {}
     statement = {
         "Sid": "dropscribe-notifications",
         "Effect": "Allow",
@@ -112,5 +125,5 @@ def _policy_step(sqs: Any, name: str, bucket: str) -> Step:
     policy = json.loads(attributes.get("Policy") or '{"Version": "2012-10-17", "Statement": []}')
     others = [each for each in policy["Statement"] if each.get("Sid") != statement["Sid"]]
     wanted = {"Policy": json.dumps({**policy, "Statement": [*others, statement]})}
-    put = partial(_put_attributes, sqs, name, wanted)
+    put = partial(queues.put, name, wanted)
     return Step(f"policy of queue {name}", statement not in policy["Statement"], put)
