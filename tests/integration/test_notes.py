@@ -28,7 +28,7 @@ from tests.harness.deployment.stand_ins import LengthRecogniser
 from tests.harness.samples.archives import tar_of
 from tests.harness.samples.sounds import Recipe, made
 from tests.integration.conftest import Pipeline, Run, printed
-from tests.integration.damage import execute, rows, transcribed, unpacked
+from tests.integration.damage import dropped, execute, rows, transcribed, unpacked
 from tests.integration.test_pipeline import event_for
 from tests.samples import WAV
 
