@@ -62,17 +62,21 @@ class ByteClock:
         self._end = -1
         self._page = 0
         self._hole = 0
+        self.is_exact = True
+        """Whether no packet needs `correct` so far."""
         # Seconds of holes so far, by which FFmpeg's count is late.
         self._late = 0.0
 
-    def see(self, packet: Packet[Any], *, is_own: bool) -> None:
-        """Look at a packet of any stream, in the order of the file."""
-        position, size = packet.pos, packet.size
+    def see(self, packet: Packet[Any], position: int | None, *, is_own: bool) -> None:
+        """Look at a packet of any stream and its position, in the order of the file."""
+        size = packet.size
+        if not size:
+            return
         if position is not None and position >= 0:
             while self._holes and self._holes[0].position <= position:
-                self._hole += self._holes.popleft().size
+                self._found(self._holes.popleft().size)
             if position > self._end >= 0:
-                self._hole += self._unexplained(self._end, position)
+                self._found(self._unexplained(self._end, position))
             if position >= self._end:
                 self._end = position + size
             elif self._paged:
@@ -82,6 +86,10 @@ class ByteClock:
         if is_own:
             self._packets += 1
             self._ticks += packet.duration or 0
+
+    def _found(self, hole: int) -> None:
+        self._hole += hole
+        self.is_exact = self.is_exact and not hole
 
     def correct(self, packet: Packet[Any], since: Interruption) -> None:
         """Correct the time of a packet that is next to be decoded; tell what is missing."""
@@ -113,6 +121,7 @@ class ByteClock:
         if excess < seconds:
             return 0.0
         self._late += excess
+        self.is_exact = False
         return excess
 
     def _length(self, size: int) -> float:

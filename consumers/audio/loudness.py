@@ -35,7 +35,7 @@ class LoudnessMeter:
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate
         self._window_bytes = sample_rate * _SAMPLE_BYTES
-        self._pending = bytearray()
+        self._pending = b""
         self._previous = b""
         self._energy = 0.0
         self._samples = 0
@@ -44,18 +44,19 @@ class LoudnessMeter:
 
     def add(self, pcm: bytes) -> None:
         """Add mono sound: native-endian signed 16-bit samples."""
-        self._pending += pcm
-        while len(self._pending) >= self._window_bytes:
-            window = bytes(self._pending[: self._window_bytes])
-            del self._pending[: self._window_bytes]
+        # Most blocks are one window, of which this copies nothing.
+        sound = self._pending + pcm if self._pending else pcm
+        whole = len(sound) - len(sound) % self._window_bytes
+        self._pending = sound[whole:]
+        for start in range(0, whole, self._window_bytes):
+            window = sound[start : start + self._window_bytes]
             self._loudest = max(self._loudest, self._count(window))
             self._previous = window
 
     def result(self) -> Loudness:
         """Return the levels of all sound added; no more can be added."""
         if self._pending:
-            rest = bytes(self._pending)
-            self._pending.clear()
+            rest, self._pending = self._pending, b""
             self._count(rest)
             last = (self._previous + rest)[-self._window_bytes :]
             self._loudest = max(self._loudest, self._segment(last).rms)

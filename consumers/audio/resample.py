@@ -103,6 +103,18 @@ def planes(frame: AudioFrame) -> Planes:
     return samples.reshape(-1, channels).T
 
 
+def distinct(block: Planes) -> Planes:
+    """Return the first channel alone where all are copies of it, as in most files with two."""
+    if len(block) > 1 and (block[1:] == block[0]).all():
+        return np.ascontiguousarray(block[:1])
+    return block
+
+
+def repeated(block: Planes, channels: int) -> Planes:
+    """Give a block of one channel so many copies of it, which share its memory."""
+    return block if len(block) == channels else np.broadcast_to(block, (channels, block.shape[1]))
+
+
 def floats(block: Planes) -> NDArray[np.float32]:
     """Return the samples within [-1, 1)."""
     scaled = block.astype(np.float32)

@@ -108,25 +108,27 @@ class TimeLine:
         self._skipped = 0.0
         self._held: tuple[AudioFrame, float, Interruption] | None = None
 
-    def add(self, frame: AudioFrame, time: float | None, since: Interruption) -> Iterable[Planes]:
+    def add(
+        self, frame: AudioFrame, time: float | None, since: Interruption | None = None
+    ) -> Iterable[Planes]:
         """Place a frame.
 
         Args:
             frame: Of any format.
             time: The container's time of its first sample, in seconds, if it has one.
-            since: What happened since the frame before.
+            since: What happened since the frame before, if anything.
         """
+        # Almost all frames follow the one before, and are dozens a second.
         self.channels = max(self.channels, frame.layout.nb_channels)
-        if self._follows(time) and since.is_none:
-            # Almost all frames do, and are dozens a second.
+        if (
+            since is None
+            and self._held is None
+            and self.decoded
+            and time is not None
+            and abs(time + self._shift - self.here) <= JITTER_SECONDS
+        ):
             return self._append(frame)
-        return self._added(frame, time, since)
-
-    def _follows(self, time: float | None) -> bool:
-        """Whether a frame of this time has its place right behind the sound so far."""
-        if time is None or self._held is not None or not self.decoded:
-            return False
-        return -JITTER_SECONDS <= time + self._shift - self.here <= JITTER_SECONDS
+        return self._added(frame, time, since or Interruption())
 
     def _added(
         self, frame: AudioFrame, time: float | None, since: Interruption
@@ -226,7 +228,8 @@ class TimeLine:
         seconds = frame.samples / frame.sample_rate
         self.here += seconds
         self.decoded += seconds
-        return self._counted(self._resampler.convert(frame))
+        blocks = self._resampler.convert(frame)
+        return self._counted(blocks) if blocks else ()
 
     def _fill(self, end: float, since: Interruption) -> Iterator[Planes]:
         """Put silence between the sound so far and a time."""

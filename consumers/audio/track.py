@@ -32,6 +32,9 @@ _TRANSPORT = "mpegts"
 # Formats in which frames of MP3, AC-3 and others follow one another as in a file of their own.
 _FRAMES_WITHIN = frozenset({"w64", "wav"})
 
+# Of any stream: a second of sound or more, and little enough work to be seen as alive.
+_PACKETS_PER_REPORT = 32
+
 # Errors in a row without a byte read in between, after which reading ends.
 _STUCK = 100
 
@@ -105,12 +108,12 @@ class Track:
 
     def blocks(self) -> Iterator[Planes]:
         """Yield the sound from the container's start on, in blocks of about a second."""
+        clock, decode = self._clock, self._stream.decode
         for packet in self._packets():
-            self._progress()
-            if self._clock is not None:
-                self._clock.correct(packet, self._since)
+            if clock is not None and not clock.is_exact:
+                clock.correct(packet, self._since)
             try:
-                frames = self._stream.decode(packet)
+                frames = decode(packet)
             except MemoryError:
                 raise
             except av.FFmpegError:
@@ -123,7 +126,7 @@ class Track:
                     # Its format is none that can be resampled.
                     self.timeline.forget()
                     self._lost(packet)
-        if self._clock is not None and (missing := self._clock.rest()):
+        if clock is not None and (missing := clock.rest()):
             self._since.damaged = True
             self._since.lost += missing
         yield from self.timeline.finish(self._since)
@@ -137,8 +140,9 @@ class Track:
                 frame.layout.name,
             )
         since = self._since
-        if not since.is_none:
-            self._since = Interruption()
+        if since.is_none:
+            return self.timeline.add(frame, frame.time)
+        self._since = Interruption()
         return self.timeline.add(frame, frame.time, since)
 
     def _lost(self, packet: Packet[AudioStream] | None) -> None:
@@ -177,27 +181,26 @@ class Track:
 
     def _demuxed(self) -> Iterator[Packet[AudioStream]]:
         own, clock = self._stream.index, self._clock
-        for packet in self._container.demux():
-            index = packet.stream_index
-            position = packet.pos
+        for number, packet in enumerate(self._container.demux()):
+            if not number % _PACKETS_PER_REPORT:
+                self._progress()
+            index, position = packet.stream_index, packet.pos
             if position is not None and position > self.last_position:
                 self.last_position = position
-            if clock is not None and packet.size:
-                clock.see(packet, is_own=index == own)
-            if index in self._pictures and packet.pts is not None:
-                end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
-                self.reached = max(self.reached, end)
+            if clock is not None:
+                clock.see(packet, position, is_own=index == own)
             if index == own:
                 if not self.packets and self._misses_its_beginning(packet):
                     self._since.damaged = True
                     self.timeline.begin_at_zero()
                     self.start = 0.0
                 self.packets += 1
-                if packet.is_corrupt:
-                    self._since.damaged = True
-                if self._is_transport and self._misses_packets(packet):
+                if packet.is_corrupt or (self._is_transport and self._misses_packets(packet)):
                     self._since.damaged = True
                 yield cast("Packet[AudioStream]", packet)
+            elif index in self._pictures and packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * self._ticks[index]
+                self.reached = max(self.reached, end)
 
     def _misses_packets(self, packet: Packet[Any]) -> bool:
         """Whether packets of a transport stream are missing before this one, if it is late."""

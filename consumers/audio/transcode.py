@@ -11,12 +11,12 @@ from typing import NoReturn
 
 import av
 
-from consumers.audio.channels import ChannelJudge, ChannelLabel, ChannelPlan
+from consumers.audio.channels import FIRST_CHANNEL, ChannelJudge, ChannelLabel, ChannelPlan
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings, Transcoded
 from consumers.audio.opus import OpusWriter
 from consumers.audio.recording import MoreChannelsError, RecordingReader
-from consumers.audio.resample import Planes, floats, samples
+from consumers.audio.resample import Planes, distinct, floats, repeated, samples
 from consumers.errors import BadAudioError, TransientError
 
 MINIMUM_SECONDS = 0.05
@@ -26,7 +26,6 @@ MINIMUM_SECONDS = 0.05
 # bits, and bound the memory where there are many channels.
 _JUDGED_SECONDS = 60
 _HELD_SAMPLES = 32 << 20
-_ONE_CHANNEL = ChannelPlan((((0, 1.0),),))
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -181,9 +180,10 @@ class _Sound:
         self._output = output
         self._job = job
         rate = job.opus.sample_rate
+        self._channels = len(labels)
         self._meters = [LoudnessMeter(rate)]
         if len(labels) == 1:
-            plan = _ONE_CHANNEL
+            plan = FIRST_CHANNEL
         self._plan = plan
         self._judge: ChannelJudge | None = None
         if plan is None:
@@ -195,7 +195,7 @@ class _Sound:
     @property
     def plan(self) -> ChannelPlan:
         """The plan in use, from the first block that is written on."""
-        return self._plan or _ONE_CHANNEL
+        return self._plan or FIRST_CHANNEL
 
     @property
     def size(self) -> int:
@@ -209,6 +209,7 @@ class _Sound:
 
     def add(self, block: Planes) -> None:
         """Add the next sound."""
+        block = distinct(block)
         self._measure(block)
         if self._judge is not None:
             self._judge.add(block)
@@ -222,9 +223,9 @@ class _Sound:
 
     def _measure(self, block: Planes) -> None:
         """Measure each channel's level; one meter does for channels that are copies so far."""
-        if len(self._meters) < len(block) and (block[1:] != block[0]).any():
+        if len(self._meters) < len(block):
             self._meters = [copy.deepcopy(self._meters[0]) for _ in block]
-        for meter, channel in zip(self._meters, block, strict=False):
+        for meter, channel in zip(self._meters, repeated(block, len(self._meters)), strict=True):
             meter.add(channel.tobytes())
 
     def finish(self) -> ChannelPlan | None:
@@ -258,7 +259,7 @@ class _Sound:
     def _write(self, block: Planes) -> None:
         if self._writer is None:
             self._writer = OpusWriter(self._output, self._job.opus, len(self.plan.outputs))
-        self._writer.write(_mixed(block, self.plan))
+        self._writer.write(_mixed(repeated(block, self._channels), self.plan))
 
 
 def _mixed(block: Planes, plan: ChannelPlan) -> Planes:
