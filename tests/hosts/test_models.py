@@ -134,7 +134,6 @@ def test_models_are_sent_once_and_only_their_own_workers_restart(
     assert sorted(_started(host)[6:]) == ["transcribe", "transcribe-2"]
 
 
-@pytest.mark.timeout(900)
 def test_a_sync_that_was_killed_goes_on_where_it_stopped(
     operator: Control, host: Machine, source: Source
 ) -> None:

@@ -127,7 +127,6 @@ def _wait(look: Callable[[], bool], seconds: float) -> None:
         time.sleep(1)
 
 
-@pytest.mark.timeout(600)
 def test_both_hosts_are_read(site: Site) -> None:
     def seen() -> dict[str, str]:
         targets = site.ask("/api/v1/targets")["activeTargets"]
@@ -201,7 +200,6 @@ def test_secrets_are_in_files_of_their_own(site: Site) -> None:
     assert site.reader.run("grep -rlF secret-path /etc || true").out == f"{path}\n"
 
 
-@pytest.mark.timeout(600)
 def test_the_operator_is_told(site: Site) -> None:
     """Nobody runs `dropscribe health` here, so alerts say that its figures are missing."""
 
@@ -215,7 +213,6 @@ def test_the_operator_is_told(site: Site) -> None:
     assert told["annotations"]["runbook"] == "ops/README.md#healthstale"
 
 
-@pytest.mark.timeout(600)
 def test_a_second_run_changes_nothing(site: Site) -> None:
     again = site.control.play(_ROLES, "--diff")
     assert (again.code, again.changed) == (0, []), again.output

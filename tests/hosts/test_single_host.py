@@ -1,4 +1,7 @@
-"""One fresh host from the shipped inventory, with the values that an operator fills in."""
+"""One fresh host from the shipped inventory, with the values that an operator fills in.
+
+The tests are the steps of "A single host in ten minutes" in docs/operations/install.md, in order.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,6 @@ from tests.hosts.premises import (
     password,
     store,
 )
-
-# The tests are the steps of "A single host in ten minutes" in docs/operations/install.md, in order.
-pytestmark = pytest.mark.timeout(1800)
 
 #: Names a step, and shows how long it took.
 Timed = Callable[[str], AbstractContextManager[None]]

@@ -1,4 +1,7 @@
-"""Two fresh hosts, site.yml, and archives that they complete through failures and upgrades."""
+"""Two fresh hosts, site.yml, and archives that they complete through failures and upgrades.
+
+Making the hosts takes minutes, so all tests here share them, and come in this order.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,6 @@ import pytest
 from tests.harness.polling import eventually
 from tests.hosts.deployed import HostDeployment, deployed
 from tests.hosts.machine import Debian
-
-# Making the hosts takes minutes, so all tests here share them, and come in this order.
-pytestmark = pytest.mark.timeout(1800)
 
 _ROOT = Path(__file__).parents[2]
 
