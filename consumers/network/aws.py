@@ -1,38 +1,20 @@
-"""botocore clients, for AWS and for other servers with its protocols."""
+"""boto3 clients, for AWS and for other servers with its protocols."""
 
 from __future__ import annotations
 
-import gzip
-from contextlib import suppress
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
+import boto3
 from botocore.config import Config
-from botocore.loaders import JSONFileLoader, Loader, create_loader
+from botocore.loaders import create_loader
 from botocore.session import Session
 
 from consumers.network.loopback import is_loopback
 
-
-class _DescriptionFiles(JSONFileLoader):  # type: ignore[misc]
-    """botocore's descriptions of services: msgspec reads these megabytes in half of the time."""
-
-    def load_file(self, file_path: str) -> Any:
-        """Read a file, whose name is given without its suffix; None if it does not exist."""
-        for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
-            with suppress(FileNotFoundError), opened(file_path + suffix, "rb") as file:
-                return msgspec.json.decode(file.read())
-        return None
-
-
-@cache
-def _descriptions(search_path: str | None) -> Loader:
-    """Share what was read: by default each client reads all of it again, a tenth of a second."""
-    loader = create_loader(search_path)
-    loader.file_loader = _DescriptionFiles()
-    return loader
+#: Each session would read all descriptions of services again, a tenth of a second.
+_descriptions = cache(create_loader)
 
 
 def make_client(
@@ -72,18 +54,20 @@ def make_client(
         proxies=proxies_for(endpoint),
         ignore_configured_endpoint_urls=True,
     )
+    session = boto3.session.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
+        botocore_session=_session(),
+    )
+    return session.client(service, endpoint_url=endpoint, config=config, verify=ca_file)
+
+
+def _session() -> Session:
     session = Session()
     search_path = session.get_config_variable("data_path")
     session.register_component("data_loader", _descriptions(search_path))
-    return session.create_client(
-        service,
-        region_name=region,
-        endpoint_url=endpoint,
-        config=config,
-        verify=ca_file,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-    )
+    return session
 
 
 def proxies_for(endpoint: str | None) -> dict[str, str] | None:

@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 #: Bytes above which moto keeps an object on disk rather than in memory.
@@ -49,15 +48,9 @@ def _postgres(folder: Path) -> Iterator[str]:
 def _object_store() -> Iterator[str]:
     # moto reads its settings from the environment when it is imported.
     os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(_MEMORY_PER_OBJECT)
-    from moto import backends  # noqa: PLC0415
-    from moto.core import responses  # noqa: PLC0415
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
-    # A fifth of each request: moto lists a folder, and the methods of a class, to find its own
-    # parts, and Werkzeug logs for nobody.
-    services = tuple(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: services
-    responses.method_names_from_class = cache(responses.method_names_from_class)
+    # Its requests are logged for nobody.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
