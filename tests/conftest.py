@@ -1,10 +1,13 @@
-"""The choice of the store for tests on real servers, and the set-up of Hypothesis."""
+"""The choice of the store for tests on real servers, and the set-up of Hypothesis and botocore."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import settings
 
 from consumers.errors import ConfigurationError
@@ -43,6 +46,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item for item, mark in marks.items() if mark is not None and kind not in mark.args]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_read_once() -> Iterator[None]:
+    """Keep botocore's descriptions of services: each new client reads them, a sixth of a second."""
+    kept: dict[object, object] = {}
+
+    def create(*arguments: Any) -> Any:
+        loader = create_loader(*arguments)
+        # What `botocore.loaders.instance_cache` keeps for one session.
+        loader._cache = kept
+        return loader
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", create)
+        yield
 
 
 @pytest.fixture(scope="session")

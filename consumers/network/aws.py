@@ -1,20 +1,14 @@
-"""boto3 clients, for AWS and for other servers with its protocols."""
+"""botocore clients, for AWS and for other servers with its protocols."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.loaders import create_loader
-from botocore.session import Session
 
 from consumers.network.loopback import is_loopback
-
-#: Each session would read all descriptions of services again, a tenth of a second.
-_descriptions = cache(create_loader)
 
 
 def make_client(
@@ -55,19 +49,9 @@ def make_client(
         ignore_configured_endpoint_urls=True,
     )
     session = boto3.session.Session(
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        region_name=region,
-        botocore_session=_session(),
+        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
     )
     return session.client(service, endpoint_url=endpoint, config=config, verify=ca_file)
-
-
-def _session() -> Session:
-    session = Session()
-    search_path = session.get_config_variable("data_path")
-    session.register_component("data_loader", _descriptions(search_path))
-    return session
 
 
 def proxies_for(endpoint: str | None) -> dict[str, str] | None:

@@ -24,12 +24,13 @@ _TAKEN_FROM = {**_RETENTION, "VisibilityTimeout": str(VISIBILITY)}
 
 
 class KnownQueues:
-    """SQS' queues, each by its name; nothing is read twice."""
+    """SQS' queues, each by its name; what is known of one is not read again."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._urls: dict[str, str] = {}
-        self._attributes: dict[str, dict[str, str]] = {}
+        self._arns: dict[str, str] = {}
+        self._attributes: dict[str, Mapping[str, str]] = {}
 
     def attributes(self, name: str) -> Mapping[str, str] | None:
         """Read all attributes of a queue; None if it does not exist."""
@@ -41,12 +42,14 @@ class KnownQueues:
             except self._client.exceptions.QueueDoesNotExist:
                 return None
             self._attributes[name] = answer["Attributes"]
+            self._arns[name] = answer["Attributes"]["QueueArn"]
         return self._attributes[name]
 
     def arn(self, name: str) -> str | None:
         """Look up a queue's ARN; None if it does not exist."""
-        attributes = self.attributes(name)
-        return None if attributes is None else attributes["QueueArn"]
+        if name not in self._arns:
+            self.attributes(name)
+        return self._arns.get(name)
 
     def create(self, name: str, attributes: Mapping[str, str]) -> None:
         """Create a queue that does not exist."""
@@ -56,8 +59,7 @@ class KnownQueues:
     def put(self, name: str, attributes: Mapping[str, str]) -> None:
         """Set attributes of a queue."""
         self._client.set_queue_attributes(QueueUrl=self._url(name), Attributes=attributes)
-        if name in self._attributes:
-            self._attributes[name].update(attributes)
+        self._attributes.pop(name, None)
 
     def _url(self, name: str) -> str:
         if name not in self._urls:

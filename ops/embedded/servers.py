@@ -8,7 +8,6 @@ the process that started them closes its end of the pipe or dies.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -50,8 +49,6 @@ def _object_store() -> Iterator[str]:
     os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(_MEMORY_PER_OBJECT)
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
-    # Its requests are logged for nobody.
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
