@@ -107,11 +107,9 @@ def _translated(root: Path) -> Iterator[None]:
 
 def safe_parts(path: str) -> list[str]:
     """Split a path into file names that cannot lead out of a folder."""
-    parts = [
-        _cut(part.replace("\x00", "").replace("\\", "_"))
-        for part in PurePosixPath(path).parts
-        if part not in {"", ".", "..", "/", "//"}
-    ]
+    # First, since what is left of a part can be nothing, or "..".
+    path = path.replace("\x00", "").replace("\\", "_")
+    parts = [_cut(part) for part in PurePosixPath(path).parts if part not in {"..", "/", "//"}]
     return parts[-_DEPTH:] or ["recording"]
 
 

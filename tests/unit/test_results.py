@@ -62,6 +62,8 @@ def test_each_recording_gets_a_file_per_format_under_its_path(tmp_path: Path) ->
         "a/" * 2000 + "x.wav",
         "ü" * 300 + ".wav",
         "a\x00b.wav",
+        ".\x00./.\x00./.\x00./x.wav",
+        "\x00",
     ],
 )
 def test_no_path_leads_out_of_the_folder(tmp_path: Path, path: str) -> None:
@@ -73,7 +75,7 @@ def test_no_path_leads_out_of_the_folder(tmp_path: Path, path: str) -> None:
     assert outside == set()
 
 
-@given(st.text())
+@given(st.text() | st.text("./\\\x00a"))
 def test_parts_are_always_names_within_a_folder(path: str) -> None:
     parts = safe_parts(path)
     assert parts

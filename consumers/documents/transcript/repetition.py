@@ -113,14 +113,18 @@ def compression_ratio(text: str) -> float:
     character's three bytes are always the same. Here a character is one byte in every
     script, so that a limit means the same in all of them.
     """
+    data = text.encode() if text.isascii() else _one_byte_each(text)
+    return len(data) / len(zlib.compress(data))
+
+
+def _one_byte_each(text: str) -> bytes:
     codes: dict[str, int] = {}
-    data = bytes(
+    return bytes(
         ord(character)
         if character.isascii()
         else _BYTES_BEYOND_ASCII + codes.setdefault(character, len(codes)) % _BYTES_BEYOND_ASCII
         for character in text
     )
-    return len(data) / len(zlib.compress(data))
 
 
 def _runs(equal: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
