@@ -53,7 +53,7 @@ def test_a_silent_machine_is_given_up(sending: Sending, line: Line) -> None:
     sending.put("large.tar", LARGE)
     line.after(10 * MB, line.cut)
 
-    done = sending.run(sending.source("*", line.port), TRANSFER_ATTEMPTS="1", TRANSFER_TIMEOUT="2")
+    done = sending.run(sending.source("*", line.port), TRANSFER_ATTEMPTS="1", TRANSFER_TIMEOUT="10")
 
     assert done.exit_code == 1
     assert "the connection broke" in done.stderr
