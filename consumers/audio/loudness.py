@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from consumers.audio.segment import AudioSegment, ratio_to_db
 
 _SAMPLE_BYTES = 2
 _FULL_SCALE = 1 << 15
@@ -40,7 +39,7 @@ class LoudnessMeter:
         self._previous = b""
         self._energy = 0.0
         self._samples = 0
-        self._peak = 0.0
+        self._peak = 0
         self._loudest = 0.0
 
     def add(self, pcm: bytes) -> None:
@@ -60,28 +59,24 @@ class LoudnessMeter:
             rest, self._pending = self._pending, b""
             self._count(rest)
             last = (self._previous + rest)[-self._window_bytes :]
-            self._loudest = max(self._loudest, _rms(_floats(last)))
+            self._loudest = max(self._loudest, self._segment(last).rms)
         overall = math.sqrt(self._energy / self._samples) if self._samples else 0.0
         return Loudness(_dbfs(overall), _dbfs(self._peak), _dbfs(self._loudest))
 
     def _count(self, pcm: bytes) -> float:
         """Count more sound, and return its RMS."""
-        sound = _floats(pcm)
-        rms = _rms(sound)
-        self._energy += rms**2 * len(sound)
-        self._samples += len(sound)
-        self._peak = max(self._peak, float(sound.max()), -float(sound.min()))
+        segment = self._segment(pcm)
+        rms, samples = float(segment.rms), len(pcm) // _SAMPLE_BYTES
+        self._energy += rms**2 * samples
+        self._samples += samples
+        self._peak = max(self._peak, segment.max)
         return rms
 
-
-def _floats(pcm: bytes) -> NDArray[np.float64]:
-    return np.frombuffer(pcm, np.int16).astype(np.float64)
-
-
-def _rms(sound: NDArray[np.float64]) -> float:
-    """Return the root of the mean square, in whole steps of a sample."""
-    return float(math.isqrt(int(sound @ sound) // len(sound)))
+    def _segment(self, pcm: bytes) -> AudioSegment:
+        return AudioSegment(
+            data=pcm, sample_width=_SAMPLE_BYTES, frame_rate=self._sample_rate, channels=1
+        )
 
 
 def _dbfs(amplitude: float) -> float | None:
-    return round(20 * math.log10(amplitude / _FULL_SCALE), 2) if amplitude else None
+    return round(ratio_to_db(amplitude / _FULL_SCALE), 2) if amplitude else None
