@@ -60,7 +60,6 @@ class ByteClock:
         self._ticks = 0.0
         self._packets = 0
         self._end = -1
-        self._page = 0
         self._hole = 0
         self.is_exact = True
         """Whether no packet needs `correct` so far."""

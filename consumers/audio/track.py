@@ -32,7 +32,8 @@ _TRANSPORT = "mpegts"
 # Formats in which frames of MP3, AC-3 and others follow one another as in a file of their own.
 _FRAMES_WITHIN = frozenset({"w64", "wav"})
 
-# Of any stream: a second of sound or more, and little enough work to be seen as alive.
+# Packets of any stream between two reports of progress: little work, after which a report costs
+# little, too.
 _PACKETS_PER_REPORT = 32
 
 # Errors in a row without a byte read in between, after which reading ends.

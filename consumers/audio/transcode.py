@@ -50,7 +50,7 @@ def transcode(
         source: Descriptor to read and seek in; read from its start.
         output: Descriptor to write to, from its current offset on.
         job: The settings and limits.
-        progress: Called at every packet with the seconds of sound decoded so far.
+        progress: Called every few packets with the seconds of sound decoded so far.
 
     Returns:
         The properties; of the output, the first ``size`` bytes count.

@@ -21,7 +21,7 @@ from ops.wiring.environment import Environment
 from ops.wiring.pipeline import PIPELINE
 from tests.harness.deployment.stand_ins import LengthRecogniser
 from tests.harness.samples.archives import tar_of
-from tests.harness.samples.sounds import Signal, dbfs, multichannel, voice, wav
+from tests.harness.samples.sounds import Signal, dbfs, multichannel, stereo, voice, wav
 from tests.integration.conftest import Pipeline
 from tests.integration.test_pipeline import event_for
 from tests.samples import archive
@@ -68,15 +68,6 @@ class LevelRecogniser(LengthRecogniser):
         level = round(dbfs(waveform.samples))
         segment = Segment(0.0, 2.0, f"heard at {level}", None, ())
         return replace(outcome, segments=(segment,))
-
-
-def stereo(left: Signal, right: Signal) -> bytes:
-    interleaved = np.stack([left, right], axis=1).reshape(-1)
-    # The header of twice as much mono sound, but for the two fields of its channels.
-    header = bytearray(wav(interleaved))
-    header[22:24] = (2).to_bytes(2, "little")
-    header[28:34] = (4 * RATE).to_bytes(4, "little") + (4).to_bytes(2, "little")
-    return bytes(header)
 
 
 def transcribed(pipeline: Pipeline, batch: BatchId) -> Transcript:

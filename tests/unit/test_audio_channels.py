@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from consumers.audio.channels import (
     ChannelPlan,
     ChannelSetting,
 )
-from consumers.audio.resample import samples
+from consumers.audio.resample import Planes, distinct, samples
 from consumers.documents.note import NoteCode
 
 pytestmark = pytest.mark.sound
@@ -53,7 +53,10 @@ def late(sound: Sound, seconds: float) -> Sound:
 
 
 def judged(
-    *channels: Sound, setting: ChannelSetting = "auto", tracks: Sequence[int] | None = None
+    *channels: Sound,
+    setting: ChannelSetting = "auto",
+    tracks: Sequence[int] | None = None,
+    given_as: Callable[[Planes], Planes] = distinct,
 ) -> ChannelPlan:
     numbers = tracks or [1] * len(channels)
     labels = [
@@ -63,7 +66,7 @@ def judged(
     judge = ChannelJudge(labels, RATE, -60.0, setting)
     sound = samples(np.stack(channels))
     for start in range(0, sound.shape[1], RATE):
-        judge.add(sound[:, start : start + RATE])
+        judge.add(given_as(sound[:, start : start + RATE]))
     return judge.plan()
 
 
@@ -146,6 +149,17 @@ def test_a_track_that_repeats_another_is_noted() -> None:
         NoteCode.DUPLICATE_CHANNEL,
         "track 2 repeats track 1: left out",
     )
+
+
+@pytest.mark.parametrize("setting", ["auto", "mix", "split"])
+@pytest.mark.parametrize("tracks", [[1, 1], [1, 2]])
+@pytest.mark.parametrize("right", [ANNA, ANNA + voice(8, (20, 21.4)), ANNA + BEN])
+def test_copies_are_judged_alike_whether_one_is_given_or_all(
+    right: Sound, tracks: Sequence[int], setting: ChannelSetting
+) -> None:
+    """Throughout, or before a passage in which they differ."""
+    one = judged(ANNA, right, setting=setting, tracks=tracks)
+    assert one == judged(ANNA, right, setting=setting, tracks=tracks, given_as=lambda all_: all_)
 
 
 def test_a_copy_with_a_passage_of_its_own_is_not_left_out() -> None:

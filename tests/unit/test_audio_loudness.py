@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumers.audio.loudness import Loudness, LoudnessMeter
 from consumers.audio.media import MediaLimits, OpusSettings
 from consumers.audio.pool import TranscoderPool
-from tests.harness.samples.sounds import Signal, dbfs, silence, transcoded, voice, wav
+from tests.harness.samples.sounds import Signal, dbfs, silence, stereo, transcoded, voice, wav
 
 pytestmark = pytest.mark.sound
 
@@ -95,3 +95,12 @@ def test_digital_silence_has_no_level(pool: TranscoderPool) -> None:
     facts, _ = transcoded(pool, wav(silence()))
     assert (facts.loudness_dbfs, facts.peak_dbfs, facts.loudest_dbfs) == (None, None, None)
     assert facts.duration == 2.0
+
+
+def test_a_channel_that_is_a_copy_at_first_is_measured_on_its_own_then(
+    pool: TranscoderPool,
+) -> None:
+    left = voice(6, level_dbfs=-40)
+    right = np.concatenate([left[: 3 * RATE], voice(3, level_dbfs=-20)])
+    facts, _ = transcoded(pool, stereo(left, right))
+    assert facts.loudest_dbfs == pytest.approx(-20.0, abs=0.5)

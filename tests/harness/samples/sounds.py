@@ -154,6 +154,16 @@ def wav(
     return struct.pack("<4sI", b"RIFF", min(len(body), 0xFFFF_FFFF)) + body
 
 
+def stereo(left: Signal, right: Signal, rate: int = 16_000) -> bytes:
+    """A 16-bit WAV file with a sound of its own on each of two channels."""
+    interleaved = np.stack([left, right], axis=1).reshape(-1)
+    # The header of twice as much mono sound, but for the two fields of its channels.
+    header = bytearray(wav(interleaved, rate))
+    header[22:24] = (2).to_bytes(2, "little")
+    header[28:34] = (4 * rate).to_bytes(4, "little") + (4).to_bytes(2, "little")
+    return bytes(header)
+
+
 def chunk(name: bytes, body: bytes) -> bytes:
     """A RIFF chunk; an odd one is padded."""
     return struct.pack("<4sI", name, len(body)) + body + bytes(len(body) % 2)
