@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files, and give each test here the time that making a host can take."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(1800))
+            item.add_marker(pytest.mark.timeout(3600))
     items.sort(key=lambda item: (*_ORDER, item.path.stem).index(item.path.stem))
 
 

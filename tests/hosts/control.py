@@ -106,7 +106,7 @@ class Control:
         playbook: str,
         *arguments: str,
         given: Mapping[str, Any] | None = None,
-        timeout: float = 1500.0,
+        timeout: float = 3000.0,
     ) -> Played:
         """Run a playbook to its end.
 

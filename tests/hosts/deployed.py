@@ -63,7 +63,7 @@ class HostDeployment:
         """Both."""
         return self.cpu, self.gpu
 
-    def run(self, *arguments: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 600.0) -> subprocess.CompletedProcess[str]:
         """Run ``dropscribe`` on the control machine, as an operator."""
         return subprocess.run(
             [sys.executable, "-m", "ops", *arguments],
@@ -87,7 +87,7 @@ class HostDeployment:
         found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
         return found
 
-    def complete(self, batch: str, seconds: float = 180.0) -> dict[str, Any]:
+    def complete(self, batch: str, seconds: float = 900.0) -> dict[str, Any]:
         """Wait until a batch is complete."""
 
         def look() -> dict[str, Any] | None:

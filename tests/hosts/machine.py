@@ -46,7 +46,7 @@ _PYTHON_PACKAGES = "opt/dropscribe/cache"
 SSH_PORT = 2222
 
 #: Seconds that a host gets to boot, and to end.
-_BOOT = 90.0
+_BOOT = 300.0
 
 #: Runs a program, which comes after ``--``, in the control groups before that.
 _WITHIN = (
@@ -89,7 +89,7 @@ class Machine:
     access: Access
     _process: Process = field(repr=False)
 
-    def run(self, command: str, *, check: bool = True, timeout: float = 120.0) -> Result:
+    def run(self, command: str, *, check: bool = True, timeout: float = 600.0) -> Result:
         """Run a shell command as root, over SSH.
 
         Raises:

@@ -87,6 +87,9 @@ def on_shared_loopback(epmd_port: int) -> dict[str, Any]:
         "broker_distribution_port": epmd_port + 1,
         "broker_prometheus_port": epmd_port + 2,
         "consumer_host_install_environment": {"PIP_CERT": _TRUSTED, "SSL_CERT_FILE": _TRUSTED},
+        # Other tests may take all of this machine's time.
+        "consumer_host_ready_seconds": 900,
+        "operator_environment": {"HEALTH_TIMEOUT": "60s"},
     }
 
 

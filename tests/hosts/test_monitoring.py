@@ -112,7 +112,7 @@ def site(base: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         machine(base, "mon1", "127.0.1.51") as reader,
         machine(base, "app1", "127.0.1.52") as worker,
     ):
-        reader.run(_DATABASE, timeout=280)
+        reader.run(_DATABASE)
         worker.run(_WORKER)
         control.write(_inventory((reader, worker), webhook))
         first = control.play(_ROLES)

@@ -70,7 +70,7 @@ class Single:
 
     def drop(self) -> dict[str, Any]:
         """Drop the sample on the host, wait for its batch, and return the outcome."""
-        said = self.host.run("dropscribe drop --wait --json /root/sample.tar", timeout=300)
+        said = self.host.run("dropscribe drop --wait --json /root/sample.tar", timeout=900)
         (batch,) = json.loads(said.out)["batches"]
         return dict(batch)
 
@@ -249,7 +249,7 @@ def test_a_database_comes_back_from_its_dump_and_from_the_bucket(single: Single)
     stop, restore, take_up = restoring()
     single.host.run(stop)
     single.host.run(restore.replace("/var/backups/dropscribe/dropscribe-....dump", dump))
-    single.host.run(take_up, timeout=300)
+    single.host.run(take_up, timeout=900)
     started = single.site()
     assert (started.code, started.failed) == (0, ""), started.output[-6000:]
 

@@ -22,7 +22,7 @@ from tests.harness.servers.grounds import Grounds, ServerError
 T = TypeVar("T")
 
 #: Seconds that a server gets to answer.
-_START = 90.0
+_START = 300.0
 
 #: Seconds that it gets to end by itself.
 _END = 30.0
