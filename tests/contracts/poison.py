@@ -59,7 +59,7 @@ class PoisonContract:
         queues.send(*())  # A test event of no object, as stores send.
         for name in names:
             queues.send(f"archives/{name}.tar")
-        end = time.monotonic() + 120
+        end = time.monotonic() + 480
         while not queues.dead_count() and time.monotonic() < end:
             with consumer(queues.consumer(group), output) as process:
                 while process.poll() is None and not queues.dead_count():

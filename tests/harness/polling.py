@@ -8,6 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: How much longer things take where all other tests run beside them.
+_BUSY = 5
+
 
 def eventually(
     look: Callable[[], T | None],
@@ -20,12 +23,12 @@ def eventually(
 
     Args:
         look: Gives the result.
-        seconds: For how long.
+        seconds: For how long on a machine that does nothing else.
         pause: Seconds between two looks.
         told: What the AssertionError says besides.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _BUSY * seconds
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s\n{told()}"
+        assert time.monotonic() < deadline, f"not within {_BUSY * seconds:.0f} s\n{told()}"
         time.sleep(pause)
     return seen

@@ -87,7 +87,7 @@ class HostDeployment:
         found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
         return found
 
-    def complete(self, batch: str, seconds: float = 900.0) -> dict[str, Any]:
+    def complete(self, batch: str, seconds: float = 180.0) -> dict[str, Any]:
         """Wait until a batch is complete."""
 
         def look() -> dict[str, Any] | None:

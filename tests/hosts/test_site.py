@@ -65,7 +65,7 @@ def many(tmp_path: Path) -> Path:
 def half_done(site: HostDeployment, archive: Path) -> str:
     """Drop an archive, and wait until some of its recordings are transcribed."""
     batch = site.drop(archive)
-    eventually(lambda: site.transcribed(batch), 600, pause=1.0)
+    eventually(lambda: site.transcribed(batch), 120, pause=1.0)
     assert site.status(batch)["state"] != "complete", "it was over too soon"
     return batch
 

@@ -116,7 +116,7 @@ def started(variables: Mapping[str, str], *arguments: str) -> Iterator[subproces
 def printed(variables: Mapping[str, str], *arguments: str) -> str:
     """Run it to its end, which is a failure, and give all that it prints."""
     with started(variables, *arguments) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=600)
     # As of monitoring plugins, which say so that something is critical.
     assert process.returncode == (2 if arguments[0] == "health" else 1), output
     return output
