@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -31,7 +32,7 @@ def refused(queues: Opener) -> None:
         route=ROUTE,
         handler=Misconfigured(lambda _: None),
         open_inbox=queues.open_inbox,
-        log=structlog.get_logger(),
+        log=structlog.wrap_logger(structlog.PrintLogger(sys.stderr)),
     )
     with pytest.raises(ClockError):
         loop.run(Stop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -104,7 +105,8 @@ def running(
         route=ROUTE,
         handler=handler,
         open_inbox=queues.open_inbox,
-        log=structlog.get_logger(),
+        # Not where commands print that other tests run in this process.
+        log=structlog.wrap_logger(structlog.PrintLogger(sys.stderr)),
         workers=workers,
         drain_seconds=drain_seconds,
         delays=(1.0, 1.0, 1.0),
@@ -262,7 +264,8 @@ class LoopContract:
             route=ROUTE,
             handler=Broken(lambda _: None),
             open_inbox=queues.open_inbox,
-            log=structlog.get_logger(),
+            # Not where commands print that other tests run in this process.
+            log=structlog.wrap_logger(structlog.PrintLogger(sys.stderr)),
         )
         queues.send("archives/a.tar")
         with pytest.raises(ValueError, match="zip"):
