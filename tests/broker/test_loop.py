@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pytest
-import structlog
 
 from consumers.errors import ClockError
 from consumers.runtime.loop import Loop, Stop
 from events.event import ObjectCreated
 from tests.broker.queues import RabbitQueues
-from tests.contracts.loop import ROUTE, LoopContract, Opener, Recorder, running, settled
+from tests.contracts.loop import ROUTE, LoopContract, Opener, Recorder, make_log, running, settled
 
 
 class TestLoopOnRabbitMQ(LoopContract):
@@ -32,7 +30,7 @@ def refused(queues: Opener) -> None:
         route=ROUTE,
         handler=Misconfigured(lambda _: None),
         open_inbox=queues.open_inbox,
-        log=structlog.wrap_logger(structlog.PrintLogger(sys.stderr)),
+        log=make_log(),
     )
     with pytest.raises(ClockError):
         loop.run(Stop())
